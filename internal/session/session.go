@@ -1,0 +1,63 @@
+// Package session describes who is asking: the caller's identity, role and default namespace.
+//
+// A session is made by the API layer after authentication and passed down by value; nothing below
+// changes it. The role comes from the stored user, never from a token.
+package session
+
+import "github.com/kalamdb/kalamdb-go/internal/ident"
+
+// Role is a caller's level of privilege.
+type Role uint8
+
+// The roles, least privileged first.
+const (
+	RoleAnonymous Role = iota
+	RoleUser
+	RoleService
+	RoleDBA
+	RoleSystem
+)
+
+// String prints the role as tokens, views and SQL spell it.
+func (r Role) String() string {
+	switch r {
+	case RoleUser:
+		return "user"
+	case RoleService:
+		return "service"
+	case RoleDBA:
+		return "dba"
+	case RoleSystem:
+		return "system"
+	case RoleAnonymous:
+		return "anonymous"
+	}
+	return "unknown"
+}
+
+// ParseRole reads a role word of SQL, aliases included; ok is false for any other word. The word must be
+// lower case.
+func ParseRole(word string) (role Role, ok bool) {
+	switch word {
+	case "user", "viewer", "readonly":
+		return RoleUser, true
+	case "service", "developer", "analyst":
+		return RoleService, true
+	case "dba", "admin":
+		return RoleDBA, true
+	case "system":
+		return RoleSystem, true
+	}
+	return RoleAnonymous, false
+}
+
+// IsAdmin reports whether the role may see system objects and administer the server.
+func (r Role) IsAdmin() bool { return r >= RoleDBA }
+
+// Session is one caller in one request.
+type Session struct {
+	User      ident.UserID
+	Role      Role
+	Namespace string // default namespace of unqualified names; never empty ("default")
+	ClientIP  string // peer address without port, for the audit log; may be empty
+}
