@@ -1,0 +1,81 @@
+package exec
+
+import (
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+)
+
+// Code is the stable name of a failure in the envelope of the SQL route.
+type Code string
+
+// The codes that the engine gives. Those of authentication, bodies and files belong to the API layer.
+const (
+	CodeEmptySQL           Code = "EMPTY_SQL"
+	CodeParamsWithBatch    Code = "PARAMS_WITH_BATCH"
+	CodeBatchParse         Code = "BATCH_PARSE_ERROR"
+	CodeInvalidSQL         Code = "INVALID_SQL"
+	CodeInvalidParameter   Code = "INVALID_PARAMETER"
+	CodeTableNotFound      Code = "TABLE_NOT_FOUND"
+	CodePermissionDenied   Code = "PERMISSION_DENIED"
+	CodeNotLeader          Code = "NOT_LEADER"
+	CodeClusterUnavailable Code = "CLUSTER_UNAVAILABLE"
+	CodeExecution          Code = "SQL_EXECUTION_ERROR"
+	CodeInternal           Code = "INTERNAL_ERROR"
+)
+
+// Error is a failure of a request. It unwraps to the *fault.Error that caused it, when there is one.
+type Error struct {
+	Code      Code
+	Statement int    // 1-based number of the statement that failed while running; zero before the first ran
+	SQL       string // the text of that statement, "" when unknown; for administrators only
+	message   string
+	cause     error
+}
+
+// Error implements error: one sentence for the caller.
+func (e *Error) Error() string { return e.message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Fault returns the failure that caused e. One of kind Internal is made up when the cause has no kind.
+func (e *Error) Fault() *fault.Error {
+	var f *fault.Error
+	if errors.As(e.cause, &f) {
+		return f
+	}
+	return fault.New(fault.Internal, "%w", e.cause)
+}
+
+// CodeOf returns the code of err as the SQL route spells it.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return codeOfKind(fault.KindOf(err))
+}
+
+func codeOfKind(kind fault.Kind) Code {
+	switch kind {
+	case fault.Syntax:
+		return CodeBatchParse
+	case fault.InvalidParameter:
+		return CodeInvalidParameter
+	case fault.TableNotFound:
+		return CodeTableNotFound
+	case fault.PermissionDenied:
+		return CodePermissionDenied
+	case fault.NotLeader:
+		return CodeNotLeader
+	case fault.Unavailable, fault.Timeout, fault.Overloaded:
+		return CodeClusterUnavailable
+	case fault.Internal:
+		return CodeInternal
+	case fault.InvalidStatement, fault.NotFound, fault.AlreadyExists, fault.DuplicateKey, fault.NotNull,
+		fault.OutOfRange, fault.Unsupported, fault.Conflict, fault.LimitExceeded:
+		return CodeExecution
+	}
+	return CodeInternal
+}

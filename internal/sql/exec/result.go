@@ -1,0 +1,40 @@
+package exec
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+)
+
+// Request is one text of SQL and who asks for it.
+type Request struct {
+	SQL       string          // one or more statements separated by semicolons
+	Params    []datum.Datum   // values of $1 …; only with a single statement
+	Session   session.Session // the caller; its Namespace resolves unqualified names
+	RequestID string          // the client's name for the request, "" when it gave none; for logs only
+}
+
+// Column describes one column of a result: name, type and the table's metadata flags.
+type Column = plan.Column
+
+// Result is one entry of a response.
+type Result struct {
+	Columns  []Column        // empty for statements without rows
+	Rows     [][]datum.Datum // positional, in the order of Columns; nil for statements without rows
+	HasRows  bool            // whether the statement returns rows, even if there are none
+	RowCount int             // rows returned, or rows affected; zero for DDL
+	Message  string          // one sentence; empty for results with rows
+	AsUser   ident.UserID    // the effective user
+}
+
+// Response is the outcome of a request that succeeded as a whole.
+type Response struct {
+	// Results holds what is not DML in statement order; then, for a request of several statements, at
+	// most three entries with the totals of inserted, updated and deleted rows that are above zero. A
+	// request of one DML statement has its one entry, whatever the count.
+	Results []Result
+	// SingleRows reports a request of exactly one statement that returns rows, whose envelope ends with
+	// a null error.
+	SingleRows bool
+}

@@ -1,0 +1,13 @@
+// Package plan turns a syntax tree into a bound plan and says who may run it.
+//
+// A plan is a passive tree of nodes: every name is resolved against one version of the catalog, every
+// expression is typed, every clause that means nothing has been refused. What is left for the executor is
+// to move rows. Nodes know their output columns and print themselves, which is what the scripts under
+// testdata compare.
+//
+// Always true: the rows of a user table are bounded by the caller's user id, which comes from the session
+// and from nowhere else, so no expression can name another user's rows. A table that the caller may not
+// see and a table that does not exist give the same error.
+//
+// The package reads the catalog and nothing else; it never touches rows, clocks or the log.
+package plan
