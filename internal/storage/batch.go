@@ -1,0 +1,59 @@
+package storage
+
+import "github.com/cockroachdb/pebble/v2"
+
+// Batch collects writes and commits them as one. As a Reader it shows the newest state of the engine with
+// its own writes on top, in the order they were made. A batch belongs to one goroutine.
+type Batch struct {
+	b *pebble.Batch
+}
+
+// NewBatch returns an empty batch; it must be closed.
+func (e *Engine) NewBatch() *Batch { return &Batch{b: e.db.NewIndexedBatch()} }
+
+// Commit applies the batch atomically; every reader sees all of it or nothing. It is not durable until it
+// is flushed. After a commit the batch must be Reset or closed before it is used again. An error is final:
+// what the store holds is unknown and the node must stop.
+func (e *Engine) Commit(batch *Batch) error {
+	if err := e.Failure(); err != nil {
+		return err
+	}
+	if err := e.db.Apply(batch.b, pebble.NoSync); err != nil {
+		return wrap(err, "commit batch of %d bytes", batch.Len())
+	}
+	return nil
+}
+
+// Get implements Reader.
+func (b *Batch) Get(key []byte) (value []byte, ok bool, err error) { return get(b.b, key) }
+
+// Scan implements Reader. The iterator shows the batch as it is now; later writes are not seen by it.
+func (b *Batch) Scan(lo, hi []byte) (*Iterator, error) {
+	it, err := b.b.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	return newIterator(it, err)
+}
+
+// Set writes a key; key and value are copied.
+func (b *Batch) Set(key, value []byte) error {
+	return wrap(b.b.Set(key, value, nil), "set %x", key)
+}
+
+// Delete removes a key.
+func (b *Batch) Delete(key []byte) error { return wrap(b.b.Delete(key, nil), "delete %x", key) }
+
+// DeleteRange removes every key with lo <= key < hi, including those written earlier in this batch.
+func (b *Batch) DeleteRange(lo, hi []byte) error {
+	return wrap(b.b.DeleteRange(lo, hi, nil), "delete range %x to %x", lo, hi)
+}
+
+// Len returns the size of the batch in bytes.
+func (b *Batch) Len() int { return b.b.Len() }
+
+// Count returns the number of writes in the batch.
+func (b *Batch) Count() int { return int(b.b.Count()) }
+
+// Reset empties the batch for reuse.
+func (b *Batch) Reset() { b.b.Reset() }
+
+// Close gives up the batch; uncommitted writes are dropped.
+func (b *Batch) Close() error { return wrap(b.b.Close(), "close batch") }

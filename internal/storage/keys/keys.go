@@ -1,0 +1,196 @@
+// Package keys declares every key of the row store, in one place.
+//
+// All state belongs to a group, and every key starts with its group, so a group is one contiguous span: it
+// is copied, digested and replaced as a unit, and no scan of one group can wander into another. After the
+// group comes one byte that says the kind of the key. The bytes order as the values they encode.
+//
+//	'g' group(8, big-endian) kind(1) rest
+//
+// Keys outlive the process: they are a format, described in docs/design/formats/keys.md and pinned by the
+// golden list in testdata. A kind byte that was ever used keeps its meaning for ever.
+//
+// The package builds and parses keys only; what the values hold is said by their owners. Functions are pure
+// and return fresh slices that the caller owns.
+package keys
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// Root is the first byte of every key that belongs to a group.
+const Root byte = 'g'
+
+// Kind is the byte after the group.
+type Kind byte
+
+// The kinds of keys. The numbers are part of the disk format.
+const (
+	KindApplied   Kind = 0x01 // the group's applied state; written by multiraft only
+	KindDedup     Kind = 0x02 // index(8): request id and response of one applied command
+	KindPurged    Kind = 0x03 // table(8): the table is dropped and its rows are gone
+	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
+	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
+	KindCluster   Kind = 0x20 // identity and shard map of the cluster
+	KindNamespace Kind = 0x21 // name
+	KindTable     Kind = 0x22 // table(8): descriptor
+	KindUser      Kind = 0x23 // user id: account
+	KindMember    Kind = 0x24 // replica(8): one data directory of the cluster
+	KindCleanup   Kind = 0x25 // table(8): rows of a dropped table that are still to be purged
+	KindSequence  Kind = 0x26 // name: the last number that was handed out
+)
+
+// The bytes that make a user id prefix-free inside a key without changing its order: a zero byte is
+// written as 00 FF and the end as 00 01, which is smaller than any continuation.
+const (
+	escape     byte = 0x00
+	escapedNul byte = 0xff
+	terminator byte = 0x01
+)
+
+const groupLen = 1 + 8
+
+// errMalformed is wrapped by every parsing error.
+var errMalformed = errors.New("malformed key")
+
+// GroupSpan returns the span [lo, hi) of all keys of a group.
+func GroupSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = groupPrefix(group, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// Applied is the key of the group's applied state.
+func Applied(group shard.GroupID) []byte { return kindPrefix(group, KindApplied, 0) }
+
+// Dedup is the key of the command that was applied at a log index.
+func Dedup(group shard.GroupID, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(group, KindDedup, 8), index)
+}
+
+// DedupSpan is the span of the commands with low <= index < high.
+func DedupSpan(group shard.GroupID, low, high uint64) (lo, hi []byte) {
+	return Dedup(group, low), Dedup(group, high)
+}
+
+// DedupAll is the span of all remembered commands of a group.
+func DedupAll(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindDedup, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// Purged is the key of the marker that refuses writes to a dropped table.
+func Purged(group shard.GroupID, table ident.TableID) []byte {
+	return tableKey(group, KindPurged, table, 0)
+}
+
+// Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
+// order-preserving encoding of the key value.
+func Row(group shard.GroupID, table ident.TableID, user ident.UserID, primaryKey []byte) []byte {
+	key := tableKey(group, KindRow, table, len(user)+2+len(primaryKey))
+	key = appendUser(key, user)
+	return append(key, primaryKey...)
+}
+
+// Scope is the key of the index that last wrote to a table of a user (empty for shared tables).
+func Scope(group shard.GroupID, table ident.TableID, user ident.UserID) []byte {
+	return appendUser(tableKey(group, KindScope, table, len(user)+2), user)
+}
+
+// TableSpan is the span of all rows of a table in a group, of every user.
+func TableSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
+	lo = tableKey(group, KindRow, table, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// UserTableSpan is the span of one user's rows of a table; the user is empty for shared tables. No key of
+// another user lies in it, whatever the user ids hold.
+func UserTableSpan(group shard.GroupID, table ident.TableID, user ident.UserID) (lo, hi []byte) {
+	lo = Row(group, table, user, nil)
+	return lo, PrefixEnd(lo)
+}
+
+// ScopeSpan is the span of the scope keys of a table.
+func ScopeSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
+	lo = tableKey(group, KindScope, table, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// Cluster is the key of the cluster's identity.
+func Cluster() []byte { return kindPrefix(shard.Meta, KindCluster, 0) }
+
+// Namespace is the key of a namespace.
+func Namespace(name string) []byte {
+	return append(kindPrefix(shard.Meta, KindNamespace, len(name)), name...)
+}
+
+// Table is the key of a table descriptor.
+func Table(table ident.TableID) []byte { return tableKey(shard.Meta, KindTable, table, 0) }
+
+// User is the key of an account.
+func User(user ident.UserID) []byte {
+	return append(kindPrefix(shard.Meta, KindUser, len(user)), user...)
+}
+
+// Member is the key of a member.
+func Member(replica ident.ReplicaID) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindMember, 8), uint64(replica))
+}
+
+// Cleanup is the key of a pending cleanup.
+func Cleanup(table ident.TableID) []byte { return tableKey(shard.Meta, KindCleanup, table, 0) }
+
+// Sequence is the key of a sequence.
+func Sequence(name string) []byte {
+	return append(kindPrefix(shard.Meta, KindSequence, len(name)), name...)
+}
+
+// MetaSpan is the span of all keys of one kind in the meta group.
+func MetaSpan(kind Kind) (lo, hi []byte) {
+	lo = kindPrefix(shard.Meta, kind, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// PrefixEnd returns the smallest key that is greater than every key with the prefix; nil, which means no
+// bound, when the prefix is nothing but 0xFF.
+func PrefixEnd(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xff {
+			end := append([]byte(nil), prefix[:i+1]...)
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}
+
+func groupPrefix(group shard.GroupID, room int) []byte {
+	key := make([]byte, 0, groupLen+room)
+	return binary.BigEndian.AppendUint64(append(key, Root), uint64(group))
+}
+
+func kindPrefix(group shard.GroupID, kind Kind, room int) []byte {
+	return append(groupPrefix(group, 1+room), byte(kind))
+}
+
+func tableKey(group shard.GroupID, kind Kind, table ident.TableID, room int) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(group, kind, 8+room), uint64(table))
+}
+
+func appendUser(key []byte, user ident.UserID) []byte {
+	for i := range len(user) {
+		if user[i] == escape {
+			key = append(key, escape, escapedNul)
+			continue
+		}
+		key = append(key, user[i])
+	}
+	return append(key, escape, terminator)
+}
+
+func malformed(key []byte, what string) error {
+	return fmt.Errorf("%w %x: %s", errMalformed, key, what)
+}

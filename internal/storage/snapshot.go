@@ -1,0 +1,115 @@
+package storage
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Snapshot is a consistent view: every call sees exactly the commits that came before NewSnapshot. It may
+// be shared between goroutines, stays true when the span under it is replaced, and must be closed: while it is open,
+// the files and memtables it sees are kept, so it should live as long as one statement or one copy of a group.
+type Snapshot struct {
+	mu   sync.Mutex // guards base and point; iterators of Scan are not covered
+	base *pebble.Iterator
+	// point serves Get, so that a statement with many lookups makes one iterator.
+	point *pebble.Iterator
+	err   error
+}
+
+// NewSnapshot opens a view of the present state. A failure to open it is returned by its methods.
+//
+// It is built on an iterator and not on a Pebble snapshot: those are sequence numbers, under which the keys of
+// a replaced span silently vanish.
+func (e *Engine) NewSnapshot() *Snapshot {
+	base, err := e.db.NewIter(nil)
+	return &Snapshot{base: base, err: wrap(err, "open snapshot")}
+}
+
+// Get implements Reader.
+func (s *Snapshot) Get(key []byte) (value []byte, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, false, s.err
+	}
+	if s.point == nil {
+		if s.point, err = s.base.Clone(pebble.CloneOptions{}); err != nil {
+			return nil, false, wrap(err, "get %x", key)
+		}
+	}
+	if !s.point.SeekPrefixGE(key) {
+		return nil, false, wrap(s.point.Error(), "get %x", key)
+	}
+	found, err := s.point.ValueAndErr()
+	if err != nil {
+		return nil, false, wrap(err, "get %x", key)
+	}
+	return append(make([]byte, 0, len(found)), found...), true, nil
+}
+
+// Scan implements Reader.
+func (s *Snapshot) Scan(lo, hi []byte) (*Iterator, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	it, err := s.base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lo, UpperBound: hi}})
+	return newIterator(it, err)
+}
+
+// Close releases the view. Later calls fail with ErrClosed.
+func (s *Snapshot) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first error
+	for _, it := range []*pebble.Iterator{s.point, s.base} {
+		if it == nil {
+			continue
+		}
+		if err := it.Close(); err != nil && first == nil {
+			first = wrap(err, "close snapshot")
+		}
+	}
+	s.point, s.base = nil, nil
+	if s.err == nil {
+		s.err = ErrClosed
+	}
+	return first
+}
+
+// DurableReader shows only what would survive a crash now: state that was flushed and synced. It shows one
+// point in the commit order for each call, and may lag behind arbitrarily until Flush.
+type DurableReader struct {
+	engine *Engine
+}
+
+// Durable returns a reader of the durable state. It needs no closing.
+func (e *Engine) Durable() *DurableReader { return &DurableReader{engine: e} }
+
+// Get implements Reader.
+func (d *DurableReader) Get(key []byte) (value []byte, ok bool, err error) {
+	it, err := d.Scan(key, append(append(make([]byte, 0, len(key)+1), key...), 0))
+	if err != nil {
+		return nil, false, err
+	}
+	if it.First() {
+		found, err := it.Value()
+		if err != nil {
+			_ = it.Close() // the read error is the one that matters
+			return nil, false, err
+		}
+		value, ok = append(make([]byte, 0, len(found)), found...), true
+	}
+	return value, ok, it.Close()
+}
+
+// Scan implements Reader. It fails after the store has failed, because what is durable is then unknown.
+func (d *DurableReader) Scan(lo, hi []byte) (*Iterator, error) {
+	if err := d.engine.Failure(); err != nil {
+		return nil, err
+	}
+	it, err := d.engine.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi, OnlyReadGuaranteedDurable: true})
+	return newIterator(it, err)
+}
