@@ -1,0 +1,60 @@
+// Package command is what is replicated: the commands in the log and the responses to them.
+//
+// It holds the codec, the plain types in which replication hands committed entries to state machines, and
+// the small rules both sides must agree on (limits, _seq). It runs nothing: statemachine and applier say what a
+// command does, executor stamps and proposes it.
+//
+// An encoded command or response is one version byte followed by the deterministic protobuf form of the
+// message. A command that was ever written keeps its decoder: versions are added, never changed, and
+// the golden files in testdata pin the bytes.
+//
+// The package is deterministic: no clock, no random source, no files, no map order. Callers pass in what
+// varies.
+package command
+
+import "github.com/kalamdb/kalamdb-go/internal/ident"
+
+// Entry is one committed command on its way into a state machine. Data is owned by the log: a state
+// machine that keeps it must copy it. Empty data is an entry without a command (an election's no-op); it
+// has a result like any other.
+type Entry struct {
+	Index     uint64
+	Term      uint64
+	RequestID ident.RequestID
+	Data      []byte
+}
+
+// Outcome is what a state machine did with a run of entries.
+type Outcome struct {
+	// Results has one deterministic response for each entry that was applied. It may be shorter than the
+	// run: the first entry without a result waits for the meta group (WaitMeta).
+	Results [][]byte
+	// WaitMeta is the meta index that must be applied here before the next entry can be; zero when every
+	// entry was applied.
+	WaitMeta uint64
+}
+
+// MaxOrdinal is the largest ordinal of a row in one command.
+const MaxOrdinal = 1<<16 - 1
+
+// MaxRows is the largest number of rows one command writes.
+const MaxRows = MaxOrdinal + 1
+
+// Seq returns the _seq of the ordinal-th row of the command at a log index. It is the same on every
+// replica and grows along the log. The ordinal is 0 to MaxOrdinal.
+func Seq(index uint64, ordinal int) uint64 { return index<<16 | uint64(ordinal)&MaxOrdinal }
+
+// SeqIndex returns the log index that a _seq came from.
+func SeqIndex(seq uint64) uint64 { return seq >> 16 }
+
+// NewRequestID lays out a request id: the wall time in microseconds, then ten random bytes. Ids of later
+// requests sort later, which makes logs readable; uniqueness rests on the random part.
+func NewRequestID(nowMicros int64, random [10]byte) ident.RequestID {
+	var id ident.RequestID
+	for i := range 6 {
+		// The low 48 bits of the time in units of 16 microseconds reach past the year 2100.
+		id[i] = byte(uint64(nowMicros>>4) >> (8 * (5 - i)))
+	}
+	copy(id[6:], random[:])
+	return id
+}
