@@ -1735,6 +1735,144 @@ func (x *Found) GetMember() *Member {
 	return nil
 }
 
+// Cluster is the stored form of what Found said.
+type Cluster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterUid    []byte                 `protobuf:"bytes,1,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"` // 16 bytes
+	ClusterId     string                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	UserShards    uint32                 `protobuf:"varint,3,opt,name=user_shards,json=userShards,proto3" json:"user_shards,omitempty"`
+	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
+	FoundedMicros int64                  `protobuf:"zigzag64,5,opt,name=founded_micros,json=foundedMicros,proto3" json:"founded_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cluster) Reset() {
+	*x = Cluster{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cluster) ProtoMessage() {}
+
+func (x *Cluster) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
+func (*Cluster) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Cluster) GetClusterUid() []byte {
+	if x != nil {
+		return x.ClusterUid
+	}
+	return nil
+}
+
+func (x *Cluster) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *Cluster) GetUserShards() uint32 {
+	if x != nil {
+		return x.UserShards
+	}
+	return 0
+}
+
+func (x *Cluster) GetSharedShards() uint32 {
+	if x != nil {
+		return x.SharedShards
+	}
+	return 0
+}
+
+func (x *Cluster) GetFoundedMicros() int64 {
+	if x != nil {
+		return x.FoundedMicros
+	}
+	return 0
+}
+
+// Namespace is the stored form of a namespace.
+type Namespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Options       map[string]string      `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	CreatedMicros int64                  `protobuf:"zigzag64,3,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Namespace) Reset() {
+	*x = Namespace{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Namespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Namespace) ProtoMessage() {}
+
+func (x *Namespace) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
+func (*Namespace) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Namespace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Namespace) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *Namespace) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
 // CleanupDone says that the rows of a dropped table are gone from every data group.
 type CleanupDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1745,7 +1883,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1895,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1908,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -1792,7 +1930,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1942,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1955,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -1847,7 +1985,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1997,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +2010,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -1912,7 +2050,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2062,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2075,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -2006,7 +2144,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2156,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2169,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -2195,7 +2333,23 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\vuser_shards\x18\x03 \x01(\rR\n" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x122\n" +
-	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\"(\n" +
+	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\"\xb6\x01\n" +
+	"\aCluster\x12\x1f\n" +
+	"\vcluster_uid\x18\x01 \x01(\fR\n" +
+	"clusterUid\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x02 \x01(\tR\tclusterId\x12\x1f\n" +
+	"\vuser_shards\x18\x03 \x01(\rR\n" +
+	"userShards\x12#\n" +
+	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x12%\n" +
+	"\x0efounded_micros\x18\x05 \x01(\x12R\rfoundedMicros\"\xc8\x01\n" +
+	"\tNamespace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12D\n" +
+	"\aoptions\x18\x02 \x03(\v2*.kalamdb.command.v1.Namespace.OptionsEntryR\aoptions\x12%\n" +
+	"\x0ecreated_micros\x18\x03 \x01(\x12R\rcreatedMicros\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\"y\n" +
 	"\tWriteRows\x12:\n" +
@@ -2239,7 +2393,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),             // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),         // 1: kalamdb.command.v1.Command
@@ -2262,13 +2416,16 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*AddMember)(nil),       // 18: kalamdb.command.v1.AddMember
 	(*RemoveMember)(nil),    // 19: kalamdb.command.v1.RemoveMember
 	(*Found)(nil),           // 20: kalamdb.command.v1.Found
-	(*CleanupDone)(nil),     // 21: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),       // 22: kalamdb.command.v1.WriteRows
-	(*ScopeUnchanged)(nil),  // 23: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),        // 24: kalamdb.command.v1.RowWrite
-	(*PurgeTable)(nil),      // 25: kalamdb.command.v1.PurgeTable
-	nil,                     // 26: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 27: kalamdb.command.v1.Table.OptionsEntry
+	(*Cluster)(nil),         // 21: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),       // 22: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),     // 23: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),       // 24: kalamdb.command.v1.WriteRows
+	(*ScopeUnchanged)(nil),  // 25: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),        // 26: kalamdb.command.v1.RowWrite
+	(*PurgeTable)(nil),      // 27: kalamdb.command.v1.PurgeTable
+	nil,                     // 28: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                     // 29: kalamdb.command.v1.Table.OptionsEntry
+	nil,                     // 30: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -2282,27 +2439,28 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	16, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
 	18, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
 	19, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	21, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	23, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	20, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	22, // 13: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	25, // 14: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	24, // 13: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	27, // 14: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
 	4,  // 15: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	26, // 16: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	28, // 16: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
 	9,  // 17: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
 	10, // 18: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	27, // 19: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	29, // 19: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
 	11, // 20: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
 	12, // 21: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
 	17, // 22: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
 	17, // 23: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	23, // 24: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	24, // 25: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	0,  // 26: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	30, // 24: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	25, // 25: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	26, // 26: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	0,  // 27: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -2333,7 +2491,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
