@@ -2,6 +2,8 @@
 //
 // Real serves production; Manual serves tests and the simulator, which move it by hand. Only the API
 // layer and cmd may use package time directly.
+//
+// Both clocks may be used by many goroutines at once.
 package clock
 
 import (

@@ -2,6 +2,8 @@
 //
 // It holds no behaviour beyond parsing and printing. Every other package may import it; it imports only
 // the standard library.
+//
+// The zero value of every identifier names nothing.
 package ident
 
 import (

@@ -2,6 +2,8 @@
 //
 // A session is made by the API layer after authentication and passed down by value; nothing below
 // changes it. The role comes from the stored user, never from a token.
+//
+// The package decides nothing: who may do what is the planner's judgement.
 package session
 
 import "github.com/kalamdb/kalamdb-go/internal/ident"
