@@ -1,0 +1,62 @@
+# Targets that have logic are Go programs in tools/. Developer tools are pinned in tools/go.mod and never
+# enter the product's go.mod.
+
+GO      ?= go
+TAGS    ?= invariants
+PKG     ?= ./...
+T       ?= 1m
+FUZZ    ?= Fuzz
+FOR     ?=
+TOOL     = $(GO) tool -modfile=tools/go.mod
+UNIT     = ./cmd/... ./internal/... ./proto/...
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build fmt gen lint test race e2e demo cluster bench fuzz check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/kalamdb
+	$(GO) build -trimpath -o bin/kalamdb ./cmd/kalamdb
+
+fmt: ## format all Go files
+	$(TOOL) golangci-lint fmt
+
+gen: ## rebuild the protobuf stubs
+	$(TOOL) buf generate
+
+lint: ## golangci-lint, then the repository's own rules
+	$(TOOL) golangci-lint run ./...
+	$(GO) test ./internal/lint
+
+test: ## unit tests and scripts, then real processes end to end
+	$(GO) test -tags $(TAGS) $(UNIT)
+	$(GO) test -tags $(TAGS) -count=1 ./test/...
+
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(UNIT)
+	CGO_ENABLED=1 KALAMDB_E2E_RACE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m ./test/...
+
+e2e: ## only the real processes; one of them with RUN=TestName
+	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
+
+demo: ## three nodes on this machine with sample data and a writer; FOR=5s runs that long and verifies
+	$(GO) run ./cmd/kalamdb demo $(if $(FOR),--for $(FOR))
+
+cluster: build ## three server processes from deploy/local, logs side by side
+	$(GO) build -C tools -o ../bin/cluster ./cluster
+	bin/cluster bin/kalamdb deploy/local/node1.toml deploy/local/node2.toml deploy/local/node3.toml
+
+bench: ## benchmarks of PKG
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+fuzz: ## one fuzz target for a minute: PKG=./internal/sql/parse FUZZ=FuzzParse T=1m
+	$(GO) test -tags $(TAGS) -run '^$$' -fuzz '$(FUZZ)' -fuzztime $(T) $(PKG)
+
+check: ## what a change must pass: fmt and gen leave no diff; lint; test
+	$(TOOL) golangci-lint fmt --diff
+	dir=$$(mktemp -d) && $(TOOL) buf generate -o $$dir && diff -r -x '*.proto' $$dir/proto proto && rm -r $$dir
+	$(MAKE) lint
+	$(MAKE) test
