@@ -1,0 +1,104 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// Limits bound what one statement may return and hold.
+type Limits struct {
+	DefaultRows      int64 // rows of a SELECT without LIMIT; zero means no limit
+	MaxRows          int64 // rows of any SELECT, whatever its LIMIT; zero means no limit
+	QueryMemoryBytes int64 // memory of sorts, groups, results and write sets; zero means 256 MiB
+	ConflictAttempts int   // how often a change is run before a conflict is returned; zero means 32
+}
+
+const (
+	defaultQueryMemoryBytes = 256 << 20
+	defaultConflictAttempts = 32
+)
+
+// DefaultLimits are the limits of a server whose configuration says nothing.
+func DefaultLimits() Limits { return Limits{DefaultRows: 50, MaxRows: 1000} }
+
+// Passwords turns what a user types into what is stored.
+type Passwords interface {
+	// Check refuses a password that the policy does not allow, with a *fault.Error that says why.
+	Check(plain string) error
+	// Hash returns the form that is stored. It may take a while; it fails when ctx ends.
+	Hash(ctx context.Context, plain string) (string, error)
+}
+
+// Deps are the parts an Engine works with. All are required unless said otherwise.
+type Deps struct {
+	Catalog   *catalog.Store
+	Storage   *storage.Engine
+	Executor  executor.CommandExecutor
+	Clock     clock.Clock
+	Cluster   table.ClusterView
+	Passwords Passwords
+	Random    io.Reader           // entropy of generated ids; crypto/rand.Reader
+	Node      ident.NodeID        // this server's number; part of generated ids
+	Limits    Limits              // zero fields have the meaning stated there
+	Settings  []table.Setting     // rows of system.settings; may be nil
+	Stats     func() []table.Stat // further rows of system.stats; may be nil
+}
+
+func (d *Deps) validate() error {
+	missing := ""
+	switch {
+	case d.Catalog == nil:
+		missing = "Catalog"
+	case d.Storage == nil:
+		missing = "Storage"
+	case d.Executor == nil:
+		missing = "Executor"
+	case d.Clock == nil:
+		missing = "Clock"
+	case d.Cluster == nil:
+		missing = "Cluster"
+	case d.Passwords == nil:
+		missing = "Passwords"
+	case d.Random == nil:
+		missing = "Random"
+	default:
+		return nil
+	}
+	return fmt.Errorf("sql engine: %s is required", missing)
+}
+
+// Engine runs SQL on one node. All methods may be called from any goroutine.
+type Engine struct {
+	deps Deps
+}
+
+// New makes an engine; the error names the part that is missing.
+func New(deps Deps) (*Engine, error) {
+	if err := deps.validate(); err != nil {
+		return nil, err
+	}
+	if deps.Limits.QueryMemoryBytes == 0 {
+		deps.Limits.QueryMemoryBytes = defaultQueryMemoryBytes
+	}
+	if deps.Limits.ConflictAttempts == 0 {
+		deps.Limits.ConflictAttempts = defaultConflictAttempts
+	}
+	return &Engine{deps: deps}, nil
+}
+
+// Execute runs a request. The error is an *Error, which unwraps to the *fault.Error behind it.
+func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, &Error{Code: CodeEmptySQL, message: "the request holds no statement", cause: errors.New(request.SQL)}
+}
