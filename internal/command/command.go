@@ -47,8 +47,8 @@ func Seq(index uint64, ordinal int) uint64 { return index<<16 | uint64(ordinal)&
 // SeqIndex returns the log index that a _seq came from.
 func SeqIndex(seq uint64) uint64 { return seq >> 16 }
 
-// NewRequestID lays out a request id: the wall time in microseconds, then ten random bytes. Ids of later
-// requests sort later, which makes logs readable; uniqueness rests on the random part.
+// NewRequestID lays out a request id: six bytes of wall time (microseconds since 1970 UTC) and ten random
+// ones. Ids of later requests sort later, which makes logs readable; uniqueness rests on the random part.
 func NewRequestID(nowMicros int64, random [10]byte) ident.RequestID {
 	var id ident.RequestID
 	for i := range 6 {

@@ -1,0 +1,153 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Version is the first byte of every encoded command and response.
+const Version byte = 1
+
+// MaxBytes is the largest encoded command. A larger one is refused before it is proposed.
+const MaxBytes = 4 << 20
+
+// errMalformed is wrapped by every decoding error. A replica that meets one in its log stops: to skip
+// the command would be to differ from the replicas that understood it.
+var errMalformed = errors.New("malformed command")
+
+// Encode serialises a command for the log. A command over MaxBytes or MaxRows is refused with
+// fault.LimitExceeded.
+func Encode(cmd *commandv1.Command) ([]byte, error) {
+	if cmd.GetBody() == nil {
+		return nil, fmt.Errorf("encode command: %w: no body", errMalformed)
+	}
+	if rows := len(cmd.GetWriteRows().GetRows()); rows > MaxRows {
+		return nil, fault.New(fault.LimitExceeded, "the statement writes %d rows; one statement may write %d", rows, MaxRows)
+	}
+	data, err := encode(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	if len(data) > MaxBytes {
+		return nil, fault.New(fault.LimitExceeded,
+			"the statement's changes take %d bytes; one statement may change %d; split it", len(data), MaxBytes)
+	}
+	return data, nil
+}
+
+// Decode is the inverse of Encode. Bytes that were written by a newer version, or that hold a field this
+// version does not know, are an error: a replica must not apply half of what a command says.
+func Decode(data []byte) (*commandv1.Command, error) {
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("%w: %d bytes", errMalformed, len(data))
+	}
+	cmd := &commandv1.Command{}
+	if err := decode(data, cmd); err != nil {
+		return nil, err
+	}
+	if cmd.GetBody() == nil {
+		return nil, fmt.Errorf("%w: no body", errMalformed)
+	}
+	if rows := len(cmd.GetWriteRows().GetRows()); rows > MaxRows {
+		return nil, fmt.Errorf("%w: %d rows", errMalformed, rows)
+	}
+	if id := cmd.GetHeader().GetRequestId(); len(id) != 0 && len(id) != len(ident.RequestID{}) {
+		return nil, fmt.Errorf("%w: request id of %d bytes", errMalformed, len(id))
+	}
+	return cmd, nil
+}
+
+// EncodeResponse serialises a response. Every replica encodes its own, so the bytes must be the same
+// everywhere: the message has no maps, and the golden files pin the form.
+func EncodeResponse(response *commandv1.Response) ([]byte, error) {
+	data, err := encode(response)
+	if err != nil {
+		return nil, fmt.Errorf("encode response: %w", err)
+	}
+	return data, nil
+}
+
+// DecodeResponse is the inverse of EncodeResponse.
+func DecodeResponse(data []byte) (*commandv1.Response, error) {
+	response := &commandv1.Response{}
+	if err := decode(data, response); err != nil {
+		return nil, fmt.Errorf("decode response: %w", err)
+	}
+	return response, nil
+}
+
+// RequestID returns the request id of a command; zero when it has none.
+func RequestID(cmd *commandv1.Command) ident.RequestID {
+	var id ident.RequestID
+	copy(id[:], cmd.GetHeader().GetRequestId())
+	return id
+}
+
+// Refuse makes the response of a refused command.
+func Refuse(kind fault.Kind, format string, args ...any) *commandv1.Response {
+	return &commandv1.Response{Failure: &commandv1.Failure{Kind: uint32(kind), Message: fmt.Sprintf(format, args...)}}
+}
+
+// Failure returns what a response refused as a *fault.Error, nil when the command was carried out. A kind this
+// version does not know is fault.Internal.
+func Failure(response *commandv1.Response) error {
+	refused := response.GetFailure()
+	if refused == nil {
+		return nil
+	}
+	kind := fault.Internal
+	if refused.GetKind() <= uint32(fault.LimitExceeded) {
+		kind = fault.Kind(refused.GetKind())
+	}
+	return fault.New(kind, "%s", refused.GetMessage())
+}
+
+func encode(message proto.Message) ([]byte, error) {
+	options := proto.MarshalOptions{Deterministic: true}
+	data := make([]byte, 0, 1+options.Size(message))
+	return options.MarshalAppend(append(data, Version), message)
+}
+
+func decode(data []byte, message proto.Message) error {
+	if len(data) == 0 {
+		return fmt.Errorf("%w: no bytes", errMalformed)
+	}
+	if data[0] != Version {
+		return fmt.Errorf("%w: version %d, this server reads version %d", errMalformed, data[0], Version)
+	}
+	if err := proto.Unmarshal(data[1:], message); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if field, found := unknownField(message.ProtoReflect()); found {
+		return fmt.Errorf("%w: unknown field in %s", errMalformed, field)
+	}
+	return nil
+}
+
+// unknownField finds a field that this version does not know, in the message or anything below it.
+func unknownField(message protoreflect.Message) (name protoreflect.FullName, found bool) {
+	if len(message.GetUnknown()) > 0 {
+		return message.Descriptor().FullName(), true
+	}
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if field.Message() == nil || field.IsMap() {
+			return true
+		}
+		if !field.IsList() {
+			name, found = unknownField(value.Message())
+			return !found
+		}
+		for i := 0; i < value.List().Len() && !found; i++ {
+			name, found = unknownField(value.List().Get(i).Message())
+		}
+		return !found
+	})
+	return name, found
+}
