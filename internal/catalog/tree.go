@@ -180,3 +180,12 @@ func ascendNode[K cmp.Ordered, V any](n *node[K, V], from K, visit func(K, V) bo
 	}
 	return ascendNode(n.right, from, visit)
 }
+
+// treeOf builds a tree of values that are in strictly ascending order of their keys.
+func treeOf[K cmp.Ordered, V any](sorted []V, key func(V) K) tree[K, V] {
+	list := make([]K, len(sorted))
+	for i, v := range sorted {
+		list[i] = key(v)
+	}
+	return fromSorted(list, sorted)
+}

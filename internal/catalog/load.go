@@ -1,0 +1,159 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Names of the sequences under keys.Sequence. Their values are 8 bytes, big-endian.
+const (
+	SequenceIndex   = "index"   // the picture's index
+	SequenceReplica = "replica" // the highest replica id that was handed out
+)
+
+// Load builds the picture that the meta group's keys describe.
+func Load(reader storage.Reader) (*Catalog, error) {
+	c := &Catalog{}
+	for _, part := range []struct {
+		name string
+		load func(storage.Reader) error
+	}{
+		{"sequences", c.loadSequences},
+		{"cluster", c.loadCluster},
+		{"members", c.loadMembers},
+		{"namespaces", c.loadNamespaces},
+		{"tables", c.loadTables},
+		{"users", c.loadUsers},
+		{"cleanups", c.loadCleanups},
+	} {
+		if err := part.load(reader); err != nil {
+			return nil, fmt.Errorf("load %s: %w", part.name, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Catalog) loadSequences(reader storage.Reader) error {
+	index, err := LoadSequence(reader, SequenceIndex)
+	if err != nil {
+		return err
+	}
+	replica, err := LoadSequence(reader, SequenceReplica)
+	c.index, c.lastReplica = index, ident.ReplicaID(replica)
+	return err
+}
+
+// LoadSequence returns a sequence's last number, zero when it was never used.
+func LoadSequence(reader storage.Reader, name string) (uint64, error) {
+	value, ok, err := reader.Get(keys.Sequence(name))
+	if err != nil || !ok {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, fmt.Errorf("%w: sequence %s has %d bytes", errMalformed, name, len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+func (c *Catalog) loadCluster(reader storage.Reader) error {
+	value, ok, err := reader.Get(keys.Cluster())
+	if err != nil || !ok {
+		return err
+	}
+	record := &commandv1.Cluster{}
+	if err := unmarshal(value, record); err != nil {
+		return err
+	}
+	c.cluster, err = ClusterFromProto(record)
+	return err
+}
+
+func (c *Catalog) loadMembers(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindMember, MemberFromProto)
+	c.members = treeOf(sorted, func(m *Member) ident.ReplicaID { return m.Replica })
+	return err
+}
+
+func (c *Catalog) loadNamespaces(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindNamespace, func(p *commandv1.Namespace) (*Namespace, error) {
+		return NamespaceFromProto(p), nil
+	})
+	c.namespaces = treeOf(sorted, func(n *Namespace) string { return n.Name })
+	return err
+}
+
+func (c *Catalog) loadTables(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindTable, TableFromProto)
+	c.tables = treeOf(sorted, func(t *schema.Table) ident.TableID { return t.ID })
+	for _, t := range sorted {
+		c.tableNames = c.tableNames.set(tableName(t.Namespace, t.Name), t)
+	}
+	return err
+}
+
+func (c *Catalog) loadUsers(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindUser, UserFromProto)
+	c.users = treeOf(sorted, func(u *User) ident.UserID { return u.ID })
+	for _, u := range sorted {
+		if u.Deleted() {
+			c.deleted++
+		}
+	}
+	return err
+}
+
+func (c *Catalog) loadCleanups(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindCleanup, func(p *commandv1.Table) (*Cleanup, error) {
+		t, err := TableFromProto(p)
+		if err != nil {
+			return nil, err
+		}
+		return &Cleanup{Table: t, DroppedMicros: t.UpdatedMicros}, nil
+	})
+	c.cleanups = treeOf(sorted, func(cleanup *Cleanup) ident.TableID { return cleanup.Table.ID })
+	return err
+}
+
+// loadKind reads all records of a kind, in key order.
+func loadKind[P any, M interface {
+	*P
+	proto.Message
+}, V any](reader storage.Reader, kind keys.Kind, convert func(M) (V, error)) ([]V, error) {
+	lo, hi := keys.MetaSpan(kind)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	var list []V
+	read := func() error {
+		value, err := it.Value()
+		if err != nil {
+			return err
+		}
+		record := M(new(P))
+		if err := unmarshal(value, record); err != nil {
+			return fmt.Errorf("key %x: %w", it.Key(), err)
+		}
+		v, err := convert(record)
+		if err != nil {
+			return fmt.Errorf("key %x: %w", it.Key(), err)
+		}
+		list = append(list, v)
+		return nil
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := read(); err != nil {
+			_ = it.Close() // the first error is the one that matters
+			return nil, err
+		}
+	}
+	return list, it.Close()
+}

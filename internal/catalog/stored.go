@@ -1,0 +1,159 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// storedFormat is the first byte of every value in the meta group's catalog keys.
+const storedFormat byte = 1
+
+var errMalformed = errors.New("malformed catalog record")
+
+// Marshal encodes a record as it is stored under a catalog key: one format byte and the deterministic protobuf form.
+func Marshal(record proto.Message) ([]byte, error) {
+	data, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend([]byte{storedFormat}, record)
+	if err != nil {
+		return nil, fmt.Errorf("encode catalog record: %w", err)
+	}
+	return data, nil
+}
+
+// unmarshal is the inverse of Marshal.
+func unmarshal(data []byte, record proto.Message) error {
+	if len(data) == 0 || data[0] != storedFormat {
+		return fmt.Errorf("%w: unknown format", errMalformed)
+	}
+	if err := proto.Unmarshal(data[1:], record); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return nil
+}
+
+// ClusterToProto converts to the stored form.
+func ClusterToProto(c *Cluster) *commandv1.Cluster {
+	return &commandv1.Cluster{
+		ClusterUid:    c.UID[:],
+		ClusterId:     c.ID,
+		UserShards:    c.Shards.UserShards,
+		SharedShards:  c.Shards.SharedShards,
+		FoundedMicros: c.FoundedMicros,
+	}
+}
+
+// ClusterFromProto converts from the stored form.
+func ClusterFromProto(p *commandv1.Cluster) (*Cluster, error) {
+	uid, err := id16(p.GetClusterUid())
+	if err != nil {
+		return nil, fmt.Errorf("cluster uid: %w", err)
+	}
+	c := &Cluster{
+		UID:           uid,
+		ID:            p.GetClusterId(),
+		Shards:        shard.Map{UserShards: p.GetUserShards(), SharedShards: p.GetSharedShards()},
+		FoundedMicros: p.GetFoundedMicros(),
+	}
+	if err := c.Shards.Validate(); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return c, nil
+}
+
+// MemberToProto converts to the stored form.
+func MemberToProto(m *Member) *commandv1.Member {
+	return &commandv1.Member{
+		ReplicaId:    uint64(m.Replica),
+		NodeId:       uint64(m.Node),
+		StoreId:      m.Store[:],
+		RpcAddr:      m.RPCAddr,
+		ApiAddr:      m.APIAddr,
+		Replaces:     uint64(m.Replaces),
+		Removed:      m.Removed,
+		JoinedMicros: m.JoinedMicros,
+	}
+}
+
+// MemberFromProto converts from the stored form.
+func MemberFromProto(p *commandv1.Member) (*Member, error) {
+	store, err := id16(p.GetStoreId())
+	if err != nil {
+		return nil, fmt.Errorf("member store id: %w", err)
+	}
+	return &Member{
+		Replica:      ident.ReplicaID(p.GetReplicaId()),
+		Node:         ident.NodeID(p.GetNodeId()),
+		Store:        store,
+		RPCAddr:      p.GetRpcAddr(),
+		APIAddr:      p.GetApiAddr(),
+		Replaces:     ident.ReplicaID(p.GetReplaces()),
+		Removed:      p.GetRemoved(),
+		JoinedMicros: p.GetJoinedMicros(),
+	}, nil
+}
+
+// NamespaceToProto converts to the stored form.
+func NamespaceToProto(n *Namespace) *commandv1.Namespace {
+	return &commandv1.Namespace{Name: n.Name, Options: n.Options, CreatedMicros: n.CreatedMicros}
+}
+
+// NamespaceFromProto converts from the stored form; the options are shared with it.
+func NamespaceFromProto(p *commandv1.Namespace) *Namespace {
+	return &Namespace{Name: p.GetName(), Options: p.GetOptions(), CreatedMicros: p.GetCreatedMicros()}
+}
+
+// UserToProto converts to the stored form.
+func UserToProto(u *User) *commandv1.User {
+	return &commandv1.User{
+		Id:                string(u.ID),
+		PasswordHash:      u.PasswordHash,
+		Role:              uint32(u.Role),
+		Email:             u.Email,
+		AuthType:          u.AuthType,
+		AuthData:          u.AuthData,
+		FailedLogins:      u.FailedLogins,
+		LockedUntilMicros: u.LockedUntilMicros,
+		LastLoginMicros:   u.LastLoginMicros,
+		CreatedMicros:     u.CreatedMicros,
+		UpdatedMicros:     u.UpdatedMicros,
+		DeletedMicros:     u.DeletedMicros,
+	}
+}
+
+// UserFromProto converts from the stored form.
+func UserFromProto(p *commandv1.User) (*User, error) {
+	if p.GetId() == "" {
+		return nil, fmt.Errorf("%w: user without an id", errMalformed)
+	}
+	if p.GetRole() > uint32(session.RoleSystem) {
+		return nil, fmt.Errorf("%w: user %s has role %d", errMalformed, p.GetId(), p.GetRole())
+	}
+	return &User{
+		ID:                ident.UserID(p.GetId()),
+		PasswordHash:      p.GetPasswordHash(),
+		Role:              session.Role(p.GetRole()),
+		Email:             p.GetEmail(),
+		AuthType:          p.GetAuthType(),
+		AuthData:          p.GetAuthData(),
+		FailedLogins:      p.GetFailedLogins(),
+		LockedUntilMicros: p.GetLockedUntilMicros(),
+		LastLoginMicros:   p.GetLastLoginMicros(),
+		CreatedMicros:     p.GetCreatedMicros(),
+		UpdatedMicros:     p.GetUpdatedMicros(),
+		DeletedMicros:     p.GetDeletedMicros(),
+	}, nil
+}
+
+func id16(raw []byte) (id [16]byte, err error) {
+	if len(raw) != len(id) {
+		return id, fmt.Errorf("%w: identifier of %d bytes", errMalformed, len(raw))
+	}
+	copy(id[:], raw)
+	return id, nil
+}
