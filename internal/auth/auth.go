@@ -1,0 +1,159 @@
+// Package auth proves who a caller is: passwords, tokens, lockout and the first setup.
+//
+// Service is the only type callers need. It reads accounts from the catalog through a lookup function and
+// changes them only by commands of the meta group, so every node counts the same failed logins. What
+// always holds:
+//
+//   - The role comes from the stored account. A token that claims another role, or an account that is
+//     gone, is refused.
+//   - An unknown user and a wrong password look the same: the same answer, the same hashing work, the
+//     same command.
+//   - A failed login is counted durably before it is answered; when it cannot be counted, the login is
+//     refused as unavailable.
+//   - An account without a password hash never logs in.
+//
+// Hashing is slow on purpose. It runs on a bounded number of callers at once with a bounded queue before
+// them; more are refused as overloaded.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// RootUser is the account of the server's own administrator, made at the first start.
+const RootUser ident.UserID = "root"
+
+// Types of accounts, as User.auth_type stores them.
+const (
+	TypePassword = "password"
+	TypeInternal = "internal"
+)
+
+// Lookup finds the stored account of a user in this node's newest catalog; ok is false when there is none
+// or it was dropped. The account must not be changed.
+type Lookup func(id ident.UserID) (account *commandv1.User, ok bool)
+
+// SecretSource returns the key that signs tokens. It is asked for every token and must be fast; when it
+// answers another key, tokens of the old one stop working.
+type SecretSource func() ([]byte, error)
+
+// Config is what a Service needs.
+type Config struct {
+	Lookup   Lookup                   // required
+	Executor executor.CommandExecutor // required; runs the commands of the meta group
+	Clock    clock.Clock              // required
+	Secret   SecretSource             // required
+
+	AccessLife  time.Duration // life of an access token; default 24 h
+	RefreshLife time.Duration // life of a refresh token; default 7 days
+
+	BcryptCost     int // work factor, 4 to 31; default 12
+	HashWorkers    int // hashes computed at once; default 2
+	HashQueue      int // callers that wait for their turn; default 64; more are refused as overloaded
+	MinPassword    int // shortest password in characters; default 8
+	MaxPassword    int // longest password in bytes, at most 72; default 72
+	ComplexityRule bool
+
+	LockoutFailures int           // failures in a row that lock an account; 0 never locks
+	LockoutFor      time.Duration // how long it stays locked; default 15 min
+
+	CachedTokens int // verified tokens that are remembered; default 16,384; the oldest are forgotten first
+}
+
+// Service authenticates callers. It is safe for concurrent use and owns no goroutine.
+type Service struct {
+	config    Config
+	passwords *hasher
+	tokens    *tokenCache
+	setup     sync.Mutex // held while the first setup runs on this node
+}
+
+// New checks the configuration and makes a Service. It computes one password hash, which takes as long as
+// a login.
+func New(config Config) (*Service, error) {
+	if config.Lookup == nil || config.Executor == nil || config.Clock == nil || config.Secret == nil {
+		return nil, errors.New("auth: lookup, executor, clock and secret are required")
+	}
+	setDefault(&config.AccessLife, 24*time.Hour)
+	setDefault(&config.RefreshLife, 7*24*time.Hour)
+	setDefault(&config.BcryptCost, 12)
+	setDefault(&config.HashWorkers, 2)
+	setDefault(&config.HashQueue, 64)
+	setDefault(&config.MinPassword, 8)
+	setDefault(&config.MaxPassword, maxPasswordBytes)
+	setDefault(&config.LockoutFor, 15*time.Minute)
+	setDefault(&config.CachedTokens, 16_384)
+	passwords, err := newHasher(config)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	return &Service{config: config, passwords: passwords, tokens: newTokenCache(config.CachedTokens)}, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// User is an account as its owner may see it.
+type User struct {
+	ID            ident.UserID
+	Role          session.Role
+	Email         string // empty when none is known
+	CreatedMicros int64
+	UpdatedMicros int64
+}
+
+// Identity is a caller who proved to be a user.
+type Identity struct {
+	User    User
+	Expires time.Time // when the token ends
+}
+
+// Session makes the session of the caller's request.
+func (i Identity) Session(namespace, clientIP string) session.Session {
+	return session.Session{User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP}
+}
+
+func userOf(account *commandv1.User) User {
+	return User{
+		ID: ident.UserID(account.GetId()), Role: roleOf(account), Email: account.GetEmail(),
+		CreatedMicros: account.GetCreatedMicros(), UpdatedMicros: account.GetUpdatedMicros(),
+	}
+}
+
+// roleOf reads a stored role; one that this version does not know has no rights.
+func roleOf(account *commandv1.User) session.Role {
+	if stored := account.GetRole(); stored <= uint32(session.RoleSystem) {
+		return session.Role(stored)
+	}
+	return session.RoleAnonymous
+}
+
+// account returns the live account of id.
+func (s *Service) account(id ident.UserID) (*commandv1.User, bool) {
+	account, ok := s.config.Lookup(id)
+	if !ok || account.GetDeletedMicros() != 0 {
+		return nil, false
+	}
+	return account, true
+}
+
+// execute runs a command of the meta group on behalf of actor; "" is the server itself.
+func (s *Service) execute(ctx context.Context, actor ident.UserID, cmd *commandv1.Command) error {
+	cmd.Header = &commandv1.Header{Actor: string(actor)}
+	_, err := s.config.Executor.Execute(ctx, metaGroup, cmd)
+	return err
+}
