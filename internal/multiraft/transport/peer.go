@@ -1,0 +1,188 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+)
+
+// errBackingOff says that the last attempt failed a moment ago.
+var errBackingOff = errors.New("peer could not be reached a moment ago")
+
+// peer is one other replica: a connection shared by its lanes and calls.
+type peer struct {
+	transport *GRPC
+	replica   ident.ReplicaID
+	hello     hello
+	lanes     [laneCount]*lane
+	cancel    context.CancelFunc
+	done      sync.WaitGroup // the lanes
+
+	mu        sync.Mutex // guards all below
+	conn      *grpc.ClientConn
+	addr      string
+	closed    bool
+	failures  int       // attempts in a row
+	notBefore time.Time // no new connection earlier
+	complaint string    // the last failure that was logged
+}
+
+func newPeer(t *GRPC, own Identity, replica ident.ReplicaID) *peer {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &peer{transport: t, replica: replica, hello: helloTo(own, replica), cancel: cancel}
+	for i := range p.lanes {
+		p.lanes[i] = newLane(p, Lane(i))
+		p.done.Go(func() { p.lanes[i].run(ctx) })
+	}
+	return p
+}
+
+// close breaks the connection and waits for the lanes.
+func (p *peer) close() {
+	p.mu.Lock()
+	p.closed = true
+	conn := p.conn
+	p.conn = nil
+	p.mu.Unlock()
+	p.cancel()
+	if conn != nil {
+		_ = conn.Close() // the peer is given up, there is nobody to tell
+	}
+	p.done.Wait()
+}
+
+// connection returns the shared connection, making a new one where the old one failed or the address
+// has changed. It does not wait for it to be established: the first stream or call on it does.
+func (p *peer) connection() (*grpc.ClientConn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrStopped
+	}
+	addr, ok := p.transport.cfg.Resolver.Address(p.replica)
+	if !ok {
+		return nil, ErrUnknownAddress
+	}
+	if p.conn != nil && addr == p.addr && !hasFailed(p.conn) {
+		return p.conn, nil
+	}
+	if addr == p.addr && p.transport.cfg.Clock.Now().Before(p.notBefore) {
+		return nil, errBackingOff
+	}
+	conn, err := p.transport.dial(addr, p.replica)
+	if err != nil {
+		return nil, err
+	}
+	if p.conn != nil {
+		_ = p.conn.Close() // it failed or leads elsewhere
+	}
+	p.conn, p.addr = conn, addr
+	return conn, nil
+}
+
+// hasFailed reports whether a connection gave up connecting. gRPC would try again by itself, at its own
+// pace and the old address; a new connection follows ours.
+func hasFailed(conn *grpc.ClientConn) bool {
+	switch conn.GetState() {
+	case connectivity.TransientFailure, connectivity.Shutdown:
+		return true
+	case connectivity.Idle, connectivity.Connecting, connectivity.Ready:
+		return false
+	}
+	return false
+}
+
+// reached ends the back-off.
+func (p *peer) reached() {
+	p.mu.Lock()
+	p.failures = 0
+	p.notBefore = time.Time{}
+	p.complaint = ""
+	p.mu.Unlock()
+}
+
+// failed lengthens the back-off, once for all lanes and calls that failed in the same round, and returns
+// how long to pause. The reason is logged when it is a new one.
+func (p *peer) failed(err error) time.Duration {
+	cfg := p.transport.cfg
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := cfg.Clock.Now()
+	if !now.Before(p.notBefore) {
+		p.notBefore = now.Add(jitteredPause(cfg.BackoffBase, cfg.BackoffMax, p.failures))
+		p.failures++
+	}
+	if text := err.Error(); text != p.complaint && !errors.Is(err, errBackingOff) {
+		p.complaint = text
+		cfg.Logger.Warn("peer cannot be reached", slog.Uint64("replica_id", uint64(p.replica)),
+			slog.String("addr", p.addr), slog.Any("error", err))
+	}
+	return p.notBefore.Sub(now)
+}
+
+// jitteredPause is the pause after the given number of earlier failures, drawn from the upper half of
+// base doubled as often, but no more than most.
+func jitteredPause(base, most time.Duration, failures int) time.Duration {
+	pause := most
+	if failures < 30 && base<<failures < most { // 30 doublings exceed any sensible bound
+		pause = base << failures
+	}
+	return pause/2 + rand.N(pause/2+1)
+}
+
+// Sizes of gRPC's own buffers, in bytes. Windows are fixed, not probed: the bulk lane must be able to
+// keep a whole frame in flight, and probing costs a ping per frame.
+const (
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+	socketBuffer = 64 << 10
+)
+
+// dial makes a connection to an address; it is established by the first use. replica zero means that
+// only the address is known.
+func (t *GRPC) dial(addr string, replica ident.ReplicaID) (*grpc.ClientConn, error) {
+	security := insecure.NewCredentials()
+	if t.tls != nil {
+		security = credentials.NewTLS(t.tls.clientFor(replica))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(security),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return t.cfg.Dial(ctx, addr) }),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(t.codec),
+			grpc.MaxCallRecvMsgSize(t.messageLimit()), grpc.MaxCallSendMsgSize(t.messageLimit())),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: t.cfg.BackoffMax, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * t.cfg.BackoffMax},
+			MinConnectTimeout: t.cfg.DialTimeout,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: t.cfg.KeepaliveTime, Timeout: t.cfg.KeepaliveTimeout, PermitWithoutStream: true,
+		}),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithReadBufferSize(socketBuffer), grpc.WithWriteBufferSize(socketBuffer),
+		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+// messageLimit is the largest gRPC message: a full frame, or a full chunk with its envelope.
+func (t *GRPC) messageLimit() int { return t.cfg.Limits.FrameLimit + messageEnvelope }
+
+// messageEnvelope is room for the protobuf fields around the largest payload, in bytes.
+const messageEnvelope = 4 << 10

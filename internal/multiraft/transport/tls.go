@@ -1,0 +1,146 @@
+package transport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+)
+
+// TLSConfig names the files that secure the connections between nodes. All are PEM and read once.
+type TLSConfig struct {
+	// CAFile holds the authorities that sign the certificates of all nodes.
+	CAFile string
+	// CertFile and KeyFile are this node's certificate and key, used as server and as client. The
+	// certificate is valid for the host of this node's address and names the node, either by the URI
+	// kalamdb://<cluster_id>/node/<node_id> or by the common name node-<node_id>.
+	CertFile, KeyFile string
+	// RequireClientCert refuses peers without a certificate, and compares the certificates of both sides
+	// with the replicas they claim.
+	RequireClientCert bool
+}
+
+// tlsSetup is a loaded TLSConfig.
+type tlsSetup struct {
+	server    *tls.Config
+	client    *tls.Config // cloned per connection
+	mutual    bool
+	clusterID string
+	nodeOf    func(ident.ReplicaID) (ident.NodeID, bool)
+}
+
+func loadTLS(cfg GRPCConfig) (*tlsSetup, error) {
+	if cfg.TLS == nil {
+		return nil, nil
+	}
+	authorities, err := os.ReadFile(cfg.TLS.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(authorities) {
+		return nil, fmt.Errorf("certificate authorities %s: no certificate in PEM form", cfg.TLS.CAFile)
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate of this node: %w", err)
+	}
+	setup := &tlsSetup{
+		server:    &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}},
+		client:    &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: pool},
+		mutual:    cfg.TLS.RequireClientCert,
+		clusterID: cfg.ClusterID,
+		nodeOf:    cfg.NodeOf,
+	}
+	if setup.mutual {
+		setup.server.ClientAuth = tls.RequireAndVerifyClientCert
+		setup.server.ClientCAs = pool
+	}
+	return setup, nil
+}
+
+// clientFor returns the configuration of a connection to a replica; zero means that only the address is known.
+func (s *tlsSetup) clientFor(replica ident.ReplicaID) *tls.Config {
+	cfg := s.client.Clone()
+	if s.mutual && replica != 0 {
+		cfg.VerifyConnection = func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 {
+				return errors.New("the server showed no certificate")
+			}
+			return s.checkPeer(state.PeerCertificates[0], replica)
+		}
+	}
+	return cfg
+}
+
+// checkPeer compares a verified certificate with the replica it speaks for. A replica that this node has
+// not heard of yet passes with any certificate of a node of this cluster: a node that was away must be able to
+// hear from a member admitted meanwhile, or it could never learn of it.
+func (s *tlsSetup) checkPeer(cert *x509.Certificate, replica ident.ReplicaID) error {
+	node, err := certificateNode(cert, s.clusterID)
+	if err != nil {
+		return err
+	}
+	if want, known := s.nodeOf(replica); known && want != node {
+		return fmt.Errorf("certificate is of node %d, but replica %d belongs to node %d", node, replica, want)
+	}
+	return nil
+}
+
+// certificateNode returns the node that a certificate names. A kalamdb URI wins over the common name.
+func certificateNode(cert *x509.Certificate, clusterID string) (ident.NodeID, error) {
+	for _, uri := range cert.URIs {
+		if uri.Scheme != "kalamdb" {
+			continue
+		}
+		return uriNode(uri, clusterID)
+	}
+	number, ok := strings.CutPrefix(cert.Subject.CommonName, "node-")
+	if !ok {
+		return 0, errors.New("certificate names no node: want the URI kalamdb://<cluster_id>/node/<node_id> or the common name node-<node_id>")
+	}
+	return parseNode(number)
+}
+
+func uriNode(uri *url.URL, clusterID string) (ident.NodeID, error) {
+	if uri.Host != clusterID {
+		return 0, fmt.Errorf("certificate is of cluster %q, this is %q", uri.Host, clusterID)
+	}
+	number, ok := strings.CutPrefix(uri.Path, "/node/")
+	if !ok {
+		return 0, fmt.Errorf("certificate URI %q: want kalamdb://<cluster_id>/node/<node_id>", uri)
+	}
+	return parseNode(number)
+}
+
+func parseNode(text string) (ident.NodeID, error) {
+	node, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || node == 0 {
+		return 0, fmt.Errorf("certificate names node %q: want a number from 1", text)
+	}
+	return ident.NodeID(node), nil
+}
+
+// CheckPlaintextAddress refuses to listen without TLS on an address that others than this machine can
+// reach, unless the operator insists. addr is host:port; an empty host means every interface.
+func CheckPlaintextAddress(addr string, allowInsecure bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", addr, err)
+	}
+	if allowInsecure || host == "localhost" {
+		return nil
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("listen address %q is reachable from other machines and TLS is off: "+
+		"configure certificates, listen on loopback, or allow insecure listening on purpose", addr)
+}
