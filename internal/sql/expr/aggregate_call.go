@@ -1,0 +1,92 @@
+package expr
+
+import (
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+)
+
+// Grouping collects what a grouped query computes. Bind with it reads rows laid out as the values of Keys
+// followed by the results of Calls: an expression equal to a key becomes that column, an aggregate call
+// is added to Calls (once) and becomes its column, and any other column is an error.
+type Grouping struct {
+	Keys  []Expr           // GROUP BY expressions, bound over the input scope
+	Calls []*AggregateCall // filled by Bind
+}
+
+// AggregateCall is one aggregate of a grouped query. Its operands are evaluated over input rows.
+type AggregateCall struct {
+	Name     string // lower case: count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg
+	Star     bool   // count(*)
+	Distinct bool
+	Args     []Expr // one operand; string_agg has its separator second
+	OrderBy  []Order
+	Filter   Expr // nil when none
+	Result   datum.Type
+}
+
+// Order is one item of an ordering.
+type Order struct {
+	Expr       Expr
+	Descending bool
+	NullsFirst bool
+}
+
+// String prints the call in a canonical form.
+func (c *AggregateCall) String() string {
+	var b strings.Builder
+	b.WriteString(c.Name + "(")
+	if c.Distinct {
+		b.WriteString("DISTINCT ")
+	}
+	if c.Star {
+		b.WriteString("*")
+	}
+	for i, arg := range c.Args {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(arg.String())
+	}
+	for i, item := range c.OrderBy {
+		if i == 0 {
+			b.WriteString(" ORDER BY ")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(item.String())
+	}
+	b.WriteString(")")
+	if c.Filter != nil {
+		b.WriteString(" FILTER (WHERE " + c.Filter.String() + ")")
+	}
+	return b.String()
+}
+
+// String prints the item as SQL.
+func (o Order) String() string {
+	text := o.Expr.String()
+	if o.Descending {
+		text += " DESC"
+	}
+	if o.NullsFirst {
+		return text + " NULLS FIRST"
+	}
+	return text + " NULLS LAST"
+}
+
+// Compare orders two values of the item: negative when a comes first.
+func (o Order) Compare(a, b datum.Datum) int {
+	switch {
+	case a.IsNull() && b.IsNull():
+		return 0
+	case a.IsNull() != b.IsNull():
+		if a.IsNull() == o.NullsFirst {
+			return -1
+		}
+		return 1
+	case o.Descending:
+		return datum.Compare(b, a)
+	}
+	return datum.Compare(a, b)
+}
