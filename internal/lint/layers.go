@@ -22,7 +22,7 @@ func Layers() []Layer {
 			"internal/config", "internal/clock", "internal/metrics", "internal/invariant", "internal/fault",
 		}},
 		{"contract", []string{
-			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr",
+			"proto/*", "internal/command", "internal/sql/parse", "internal/sql/expr",
 		}},
 		{"storage", []string{"internal/storage/*"}},
 		{"replication", []string{"internal/multiraft/*"}},
@@ -30,13 +30,13 @@ func Layers() []Layer {
 			"internal/statemachine", "internal/applier", "internal/catalog", "internal/table",
 		}},
 		{"execution", []string{
-			"internal/sql/plan", "internal/sql/exec", "internal/txn", "internal/executor",
+			"internal/sql/plan", "internal/sql/exec", "internal/executor",
 		}},
-		{"service", []string{"internal/auth", "internal/live", "internal/topic", "internal/jobs"}},
+		{"service", []string{"internal/auth"}},
 		{"api", []string{"internal/api/*"}},
-		{"assembly", []string{"internal/server", "internal/sim", "internal/demo"}},
+		{"assembly", []string{"internal/server", "internal/demo"}},
 		{"program", []string{"cmd/*"}},
-		{"rules", []string{"internal/lint", "internal/testutil", "test/*"}},
+		{"rules", []string{"internal/lint", "test/*"}},
 	}
 }
 
@@ -54,12 +54,9 @@ func Walls() []Wall {
 	state := []string{"internal/statemachine", "internal/applier", "internal/catalog", "internal/table"}
 	walls := []Wall{
 		{Except: []string{"internal/storage/*"}, Import: "github.com/cockroachdb/pebble/*", Why: "use internal/storage"},
+		{Except: []string{"internal/multiraft/*"}, Import: "go.etcd.io/raft/*", Why: "use internal/multiraft"},
 		{
-			Except: []string{"internal/multiraft/*", "internal/sim"}, Import: "go.etcd.io/raft/*",
-			Why: "use internal/multiraft",
-		},
-		{
-			Except: []string{"internal/multiraft/*", "internal/server", "internal/sim"},
+			Except: []string{"internal/multiraft/*", "internal/server"},
 			Import: Module + "/internal/multiraft/*", Why: "replication meets the rest in internal/server",
 		},
 		{Import: "github.com/stretchr/testify/*", Why: "use testing and cmp.Diff", Tests: true},
