@@ -1,0 +1,52 @@
+package executor
+
+import (
+	"context"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// Outcome is how one attempt to propose ended.
+type Outcome uint8
+
+// The outcomes of an attempt. Only Done carries a result; after Unknown the command may still be applied,
+// after all others it never will be by this attempt.
+const (
+	Done        Outcome = iota // applied; Result and Index are set
+	NotLeader                  // the replica asked does not lead the group; Leader may say who does
+	Overloaded                 // a bound was reached
+	TooLarge                   // over the size limit
+	Stopped                    // the replica is shutting down or does not know the group
+	Unreachable                // the request surely did not arrive
+	Unknown                    // proposed, but the result was not learned
+)
+
+// Attempt is one try to propose a command.
+type Attempt struct {
+	Outcome Outcome
+	Result  []byte
+	Index   uint64
+	Leader  ident.ReplicaID // for NotLeader; zero when unknown
+	Err     error           // detail for everything but Done
+}
+
+// Proposer replicates on this node.
+type Proposer interface {
+	// Propose runs one attempt at this replica and waits for its end or the context's.
+	Propose(ctx context.Context, group shard.GroupID, id ident.RequestID, data []byte) Attempt
+	// Barrier returns once reads of the group on this node are linearizable, and the applied index.
+	Barrier(ctx context.Context, group shard.GroupID) (uint64, error)
+	// Applied returns the index up to which readers of this node see the group.
+	Applied(group shard.GroupID) uint64
+}
+
+// Peers reaches the other replicas.
+type Peers interface {
+	// Self returns this node's replica id.
+	Self() ident.ReplicaID
+	// Leader returns the leader of a group as far as this node knows, zero when it does not.
+	Leader(group shard.GroupID) ident.ReplicaID
+	// Forward runs one attempt at another replica.
+	Forward(ctx context.Context, to ident.ReplicaID, group shard.GroupID, id ident.RequestID, data []byte) Attempt
+}

@@ -1,0 +1,118 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Direct executes commands on a node that runs alone: there is one replica and it decides.
+type Direct struct {
+	stamp    stamper
+	proposer Proposer
+}
+
+// NewDirect makes the executor of a standalone node. Random feeds request ids.
+func NewDirect(proposer Proposer, wall clock.Clock, random io.Reader) *Direct {
+	return &Direct{proposer: proposer, stamp: stamper{clock: wall, random: random, proposer: proposer}}
+}
+
+// Execute implements CommandExecutor.
+func (d *Direct) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
+	id, data, err := d.stamp.seal(group, cmd)
+	if err != nil {
+		return nil, err
+	}
+	attempt := d.proposer.Propose(ctx, group, id, data)
+	if attempt.Outcome == Done {
+		return readResponse(attempt.Result)
+	}
+	return nil, verdict(ctx, group, attempt, attempt.Outcome == Unknown)
+}
+
+// Barrier implements CommandExecutor.
+func (d *Direct) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
+	return barrier(ctx, d.proposer, group)
+}
+
+// stamper writes what must be the same on every replica into a command.
+type stamper struct {
+	clock    clock.Clock
+	random   io.Reader
+	proposer Proposer
+}
+
+// seal stamps a copy of cmd's header and encodes it. The request id, the time and the floor below which the
+// group may have forgotten it are drawn once for all attempts.
+func (s *stamper) seal(group shard.GroupID, cmd *commandv1.Command) (ident.RequestID, []byte, error) {
+	var draw [10]byte
+	if _, err := io.ReadFull(s.random, draw[:]); err != nil {
+		return ident.RequestID{}, nil, fmt.Errorf("draw a request id: %w", err)
+	}
+	now := s.clock.Now().UnixMicro()
+	id := command.NewRequestID(now, draw)
+	header := &commandv1.Header{
+		RequestId: id[:],
+		MinIndex:  s.proposer.Applied(group),
+		NowMicros: now,
+		Actor:     cmd.GetHeader().GetActor(),
+	}
+	if group != shard.Meta {
+		header.MetaIndex = s.proposer.Applied(shard.Meta)
+	}
+	stamped, _ := proto.Clone(cmd).(*commandv1.Command)
+	stamped.Header = header
+	data, err := command.Encode(stamped)
+	return id, data, err
+}
+
+// readResponse decodes a result and turns a refusal into its error.
+func readResponse(raw []byte) (*commandv1.Response, error) {
+	response, err := command.DecodeResponse(raw)
+	if err != nil {
+		return nil, err
+	}
+	if failure := response.GetFailure(); failure != nil {
+		return response, fault.New(fault.Kind(failure.GetKind()), "%s", failure.GetMessage())
+	}
+	return response, nil
+}
+
+// barrier wraps a proposer's barrier error for callers.
+func barrier(ctx context.Context, proposer Proposer, group shard.GroupID) (uint64, error) {
+	index, err := proposer.Barrier(ctx, group)
+	switch {
+	case err == nil:
+		return index, nil
+	case errors.Is(err, context.Canceled):
+		return 0, err
+	}
+	return 0, fault.New(fault.Unavailable, "no quorum answered for %s in time: %w", group, err)
+}
+
+// verdict is the error of a request whose attempts are over. ran says that some attempt may have been applied.
+func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) error {
+	switch {
+	case last.Outcome == TooLarge:
+		return fault.New(fault.LimitExceeded, "the statement writes too much at once: %w", last.Err)
+	case last.Outcome == Overloaded && !ran:
+		overloaded := fault.New(fault.Overloaded, "too many writes are waiting for %s; try again", group)
+		overloaded.RetryAfter = overloadedRetry
+		return overloaded
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case ran:
+		return fault.New(fault.Timeout, "the outcome of the write to %s is not known: it was accepted, but its result did not arrive in time", group)
+	}
+	return fault.New(fault.Unavailable, "no leader of %s could be reached in time; nothing was written", group)
+}

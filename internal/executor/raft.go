@@ -1,0 +1,134 @@
+package executor
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Bounds of retrying. Between attempts the pause doubles from the first to the last, with jitter over its
+// upper half, so that callers of a group without a leader do not come back together.
+const (
+	firstPause      = 5 * time.Millisecond
+	lastPause       = 200 * time.Millisecond
+	defaultPatience = 10 * time.Second // when the caller's context has no deadline
+	overloadedRetry = 100 * time.Millisecond
+	firstAttempt    = 2 * time.Second // doubled after every attempt whose outcome is unknown
+	maxHints        = 2
+)
+
+// Raft executes commands in a cluster: at this replica when it leads the group, else at the leader. An
+// attempt that failed, or whose outcome is unknown, is repeated under the same request id until the
+// context's deadline; the group's table of requests makes sure that it is applied once.
+type Raft struct {
+	stamp    stamper
+	proposer Proposer
+	peers    Peers
+	clock    clock.Clock
+	random   io.Reader
+	patience time.Duration
+}
+
+// NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience bounds requests
+// whose context has no deadline, zero means 10 s.
+func NewRaft(proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration) *Raft {
+	if patience <= 0 {
+		patience = defaultPatience
+	}
+	return &Raft{
+		proposer: proposer, peers: peers, clock: wall, random: random, patience: patience,
+		stamp: stamper{clock: wall, random: random, proposer: proposer},
+	}
+}
+
+// Execute implements CommandExecutor.
+func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
+	id, data, err := r.stamp.seal(group, cmd)
+	if err != nil {
+		return nil, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		bound, cancel := context.WithTimeout(ctx, r.patience)
+		defer cancel()
+		ctx = bound
+	}
+	var hint ident.ReplicaID
+	ran, followed, limit := false, 0, firstAttempt
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		attempt := r.attempt(ctx, limit, hint, group, id, data)
+		switch attempt.Outcome {
+		case Done:
+			return readResponse(attempt.Result)
+		case TooLarge, Overloaded:
+			return nil, verdict(ctx, group, attempt, ran)
+		case Unknown:
+			ran = true
+			limit *= 2
+		case NotLeader:
+			// A hint is followed at once, but not for ever: two replicas that point at each other must
+			// not make a loop without pauses.
+			if attempt.Leader != 0 && followed < maxHints && ctx.Err() == nil {
+				hint = attempt.Leader
+				followed++
+				continue
+			}
+		case Stopped, Unreachable:
+		}
+		hint, followed = 0, 0
+		if err := r.rest(ctx, pause); err != nil {
+			return nil, verdict(ctx, group, attempt, ran)
+		}
+	}
+}
+
+// attempt proposes once where the leader is believed to be. It ends after limit, so that a leader that hangs
+// is left for its successor.
+func (r *Raft) attempt(ctx context.Context, limit time.Duration, hint ident.ReplicaID, group shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	leader := hint
+	if leader == 0 {
+		leader = r.peers.Leader(group)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	switch leader {
+	case 0:
+		return Attempt{Outcome: NotLeader, Err: fmt.Errorf("no leader of %s is known", group)}
+	case r.peers.Self():
+		return r.proposer.Propose(ctx, group, id, data)
+	}
+	return r.peers.Forward(ctx, leader, group, id, data)
+}
+
+// rest waits for half the pause to the whole of it.
+func (r *Raft) rest(ctx context.Context, pause time.Duration) error {
+	var draw [8]byte
+	if _, err := io.ReadFull(r.random, draw[:]); err != nil {
+		return fmt.Errorf("draw jitter: %w", err)
+	}
+	half := uint64(pause / 2)
+	timer := r.clock.NewTimer(time.Duration(half + binary.LittleEndian.Uint64(draw[:])%(half+1)))
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Barrier implements CommandExecutor.
+func (r *Raft) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		bound, cancel := context.WithTimeout(ctx, r.patience)
+		defer cancel()
+		ctx = bound
+	}
+	return barrier(ctx, r.proposer, group)
+}
