@@ -65,7 +65,7 @@ func TableFromProto(p *commandv1.Table) (*schema.Table, error) {
 		ID:            ident.TableID(p.GetId()),
 		Namespace:     p.GetNamespace(),
 		Name:          p.GetName(),
-		Kind:          schema.TableKind(p.GetKind()),      //nolint:gosec // the range is checked below
+		Kind:          schema.TableKind(p.GetKind()),     //nolint:gosec // the range is checked below
 		Access:        schema.AccessLevel(p.GetAccess()), //nolint:gosec // the range is checked below
 		Columns:       make([]schema.Column, len(p.GetColumns())),
 		Version:       p.GetVersion(),

@@ -87,6 +87,12 @@ func Purged(group shard.GroupID, table ident.TableID) []byte {
 	return tableKey(group, KindPurged, table, 0)
 }
 
+// PurgedSpan is the span of all markers of a group.
+func PurgedSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindPurged, 0)
+	return lo, PrefixEnd(lo)
+}
+
 // Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
 // order-preserving encoding of the key value.
 func Row(group shard.GroupID, table ident.TableID, user ident.UserID, primaryKey []byte) []byte {

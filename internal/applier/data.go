@@ -1,0 +1,261 @@
+package applier
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/invariant"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// maxIndex is the largest log index whose _seq fits into 64 bits.
+const maxIndex = 1<<48 - 1
+
+// Data applies the commands of one data group.
+type Data struct {
+	group shard.GroupID
+	// private says whether rows belong to users (each write names one) or to nobody (no write may).
+	private bool
+	// purged are the tables that were dropped here. It mirrors the markers in the store, so that a write
+	// need not read them. It holds eight bytes for each table ever dropped.
+	purged map[ident.TableID]struct{}
+	// value is reused between rows.
+	value []byte
+}
+
+// NewData returns the applier of a data group; Restore must be called before Apply.
+func NewData(group shard.GroupID) *Data {
+	return &Data{group: group, private: group.Class() == shard.ClassUser}
+}
+
+// Apply stages one command. The batch shows the effects of the commands before it.
+func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command) (*commandv1.Response, error) {
+	invariant.Check(index > 0 && index <= maxIndex, "log index %d of group %s", index, d.group)
+	switch body := cmd.GetBody().(type) {
+	case *commandv1.Command_WriteRows:
+		return d.writeRows(batch, index, body.WriteRows)
+	case *commandv1.Command_PurgeTable:
+		return d.purgeTable(batch, ident.TableID(body.PurgeTable.GetTableId()))
+	default:
+		return misplaced(d.group, cmd), nil
+	}
+}
+
+// Finish is called after the last command of a run.
+func (d *Data) Finish(*storage.Batch, uint64) error { return nil }
+
+// Publish is called when the batch is committed.
+func (d *Data) Publish() {}
+
+// Restore reads the markers of purged tables.
+func (d *Data) Restore(reader storage.Reader) error {
+	d.purged = make(map[ident.TableID]struct{})
+	lo, hi := keys.PurgedSpan(d.group)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return fmt.Errorf("restore purged tables: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		_, table, err := keys.ParsePurged(it.Key())
+		if err != nil {
+			_ = it.Close() // the malformed key is the error that matters
+			return fmt.Errorf("restore purged tables: %w", err)
+		}
+		d.purged[table] = struct{}{}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("restore purged tables: %w", err)
+	}
+	return nil
+}
+
+// purgeTable removes the rows of a dropped table. Repeating it changes nothing.
+func (d *Data) purgeTable(batch *storage.Batch, table ident.TableID) (*commandv1.Response, error) {
+	if err := batch.DeleteRange(keys.TableSpan(d.group, table)); err != nil {
+		return nil, err
+	}
+	if err := batch.DeleteRange(keys.ScopeSpan(d.group, table)); err != nil {
+		return nil, err
+	}
+	if err := batch.Set(keys.Purged(d.group, table), nil); err != nil {
+		return nil, err
+	}
+	d.purged[table] = struct{}{}
+	return done("Table %d purged", table), nil
+}
+
+// version is what a row key holds: the newest version, or nothing.
+type version struct {
+	seq  uint64
+	live bool
+}
+
+func (d *Data) writeRows(batch *storage.Batch, index uint64, body *commandv1.WriteRows) (*commandv1.Response, error) {
+	if refusal := d.admit(body); refusal != nil {
+		return refusal, nil
+	}
+	if refusal, err := d.checkScopes(batch, body.GetScopes()); refusal != nil || err != nil {
+		return refusal, err
+	}
+	rowKeys := make([][]byte, len(body.GetRows()))
+	for i, row := range body.GetRows() {
+		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
+	}
+	if refusal, err := checkRows(batch, index, body.GetRows(), rowKeys); refusal != nil || err != nil {
+		return refusal, err
+	}
+	for i, row := range body.GetRows() {
+		d.value = rowvalue.Append(d.value[:0], command.Seq(index, i), row.GetDeleted(), row.GetRow())
+		if err := batch.Set(rowKeys[i], d.value); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.touchScopes(batch, index, body.GetRows()); err != nil {
+		return nil, err
+	}
+	return &commandv1.Response{Affected: uint32(len(body.GetRows()))}, nil //nolint:gosec // at most command.MaxRows
+}
+
+// admit refuses writes that can never be right: to a purged table, or with the wrong kind of owner.
+func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
+	check := func(table uint64, user string) *commandv1.Response {
+		switch _, purged := d.purged[ident.TableID(table)]; {
+		case table == 0:
+			return command.Refuse(fault.Internal, "a row names no table")
+		case purged:
+			return command.Refuse(fault.TableNotFound, "Table not found: it was dropped")
+		case d.private && user == "":
+			return command.Refuse(fault.Internal, "a private row names no user")
+		case !d.private && user != "":
+			return command.Refuse(fault.Internal, "a shared row names a user")
+		}
+		return nil
+	}
+	for _, scope := range body.GetScopes() {
+		if refusal := check(scope.GetTableId(), scope.GetUser()); refusal != nil {
+			return refusal
+		}
+	}
+	for _, row := range body.GetRows() {
+		if refusal := check(row.GetTableId(), row.GetUser()); refusal != nil {
+			return refusal
+		}
+		if row.GetExpect() > commandv1.Expect_EXPECT_SEQ || row.GetExpect() < commandv1.Expect_EXPECT_ANY {
+			return command.Refuse(fault.Internal, "a row has the unknown expectation %d", row.GetExpect())
+		}
+	}
+	return nil
+}
+
+// checkScopes refuses the command when something it depends on was written since the statement read it.
+func (d *Data) checkScopes(batch *storage.Batch, scopes []*commandv1.ScopeUnchanged) (*commandv1.Response, error) {
+	for _, scope := range scopes {
+		value, ok, err := batch.Get(keys.Scope(d.group, ident.TableID(scope.GetTableId()), ident.UserID(scope.GetUser())))
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		if len(value) != 8 {
+			return nil, fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, scope.GetTableId(), len(value))
+		}
+		if binary.BigEndian.Uint64(value) > scope.GetIndex() {
+			return command.Refuse(fault.Conflict, "the table was changed by another statement; run the statement again"), nil
+		}
+	}
+	return nil, nil
+}
+
+// checkRows compares each row's expectation with the newest version of its key, where a row of the same
+// command that stands before it counts as written.
+func checkRows(
+	batch *storage.Batch, index uint64, rows []*commandv1.RowWrite, rowKeys [][]byte,
+) (*commandv1.Response, error) {
+	var own map[string]version // versions this command writes; unused when it writes one row
+	if len(rows) > 1 {
+		own = make(map[string]version, len(rows))
+	}
+	for i, row := range rows {
+		if row.GetExpect() != commandv1.Expect_EXPECT_ANY {
+			current, found := own[string(rowKeys[i])]
+			if !found {
+				var err error
+				if current, err = readVersion(batch, rowKeys[i]); err != nil {
+					return nil, err
+				}
+			}
+			if refusal := checkRow(row, current); refusal != nil {
+				return refusal, nil
+			}
+		}
+		if own != nil {
+			own[string(rowKeys[i])] = version{seq: command.Seq(index, i), live: !row.GetDeleted()}
+		}
+	}
+	return nil, nil
+}
+
+func checkRow(row *commandv1.RowWrite, current version) *commandv1.Response {
+	switch {
+	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live:
+		text := row.GetKeyText()
+		if text == "" {
+			return command.Refuse(fault.DuplicateKey, "Primary key violation: a row with this key exists")
+		}
+		return command.Refuse(fault.DuplicateKey, "Primary key violation: a row with key %s exists", text)
+	case row.GetExpect() == commandv1.Expect_EXPECT_SEQ && (!current.live || current.seq != row.GetExpectSeq()):
+		return command.Refuse(fault.Conflict, "the row was changed by another statement; run the statement again")
+	}
+	return nil
+}
+
+func readVersion(batch *storage.Batch, key []byte) (version, error) {
+	value, ok, err := batch.Get(key)
+	if err != nil || !ok {
+		return version{}, err
+	}
+	seq, deleted, _, err := rowvalue.Decode(value)
+	if err != nil {
+		return version{}, fmt.Errorf("%w: row %x: %w", storage.ErrCorruption, key, err)
+	}
+	return version{seq: seq, live: !deleted}, nil
+}
+
+// touchScopes records the index as the last that wrote to each table and user of the rows.
+func (d *Data) touchScopes(batch *storage.Batch, index uint64, rows []*commandv1.RowWrite) error {
+	type scope struct {
+		table uint64
+		user  string
+	}
+	var touched map[scope]struct{}
+	var last scope
+	for i, row := range rows {
+		next := scope{row.GetTableId(), row.GetUser()}
+		if i > 0 && next == last {
+			continue
+		}
+		if _, again := touched[next]; again {
+			continue
+		}
+		if i > 0 && touched == nil {
+			touched = map[scope]struct{}{last: {}}
+		}
+		if touched != nil {
+			touched[next] = struct{}{}
+		}
+		last = next
+		key := keys.Scope(d.group, ident.TableID(next.table), ident.UserID(next.user))
+		if err := batch.Set(key, binary.BigEndian.AppendUint64(nil, index)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

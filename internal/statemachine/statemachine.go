@@ -1,0 +1,202 @@
+// Package statemachine turns committed log entries into state: it decodes, keeps order, and drops duplicates.
+//
+// Meta, UserData and SharedData are the state machines of the three classes of groups. They satisfy the interface
+// that replication declares, without knowing it: the two meet in server. What a single command does is said by
+// an Applier.
+//
+// For each entry, in this order: an entry without data is a no-op; an entry that cannot be decoded stops
+// the replica, because to skip it would be to differ from replicas that understand it; a data command whose
+// planner had seen a later meta index waits (the entry and all behind it stay in the log, and the run ends
+// there); a repeat of a remembered request is answered with the first response; anything else goes to the
+// applier, and its response is remembered.
+//
+// Always true: the key space after applying a log is the same however the log was cut into runs, however
+// often the node was restarted between them, and on every replica. A run's effects and its applied index are in one
+// batch. Calls come from one goroutine at a time.
+package statemachine
+
+import (
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/invariant"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Applier carries out single commands. Only *applier.Meta and *applier.Data implement it.
+type Applier interface {
+	// Apply stages one command, as a whole or not at all. A refused command has a response with a
+	// failure; an error stops the replica.
+	Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command) (*commandv1.Response, error)
+	// Finish is called after the last entry of a run, with its index.
+	Finish(batch *storage.Batch, index uint64) error
+	// Publish is called once the batch is committed.
+	Publish()
+	// Restore builds derived memory from the group's keys.
+	Restore(reader storage.Reader) error
+}
+
+// Machine is the state machine of one group.
+type Machine interface {
+	// Apply stages entries into the batch, in order; see command.Outcome.
+	Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error)
+	// Publish makes what was staged visible to readers, after the batch is committed.
+	Publish()
+	// Restore builds derived memory anew: once before the first Apply, and after a snapshot has replaced the keys.
+	Restore(reader storage.Reader) error
+}
+
+// Meta is the state machine of the meta group.
+type Meta struct{ core }
+
+// UserData is the state machine of a user-data shard: every row belongs to a user.
+type UserData struct{ core }
+
+// SharedData is the state machine of a shared-data shard: no row belongs to a user.
+type SharedData struct{ core }
+
+// NewMeta returns the meta group's state machine. It publishes to the store and is its only writer.
+func NewMeta(store *catalog.Store) *Meta {
+	return &Meta{core{group: shard.Meta, applier: applier.NewMeta(store), duplicates: newDuplicates(shard.Meta)}}
+}
+
+// NewUserData returns the state machine of a user-data shard. metaIndex returns the meta index that is applied
+// and published on this node.
+func NewUserData(group shard.GroupID, metaIndex func() uint64) *UserData {
+	return &UserData{newData(group, shard.ClassUser, metaIndex)}
+}
+
+// NewSharedData returns the state machine of a shared-data shard. metaIndex returns the meta index that is applied
+// and published on this node.
+func NewSharedData(group shard.GroupID, metaIndex func() uint64) *SharedData {
+	return &SharedData{newData(group, shard.ClassShared, metaIndex)}
+}
+
+// New returns the state machine of any group. Data groups wait for the store's published index.
+func New(group shard.GroupID, store *catalog.Store) (Machine, error) {
+	switch group.Class() {
+	case shard.ClassMeta:
+		return NewMeta(store), nil
+	case shard.ClassUser:
+		return NewUserData(group, store.Index), nil
+	case shard.ClassShared:
+		return NewSharedData(group, store.Index), nil
+	default:
+		return nil, fmt.Errorf("state machine of %s: no such group", group)
+	}
+}
+
+func newData(group shard.GroupID, class shard.Class, metaIndex func() uint64) core {
+	invariant.Check(group.Class() == class, "group %s is not of class %s", group, class)
+	return core{group: group, metaIndex: metaIndex, applier: applier.NewData(group), duplicates: newDuplicates(group)}
+}
+
+// core is what the three state machines have in common.
+type core struct {
+	group      shard.GroupID
+	metaIndex  func() uint64 // nil for the meta group, which waits for nothing
+	applier    Applier
+	duplicates *duplicates
+	last       uint64 // index of the last entry applied since Restore
+	restored   bool
+}
+
+// Apply implements Machine.
+func (c *core) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	invariant.Check(c.restored, "group %s applies before it is restored", c.group)
+	outcome := command.Outcome{Results: make([][]byte, 0, len(entries))}
+	for i := range entries {
+		entry := &entries[i]
+		if entry.Index <= c.last {
+			return outcome, fmt.Errorf("apply %s: index %d follows %d", c.group, entry.Index, c.last)
+		}
+		result, wait, err := c.applyEntry(batch, entry)
+		if err != nil {
+			return outcome, fmt.Errorf("apply %s, index %d, term %d: %w", c.group, entry.Index, entry.Term, err)
+		}
+		if wait != 0 {
+			outcome.WaitMeta = wait
+			break
+		}
+		c.last = entry.Index
+		outcome.Results = append(outcome.Results, result)
+	}
+	if len(outcome.Results) == 0 {
+		return outcome, nil
+	}
+	if err := c.applier.Finish(batch, c.last); err != nil {
+		return outcome, fmt.Errorf("apply %s, index %d: %w", c.group, c.last, err)
+	}
+	return outcome, nil
+}
+
+// Publish implements Machine.
+func (c *core) Publish() { c.applier.Publish() }
+
+// Restore implements Machine.
+func (c *core) Restore(reader storage.Reader) error {
+	if err := c.duplicates.restore(reader); err != nil {
+		return fmt.Errorf("restore %s: %w", c.group, err)
+	}
+	if err := c.applier.Restore(reader); err != nil {
+		return fmt.Errorf("restore %s: %w", c.group, err)
+	}
+	c.last, c.restored = 0, true
+	return nil
+}
+
+// applyEntry stages one entry. A wait that is not zero means that nothing was staged.
+func (c *core) applyEntry(batch *storage.Batch, entry *command.Entry) (result []byte, wait uint64, err error) {
+	if len(entry.Data) == 0 {
+		return nil, 0, nil
+	}
+	cmd, err := command.Decode(entry.Data)
+	if err != nil {
+		return nil, 0, err
+	}
+	if needed := cmd.GetHeader().GetMetaIndex(); c.metaIndex != nil && needed > c.metaIndex() {
+		return nil, needed, nil
+	}
+	if err := c.duplicates.evict(batch, entry.Index); err != nil {
+		return nil, 0, err
+	}
+	request := requestID(entry, cmd)
+	first, known, err := c.duplicates.find(batch, request)
+	if err != nil || known {
+		return first, 0, err
+	}
+	response, err := c.run(batch, entry.Index, request, cmd)
+	if err != nil {
+		return nil, 0, err
+	}
+	response.Index = entry.Index
+	if result, err = command.EncodeResponse(response); err != nil {
+		return nil, 0, err
+	}
+	return result, 0, c.duplicates.remember(batch, entry.Index, request, result)
+}
+
+func (c *core) run(
+	batch *storage.Batch, index uint64, request ident.RequestID, cmd *commandv1.Command,
+) (*commandv1.Response, error) {
+	if !request.IsZero() && c.duplicates.forgotten(index, cmd.GetHeader().GetMinIndex()) {
+		return command.Refuse(fault.Timeout,
+			"the request is too old to tell whether it was carried out before; its outcome is unknown"), nil
+	}
+	return c.applier.Apply(batch, index, cmd)
+}
+
+// requestID is the identity of the request: the header's, which the command carries wherever it goes, else the
+// log entry's.
+func requestID(entry *command.Entry, cmd *commandv1.Command) ident.RequestID {
+	if id := command.RequestID(cmd); !id.IsZero() {
+		return id
+	}
+	return entry.RequestID
+}
