@@ -40,7 +40,6 @@ type Server struct {
 	EnableHTTP2            bool   `toml:"enable_http2" doc:"Accept cleartext HTTP/2 beside HTTP/1.1 on the same port."`
 	ShutdownTimeoutMillis  int64  `toml:"shutdown_timeout_ms" range:"0..600000" doc:"How long a stopping server waits for requests that are under way, in milliseconds; 0 does not wait."`
 	ExposeMetricsRemotely  bool   `toml:"expose_metrics_remotely" doc:"Serve /metrics to peers that are not loopback as well."`
-	ExposeProbesRemotely   bool   `toml:"expose_probes_remotely" doc:"Serve /livez and /readyz to peers that are not loopback as well."`
 	ReadHeaderTimeoutMilli int64  `toml:"read_header_timeout_ms" range:"100..600000" doc:"How long a client may take to send the head of a request, in milliseconds."`
 }
 
@@ -64,7 +63,7 @@ type RateLimit struct {
 	MaxQueriesPerSec        int   `toml:"max_queries_per_sec" range:"0..10000000" doc:"SQL requests per second of one user; more are refused with 429. 0 means no limit."`
 	MaxAuthRequestsPerIP    int   `toml:"max_auth_requests_per_ip_per_sec" env:"KALAMDB_RATE_LIMIT_AUTH_REQUESTS_PER_IP_PER_SEC" range:"0..10000000" doc:"Sign-in, refresh and setup attempts per second of one address; more are refused with 429. 0 means no limit."`
 	MaxRequestsPerIP        int   `toml:"max_requests_per_ip_per_sec" range:"0..10000000" doc:"Requests of any kind per second of one address that is not loopback; more are refused with 429. 0 means no limit."`
-	MaxConnectionsPerIP     int   `toml:"max_connections_per_ip" range:"0..1000000" doc:"Open connections of one address that is not loopback; more are closed at once. 0 means no limit."`
+	MaxConnectionsPerIP     int   `toml:"max_connections_per_ip" range:"0..1000000" doc:"Open connections of one address that is not loopback; more are refused with 503. 0 means no limit."`
 	RequestBodyLimitBytes   int64 `toml:"request_body_limit_bytes" range:"1024..1073741824" doc:"Largest body of a request, in bytes; a larger one is refused with 413."`
 	MaxTrackedKeys          int   `toml:"max_tracked_keys" range:"16..10000000" doc:"Users and addresses whose rates are remembered; the one idle longest is forgotten first."`
 	MaxConcurrentQueries    int   `toml:"max_concurrent_queries" range:"1..1000000" doc:"SQL requests that run at once on this node; more are refused with 503."`
@@ -115,7 +114,7 @@ type Logging struct {
 type Performance struct {
 	RequestTimeoutSeconds int   `toml:"request_timeout" range:"1..3600" doc:"How long one request may run, in seconds."`
 	KeepaliveSeconds      int   `toml:"keepalive_timeout" range:"1..3600" doc:"How long an idle client connection stays open, in seconds."`
-	MaxConnections        int   `toml:"max_connections" range:"1..1000000" doc:"Open client connections in all; more wait in the kernel's queue."`
+	MaxConnections        int   `toml:"max_connections" range:"1..1000000" doc:"Open client connections in all; more are refused with 503."`
 	GCPercent             int   `toml:"gc_percent" env:"KALAMDB_GC_PERCENT" range:"-1..10000" doc:"Growth of the heap between garbage collections, in percent; -1 turns it off, which needs memory_limit_bytes; 0 leaves the runtime's setting."`
 	MemoryLimitBytes      int64 `toml:"memory_limit_bytes" env:"KALAMDB_MEMORY_LIMIT_BYTES" range:"0..1099511627776" doc:"Soft limit of the process's memory, in bytes; 0 means none."`
 }
