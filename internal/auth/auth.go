@@ -1,8 +1,7 @@
 // Package auth proves who a caller is: passwords, tokens, lockout and the first setup.
 //
-// Service is the only type callers need. It reads accounts from the catalog through a lookup function and
-// changes them only by commands of the meta group, so every node counts the same failed logins. What
-// always holds:
+// Service is the only type callers need. It reads accounts from the catalog and changes them only by
+// commands of the meta group, so every node counts the same failed logins. What always holds:
 //
 //   - The role comes from the stored account. A token that claims another role, or an account that is
 //     gone, is refused.
@@ -23,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -39,17 +39,13 @@ const (
 	TypeInternal = "internal"
 )
 
-// Lookup finds the stored account of a user in this node's newest catalog; ok is false when there is none
-// or it was dropped. The account must not be changed.
-type Lookup func(id ident.UserID) (account *commandv1.User, ok bool)
-
 // SecretSource returns the key that signs tokens. It is asked for every token and must be fast; when it
 // answers another key, tokens of the old one stop working.
 type SecretSource func() ([]byte, error)
 
 // Config is what a Service needs.
 type Config struct {
-	Lookup   Lookup                   // required
+	Catalog  *catalog.Store           // required; the accounts as this node knows them
 	Executor executor.CommandExecutor // required; runs the commands of the meta group
 	Clock    clock.Clock              // required
 	Secret   SecretSource             // required
@@ -81,8 +77,8 @@ type Service struct {
 // New checks the configuration and makes a Service. It computes one password hash, which takes as long as
 // a login.
 func New(config Config) (*Service, error) {
-	if config.Lookup == nil || config.Executor == nil || config.Clock == nil || config.Secret == nil {
-		return nil, errors.New("auth: lookup, executor, clock and secret are required")
+	if config.Catalog == nil || config.Executor == nil || config.Clock == nil || config.Secret == nil {
+		return nil, errors.New("auth: catalog, executor, clock and secret are required")
 	}
 	setDefault(&config.AccessLife, 24*time.Hour)
 	setDefault(&config.RefreshLife, 7*24*time.Hour)
@@ -127,28 +123,21 @@ func (i Identity) Session(namespace, clientIP string) session.Session {
 	return session.Session{User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP}
 }
 
-func userOf(account *commandv1.User) User {
+func userOf(account catalog.User) User {
 	return User{
-		ID: ident.UserID(account.GetId()), Role: roleOf(account), Email: account.GetEmail(),
-		CreatedMicros: account.GetCreatedMicros(), UpdatedMicros: account.GetUpdatedMicros(),
+		ID: account.ID, Role: account.Role, Email: account.Email,
+		CreatedMicros: account.CreatedMicros, UpdatedMicros: account.UpdatedMicros,
 	}
 }
 
-// roleOf reads a stored role; one that this version does not know has no rights.
-func roleOf(account *commandv1.User) session.Role {
-	if stored := account.GetRole(); stored <= uint32(session.RoleSystem) {
-		return session.Role(stored)
+// account returns the live account of id, from this node's newest catalog; ok is false, and the account
+// empty, when there is none. An empty account has no password and logs in nobody.
+func (s *Service) account(id ident.UserID) (account catalog.User, ok bool) {
+	found, ok := s.config.Catalog.Current().User(id)
+	if !ok {
+		return catalog.User{}, false
 	}
-	return session.RoleAnonymous
-}
-
-// account returns the live account of id.
-func (s *Service) account(id ident.UserID) (*commandv1.User, bool) {
-	account, ok := s.config.Lookup(id)
-	if !ok || account.GetDeletedMicros() != 0 {
-		return nil, false
-	}
-	return account, true
+	return *found, true
 }
 
 // execute runs a command of the meta group on behalf of actor; "" is the server itself.

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -38,14 +39,14 @@ func (s *Service) Login(ctx context.Context, user ident.UserID, password string)
 		return Grant{}, fmt.Errorf("read account: %w", err)
 	}
 	account, _ := s.account(user)
-	if user == RootUser && password == "" && account.GetPasswordHash() == "" {
+	if user == RootUser && password == "" && account.PasswordHash == "" {
 		return Grant{}, refuse(SetupRequired, "The server has to be set up first: root has no password")
 	}
 	if s.locked(account) {
 		return Grant{}, accountLocked()
 	}
-	stored := account.GetPasswordHash()
-	if kind := account.GetAuthType(); kind != TypePassword && kind != TypeInternal {
+	stored := account.PasswordHash
+	if kind := account.AuthType; kind != TypePassword && kind != TypeInternal {
 		stored = ""
 	}
 	matches, err := s.passwords.matches(ctx, stored, password)
@@ -62,15 +63,19 @@ func (s *Service) Login(ctx context.Context, user ident.UserID, password string)
 // account, or an administrator may have changed it, while the hash was computed.
 func (s *Service) admit(ctx context.Context, user ident.UserID, stored string) (Grant, error) {
 	account, ok := s.account(user)
-	if !ok || account.GetPasswordHash() != stored {
+	if !ok || account.PasswordHash != stored {
 		return Grant{}, invalidCredentials()
 	}
 	if s.locked(account) {
 		return Grant{}, accountLocked()
 	}
-	last := time.UnixMicro(account.GetLastLoginMicros())
-	if account.GetFailedLogins() > 0 || s.config.Clock.Now().Sub(last) >= lastLoginGrain {
+	last := time.UnixMicro(account.LastLoginMicros)
+	if account.FailedLogins > 0 || s.config.Clock.Now().Sub(last) >= lastLoginGrain {
 		err := s.execute(ctx, user, recordLogin(user, true, s.config))
+		if fault.KindOf(err) == fault.PermissionDenied {
+			// Attempts on other nodes locked the account first.
+			return Grant{}, accountLocked()
+		}
 		if err != nil {
 			return Grant{}, fmt.Errorf("record login: %w", err)
 		}
@@ -91,8 +96,8 @@ func (s *Service) countFailure(ctx context.Context, user ident.UserID) error {
 	return invalidCredentials()
 }
 
-func (s *Service) locked(account *commandv1.User) bool {
-	return s.config.LockoutFailures > 0 && account.GetLockedUntilMicros() > s.config.Clock.Now().UnixMicro()
+func (s *Service) locked(account catalog.User) bool {
+	return s.config.LockoutFailures > 0 && account.LockedUntilMicros > s.config.Clock.Now().UnixMicro()
 }
 
 func accountLocked() error {

@@ -12,7 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
 const (
@@ -86,14 +87,15 @@ func FixedSecret(secret string) SecretSource {
 // DerivedSecret is the source of the key of a cluster on loopback that has none configured. It depends on
 // the cluster's identity and root's password hash, which all nodes share and nobody outside knows. It is
 // not ready until both exist.
-func DerivedSecret(cluster func() ident.ClusterUID, lookup Lookup) SecretSource {
+func DerivedSecret(store *catalog.Store) SecretSource {
 	return func() ([]byte, error) {
-		uid := cluster()
-		root, ok := lookup(RootUser)
-		if uid.IsZero() || !ok || root.GetPasswordHash() == "" {
-			return nil, errors.New("the token key is not known before the cluster is founded and set up")
+		picture := store.Current()
+		cluster := picture.Cluster()
+		root, ok := picture.User(RootUser)
+		if cluster == nil || cluster.UID.IsZero() || !ok || root.PasswordHash == "" {
+			return nil, fault.New(fault.Unavailable, "tokens cannot be signed before the cluster is founded and set up")
 		}
-		key, err := hkdf.Key(sha256.New, []byte(root.GetPasswordHash()), uid[:], deriveSecretPurpose, generatedKeyBytes)
+		key, err := hkdf.Key(sha256.New, []byte(root.PasswordHash), cluster.UID[:], deriveSecretPurpose, generatedKeyBytes)
 		if err != nil {
 			return nil, fmt.Errorf("derive token key: %w", err)
 		}

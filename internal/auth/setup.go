@@ -24,7 +24,7 @@ func (s *Service) NeedsSetup(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("read root account: %w", err)
 	}
 	root, _ := s.account(RootUser)
-	return root.GetPasswordHash() == "", nil
+	return root.PasswordHash == "", nil
 }
 
 // EnsureRoot makes the root account at the first start, with the password given or, when that is empty,
@@ -35,7 +35,7 @@ func (s *Service) EnsureRoot(ctx context.Context, password string) error {
 		return fmt.Errorf("read root account: %w", err)
 	}
 	root, exists := s.account(RootUser)
-	if exists && (root.GetPasswordHash() != "" || password == "") {
+	if exists && (root.PasswordHash != "" || password == "") {
 		return nil
 	}
 	hash := ""

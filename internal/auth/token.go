@@ -9,8 +9,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 const (
@@ -82,21 +82,21 @@ func (s *Service) authenticate(ctx context.Context, token, tokenType string) (Id
 // claimedAccount returns the stored account that the claims name. A node that lags behind may not know the
 // account yet, so what does not fit is read again after a barrier. Only holders of a token with a good
 // signature get that far.
-func (s *Service) claimedAccount(ctx context.Context, verified claims) (*commandv1.User, error) {
-	fits := func() (*commandv1.User, bool) {
+func (s *Service) claimedAccount(ctx context.Context, verified claims) (catalog.User, error) {
+	fits := func() (catalog.User, bool) {
 		account, ok := s.account(ident.UserID(verified.Subject))
-		return account, ok && roleOf(account).String() == verified.Role
+		return account, ok && account.Role.String() == verified.Role
 	}
 	if account, ok := fits(); ok {
 		return account, nil
 	}
 	if _, err := s.config.Executor.Barrier(ctx, metaGroup); err != nil {
-		return nil, fmt.Errorf("read account: %w", err)
+		return catalog.User{}, fmt.Errorf("read account: %w", err)
 	}
 	if account, ok := fits(); ok {
 		return account, nil
 	}
-	return nil, invalidToken()
+	return catalog.User{}, invalidToken()
 }
 
 // verify checks signature, issuer and times, and remembers tokens that are good.

@@ -49,7 +49,10 @@ func (r *Registry) Handler() http.Handler {
 // maxScrapes bounds the scrapes under way; more get 503.
 const maxScrapes = 4
 
-// Gather returns all metrics, for tests and the stats view.
+// Registerer is for packages that declare their metrics themselves; they add the prefix kalamdb_.
+func (r *Registry) Registerer() prometheus.Registerer { return r.registry }
+
+// Gatherer returns all metrics, for tests and the stats view.
 func (r *Registry) Gatherer() prometheus.Gatherer { return r.registry }
 
 // Register adds a collector that its package built itself.
