@@ -8,6 +8,7 @@ package disk
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -18,6 +19,15 @@ type FS = vfs.FS
 
 // File is an open file.
 type File = vfs.File
+
+// WriteCategory is the label of a file's writes in the disk statistics.
+type WriteCategory = vfs.DiskWriteCategory
+
+// OpenOption is applied to a file when it is opened.
+type OpenOption = vfs.OpenOption
+
+// FileMode holds the permission bits of a directory.
+type FileMode = os.FileMode
 
 // Category labels writes for the disk statistics.
 const Category = vfs.WriteCategoryUnspecified
