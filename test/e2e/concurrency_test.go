@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestConcurrentIncrementsLoseNone lets clients on all nodes add one to the same row.
+func TestConcurrentIncrementsLoseNone(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.counter (id INT PRIMARY KEY, n BIGINT NOT NULL) WITH (TYPE = 'SHARED')")
+	root.must(t, "INSERT INTO app.counter (id, n) VALUES (1, 0)")
+	const clients, each = 9, 20
+	var running sync.WaitGroup
+	var mu sync.Mutex // guards the counts
+	applied, unknown := int64(0), int64(0)
+	for i := range clients {
+		running.Go(func() {
+			at := root.at(c.nodes[i%len(c.nodes)])
+			for range each {
+				for {
+					got, err := at.sql(t.Context(), "UPDATE app.counter SET n = n + 1 WHERE id = 1")
+					mu.Lock()
+					switch {
+					case err != nil || got.Error != nil && got.Error.Code == "INTERNAL_ERROR":
+						unknown++
+						t.Errorf("increment at %s: %v, %v", at.base, got, err)
+					case got.ok() && got.Results[0].RowCount == 1:
+						applied++
+					}
+					mu.Unlock()
+					if err != nil || got.ok() {
+						break
+					}
+				}
+			}
+		})
+	}
+	running.Wait()
+	for _, n := range c.nodes {
+		if got := root.at(n).number(t, "SELECT n FROM app.counter WHERE id = 1"); got < applied || got > applied+unknown {
+			t.Errorf("%v reads %d after %d acknowledged increments (%d with unknown outcome)", n, got, applied, unknown)
+		}
+	}
+	if applied+unknown != clients*each {
+		t.Errorf("%d of %d increments ended", applied+unknown, clients*each)
+	}
+}
+
+// TestAbandonedRequestsRetryElsewhere gives requests up while they are under way and repeats them at
+// another node, as a client does that lost its connection. Each row must exist exactly once.
+func TestAbandonedRequestsRetryElsewhere(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.orders (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED')")
+	const rows = 150
+	abandoned := 0
+	for id := range rows {
+		body := fmt.Sprintf("order %d", id)
+		patience, cancel := context.WithTimeout(t.Context(), time.Duration(id%15)*500*time.Microsecond)
+		first, err := root.at(c.nodes[id%3]).sql(patience, "INSERT INTO app.orders (id, body) VALUES ($1, $2)", id, body)
+		cancel()
+		if err != nil {
+			abandoned++
+		} else if first.ok() {
+			continue
+		}
+		eventually(t, "the retry of "+body, func() error {
+			got, err := root.at(c.nodes[(id+1)%3]).sql(t.Context(), "INSERT INTO app.orders (id, body) VALUES ($1, $2)", id, body)
+			if err != nil {
+				return err
+			}
+			if !got.ok() && !got.duplicate() {
+				return fmt.Errorf("%v", got)
+			}
+			return nil
+		})
+	}
+	if abandoned == 0 {
+		t.Error("no request was given up: the test has shown nothing")
+	}
+	for _, n := range c.nodes {
+		if count := root.at(n).number(t, "SELECT COUNT(*) FROM app.orders"); count != rows {
+			t.Errorf("%v has %d rows, want %d (%d requests were given up)", n, count, rows, abandoned)
+		}
+	}
+	c.wantEqualDigests(t, root, "orders", rows)
+}

@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestHealthAndViews reads what a node says about itself and its cluster.
+func TestHealthAndViews(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	for _, n := range c.nodes {
+		at := root.at(n)
+		var health struct {
+			Status     string `json:"status"`
+			APIVersion string `json:"api_version"`
+		}
+		at.getJSON(t, "/health", &health)
+		if health.Status != "healthy" || health.APIVersion != "v1" {
+			t.Errorf("%v: health %+v", n, health)
+		}
+		var state struct {
+			Status      string           `json:"status"`
+			ClusterID   string           `json:"cluster_id"`
+			IsCluster   bool             `json:"is_cluster_mode"`
+			NodeID      int              `json:"node_id"`
+			TotalGroups int              `json:"total_groups"`
+			Nodes       []map[string]any `json:"nodes"`
+		}
+		at.getJSON(t, "/v1/api/cluster/health", &state)
+		if state.Status != "healthy" || !state.IsCluster || state.ClusterID != "e2e" || state.NodeID != n.id ||
+			state.TotalGroups != 34 || len(state.Nodes) != 3 {
+			t.Errorf("%v: cluster health %+v", n, state)
+		}
+		for _, path := range []string{"/livez", "/readyz", "/metrics", "/v1/api/healthcheck"} {
+			if status, raw, err := at.send(t.Context(), http.MethodGet, path, nil); err != nil || status != http.StatusOK {
+				t.Errorf("%v: %s: %d %s, %v", n, path, status, raw, err)
+			}
+		}
+		if _, raw, _ := at.send(t.Context(), http.MethodGet, "/metrics", nil); !strings.Contains(string(raw), "kalamdb_") {
+			t.Errorf("%v: /metrics has no metric of ours:\n%.500s", n, raw)
+		}
+		got := at.must(t, "SELECT node_id, is_self FROM system.cluster ORDER BY node_id")
+		if want := fmt.Sprintf("[[1 %v] [2 %v] [3 %v]]", n.id == 1, n.id == 2, n.id == 3); fmt.Sprint(got.rows()) != want {
+			t.Errorf("%v: system.cluster %v, want %s", n, got.rows(), want)
+		}
+	}
+	leaders := map[int64]int{}
+	for _, n := range c.nodes {
+		groups, err := root.at(n).groups(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(groups) != 34 {
+			t.Errorf("%v shows %d groups, want 34", n, len(groups))
+		}
+		for _, g := range groups {
+			if g.state == "leader" {
+				leaders[g.group]++
+			}
+		}
+	}
+	if len(leaders) != 34 {
+		t.Errorf("%d groups have a leader, want 34: %v", len(leaders), leaders)
+	}
+}
+
+func (c *client) getJSON(t *testing.T, path string, into any) {
+	t.Helper()
+	status, raw, err := c.send(t.Context(), http.MethodGet, path, nil)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%s: %d %s, %v", path, status, raw, err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		t.Fatalf("%s: %s: %v", path, raw, err)
+	}
+}
