@@ -52,6 +52,9 @@ func Decode(data []byte) (*commandv1.Command, error) {
 	if err := decode(data, cmd); err != nil {
 		return nil, err
 	}
+	if field, found := unknownInCommand(cmd); found {
+		return nil, fmt.Errorf("%w: unknown field in %s", errMalformed, field)
+	}
 	if cmd.GetBody() == nil {
 		return nil, fmt.Errorf("%w: no body", errMalformed)
 	}
@@ -79,6 +82,9 @@ func DecodeResponse(data []byte) (*commandv1.Response, error) {
 	response := &commandv1.Response{}
 	if err := decode(data, response); err != nil {
 		return nil, fmt.Errorf("decode response: %w", err)
+	}
+	if field, found := unknownField(response.ProtoReflect()); found {
+		return nil, fmt.Errorf("decode response: %w: unknown field in %s", errMalformed, field)
 	}
 	return response, nil
 }
@@ -125,10 +131,37 @@ func decode(data []byte, message proto.Message) error {
 	if err := proto.Unmarshal(data[1:], message); err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if field, found := unknownField(message.ProtoReflect()); found {
-		return fmt.Errorf("%w: unknown field in %s", errMalformed, field)
-	}
 	return nil
+}
+
+// unknownInCommand is unknownField for commands. The rows of a write have no messages below them and are
+// many, so they are not walked field by field.
+func unknownInCommand(cmd *commandv1.Command) (name protoreflect.FullName, found bool) {
+	write := cmd.GetWriteRows()
+	if write == nil {
+		return unknownField(cmd.ProtoReflect())
+	}
+	unknown := func(message proto.Message) bool {
+		m := message.ProtoReflect()
+		if len(m.GetUnknown()) > 0 {
+			name, found = m.Descriptor().FullName(), true
+		}
+		return found
+	}
+	if unknown(cmd) || unknown(cmd.GetHeader()) || unknown(write) {
+		return name, found
+	}
+	for _, scope := range write.GetScopes() {
+		if unknown(scope) {
+			return name, found
+		}
+	}
+	for _, row := range write.GetRows() {
+		if unknown(row) {
+			return name, found
+		}
+	}
+	return "", false
 }
 
 // unknownField finds a field that this version does not know, in the message or anything below it.
