@@ -81,6 +81,7 @@ func (n *Node) Propose(_ context.Context, group shard.GroupID, id ident.RequestI
 // apply is called with mu held.
 func (n *Node) apply(entry command.Entry) ([]byte, error) {
 	batch := n.engine.NewBatch()
+	defer batch.Close() //nolint:errcheck // a committed batch holds nothing
 	outcome, err := n.machine.Apply(batch, []command.Entry{entry})
 	if err != nil {
 		return nil, err
