@@ -1,0 +1,173 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// script is both ends of the executor: every attempt, here or at a peer, takes the next answer.
+type script struct {
+	t       *testing.T
+	self    ident.ReplicaID
+	leader  ident.ReplicaID
+	answers []Attempt
+	asked   []ident.ReplicaID
+	ids     []ident.RequestID
+	sent    [][]byte
+}
+
+func (s *script) next(to ident.ReplicaID, id ident.RequestID, data []byte) Attempt {
+	s.asked, s.ids, s.sent = append(s.asked, to), append(s.ids, id), append(s.sent, data)
+	if len(s.answers) == 0 {
+		return Attempt{Outcome: Unreachable, Err: errors.New("nobody there")}
+	}
+	answer := s.answers[0]
+	s.answers = s.answers[1:]
+	return answer
+}
+
+func (s *script) Propose(_ context.Context, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	return s.next(s.self, id, data)
+}
+func (s *script) Barrier(context.Context, shard.GroupID) (uint64, error) { return 7, nil }
+func (s *script) Applied(g shard.GroupID) uint64 {
+	if g == shard.Meta {
+		return 41
+	}
+	return 23
+}
+func (s *script) Self() ident.ReplicaID                { return s.self }
+func (s *script) Leader(shard.GroupID) ident.ReplicaID { return s.leader }
+func (s *script) Forward(_ context.Context, to ident.ReplicaID, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	return s.next(to, id, data)
+}
+
+func done(t *testing.T, response *commandv1.Response) Attempt {
+	t.Helper()
+	raw, err := command.EncodeResponse(response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Attempt{Outcome: Done, Result: raw}
+}
+
+func execute(t *testing.T, s *script, patience time.Duration) (*commandv1.Response, error) {
+	t.Helper()
+	random := rand.NewChaCha8([32]byte{1})
+	r := NewRaft(s, s, clock.Real{}, random, patience)
+	return r.Execute(t.Context(), shard.UserShard(3), &commandv1.Command{
+		Header: &commandv1.Header{Actor: "alice"},
+		Body:   &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 9}},
+	})
+}
+
+func TestRetriesKeepTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{t: t, self: 1, leader: 2, answers: []Attempt{
+			{Outcome: Unreachable}, {Outcome: Unknown}, {Outcome: NotLeader, Leader: 3}, done(t, &commandv1.Response{Index: 5}),
+		}}
+		response, err := execute(t, s, time.Minute)
+		if err != nil || response.GetIndex() != 5 {
+			t.Fatalf("Execute = %v, %v", response, err)
+		}
+		want := []ident.ReplicaID{2, 2, 2, 3}
+		for i, to := range s.asked {
+			if to != want[i] {
+				t.Errorf("attempt %d went to replica %d, want %d", i, to, want[i])
+			}
+			if s.ids[i] != s.ids[0] || !bytes.Equal(s.sent[i], s.sent[0]) {
+				t.Errorf("attempt %d is another request", i)
+			}
+		}
+		cmd, err := command.Decode(s.sent[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := cmd.GetHeader()
+		if h.GetMetaIndex() != 41 || h.GetMinIndex() != 23 || h.GetActor() != "alice" || h.GetNowMicros() == 0 {
+			t.Errorf("header = %v", h)
+		}
+	})
+}
+
+func TestOutcomesBecomeFaults(t *testing.T) {
+	tests := []struct {
+		name    string
+		answers []Attempt
+		want    fault.Kind
+	}{
+		{"nobody answers", nil, fault.Unavailable},
+		{"once proposed, never told", []Attempt{{Outcome: Unknown}}, fault.Timeout},
+		{"overloaded", []Attempt{{Outcome: Overloaded}}, fault.Overloaded},
+		{"overloaded after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: Overloaded}}, fault.Timeout},
+		{"too large", []Attempt{{Outcome: TooLarge, Err: errors.New("5 MiB")}}, fault.LimitExceeded},
+		{"refused by the state machine", []Attempt{done(t, &commandv1.Response{
+			Failure: &commandv1.Failure{Kind: uint32(fault.DuplicateKey), Message: "Primary key violation"},
+		})}, fault.DuplicateKey},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, err := execute(t, &script{t: t, self: 1, leader: 2, answers: test.answers}, 3*time.Second)
+				if fault.KindOf(err) != test.want {
+					t.Errorf("error %v is %v, want %v", err, fault.KindOf(err), test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestHintsCannotLoopWithoutPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{t: t, self: 1, leader: 2}
+		for range 1000 {
+			s.answers = append(s.answers, Attempt{Outcome: NotLeader, Leader: 3}, Attempt{Outcome: NotLeader, Leader: 2})
+		}
+		_, err := execute(t, s, time.Second)
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("error = %v", err)
+		}
+		if len(s.asked) > 100 {
+			t.Errorf("%d attempts in one second: two replicas that point at each other make a loop", len(s.asked))
+		}
+	})
+}
+
+func TestNoLeaderWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{t: t, self: 1}
+		_, err := execute(t, s, time.Second)
+		if fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("error = %v", err)
+		}
+		if len(s.asked) != 0 {
+			t.Errorf("%d attempts without a leader", len(s.asked))
+		}
+	})
+}
+
+func TestDirectDoesNotRetry(t *testing.T) {
+	s := &script{t: t, self: 1, answers: []Attempt{{Outcome: Stopped}}}
+	d := NewDirect(s, clock.Real{}, rand.NewChaCha8([32]byte{2}))
+	_, err := d.Execute(t.Context(), shard.Meta, &commandv1.Command{
+		Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: "bob"}},
+	})
+	if fault.KindOf(err) != fault.Unavailable || len(s.asked) != 1 {
+		t.Errorf("error = %v after %d attempts", err, len(s.asked))
+	}
+	if index, err := d.Barrier(t.Context(), shard.Meta); err != nil || index != 7 {
+		t.Errorf("Barrier = %d, %v", index, err)
+	}
+}
