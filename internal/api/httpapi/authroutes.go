@@ -1,0 +1,285 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+)
+
+// Cookies that hold the tokens of browsers.
+const (
+	accessCookie  = "kalamdb_auth"
+	refreshCookie = "kalamdb_refresh"
+)
+
+// Bounds of a login.
+const (
+	maxUserBytes     = 128
+	maxPasswordBytes = 256
+)
+
+// userBody is a user in answers.
+type userBody struct {
+	ID        string  `json:"id"`
+	Role      string  `json:"role"`
+	Email     *string `json:"email"`
+	CreatedAt string  `json:"created_at"`
+	UpdatedAt string  `json:"updated_at"`
+}
+
+// grantBody answers a login or refresh.
+type grantBody struct {
+	User             userBody `json:"user"`
+	AdminUIAccess    bool     `json:"admin_ui_access"`
+	ExpiresAt        string   `json:"expires_at"`
+	AccessToken      string   `json:"access_token"`
+	RefreshToken     string   `json:"refresh_token"`
+	RefreshExpiresAt string   `json:"refresh_expires_at"`
+}
+
+func newUserBody(user auth.User) userBody {
+	body := userBody{
+		ID: string(user.ID), Role: user.Role.String(),
+		CreatedAt: timeText(time.UnixMicro(user.CreatedMicros)), UpdatedAt: timeText(time.UnixMicro(user.UpdatedMicros)),
+	}
+	if user.Email != "" {
+		body.Email = &user.Email
+	}
+	return body
+}
+
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// handleLogin exchanges a password for tokens.
+func (s *Server) handleLogin(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		User     *string `json:"user"`
+		Username *string `json:"username"` // alias of user
+		Password *string `json:"password"`
+	}
+	if !s.decodeStrictly(w, r, &body) {
+		return
+	}
+	name := body.User
+	if name == nil {
+		name = body.Username
+	}
+	switch {
+	case name == nil || body.Password == nil || body.User != nil && body.Username != nil:
+		writePlainError(w, http.StatusBadRequest, "invalid_request", `The body needs "user" and "password"`)
+		return
+	case len(*name) > maxUserBytes || len(*body.Password) > maxPasswordBytes:
+		writePlainError(w, http.StatusBadRequest, "invalid_request", "The user or the password is too long")
+		return
+	}
+	grant, err := s.config.Auth.Login(r.Context(), ident.UserID(*name), *body.Password)
+	if err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
+	s.writeGrant(w, r, grant)
+}
+
+// handleRefresh exchanges a refresh token for new tokens.
+func (s *Server) handleRefresh(w http.ResponseWriter, r *http.Request) {
+	grant, err := s.config.Auth.Refresh(r.Context(), tokenOf(r, refreshCookie, true))
+	if err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
+	s.writeGrant(w, r, grant)
+}
+
+// tokenOf returns the token of the named cookie or of the Authorization header, whichever comes first.
+func tokenOf(r *http.Request, cookieName string, cookieFirst bool) string {
+	fromCookie := ""
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		fromCookie = cookie.Value
+	}
+	fromHeader, _ := bearer(r.Header.Get("Authorization"))
+	if cookieFirst && fromCookie != "" || fromHeader == "" {
+		return fromCookie
+	}
+	return fromHeader
+}
+
+func (s *Server) writeGrant(w http.ResponseWriter, r *http.Request, grant auth.Grant) {
+	s.setCookie(w, r, accessCookie, grant.AccessToken, grant.AccessExpires)
+	s.setCookie(w, r, refreshCookie, grant.RefreshToken, grant.RefreshExpires)
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, grantBody{
+		User: newUserBody(grant.User), AdminUIAccess: grant.User.Role.IsAdmin(),
+		ExpiresAt: timeText(grant.AccessExpires), AccessToken: grant.AccessToken,
+		RefreshToken: grant.RefreshToken, RefreshExpiresAt: timeText(grant.RefreshExpires),
+	})
+}
+
+// setCookie stores a token in a browser; an empty value removes it.
+func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, name, value string, expires time.Time) {
+	cookie := &http.Cookie{
+		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: s.config.Settings.Auth.CookieSecure && s.isHTTPS(r),
+	}
+	if value == "" {
+		cookie.MaxAge = -1
+	} else {
+		cookie.MaxAge = int(expires.Sub(s.config.Clock.Now()) / time.Second)
+	}
+	http.SetCookie(w, cookie)
+}
+
+// handleLogout removes the cookies. Tokens stay good until they expire.
+func (s *Server) handleLogout(w http.ResponseWriter, r *http.Request) {
+	s.setCookie(w, r, accessCookie, "", time.Time{})
+	s.setCookie(w, r, refreshCookie, "", time.Time{})
+	writeJSON(w, http.StatusOK, map[string]string{"message": "Logged out"})
+}
+
+// handleMe tells a caller who it is.
+func (s *Server) handleMe(w http.ResponseWriter, r *http.Request) {
+	identity, err := s.config.Auth.Authenticate(r.Context(), tokenOf(r, accessCookie, false))
+	if err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		User          userBody `json:"user"`
+		AdminUIAccess bool     `json:"admin_ui_access"`
+	}{newUserBody(identity.User), identity.User.Role.IsAdmin()})
+}
+
+// handleSetup runs the first setup of a server.
+func (s *Server) handleSetup(w http.ResponseWriter, r *http.Request) {
+	if s.refusesSetup(w, r) {
+		return
+	}
+	var body struct {
+		User         string  `json:"user"`
+		Password     string  `json:"password"`
+		RootPassword string  `json:"root_password"`
+		Email        *string `json:"email"`
+	}
+	if !s.decodeStrictly(w, r, &body) {
+		return
+	}
+	request := auth.SetupRequest{User: ident.UserID(body.User), Password: body.Password, RootPassword: body.RootPassword}
+	if body.Email != nil {
+		request.Email = *body.Email
+	}
+	user, err := s.config.Auth.Setup(r.Context(), request)
+	if err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		User    userBody `json:"user"`
+		Message string   `json:"message"`
+	}{newUserBody(user), "The server is set up; log in to continue"})
+}
+
+// refusesSetup answers peers that may not see or run the setup.
+func (s *Server) refusesSetup(w http.ResponseWriter, r *http.Request) bool {
+	// A proxy on this machine speaks for clients elsewhere.
+	if s.config.Settings.Auth.AllowRemoteSetup || peerIsLoopback(r) && s.clientAddr(r).IsLoopback() {
+		return false
+	}
+	writePlainError(w, http.StatusForbidden, "forbidden", "Setup is allowed from the server's own machine only")
+	return true
+}
+
+// handleSetupStatus says whether the first setup is still to come.
+func (s *Server) handleSetupStatus(w http.ResponseWriter, r *http.Request) {
+	if s.refusesSetup(w, r) {
+		return
+	}
+	needed, err := s.config.Auth.NeedsSetup(r.Context())
+	if err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
+	message := "The server is set up"
+	if needed {
+		message = "The server has to be set up: root has no password"
+	}
+	writeJSON(w, http.StatusOK, struct {
+		NeedsSetup bool   `json:"needs_setup"`
+		Message    string `json:"message"`
+	}{needed, message})
+}
+
+// maxAuthBodyBytes bounds the bodies of these routes.
+const maxAuthBodyBytes = 16 << 10
+
+// decodeStrictly reads a JSON object whose keys are all known into body. When it cannot, it answers and
+// reports false.
+func (s *Server) decodeStrictly(w http.ResponseWriter, r *http.Request, body any) bool {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAuthBodyBytes))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		s.writeGuard(w, bodyTooLarge(maxAuthBodyBytes))
+		return false
+	}
+	if err != nil || !utf8.Valid(raw) {
+		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body could not be read")
+		return false
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(body); err != nil {
+		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body is not a JSON object of the expected form")
+		return false
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body holds more than one JSON value")
+		return false
+	}
+	return true
+}
+
+// authAnswer is how the routes of sessions answer one reason of refusal.
+func authAnswer(reason auth.Reason) (status int, code string) {
+	switch reason {
+	case auth.InvalidCredentials, auth.MissingAuthorization, auth.TokenExpired:
+		return http.StatusUnauthorized, "unauthorized"
+	case auth.AccountLocked:
+		return http.StatusUnauthorized, "account_locked"
+	case auth.SetupRequired:
+		return http.StatusPreconditionRequired, "setup_required"
+	case auth.AlreadyConfigured:
+		return http.StatusConflict, "already_configured"
+	case auth.UserExists:
+		return http.StatusConflict, "user_exists"
+	case auth.InvalidUser:
+		return http.StatusBadRequest, "invalid_user"
+	case auth.WeakPassword:
+		return http.StatusBadRequest, "weak_password"
+	}
+	return http.StatusUnauthorized, "unauthorized"
+}
+
+// writeAuthFailure answers a refused or failed request of a session route.
+func (s *Server) writeAuthFailure(w http.ResponseWriter, r *http.Request, err error) {
+	if reason, refused := auth.ReasonOf(err); refused {
+		status, code := authAnswer(reason)
+		writePlainError(w, status, code, err.Error())
+		return
+	}
+	f := s.failureOf(r, err)
+	f.setRetryAfter(w)
+	code := "internal_error"
+	switch {
+	case f.retry:
+		code = "unavailable"
+	case f.status == http.StatusGatewayTimeout:
+		code = "timeout"
+	}
+	message, _ := f.visible(false)
+	writePlainError(w, f.status, code, message)
+}

@@ -1,0 +1,199 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+const defaultNamespace = "default"
+
+// sqlRequest is a decoded body of the SQL route.
+type sqlRequest struct {
+	sql       string
+	namespace string
+	params    []datum.Datum
+}
+
+// sqlBody is the JSON form of a request. Unknown keys are ignored.
+type sqlBody struct {
+	SQL       *string           `json:"sql"`
+	Params    []json.RawMessage `json:"params"`
+	Namespace *string           `json:"namespace_id"`
+}
+
+func invalidInput(message string) *failure {
+	return refusal(http.StatusBadRequest, codeInvalidInput, message)
+}
+
+func bodyTooLarge(limitBytes int64) *failure {
+	return refusal(http.StatusRequestEntityTooLarge, codePayloadTooLarge,
+		fmt.Sprintf("The body is larger than %d bytes", limitBytes))
+}
+
+// readSQLRequest decodes the body of a request, JSON or a multipart form. buffer is scratch space.
+func readSQLRequest(r *http.Request, buffer *bytes.Buffer, limits config.Limits) (sqlRequest, *failure) {
+	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && mediaType == "multipart/form-data" {
+		return readForm(multipart.NewReader(r.Body, parameters["boundary"]), limits)
+	}
+	if _, err := buffer.ReadFrom(r.Body); err != nil {
+		return sqlRequest{}, unreadable(err)
+	}
+	return decodeSQLBody(buffer.Bytes(), limits)
+}
+
+// unreadable judges a body that ended before it was read.
+func unreadable(err error) *failure {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return bodyTooLarge(tooLarge.Limit)
+	}
+	return invalidInput("The body could not be read to its end")
+}
+
+func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
+	if !utf8.Valid(raw) {
+		return sqlRequest{}, invalidInput("The body is not valid UTF-8")
+	}
+	var body sqlBody
+	if err := json.Unmarshal(raw, &body); err != nil {
+		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + describeJSON(err))
+	}
+	if body.SQL == nil {
+		return sqlRequest{}, invalidInput(`The body needs the key "sql" with a text`)
+	}
+	return checkSQLRequest(*body.SQL, body.Namespace, body.Params, limits)
+}
+
+// describeJSON says what is wrong with a document in the words of its author, not of our types.
+func describeJSON(err error) string {
+	var syntax *json.SyntaxError
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("%s at byte %d", syntax.Error(), syntax.Offset)
+	case errors.As(err, &mismatch) && mismatch.Field != "":
+		return fmt.Sprintf("key %q holds a %s", mismatch.Field, mismatch.Value)
+	case errors.As(err, &mismatch):
+		return "it is a " + mismatch.Value
+	}
+	return "it cannot be decoded"
+}
+
+func checkSQLRequest(sql string, namespace *string, params []json.RawMessage, limits config.Limits) (sqlRequest, *failure) {
+	if int64(len(sql)) > limits.MaxSQLBytes {
+		return sqlRequest{}, refusal(http.StatusBadRequest, exec.CodeInvalidSQL,
+			fmt.Sprintf("The SQL text is longer than %d bytes", limits.MaxSQLBytes))
+	}
+	request := sqlRequest{sql: sql, namespace: defaultNamespace}
+	if namespace != nil && *namespace != "" {
+		request.namespace = *namespace
+	}
+	if len(params) > limits.MaxParams {
+		return sqlRequest{}, invalidParameter("At most %d parameters are allowed, not %d", limits.MaxParams, len(params))
+	}
+	request.params = make([]datum.Datum, len(params))
+	for i, raw := range params {
+		if int64(len(raw)) > limits.MaxParamBytes {
+			return sqlRequest{}, invalidParameter("Parameter $%d is larger than %d bytes", i+1, limits.MaxParamBytes)
+		}
+		value, problem := decodeParam(raw)
+		if problem != "" {
+			return sqlRequest{}, invalidParameter("Parameter $%d %s", i+1, problem)
+		}
+		request.params[i] = value
+	}
+	return request, nil
+}
+
+func invalidParameter(format string, args ...any) *failure {
+	return refusal(http.StatusBadRequest, exec.CodeInvalidParameter, fmt.Sprintf(format, args...))
+}
+
+// decodeParam reads one valid JSON value; problem says why it cannot be a parameter.
+func decodeParam(raw json.RawMessage) (value datum.Datum, problem string) {
+	text := string(bytes.TrimSpace(raw))
+	switch {
+	case text == "null" || text == "":
+		return datum.Datum{}, ""
+	case text == "true" || text == "false":
+		return datum.NewBool(text == "true"), ""
+	case text[0] == '"':
+		var decoded string
+		if err := json.Unmarshal(raw, &decoded); err != nil {
+			return datum.Datum{}, "is not a valid text"
+		}
+		return datum.NewText(decoded), ""
+	case text[0] == '[' || text[0] == '{':
+		return datum.Datum{}, "is an array or object; allowed are null, booleans, numbers and texts"
+	}
+	return decodeNumber(text)
+}
+
+// decodeNumber keeps whole numbers exact: one that 64 bits cannot hold is refused, not rounded.
+func decodeNumber(text string) (value datum.Datum, problem string) {
+	if !strings.ContainsAny(text, ".eE") {
+		whole, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return datum.Datum{}, "is a whole number beyond 64 bits; send it as a text"
+		}
+		return datum.NewBigInt(whole), ""
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return datum.Datum{}, "is a number beyond the range of a double; send it as a text"
+	}
+	return datum.NewDouble(number), ""
+}
+
+// readForm decodes the multipart form of a request. Files are refused: no column type holds them.
+func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failure) {
+	texts := make(map[string]string)
+	for {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return sqlRequest{}, unreadable(err)
+		}
+		switch name := part.FormName(); {
+		case strings.HasPrefix(name, "file:"):
+			return sqlRequest{}, refusal(http.StatusBadRequest, codeExtraFile, "This server does not accept files")
+		case name == "sql" || name == "params" || name == "namespace_id":
+			text, err := io.ReadAll(part)
+			if err != nil {
+				return sqlRequest{}, unreadable(err)
+			}
+			if !utf8.Valid(text) {
+				return sqlRequest{}, invalidInput("The part " + name + " is not valid UTF-8")
+			}
+			texts[name] = string(text)
+		}
+	}
+	sql, ok := texts["sql"]
+	if !ok {
+		return sqlRequest{}, invalidInput(`The form needs the part "sql"`)
+	}
+	var params []json.RawMessage
+	if text := texts["params"]; text != "" {
+		if err := json.Unmarshal([]byte(text), &params); err != nil {
+			return sqlRequest{}, invalidInput(`The part "params" is not a JSON array: ` + describeJSON(err))
+		}
+	}
+	namespace := texts["namespace_id"]
+	return checkSQLRequest(sql, &namespace, params, limits)
+}

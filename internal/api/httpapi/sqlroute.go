@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// handleSQL runs the statements of one request.
+func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
+	started := s.config.Clock.Now()
+	identity, f := s.caller(r)
+	if f != nil {
+		if f.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		s.writeSQLFailure(w, f, false, started)
+		return
+	}
+	admin := identity.User.Role.IsAdmin()
+	response, f := s.runSQL(r, identity)
+	if f != nil {
+		s.writeSQLFailure(w, f, admin, started)
+		return
+	}
+	buffer := s.buffers.get()
+	defer s.buffers.put(buffer)
+	body, err := appendSuccess(buffer.AvailableBuffer(), response, s.since(started))
+	if err != nil {
+		s.writeSQLFailure(w, s.failureOf(r, err), admin, started)
+		return
+	}
+	s.writeSQL(w, http.StatusOK, buffer, body)
+}
+
+func (s *Server) since(started time.Time) time.Duration { return s.config.Clock.Now().Sub(started) }
+
+// caller authenticates a request of a route that takes access tokens in the header and nothing else.
+func (s *Server) caller(r *http.Request) (auth.Identity, *failure) {
+	header := r.Header.Get("Authorization")
+	token, ok := bearer(header)
+	if header != "" && !ok {
+		return auth.Identity{}, refusal(http.StatusUnauthorized, codeCredentials, "Only Bearer tokens are accepted here")
+	}
+	identity, err := s.config.Auth.Authenticate(r.Context(), token)
+	if err != nil {
+		return auth.Identity{}, s.authFailure(r, err)
+	}
+	return identity, nil
+}
+
+// bearer returns the token of an Authorization header; ok is false for any other scheme.
+func bearer(header string) (token string, ok bool) {
+	scheme, token, found := strings.Cut(header, " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(token), true
+}
+
+// runSQL applies the bounds on queries, decodes the request and runs it.
+func (s *Server) runSQL(r *http.Request, identity auth.Identity) (*exec.Response, *failure) {
+	if ok, wait := s.queries.Allow(string(identity.User.ID)); !ok {
+		s.measurements.refusedRates.WithLabelValues("queries").Inc()
+		return nil, tooMany("Too many queries of this user; try again later", wait)
+	}
+	if !s.running.Enter("") {
+		f := refusal(http.StatusServiceUnavailable, exec.CodeClusterUnavailable, "Too many queries are under way on this node; try again later")
+		f.retry = true
+		return nil, f
+	}
+	defer s.running.Leave("")
+	buffer := s.buffers.get()
+	defer s.buffers.put(buffer)
+	request, f := readSQLRequest(r, buffer, s.config.Settings.Limits)
+	if f != nil {
+		return nil, f
+	}
+	response, err := s.config.SQL.Execute(r.Context(), exec.Request{
+		SQL:       request.sql,
+		Params:    request.params,
+		Session:   identity.Session(request.namespace, s.clientAddr(r).String()),
+		RequestID: requestID(r),
+	})
+	if err != nil {
+		return nil, s.failureOf(r, err)
+	}
+	return response, nil
+}
+
+// writeSQLFailure answers in the SQL envelope, except for bodies that are too large: those are refused in
+// the shape of the guard, whether their length was announced or not.
+func (s *Server) writeSQLFailure(w http.ResponseWriter, f *failure, admin bool, started time.Time) {
+	if f.code == codePayloadTooLarge {
+		s.writeGuard(w, f)
+		return
+	}
+	f.setRetryAfter(w)
+	buffer := s.buffers.get()
+	defer s.buffers.put(buffer)
+	s.writeSQL(w, f.status, buffer, appendFailure(buffer.AvailableBuffer(), f, admin, s.since(started)))
+}
+
+// writeSQL sends a complete body. It was appended to the buffer's free space; the buffer takes over what
+// that grew to, for the next request.
+func (s *Server) writeSQL(w http.ResponseWriter, status int, buffer *bytes.Buffer, body []byte) {
+	*buffer = *bytes.NewBuffer(body)
+	header := w.Header()
+	header.Set("Content-Type", contentTypeJSON)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(buffer.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(buffer.Bytes()) // a client that went away is no failure of ours
+}
