@@ -4,7 +4,8 @@ package parse
 const (
 	MaxTextBytes       = 1 << 20 // of one text, batch or not
 	MaxDepth           = 200     // nested parentheses, queries, calls, CASE and prefix operators
-	MaxChain           = 10_000  // operators, joins or set operations in one left-deep chain of one expression
+	MaxChain           = 10_000  // operators in the left-deep chains of one expression; AND and OR make none
+	MaxBranches        = 1_000   // joins of one FROM item, set operations of one query
 	MaxListItems       = 100_000 // of one list: values, rows, columns, arguments
 	MaxStatements      = 10_000  // of one batch
 	MaxIdentifierBytes = 255     // of one name; the catalog allows less

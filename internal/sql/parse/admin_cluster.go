@@ -1,0 +1,144 @@
+package parse
+
+import "math"
+
+// consume reads CONSUME.
+func (p *parser) consume() Statement {
+	consume := &Consume{Pos: p.token.pos, Limit: -1}
+	p.advance()
+	p.expectWord("from")
+	consume.Topic = p.objectName("the name of a topic")
+	if p.word("group") {
+		consume.Group = p.nameOrString("the name of a group").Name
+	}
+	if p.word("from") {
+		switch {
+		case p.word("earliest"):
+			consume.Start = StartEarliest
+		case p.word("latest"):
+			consume.Start = StartLatest
+		default:
+			p.word("offset")
+			consume.Start = StartOffset
+			consume.Offset = p.integer("EARLIEST, LATEST or an offset", math.MaxInt64)
+		}
+	}
+	if p.word("limit") {
+		consume.Limit = p.integer("a number of messages", math.MaxInt64)
+	}
+	return consume
+}
+
+// ack reads ACK.
+func (p *parser) ack() Statement {
+	ack := &Ack{Pos: p.token.pos}
+	p.advance()
+	ack.Topic = p.objectName("the name of a topic")
+	p.expectWord("group")
+	ack.Group = p.nameOrString("the name of a group").Name
+	if p.word("partition") {
+		ack.Partition = p.integer("the number of a partition", math.MaxInt32)
+	}
+	p.expectWord("upto")
+	p.expectWord("offset")
+	ack.Offset = p.integer("an offset", math.MaxInt64)
+	return ack
+}
+
+// cluster reads CLUSTER.
+func (p *parser) cluster() Statement {
+	cluster := &Cluster{Pos: p.token.pos}
+	p.advance()
+	action, known := clusterAction(p.token)
+	if !known {
+		p.unexpected("SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, CLEAR, REBALANCE or JOIN")
+	}
+	cluster.Action = action
+	if action == ClusterPurge {
+		p.purge(cluster)
+		return cluster
+	}
+	p.advance()
+	switch action {
+	case ClusterTriggerElection:
+		p.expectWord("election")
+	case ClusterTransferLeader:
+		p.expectWord("leader")
+		p.word("to")
+		cluster.Node = p.integer("the number of a node", math.MaxInt64)
+	case ClusterJoin:
+		cluster.Node = p.integer("the number of a node", math.MaxInt64)
+		cluster.RPCAddress = p.address("the address for other nodes")
+		cluster.APIAddress = p.address("the address for clients")
+	}
+	return cluster
+}
+
+// clusterAction returns what the word behind CLUSTER asks for.
+func clusterAction(word token) (action ClusterAction, known bool) {
+	if word.kind != tokenWord {
+		return 0, false
+	}
+	var buffer wordBuffer
+	switch string(buffer.fold(word.text)) {
+	case "snapshot":
+		return ClusterSnapshot, true
+	case "purge":
+		return ClusterPurge, true
+	case "trigger":
+		return ClusterTriggerElection, true
+	case "transfer":
+		return ClusterTransferLeader, true
+	case "stepdown":
+		return ClusterStepdown, true
+	case "clear":
+		return ClusterClear, true
+	case "rebalance":
+		return ClusterRebalance, true
+	case "join":
+		return ClusterJoin, true
+	case "list", "ls":
+		return ClusterList, true
+	case "status":
+		return ClusterStatus, true
+	case "leave":
+		return ClusterLeave, true
+	}
+	return 0, false
+}
+
+// purge reads --upto n, or UPTO n. The dashes would begin a comment anywhere else, so they are taken from
+// the text before the next token is cut.
+func (p *parser) purge(cluster *Cluster) {
+	const flag = "--upto"
+	start := p.offset
+	for start < len(p.source) && (p.source[start] == ' ' || p.source[start] == '\t' || p.source[start] == '\n' || p.source[start] == '\r') {
+		start++
+	}
+	if end := start + len(flag); end <= len(p.source) && sameWord(p.source[start:end], flag) {
+		p.advanceTo(start + 2)
+	}
+	p.advance()
+	p.expectWord("upto")
+	p.symbol("=")
+	cluster.Upto = p.integer("an index of the log", math.MaxInt64)
+}
+
+// address takes host:port, in quotes or bare.
+func (p *parser) address(what string) string {
+	if p.token.kind == tokenString {
+		return p.text(what)
+	}
+	start := p.token.pos
+	end := int(start.Offset)
+	for end < len(p.source) && (isBare(p.source[end]) || p.source[end] == '[' || p.source[end] == ']') {
+		end++
+	}
+	if end == int(start.Offset) {
+		p.unexpected(what)
+	}
+	p.advanceTo(end)
+	p.token.end = int32(end) //nolint:gosec // bounded by MaxTextBytes
+	p.advance()
+	return p.source[start.Offset:end]
+}

@@ -1,0 +1,225 @@
+package parse
+
+import (
+	"encoding/hex"
+	"strings"
+	"unicode/utf8"
+)
+
+// quoted reads a constant or identifier between quotes that are doubled to stand for themselves. open is
+// the offset of the opening quote.
+func (l *lexer) quoted(start Pos, open int, quote byte, kind tokenKind) token {
+	doubled := false
+	for i := open + 1; i < len(l.source); i++ {
+		if l.source[i] != quote {
+			continue
+		}
+		if i+1 < len(l.source) && l.source[i+1] == quote {
+			doubled = true
+			i++
+			continue
+		}
+		text := l.source[open+1 : i]
+		if doubled {
+			text = strings.ReplaceAll(text, string([]byte{quote, quote}), string(quote))
+		}
+		if kind == tokenQuoted {
+			checkQuoted(start, text)
+		}
+		return l.finishAnywhere(start, kind, text, i+1)
+	}
+	if kind == tokenQuoted {
+		failSyntax(start, "unterminated quoted identifier, expected %q", rune(quote))
+	}
+	failSyntax(start, `unterminated string, expected "'"`)
+	return token{}
+}
+
+// checkQuoted refuses quoted identifiers that cannot name anything.
+func checkQuoted(start Pos, text string) {
+	if text == "" {
+		failSyntax(start, "a quoted identifier is empty, expected a name")
+	}
+	if len(text) > MaxIdentifierBytes {
+		failLimit(start, "the name is longer than %d bytes", MaxIdentifierBytes)
+	}
+}
+
+// escaped reads E'..' with its backslash escapes.
+func (l *lexer) escaped(start Pos) token {
+	var text strings.Builder
+	i := l.offset + 2
+	for i < len(l.source) {
+		switch c := l.source[i]; {
+		case c == '\'' && i+1 < len(l.source) && l.source[i+1] == '\'':
+			text.WriteByte('\'')
+			i += 2
+		case c == '\'':
+			if !utf8.ValidString(text.String()) || strings.IndexByte(text.String(), 0) >= 0 {
+				failSyntax(start, "the escapes of the string do not make valid text")
+			}
+			return l.finishAnywhere(start, tokenString, text.String(), i+1)
+		case c == '\\' && i+1 < len(l.source):
+			i += l.escape(start, i, &text)
+		default:
+			text.WriteByte(c)
+			i++
+		}
+	}
+	failSyntax(start, `unterminated string, expected "'"`)
+	return token{}
+}
+
+// escape writes the character that the escape at offset i stands for and returns how many bytes it took.
+func (l *lexer) escape(start Pos, i int, text *strings.Builder) int {
+	switch c := l.source[i+1]; c {
+	case 'b':
+		text.WriteByte('\b')
+	case 'f':
+		text.WriteByte('\f')
+	case 'n':
+		text.WriteByte('\n')
+	case 'r':
+		text.WriteByte('\r')
+	case 't':
+		text.WriteByte('\t')
+	case 'x':
+		value, digits := l.digits(i+2, 2, 16)
+		if digits == 0 {
+			text.WriteByte('x')
+			return 2
+		}
+		text.WriteByte(byte(value))
+		return 2 + digits
+	case 'u', 'U':
+		width := 4
+		if c == 'U' {
+			width = 8
+		}
+		value, digits := l.digits(i+2, width, 16)
+		if digits != width || value > utf8.MaxRune || !utf8.ValidRune(rune(value)) {
+			failSyntax(start, `invalid escape "\%c" in the string, expected %d hexadecimal digits of a character`, c, width)
+		}
+		text.WriteRune(rune(value))
+		return 2 + width
+	case '0', '1', '2', '3', '4', '5', '6', '7':
+		value, digits := l.digits(i+1, 3, 8)
+		text.WriteByte(byte(value))
+		return 1 + digits
+	default:
+		text.WriteByte(c)
+	}
+	return 2
+}
+
+// digits reads up to limit digits of a base at offset i and returns their value and number.
+func (l *lexer) digits(i, limit, base int) (value, count int) {
+	for count < limit && i+count < len(l.source) {
+		digit := digitValue(l.source[i+count])
+		if digit >= base {
+			break
+		}
+		value = value*base + digit
+		count++
+	}
+	return value, count
+}
+
+// digitValue returns the value of a hexadecimal digit, or 99 for any other byte.
+func digitValue(c byte) int {
+	switch {
+	case isDigit(c):
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return 99
+}
+
+// hexBytes reads X'..'.
+func (l *lexer) hexBytes(start Pos) token {
+	raw := l.quoted(start, l.offset+1, '\'', tokenBytes)
+	decoded, err := hex.DecodeString(raw.text)
+	if err != nil {
+		failSyntax(start, "invalid byte string, expected pairs of hexadecimal digits")
+	}
+	raw.text = string(decoded)
+	return raw
+}
+
+// number reads a decimal number, or an integer of another base after 0x, 0o or 0b.
+func (l *lexer) number(start Pos) token {
+	i := l.offset
+	if base := l.base(); base != 10 {
+		count := l.run(i+2, base)
+		if count == 0 {
+			failSyntax(start, "invalid number %q, expected digits of base %d", l.source[i:i+2], base)
+		}
+		l.refuseJunk(i+2+count, "number")
+		return l.finish(start, tokenNumber, l.source[i:i+2+count], i+2+count)
+	}
+	count := l.run(i, 10)
+	i += count
+	if i < len(l.source) && l.source[i] == '.' {
+		i++
+		count = l.run(i, 10)
+		i += count
+	}
+	if i < len(l.source) && l.source[i]|0x20 == 'e' {
+		mark := i + 1
+		if mark < len(l.source) && (l.source[mark] == '+' || l.source[mark] == '-') {
+			mark++
+		}
+		count = l.run(mark, 10)
+		if count == 0 {
+			failSyntax(start, "invalid number %q, expected digits after the exponent sign", l.source[l.offset:mark])
+		}
+		i = mark + count
+	}
+	l.refuseJunk(i, "number")
+	return l.finish(start, tokenNumber, l.source[l.offset:i], i)
+}
+
+// base returns the base that the prefix of a number states.
+func (l *lexer) base() int {
+	if l.source[l.offset] != '0' || l.offset+1 >= len(l.source) {
+		return 10
+	}
+	switch l.source[l.offset+1] | 0x20 {
+	case 'x':
+		return 16
+	case 'o':
+		return 8
+	case 'b':
+		return 2
+	}
+	return 10
+}
+
+// run counts the digits of a base from offset i on, with single underscores between them.
+func (l *lexer) run(i, base int) (count int) {
+	for i+count < len(l.source) {
+		c := l.source[i+count]
+		switch {
+		case digitValue(c) < base:
+		case c == '_' && count > 0 && i+count+1 < len(l.source) && digitValue(l.source[i+count+1]) < base:
+		default:
+			return count
+		}
+		count++
+	}
+	return count
+}
+
+// refuseJunk fails when a number or parameter runs into a word.
+func (l *lexer) refuseJunk(end int, what string) {
+	if end < len(l.source) && (isWordPart(l.source[end]) || l.source[end] >= utf8.RuneSelf) {
+		stop := end
+		for stop < len(l.source) && isWordPart(l.source[stop]) {
+			stop++
+		}
+		failSyntax(l.here(), "unexpected %q after the %s %q", shorten(l.source[end:max(stop, end+1)]), what, shorten(l.source[l.offset:end]))
+	}
+}
