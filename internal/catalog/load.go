@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -77,7 +78,7 @@ func (c *Catalog) loadCluster(reader storage.Reader) error {
 }
 
 func (c *Catalog) loadMembers(reader storage.Reader) error {
-	sorted, err := loadKind(reader, keys.KindMember, MemberFromProto)
+	sorted, err := loadKind(reader, keys.KindMember, MemberFromProto, func(m *Member) []byte { return keys.Member(m.Replica) })
 	c.members = treeOf(sorted, func(m *Member) ident.ReplicaID { return m.Replica })
 	return err
 }
@@ -85,13 +86,13 @@ func (c *Catalog) loadMembers(reader storage.Reader) error {
 func (c *Catalog) loadNamespaces(reader storage.Reader) error {
 	sorted, err := loadKind(reader, keys.KindNamespace, func(p *commandv1.Namespace) (*Namespace, error) {
 		return NamespaceFromProto(p), nil
-	})
+	}, func(n *Namespace) []byte { return keys.Namespace(n.Name) })
 	c.namespaces = treeOf(sorted, func(n *Namespace) string { return n.Name })
 	return err
 }
 
 func (c *Catalog) loadTables(reader storage.Reader) error {
-	sorted, err := loadKind(reader, keys.KindTable, TableFromProto)
+	sorted, err := loadKind(reader, keys.KindTable, TableFromProto, func(t *schema.Table) []byte { return keys.Table(t.ID) })
 	c.tables = treeOf(sorted, func(t *schema.Table) ident.TableID { return t.ID })
 	for _, t := range sorted {
 		c.tableNames = c.tableNames.set(tableName(t.Namespace, t.Name), t)
@@ -100,7 +101,7 @@ func (c *Catalog) loadTables(reader storage.Reader) error {
 }
 
 func (c *Catalog) loadUsers(reader storage.Reader) error {
-	sorted, err := loadKind(reader, keys.KindUser, UserFromProto)
+	sorted, err := loadKind(reader, keys.KindUser, UserFromProto, func(u *User) []byte { return keys.User(u.ID) })
 	c.users = treeOf(sorted, func(u *User) ident.UserID { return u.ID })
 	for _, u := range sorted {
 		if u.Deleted() {
@@ -117,16 +118,17 @@ func (c *Catalog) loadCleanups(reader storage.Reader) error {
 			return nil, err
 		}
 		return &Cleanup{Table: t, DroppedMicros: t.UpdatedMicros}, nil
-	})
+	}, func(c *Cleanup) []byte { return keys.Cleanup(c.Table.ID) })
 	c.cleanups = treeOf(sorted, func(cleanup *Cleanup) ident.TableID { return cleanup.Table.ID })
 	return err
 }
 
-// loadKind reads all records of a kind, in key order.
+// loadKind reads all records of a kind, in key order. A record that names another key than its own is
+// refused: it was misdirected.
 func loadKind[P any, M interface {
 	*P
 	proto.Message
-}, V any](reader storage.Reader, kind keys.Kind, convert func(M) (V, error)) ([]V, error) {
+}, V any](reader storage.Reader, kind keys.Kind, convert func(M) (V, error), keyOf func(V) []byte) ([]V, error) {
 	lo, hi := keys.MetaSpan(kind)
 	it, err := reader.Scan(lo, hi)
 	if err != nil {
@@ -145,6 +147,9 @@ func loadKind[P any, M interface {
 		v, err := convert(record)
 		if err != nil {
 			return fmt.Errorf("key %x: %w", it.Key(), err)
+		}
+		if !bytes.Equal(it.Key(), keyOf(v)) {
+			return fmt.Errorf("%w: key %x holds the record of key %x", errMalformed, it.Key(), keyOf(v))
 		}
 		list = append(list, v)
 		return nil
