@@ -104,7 +104,7 @@ func CheckLayers(tree *Tree, layers []Layer) []string {
 		if layer < 0 {
 			if !missing[file.Dir] {
 				missing[file.Dir] = true
-				findings = append(findings, fmt.Sprintf("%s: package has no line in internal/lint/layers.go", file.Dir))
+				findings = append(findings, file.Dir+": package has no line in internal/lint/layers.go")
 			}
 			continue
 		}

@@ -42,7 +42,7 @@ func (r Ratchet) judge(measured map[string]int, limit int) []string {
 	}
 	for name := range r {
 		if _, long := measured[name]; !long {
-			findings = append(findings, fmt.Sprintf("%s: within the limit or gone: remove its entry in internal/lint/source.go", name))
+			findings = append(findings, name+": within the limit or gone: remove its entry in internal/lint/source.go")
 		}
 	}
 	slices.Sort(findings)

@@ -9,6 +9,7 @@ import (
 // TestWrongConfigurationIsRefused starts a node with a value that is not allowed: it must end at once and
 // name the key, the value and what is allowed.
 func TestWrongConfigurationIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, wrong := range []struct {
 		key   string
 		value any

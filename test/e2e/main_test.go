@@ -19,7 +19,7 @@ func runTests(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	serverBinary = filepath.Join(dir, "kalamdb")
 	args := []string{"build", "-tags", "invariants", "-o", serverBinary}
 	if os.Getenv("KALAMDB_E2E_RACE") != "" {

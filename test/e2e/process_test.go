@@ -121,7 +121,7 @@ func (n *node) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the process has its own descriptor
 	process := exec.Command(serverBinary, file)
 	process.Stdout, process.Stderr = log, log
 	process.SysProcAttr = childAttributes()
@@ -163,7 +163,7 @@ func (n *node) ready() error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	var body bytes.Buffer
 	_, _ = body.ReadFrom(answer.Body) // only shown
 	if answer.StatusCode != http.StatusOK {
@@ -246,11 +246,12 @@ func (n *node) log() string {
 
 // close ends the process at the end of the test and prints its log when the test failed.
 func (n *node) close(t *testing.T) {
+	t.Helper()
 	if n.running() {
 		_ = n.process.Process.Kill() // it may end by itself at this moment
 		<-n.ended
 	}
-	if n.process != nil && bytes.Contains([]byte(n.log()), []byte("WARNING: DATA RACE")) {
+	if n.process != nil && strings.Contains(n.log(), "WARNING: DATA RACE") {
 		t.Errorf("%v: the race detector found something", n)
 	}
 	if t.Failed() && n.process != nil {
@@ -267,7 +268,7 @@ func freePorts(t *testing.T, count int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer listener.Close() // after all are chosen, so that they differ
+		defer func() { _ = listener.Close() }() // after all are chosen, so that they differ
 		address, ok := listener.Addr().(*net.TCPAddr)
 		if !ok {
 			t.Fatalf("listener has address %v", listener.Addr())
@@ -285,7 +286,7 @@ func testDir(t *testing.T) string {
 		if !t.Failed() {
 			return
 		}
-		kept, err := os.MkdirTemp("", "kalamdb-e2e-")
+		kept, err := os.MkdirTemp("", "kalamdb-e2e-") //nolint:usetesting // it must outlive the test
 		if err != nil {
 			t.Logf("keep data and logs: %v", err)
 			return

@@ -148,7 +148,10 @@ func checkErrorEnvelope(t *testing.T, raw []byte, want refused) {
 	if string(envelope["status"]) != `"error"` || string(envelope["results"]) != "[]" {
 		t.Errorf("status or results: %s", raw)
 	}
-	var said struct{ Code, Message string }
+	var said struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
 	if err := json.Unmarshal(envelope["error"], &said); err != nil || said.Code == "" || said.Message == "" {
 		t.Fatalf("error has no code or message: %s", raw)
 	}
@@ -186,7 +189,7 @@ func TestOversizedBodyIsRefused(t *testing.T) {
 		}
 		var said bytes.Buffer
 		_, err = said.ReadFrom(answer.Body)
-		answer.Body.Close()
+		_ = answer.Body.Close()
 		if err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(said.String(), "2097152") {
 			t.Errorf("announced %v: %s %q, %v; want 413 and the limit", announced, answer.Status, said.String(), err)
 		}
