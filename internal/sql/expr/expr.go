@@ -23,6 +23,8 @@ type Expr interface {
 
 	// children returns the operands, for walks.
 	children() []Expr
+	// rebuild returns the same node over other operands, as many as children returned.
+	rebuild(operands []Expr) Expr
 	// volatility is that of the node alone, without its operands.
 	volatility() volatility
 }
@@ -44,8 +46,8 @@ type Env struct {
 	Role      session.Role  // effective role
 	Params    []datum.Datum // $1 is Params[0]; Boolean, BigInt, Double, Text or NULL as they came
 	Snowflake func() int64  // a new id on every call; nil where ids may not be made
-	UUIDv7    func() string // canonical text; called at most once per EvalContext
-	ULID      func() string // canonical text, a new one on every call
+	UUIDv7    func() string // canonical text, a new one on every call; nil like Snowflake
+	ULID      func() string // canonical text, a new one on every call; nil like Snowflake
 }
 
 // EvalContext is the state of one statement's evaluations. It belongs to one goroutine at a time.
@@ -92,6 +94,7 @@ func (e *constExpr) String() string {
 	return quoteLiteral(text) + "::" + e.typ.String()
 }
 func (e *constExpr) children() []Expr       { return nil }
+func (e *constExpr) rebuild([]Expr) Expr    { return e }
 func (e *constExpr) volatility() volatility { return immutable }
 
 // ConstValue returns the value of an expression that Bind folded to a constant.
@@ -123,6 +126,7 @@ func (e *columnExpr) Eval(_ *EvalContext, row []datum.Datum) (datum.Datum, error
 }
 func (e *columnExpr) String() string         { return e.name + "#" + itoa(e.position) }
 func (e *columnExpr) children() []Expr       { return nil }
+func (e *columnExpr) rebuild([]Expr) Expr    { return e }
 func (e *columnExpr) volatility() volatility { return perRow }
 
 // ColumnPosition returns the position that an expression reads when it is a plain column.
@@ -153,6 +157,9 @@ func (e *externalExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, e
 }
 func (e *externalExpr) String() string   { return e.Description }
 func (e *externalExpr) children() []Expr { return e.Operands }
+func (e *externalExpr) rebuild([]Expr) Expr {
+	return e // Compute reads its operands itself
+}
 func (e *externalExpr) volatility() volatility {
 	if e.PerRow {
 		return perRow
@@ -197,6 +204,35 @@ func IsRowIndependent(e Expr) bool {
 		return independent
 	})
 	return independent
+}
+
+// Prepare returns e with every part that depends on no row replaced by its value, so that parameters are
+// converted and times computed once per statement and not once per row. A part that fails stays: it may
+// never be evaluated. The result is for evaluations with the same Env only.
+func Prepare(e Expr, ctx *EvalContext) Expr {
+	if e == nil {
+		return nil
+	}
+	if _, ok := e.(*constExpr); ok {
+		return e
+	}
+	if IsRowIndependent(e) {
+		if value, err := e.Eval(ctx, nil); err == nil {
+			return NewConst(value, e.Type())
+		}
+		return e
+	}
+	operands := e.children()
+	prepared := make([]Expr, len(operands))
+	changed := false
+	for i, operand := range operands {
+		prepared[i] = Prepare(operand, ctx)
+		changed = changed || prepared[i] != operand
+	}
+	if !changed {
+		return e
+	}
+	return e.rebuild(prepared)
 }
 
 // isFoldable reports whether e depends on nothing at all.

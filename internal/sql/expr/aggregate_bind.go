@@ -1,0 +1,174 @@
+package expr
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// IsAggregateName reports whether a lower-case name is that of an aggregate.
+func IsAggregateName(name string) bool {
+	switch name {
+	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "string_agg", "array_agg":
+		return true
+	}
+	return false
+}
+
+// bindAggregate registers a call in the Grouping and reads its result from the grouped row.
+func (b *binder) bindAggregate(name string, n *parse.FuncCall) (Expr, error) {
+	if name == "every" {
+		name = "bool_and"
+	}
+	switch {
+	case b.inAggregate:
+		return nil, fault.New(fault.InvalidStatement, "aggregate calls cannot be nested")
+	case b.options.Grouping == nil:
+		return nil, fault.New(fault.InvalidStatement, "aggregate functions are not allowed in %s", b.clauseName())
+	case len(n.WithinGroup) > 0:
+		return nil, fault.New(fault.Unsupported, "WITHIN GROUP is not supported")
+	case n.Star && name != "count":
+		return nil, fault.New(fault.InvalidStatement, "%s(*) does not exist; only count(*) does", name)
+	}
+	b.inAggregate = true
+	call, err := b.aggregateCall(name, n)
+	b.inAggregate = false
+	if err != nil {
+		return nil, err
+	}
+	grouping := b.options.Grouping
+	text := call.String()
+	for i, known := range grouping.Calls {
+		if known.String() == text {
+			return NewColumn(len(grouping.Keys)+i, known.Result, text), nil
+		}
+	}
+	grouping.Calls = append(grouping.Calls, call)
+	return NewColumn(len(grouping.Keys)+len(grouping.Calls)-1, call.Result, text), nil
+}
+
+func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, error) {
+	call := &AggregateCall{Name: name, Star: n.Star, Distinct: n.Distinct}
+	wanted := 1
+	switch {
+	case n.Star:
+		wanted = 0
+	case name == "string_agg":
+		wanted = 2
+	}
+	if len(n.Args) != wanted {
+		return nil, fault.New(fault.InvalidStatement, "function %s takes %d argument(s), got %d", name, wanted, len(n.Args))
+	}
+	for i, node := range n.Args {
+		e, err := b.bind(node)
+		if err != nil {
+			return nil, err
+		}
+		if e, err = b.aggregateOperand(name, i, e, node); err != nil {
+			return nil, err
+		}
+		call.Args = append(call.Args, e)
+	}
+	for _, item := range n.OrderBy {
+		e, err := b.bind(item.Expr)
+		if err != nil {
+			return nil, err
+		}
+		if e, err = b.finish(e); err != nil {
+			return nil, err
+		}
+		call.OrderBy = append(call.OrderBy, NewOrder(e, item.Descending, item.Nulls))
+	}
+	if n.Filter != nil {
+		e, err := b.bindBoolean(n.Filter)
+		if err != nil {
+			return nil, err
+		}
+		if call.Filter, err = b.finish(e); err != nil {
+			return nil, err
+		}
+	}
+	result, err := aggregateType(name, call.Args)
+	if err != nil {
+		return nil, err
+	}
+	call.Result = result
+	return call, nil
+}
+
+// NewOrder makes an item of an ordering; without a stated place NULLs are last ascending and first
+// descending.
+func NewOrder(e Expr, descending bool, nulls parse.NullsOrder) Order {
+	nullsFirst := descending
+	if nulls != parse.NullsDefault {
+		nullsFirst = nulls == parse.NullsFirst
+	}
+	return Order{Expr: e, Descending: descending, NullsFirst: nullsFirst}
+}
+
+func (b *binder) aggregateOperand(name string, index int, e Expr, node parse.Expr) (Expr, error) {
+	var err error
+	switch {
+	case name == "bool_and", name == "bool_or":
+		e, err = b.operand(e, booleanOperand, name, index, node)
+	case name == "string_agg":
+		if e.Type().Kind == datum.Bytes {
+			return nil, faultAt(node, fault.InvalidStatement, "argument %d of string_agg must not be %s", index+1, e.Type())
+		}
+		e, err = b.convert(e, datum.Of(datum.Text), node)
+	case isUntyped(e) && (name == "sum" || name == "avg"):
+		t := b.fallbackType(e)
+		if !t.Kind.IsNumeric() {
+			t = datum.Of(datum.Double)
+		}
+		e, err = b.convert(e, t, node)
+	case isUntyped(e) && !isNull(e):
+		e, err = b.convert(e, b.fallbackType(e), node)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.finish(e)
+}
+
+// aggregateType is PostgreSQL's result type: sums of integers widen, averages of integers are exact.
+func aggregateType(name string, args []Expr) (datum.Type, error) {
+	if name == "count" {
+		return datum.Of(datum.BigInt), nil
+	}
+	t := args[0].Type()
+	unfit := fault.New(fault.InvalidStatement, "function %s does not apply to %s", name, t)
+	switch name {
+	case "sum":
+		switch {
+		case t.Kind == datum.SmallInt, t.Kind == datum.Int:
+			return datum.Of(datum.BigInt), nil
+		case t.Kind == datum.BigInt, t.Kind == datum.Decimal:
+			return datum.Of(datum.Decimal), nil
+		case t.Kind.IsFloat(), t.Kind == datum.Interval:
+			return t, nil
+		}
+		return datum.Type{}, unfit
+	case "avg":
+		switch {
+		case t.Kind.IsInteger(), t.Kind == datum.Decimal:
+			return datum.Of(datum.Decimal), nil
+		case t.Kind.IsFloat():
+			return datum.Of(datum.Double), nil
+		}
+		return datum.Type{}, unfit
+	case "min", "max":
+		if t.Kind == datum.Boolean || t.Kind == datum.Embedding {
+			return datum.Type{}, unfit
+		}
+		return t, nil
+	case "bool_and", "bool_or":
+		return booleanType, nil
+	case "array_agg":
+		if t.Kind == datum.Array {
+			return datum.Type{}, unfit
+		}
+		return datum.Type{Kind: datum.Array, Elem: t.Kind}, nil
+	}
+	return datum.Of(datum.Text), nil // string_agg
+}

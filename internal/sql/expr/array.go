@@ -1,0 +1,188 @@
+package expr
+
+import (
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// maxArrayElements bounds an array; together with the bound of each value it bounds memory.
+const maxArrayElements = 100_000
+
+func (b *binder) bindArray(n *parse.Array) (Expr, error) {
+	if n.Query != nil {
+		return b.bindSubquery(n)
+	}
+	elements := make([]Expr, len(n.Elements))
+	for i, node := range n.Elements {
+		e, err := b.bind(node)
+		if err != nil {
+			return nil, err
+		}
+		if e.Type().Kind == datum.Array {
+			return nil, faultAt(node, fault.Unsupported, "arrays of arrays are not supported")
+		}
+		elements[i] = e
+	}
+	t, err := b.unify("ARRAY", elements, n.Elements)
+	if err != nil {
+		return nil, err
+	}
+	build := definition{takesNull: true, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+		return datum.NewArray(slices.Clone(a)), nil
+	}}
+	return &callExpr{name: "array", operands: elements, typ: datum.Type{Kind: datum.Array, Elem: t.Kind}, function: build}, nil
+}
+
+func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
+	if n.Slice {
+		return nil, faultAt(n, fault.Unsupported, "array slices are not supported")
+	}
+	operand, err := b.bind(n.Expr)
+	if err != nil {
+		return nil, err
+	}
+	index, err := b.bind(n.Index)
+	if err != nil {
+		return nil, err
+	}
+	if operand.Type().Kind == datum.JSON {
+		step, err := b.pathStep(index, n.Index)
+		if err != nil {
+			return nil, err
+		}
+		return b.callBuiltin("json_get", []Expr{operand, step}, n, []parse.Expr{n.Expr, n.Index})
+	}
+	if operand.Type().Kind != datum.Array {
+		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot subscript a value of type %s", operand.Type())
+	}
+	if index, err = b.operand(index, integerOperand, "a subscript", 0, n.Index); err != nil {
+		return nil, err
+	}
+	element := datum.Of(operand.Type().Elem)
+	return &binaryExpr{op: "[]", left: operand, right: index, typ: element, apply: func(x, y datum.Datum) (datum.Datum, error) {
+		if y.Int() < 1 || y.Int() > int64(len(x.Array())) {
+			return datum.Datum{}, nil
+		}
+		return x.Array()[y.Int()-1], nil
+	}}, nil
+}
+
+// concatArrays appends an array or an element to either side.
+func (b *binder) concatArrays(n *parse.Binary, left, right Expr) (Expr, error) {
+	t := left.Type()
+	if t.Kind != datum.Array || t.Elem == datum.Null && right.Type().Kind == datum.Array {
+		t = right.Type()
+	}
+	toSide := func(e Expr, node parse.Expr) (Expr, error) {
+		want := datum.Of(t.Elem)
+		if e.Type().Kind == datum.Array {
+			want = t
+		}
+		return b.convert(e, want, node)
+	}
+	l, err := toSide(left, n.Left)
+	if err != nil {
+		return nil, err
+	}
+	r, err := toSide(right, n.Right)
+	if err != nil {
+		return nil, err
+	}
+	join := definition{takesNull: true, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+		var out []datum.Datum
+		for i, side := range []Expr{l, r} {
+			switch {
+			case side.Type().Kind != datum.Array:
+				out = append(out, a[i])
+			default:
+				out = append(out, a[i].Array()...)
+			}
+		}
+		if len(out) > maxArrayElements {
+			return datum.Datum{}, fault.New(fault.LimitExceeded, "an array of %d elements exceeds the limit of %d", len(out), maxArrayElements)
+		}
+		return datum.NewArray(out), nil
+	}}
+	return &callExpr{name: "array_cat", operands: []Expr{l, r}, typ: t, function: join}, nil
+}
+
+// quantifiedExpr is x op ANY (array) or x op ALL (array).
+type quantifiedExpr struct {
+	op          Comparison
+	all         bool
+	left, array Expr
+}
+
+func (e *quantifiedExpr) Type() datum.Type { return booleanType }
+func (e *quantifiedExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error) {
+	array, err := e.array.Eval(ctx, row)
+	if err != nil || array.IsNull() {
+		return datum.Datum{}, err
+	}
+	value, err := e.left.Eval(ctx, row)
+	if err != nil {
+		return datum.Datum{}, err
+	}
+	unknown := false
+	for _, element := range array.Array() {
+		if value.IsNull() || element.IsNull() {
+			unknown = true
+			continue
+		}
+		if e.op.holds(datum.Compare(value, element)) != e.all {
+			return datum.NewBool(!e.all), nil
+		}
+	}
+	if unknown {
+		return datum.Datum{}, nil
+	}
+	return datum.NewBool(e.all), nil
+}
+func (e *quantifiedExpr) String() string {
+	word := " ANY "
+	if e.all {
+		word = " ALL "
+	}
+	return "(" + e.left.String() + " " + e.op.String() + word + "(" + e.array.String() + "))"
+}
+func (e *quantifiedExpr) children() []Expr { return []Expr{e.left, e.array} }
+func (e *quantifiedExpr) rebuild(operands []Expr) Expr {
+	return &quantifiedExpr{op: e.op, all: e.all, left: operands[0], array: operands[1]}
+}
+func (e *quantifiedExpr) volatility() volatility { return immutable }
+
+func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
+	if n.Query != nil {
+		return b.bindSubquery(n)
+	}
+	op, ok := comparisonOf(n.Op)
+	if !ok {
+		return nil, faultAt(n, fault.Unsupported, "operator %s is not supported with ANY and ALL", n.Op)
+	}
+	left, err := b.bind(n.Left)
+	if err != nil {
+		return nil, err
+	}
+	array, err := b.bind(n.Array)
+	if err != nil {
+		return nil, err
+	}
+	if array.Type().Kind != datum.Array {
+		return nil, faultAt(n.Array, fault.InvalidStatement, "ANY and ALL take an array, not %s", array.Type())
+	}
+	element := datum.Of(array.Type().Elem)
+	if element.Kind != datum.Null && left.Type() != element {
+		probe := NewColumn(0, element, "element")
+		typed, _, err := b.comparable2(left, probe, n.Left, n.Array)
+		if err != nil {
+			return nil, err
+		}
+		if left = typed; left.Type().Kind.IsFloat() && element.Kind == datum.Decimal {
+			array = NewCast(array, datum.Type{Kind: datum.Array, Elem: datum.Double})
+		}
+	}
+	return &quantifiedExpr{op: op, all: n.All, left: left, array: array}, nil
+}

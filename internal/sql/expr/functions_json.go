@@ -1,0 +1,332 @@
+package expr
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// jsonFunction holds the functions on JSON. Paths are keys (text) and indexes (whole numbers, negative
+// from the end); a path that leads nowhere gives NULL, as does text that is not JSON.
+func jsonFunction(name string) (definition, bool) {
+	path := []operandClass{jsonOperand, anyOperand}
+	at := func(result datum.Kind, convert func(json.RawMessage) datum.Datum) definition {
+		return definition{
+			operands: path, optional: 1, variadic: true, result: datum.Of(result),
+			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+				found, ok, err := follow(a[0], a[1:])
+				if err != nil || !ok {
+					return datum.Datum{}, err
+				}
+				return convert(found), nil
+			},
+		}
+	}
+	switch name {
+	case "json_get", "json_get_json", "json_extract_path", "jsonb_extract_path":
+		return at(datum.JSON, func(m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, compacted(m)) }), true
+	case "json_as_text", "json_get_text", "json_extract_path_text", "jsonb_extract_path_text":
+		return at(datum.Text, jsonText), true
+	case "json_get_str":
+		return at(datum.Text, jsonString), true
+	case "json_get_int":
+		return at(datum.BigInt, func(m json.RawMessage) datum.Datum { return jsonNumber(m, datum.BigInt) }), true
+	case "json_get_float":
+		return at(datum.Double, func(m json.RawMessage) datum.Datum { return jsonNumber(m, datum.Double) }), true
+	case "json_get_bool":
+		return at(datum.Boolean, jsonBool), true
+	case "json_get_array":
+		return at(datum.JSON, func(m json.RawMessage) datum.Datum {
+			if m[0] != '[' {
+				return datum.Datum{}
+			}
+			return datum.NewString(datum.JSON, compacted(m))
+		}), true
+	case "json_contains":
+		return definition{
+			operands: path, variadic: true, result: booleanType,
+			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+				_, ok, err := follow(a[0], a[1:])
+				return datum.NewBool(ok), err
+			},
+		}, true
+	case "json_length", "json_array_length", "jsonb_array_length":
+		return at(datum.BigInt, jsonLength), true
+	case "json_object_keys":
+		return at(datum.JSON, jsonKeys), true
+	case "json_typeof", "jsonb_typeof":
+		return at(datum.Text, jsonTypeName), true
+	case "json_build_object", "jsonb_build_object", "json_build_array", "jsonb_build_array", "to_json", "to_jsonb":
+		return jsonBuilder(strings.Replace(name, "jsonb", "json", 1)), true
+	}
+	return definition{}, false
+}
+
+// follow walks a path; ok is false when it leads nowhere.
+func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok bool, err error) {
+	current := json.RawMessage(strings.TrimSpace(document.Str()))
+	if !json.Valid(current) {
+		return nil, false, nil
+	}
+	for _, step := range path {
+		switch {
+		case step.Kind() == datum.Text:
+			var members map[string]json.RawMessage
+			if current[0] != '{' || json.Unmarshal(current, &members) != nil {
+				return nil, false, nil
+			}
+			if current, ok = members[step.Str()]; !ok {
+				return nil, false, nil
+			}
+		case step.Kind().IsInteger():
+			var elements []json.RawMessage
+			if current[0] != '[' || json.Unmarshal(current, &elements) != nil {
+				return nil, false, nil
+			}
+			index := step.Int()
+			if index < 0 {
+				index += int64(len(elements))
+			}
+			if index < 0 || index >= int64(len(elements)) {
+				return nil, false, nil
+			}
+			current = elements[index]
+		default:
+			return nil, false, fault.New(fault.InvalidStatement, "a JSON path has keys and indexes, not %s", step.Kind())
+		}
+		current = bytes.TrimSpace(current)
+	}
+	return current, true, nil
+}
+
+func compacted(m json.RawMessage) string {
+	var out bytes.Buffer
+	if json.Compact(&out, m) != nil {
+		return string(m)
+	}
+	return out.String()
+}
+
+// jsonText is the value as ->> gives it: strings without quotes, null as NULL.
+func jsonText(m json.RawMessage) datum.Datum {
+	switch m[0] {
+	case 'n':
+		return datum.Datum{}
+	case '"':
+		return jsonString(m)
+	}
+	return datum.NewText(compacted(m))
+}
+
+func jsonString(m json.RawMessage) datum.Datum {
+	var s string
+	if m[0] != '"' || json.Unmarshal(m, &s) != nil {
+		return datum.Datum{}
+	}
+	return datum.NewText(s)
+}
+
+func jsonBool(m json.RawMessage) datum.Datum {
+	switch m[0] {
+	case 't':
+		return datum.NewBool(true)
+	case 'f':
+		return datum.NewBool(false)
+	}
+	return datum.Datum{}
+}
+
+// jsonNumber is NULL for anything but a number that the kind holds.
+func jsonNumber(m json.RawMessage, k datum.Kind) datum.Datum {
+	if m[0] != '-' && (m[0] < '0' || m[0] > '9') {
+		return datum.Datum{}
+	}
+	value, err := datum.ParseText(string(m), datum.Of(k))
+	if err != nil {
+		return datum.Datum{}
+	}
+	return value
+}
+
+func jsonLength(m json.RawMessage) datum.Datum {
+	switch m[0] {
+	case '[':
+		var elements []json.RawMessage
+		if json.Unmarshal(m, &elements) == nil {
+			return datum.NewBigInt(int64(len(elements)))
+		}
+	case '{':
+		if keys, ok := objectKeys(m); ok {
+			return datum.NewBigInt(int64(len(keys)))
+		}
+	}
+	return datum.Datum{}
+}
+
+// objectKeys returns the distinct keys of an object in the order in which they are written.
+func objectKeys(m json.RawMessage) ([]string, bool) {
+	decoder := json.NewDecoder(bytes.NewReader(m))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return nil, false
+	}
+	keys := []string{}
+	seen := map[string]bool{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		key, isString := token.(string)
+		if err != nil || !isString {
+			return nil, false
+		}
+		var skipped json.RawMessage
+		if decoder.Decode(&skipped) != nil {
+			return nil, false
+		}
+		if !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
+		}
+	}
+	return keys, true
+}
+
+func jsonKeys(m json.RawMessage) datum.Datum {
+	keys, ok := objectKeys(m)
+	if !ok {
+		return datum.Datum{}
+	}
+	out := []byte{'['}
+	for i, key := range keys {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = datum.AppendJSONString(out, key)
+	}
+	return datum.NewString(datum.JSON, string(append(out, ']')))
+}
+
+func jsonTypeName(m json.RawMessage) datum.Datum {
+	switch m[0] {
+	case '{':
+		return datum.NewText("object")
+	case '[':
+		return datum.NewText("array")
+	case '"':
+		return datum.NewText("string")
+	case 't', 'f':
+		return datum.NewText("boolean")
+	case 'n':
+		return datum.NewText("null")
+	}
+	return datum.NewText("number")
+}
+
+func jsonBuilder(name string) definition {
+	operands, variadic := []operandClass{anyOperand}, true
+	optional := 1
+	if name == "to_json" {
+		variadic, optional = false, 0
+	}
+	return definition{
+		operands: operands, optional: optional, variadic: variadic, takesNull: true, result: datum.Of(datum.JSON),
+		apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+			switch name {
+			case "to_json":
+				out, err := appendJSONValue(nil, a[0])
+				return datum.NewString(datum.JSON, string(out)), err
+			case "json_build_array":
+				return buildJSON('[', ']', a, false)
+			}
+			if len(a)%2 != 0 {
+				return datum.Datum{}, fault.New(fault.InvalidStatement, "json_build_object takes keys and values in pairs, got %d argument(s)", len(a))
+			}
+			return buildJSON('{', '}', a, true)
+		},
+	}
+}
+
+func buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, error) {
+	out := []byte{open}
+	for i, value := range values {
+		isKey := pairs && i%2 == 0
+		switch {
+		case pairs && i%2 == 1:
+			out = append(out, ':')
+		case i > 0:
+			out = append(out, ',')
+		}
+		if isKey {
+			if value.IsNull() {
+				return datum.Datum{}, fault.New(fault.InvalidStatement, "key %d of json_build_object must not be NULL", i/2+1)
+			}
+			out = datum.AppendJSONString(out, string(datum.AppendText(nil, value)))
+			continue
+		}
+		var err error
+		if out, err = appendJSONValue(out, value); err != nil {
+			return datum.Datum{}, err
+		}
+		if err := limitBytes(len(out)); err != nil {
+			return datum.Datum{}, err
+		}
+	}
+	return datum.NewString(datum.JSON, string(append(out, end))), nil
+}
+
+// appendJSONValue writes a value as JSON knows it: numbers as numbers, JSON as itself, the rest as text.
+func appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
+	switch d.Kind() {
+	case datum.BigInt:
+		return strconv.AppendInt(dst, d.Int(), 10), nil
+	case datum.JSON:
+		return append(dst, d.Str()...), nil
+	case datum.Null, datum.Boolean, datum.SmallInt, datum.Int, datum.Float, datum.Double, datum.Embedding:
+		return datum.AppendJSON(dst, d, datum.Type{})
+	case datum.Decimal:
+		return datum.AppendText(dst, d), nil
+	case datum.Array:
+		dst = append(dst, '[')
+		for i, element := range d.Array() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = appendJSONValue(dst, element); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, ']'), nil
+	default:
+		return datum.AppendJSONString(dst, string(datum.AppendText(nil, d))), nil
+	}
+}
+
+// bindJSONOperator reads -> ->> #> #>> ? ?| ?& @> <@ as functions.
+func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, error) {
+	nodes := []parse.Expr{n.Left, n.Right}
+	switch n.Op {
+	case "->", "->>", "?":
+		step, err := b.pathStep(right, n.Right)
+		if err != nil {
+			return nil, err
+		}
+		name := map[parse.Operator]string{"->": "json_get", "->>": "json_as_text", "?": "json_contains"}[n.Op]
+		return b.callBuiltin(name, []Expr{left, step}, n, nodes)
+	}
+	return nil, faultAt(n, fault.Unsupported, "operator %s is not supported", n.Op)
+}
+
+// pathStep types a key or index; a parameter is whatever it was given as.
+func (b *binder) pathStep(e Expr, node parse.Expr) (Expr, error) {
+	if isUntyped(e) {
+		return b.convert(e, b.fallbackType(e), node)
+	}
+	if !e.Type().Kind.IsInteger() && e.Type().Kind != datum.Text {
+		return nil, faultAt(node, fault.InvalidStatement, "a JSON key must be TEXT or an integer, not %s", e.Type())
+	}
+	return e, nil
+}
