@@ -92,6 +92,8 @@ type Column struct {
 	PrimaryKey bool
 	Unique     bool // declared; shown to clients
 	Default    Default
+	AddedIn    uint32      // schema version whose ALTER added the column; zero when there from the start
+	Initial    datum.Datum // what rows written before AddedIn read as: the literal default of that time, or NULL
 }
 
 // System columns, present in every user, shared and stream table after the declared ones.

@@ -1,0 +1,188 @@
+package schema
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+)
+
+// rowFormat is the version of the row encoding. A decoder is kept for every version that was ever
+// written.
+const rowFormat byte = 1
+
+// EncodeRow encodes the declared columns of a row; values are in Columns order and of the columns' types.
+//
+// The bytes are: format version; schema version (uvarint); then for every value that is not NULL, in
+// Columns order, the column's id (uvarint) and the value (datum.AppendValue). Ids and not positions
+// make a row readable after ALTER TABLE.
+func EncodeRow(t *Table, values []datum.Datum) []byte {
+	return AppendRow(make([]byte, 0, 16+16*len(values)), t, values)
+}
+
+// AppendRow is EncodeRow onto dst. Values beyond the declared columns are left out; missing ones are NULL.
+func AppendRow(dst []byte, t *Table, values []datum.Datum) []byte {
+	dst = append(dst, rowFormat)
+	dst = binary.AppendUvarint(dst, uint64(t.Version))
+	for i := range min(len(values), len(t.Columns)) {
+		if values[i].IsNull() {
+			continue
+		}
+		dst = binary.AppendUvarint(dst, uint64(t.Columns[i].ID))
+		dst = datum.AppendValue(dst, values[i])
+	}
+	return dst
+}
+
+// DecodeRow decodes all declared columns into dst, which must have room for them. Columns that the row
+// was written without read as their Initial value, columns that were dropped since are skipped, and
+// values of a type that the column had before are converted.
+func DecodeRow(t *Table, row []byte, dst []datum.Datum) error {
+	return NewRowDecoder(t, nil).Decode(row, dst)
+}
+
+// RowVersion returns the schema version that a row was written with.
+func RowVersion(row []byte) (uint32, error) {
+	version, _, err := rowHeader(row)
+	return version, err
+}
+
+var errRowBytes = errors.New("malformed bytes")
+
+func rowHeader(row []byte) (version uint32, rest []byte, err error) {
+	if len(row) == 0 {
+		return 0, nil, errRowBytes
+	}
+	if row[0] != rowFormat {
+		return 0, nil, fmt.Errorf("unknown row format %d", row[0])
+	}
+	v, n := binary.Uvarint(row[1:])
+	if n <= 0 || v > 1<<32-1 {
+		return 0, nil, errRowBytes
+	}
+	return uint32(v), row[1+n:], nil
+}
+
+// maxDirectID bounds the table from column ids to positions; ids beyond it are searched.
+const maxDirectID = 4096
+
+// RowDecoder decodes chosen columns of a table's rows. It is made once per statement and may be used by
+// many goroutines.
+type RowDecoder struct {
+	table    *Table
+	wanted   []int   // positions, in Columns order
+	byID     []int32 // position by column id plus one; zero when not wanted
+	initials bool    // some wanted column has an Initial value
+}
+
+// NewRowDecoder makes a decoder of the columns at positions; nil means all. Positions outside the
+// declared columns are left out: the system columns are not in the row.
+func NewRowDecoder(t *Table, positions []int) *RowDecoder {
+	d := &RowDecoder{table: t}
+	want := make([]bool, len(t.Columns))
+	for i := range want {
+		want[i] = positions == nil
+	}
+	for _, p := range positions {
+		if p >= 0 && p < len(want) {
+			want[p] = true
+		}
+	}
+	top := uint32(0)
+	for i := range t.Columns {
+		if want[i] {
+			d.wanted = append(d.wanted, i)
+			d.initials = d.initials || !t.Columns[i].Initial.IsNull()
+			top = max(top, t.Columns[i].ID)
+		}
+	}
+	if top < maxDirectID {
+		d.byID = make([]int32, top+1)
+		for _, i := range d.wanted {
+			d.byID[t.Columns[i].ID] = int32(i) + 1
+		}
+	}
+	return d
+}
+
+// Positions returns the positions that Decode fills, ascending. The slice must not be changed.
+func (d *RowDecoder) Positions() []int { return d.wanted }
+
+// Decode fills dst, indexed by position in Columns, at the wanted positions and leaves the others alone.
+// The values share no memory with row.
+func (d *RowDecoder) Decode(row []byte, dst []datum.Datum) error {
+	if len(dst) < len(d.table.Columns) {
+		return fmt.Errorf("schema: decode row of %s: room for %d of %d columns", d.table.FullName(), len(dst), len(d.table.Columns))
+	}
+	if err := d.decode(row, dst); err != nil {
+		return fmt.Errorf("schema: decode row of %s: %w", d.table.FullName(), err)
+	}
+	return nil
+}
+
+func (d *RowDecoder) decode(row []byte, dst []datum.Datum) error {
+	version, rest, err := rowHeader(row)
+	if err != nil {
+		return err
+	}
+	for _, i := range d.wanted {
+		dst[i] = datum.Datum{}
+		if d.initials && d.table.Columns[i].AddedIn > version {
+			dst[i] = d.table.Columns[i].Initial
+		}
+	}
+	left := len(d.wanted)
+	for len(rest) > 0 && left > 0 {
+		id, n := binary.Uvarint(rest)
+		if n <= 0 || id > 1<<32-1 {
+			return errRowBytes
+		}
+		rest = rest[n:]
+		position := d.position(uint32(id))
+		if position < 0 {
+			if rest, err = datum.SkipValue(rest); err != nil {
+				return err
+			}
+			continue
+		}
+		value, after, err := datum.DecodeValue(rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if dst[position], err = asColumn(value, &d.table.Columns[position]); err != nil {
+			return err
+		}
+		left--
+	}
+	return nil
+}
+
+// position finds a wanted column by id; -1 when it is not wanted or no longer exists.
+func (d *RowDecoder) position(id uint32) int {
+	if d.byID != nil {
+		if uint64(id) >= uint64(len(d.byID)) {
+			return -1
+		}
+		return int(d.byID[id]) - 1
+	}
+	for _, i := range d.wanted {
+		if d.table.Columns[i].ID == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// asColumn converts a value that was written before the column's type changed.
+func asColumn(value datum.Datum, c *Column) (datum.Datum, error) {
+	if value.Kind() == c.Type.Kind && c.Type.Kind != datum.Decimal && c.Type.Kind != datum.Embedding {
+		return value, nil
+	}
+	converted, err := datum.Cast(value, c.Type)
+	if err != nil {
+		return datum.Datum{}, fmt.Errorf("column %q: %w", c.Name, err)
+	}
+	return converted, nil
+}
