@@ -6,51 +6,71 @@
 // with one sync, and hands what is committed to one apply loop, which writes one storage batch for all
 // groups of a pass with every group's applied index in it.
 //
+// Manager is the replicated form; Solo appends to the same log and applies through the same loop without
+// consensus, for a node that runs alone. Both work on the same data directory.
+//
 // Always true: votes and entries are durable before anything depends on them is sent; an entry is applied
 // once and in order; a group's applied index and its rows change in one batch; an error of the log or
-// the store stops the node.
+// the store stops the node. The engine is passive: Pump moves everything one step on the caller's
+// goroutine, which is how the simulator runs it; Start adds the goroutines of production.
 //
-// Only this package and those below it import etcd Raft. Only server (and sim) build a Manager.
+// Only this package and those below it import etcd Raft. Only server (and sim) build a Manager or Solo.
 package multiraft
 
 import (
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 )
 
-// Entry is one committed command on its way into a state machine. Data is owned by the log: a state
-// machine that keeps it must copy it.
-type Entry struct {
-	Index     uint64
-	Term      uint64
-	RequestID ident.RequestID
-	Data      []byte
-}
-
-// Outcome is what a state machine did with a run of entries.
-type Outcome struct {
-	// Results has one deterministic response for each entry that was applied. It may be shorter than the
-	// run: the first entry without a result waits for the meta group (WaitMeta).
-	Results [][]byte
-	// WaitMeta is the meta index that must be applied here before the next entry can be; zero when every
-	// entry was applied.
-	WaitMeta uint64
-}
-
 // StateMachine is one group's state. All calls come from the apply loop, one at a time.
 type StateMachine interface {
 	// Apply stages the effects of entries into the batch, in order, reading earlier effects through it.
-	// A command that is refused for a reason all replicas share has a result like any other. An error
-	// means that this replica cannot go on: the node stops.
-	Apply(batch *storage.Batch, entries []Entry) (Outcome, error)
-	// Publish is called once the batch of the last Apply is committed to the store, before any caller learns of
-	// it: staged views (the catalog, caches) become visible to readers here.
+	// The outcome has one deterministic result for each entry that was applied; it may cover only a
+	// prefix when the next entry waits for the meta group. A command that is refused for a reason all
+	// replicas share has a result like any other. An error means that this replica cannot go on.
+	Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error)
+	// Publish is called once the batch of the last Apply is committed to the store, before any caller
+	// learns of it: staged views (the catalog, caches) become visible to readers here.
 	Publish()
 	// Restore is called after a snapshot has replaced the group's keys, and once when the group is
 	// opened: derived memory is built anew from the reader.
 	Restore(reader storage.Reader) error
 }
 
-// StateMachines makes the state machine of a group.
-type StateMachines func(group shard.GroupID) StateMachine
+// Member is one data directory of the cluster, as the meta group records it.
+type Member struct {
+	Replica  ident.ReplicaID
+	Node     ident.NodeID
+	Replaces ident.ReplicaID // the lost replica of the same node that this one stands in for, or zero
+	Removed  bool
+}
+
+// Errors of proposals and reads that callers branch on.
+var (
+	// ErrUnknownGroup says that the group is not part of this cluster.
+	ErrUnknownGroup = errors.New("multiraft: unknown group")
+	// ErrStopped says that the node is shutting down; nothing was proposed.
+	ErrStopped = errors.New("multiraft: stopped")
+	// ErrOverloaded says that a bound on waiting proposals was reached; nothing was proposed.
+	ErrOverloaded = errors.New("multiraft: too many proposals are waiting")
+	// ErrTooLarge says that the proposal is over the size limit; nothing was proposed.
+	ErrTooLarge = errors.New("multiraft: proposal is larger than the limit")
+	// ErrOutcomeUnknown says that the proposal entered the log but leadership moved before its result was
+	// known. Proposing it again under the same request id is safe.
+	ErrOutcomeUnknown = errors.New("multiraft: leadership moved before the outcome was known")
+)
+
+// NotLeaderError says that this replica does not lead the group; nothing was proposed.
+type NotLeaderError struct {
+	Group  shard.GroupID
+	Leader ident.ReplicaID // zero when unknown
+}
+
+// Error implements error.
+func (e *NotLeaderError) Error() string {
+	return "multiraft: not the leader of " + e.Group.String()
+}

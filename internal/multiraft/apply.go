@@ -1,0 +1,335 @@
+package multiraft
+
+import (
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// applyTask is committed work of one group, in log order: entries, or a snapshot to install.
+type applyTask struct {
+	replica *replica
+	entries []*raftpb.Entry
+	// staged is a received snapshot that replaces the group's state; entries is then empty.
+	staged stagedState
+	// done is called from the apply loop once the task's effects are in the store.
+	done func()
+	// configured is called, before done, for every configuration change among the entries.
+	configured func(change *raftpb.ConfChangeV2, conf *raftpb.ConfState)
+}
+
+// stagedState is a snapshot whose files are complete and verified beside the store.
+type stagedState interface {
+	// Install replaces the group's keys, atomically and durably.
+	Install() error
+	// Discard removes the files.
+	Discard() error
+}
+
+// applyLoop turns committed entries into state. One pass writes one storage batch for all groups that have
+// work. Tasks are bounded by Raft: a group hands out at most maxCommittedPerReady bytes before it hears
+// that they are done.
+type applyLoop struct {
+	engine *storage.Engine
+	meta   *replica
+
+	mu    sync.Mutex // guards queue
+	queue []*applyTask
+	wake  chan struct{} // has room for one signal
+
+	active []*replica // owned by pass: replicas with pending tasks, oldest first
+}
+
+// applied is what one pass did to one replica, to be told after the commit.
+type applied struct {
+	replica *replica
+	entries []command.Entry
+	results [][]byte
+	state   AppliedState
+	changes []confChanged
+}
+
+// confChanged is one configuration change and the configuration it led to.
+type confChanged struct {
+	task   *applyTask
+	change *raftpb.ConfChangeV2
+	conf   *raftpb.ConfState
+}
+
+func newApplyLoop(engine *storage.Engine, meta *replica) *applyLoop {
+	return &applyLoop{engine: engine, meta: meta, wake: make(chan struct{}, 1)}
+}
+
+// push queues tasks; tasks of one group keep their order.
+func (a *applyLoop) push(tasks []*applyTask) {
+	if len(tasks) == 0 {
+		return
+	}
+	a.mu.Lock()
+	a.queue = append(a.queue, tasks...)
+	a.mu.Unlock()
+	signal(a.wake)
+}
+
+// signal wakes the receiver of a one-slot channel; a second signal before it looks is the same signal.
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// pass applies what is queued and reports whether anything changed. Work that waits for the meta group
+// stays pending; since applying meta can free it, callers repeat until a pass does nothing.
+func (a *applyLoop) pass() (bool, error) {
+	a.accept()
+	installed, err := a.installSnapshots()
+	if err != nil {
+		return false, err
+	}
+	batch := a.engine.NewBatch()
+	defer batch.Close()
+	staged, err := a.stage(batch)
+	if err != nil {
+		return false, err
+	}
+	if len(staged) == 0 {
+		return installed, nil
+	}
+	if err := a.engine.Commit(batch); err != nil {
+		return false, fmt.Errorf("commit applied entries: %w", err)
+	}
+	for i := range staged {
+		a.tell(&staged[i])
+	}
+	return true, nil
+}
+
+// accept moves queued tasks to their replicas.
+func (a *applyLoop) accept() {
+	a.mu.Lock()
+	queue := a.queue
+	a.queue = nil
+	a.mu.Unlock()
+	for _, task := range queue {
+		r := task.replica
+		if len(r.pending) == 0 {
+			a.active = append(a.active, r)
+		}
+		r.pending = append(r.pending, task)
+	}
+}
+
+// installSnapshots installs the newest snapshot of every replica that has one pending. It supersedes
+// everything queued before it, also entries that wait for the meta group.
+func (a *applyLoop) installSnapshots() (bool, error) {
+	installed := false
+	for _, r := range a.active {
+		at := -1
+		for i, task := range r.pending {
+			if task.staged != nil {
+				at = i
+			}
+		}
+		if at < 0 {
+			continue
+		}
+		for _, task := range r.pending[:at] {
+			if task.staged != nil {
+				if err := task.staged.Discard(); err != nil {
+					return false, fmt.Errorf("discard superseded snapshot of %s: %w", r.id, err)
+				}
+			}
+			task.done()
+		}
+		task := r.pending[at]
+		r.pending = r.pending[at+1:]
+		if err := a.install(r, task); err != nil {
+			return false, err
+		}
+		installed = true
+	}
+	a.retire()
+	return installed, nil
+}
+
+func (a *applyLoop) install(r *replica, task *applyTask) error {
+	if err := task.staged.Install(); err != nil {
+		return fmt.Errorf("install snapshot of %s: %w", r.id, err)
+	}
+	r.waitMeta = 0
+	if err := r.load(a.engine); err != nil {
+		return err
+	}
+	task.done()
+	return nil
+}
+
+// stage applies every replica's pending entries into the batch.
+func (a *applyLoop) stage(batch *storage.Batch) ([]applied, error) {
+	var staged []applied
+	for _, r := range a.active {
+		if r.waitMeta > a.meta.visible.Load() {
+			continue
+		}
+		r.waitMeta = 0
+		one, err := a.stageReplica(batch, r)
+		if err != nil {
+			return nil, fmt.Errorf("apply %s: %w", r.id, err)
+		}
+		if len(one.entries) > 0 {
+			staged = append(staged, one)
+		}
+	}
+	return staged, nil
+}
+
+func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, error) {
+	var run []command.Entry
+	for _, task := range r.pending {
+		for _, e := range task.entries {
+			opened, err := openForApply(e)
+			if err != nil {
+				return applied{}, err
+			}
+			if want := r.state.Index + uint64(len(run)) + 1; opened.Index != want {
+				return applied{}, fmt.Errorf("entry %d is next in the log, but %d is next to apply", opened.Index, want)
+			}
+			run = append(run, opened)
+		}
+	}
+	outcome, err := r.sm.Apply(batch, run)
+	if err != nil {
+		return applied{}, err
+	}
+	n := len(outcome.Results)
+	if n < len(run) && outcome.WaitMeta == 0 {
+		return applied{}, fmt.Errorf("state machine gave %d results for %d entries", n, len(run))
+	}
+	r.waitMeta = outcome.WaitMeta
+	if n == 0 {
+		return applied{}, nil
+	}
+	one := applied{replica: r, entries: run[:n], results: outcome.Results, state: r.state}
+	one.state.Index, one.state.Term = run[n-1].Index, run[n-1].Term
+	if err := one.reconfigure(r.pending, n); err != nil {
+		return applied{}, err
+	}
+	encoded, err := encodeApplied(one.state)
+	if err != nil {
+		return applied{}, err
+	}
+	return one, batch.Set(keys.Applied(r.id), encoded)
+}
+
+// openForApply opens an entry; a configuration change is an entry without data for the state machine.
+func openForApply(e *raftpb.Entry) (command.Entry, error) {
+	if e.GetType() != raftpb.EntryNormal {
+		return command.Entry{Index: e.GetIndex(), Term: e.GetTerm()}, nil
+	}
+	return openEnvelope(e)
+}
+
+// reconfigure folds the configuration changes among the first n pending entries into the state. A change
+// that does not fit the configuration is skipped, on every replica alike.
+func (one *applied) reconfigure(pending []*applyTask, n int) error {
+	for _, task := range pending {
+		for _, e := range task.entries {
+			if n == 0 {
+				return nil
+			}
+			n--
+			if e.GetType() == raftpb.EntryNormal {
+				continue
+			}
+			change, err := decodeConfChange(e)
+			if err != nil {
+				return err
+			}
+			conf, ok := nextConf(one.state.Conf, change)
+			if !ok {
+				continue
+			}
+			one.state.Conf = conf
+			one.changes = append(one.changes, confChanged{task: task, change: change, conf: conf})
+		}
+	}
+	return nil
+}
+
+func decodeConfChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
+	if e.GetType() == raftpb.EntryConfChange {
+		var v1 raftpb.ConfChange
+		if err := proto.Unmarshal(e.GetData(), &v1); err != nil {
+			return nil, fmt.Errorf("configuration change at %d: %w", e.GetIndex(), err)
+		}
+		return v1.AsV2(), nil
+	}
+	var v2 raftpb.ConfChangeV2
+	if err := proto.Unmarshal(e.GetData(), &v2); err != nil {
+		return nil, fmt.Errorf("configuration change at %d: %w", e.GetIndex(), err)
+	}
+	return &v2, nil
+}
+
+// tell publishes what a commit made true: the state machine's views first, then the applied index, then
+// the callers, then Raft.
+func (a *applyLoop) tell(one *applied) {
+	r := one.replica
+	r.state = one.state
+	r.sm.Publish()
+	r.advance(one.state.Index)
+	for i, e := range one.entries {
+		if !e.RequestID.IsZero() {
+			r.resolve(e.RequestID, proposalResult{data: one.results[i], index: e.Index})
+		}
+	}
+	for _, c := range one.changes {
+		c.task.configured(c.change, c.conf)
+	}
+	r.finish(len(one.entries))
+	a.retire()
+}
+
+// finish removes n applied entries from the pending tasks and ends the tasks that are complete.
+func (r *replica) finish(n int) {
+	for len(r.pending) > 0 && len(r.pending[0].entries) <= n && r.pending[0].staged == nil {
+		task := r.pending[0]
+		n -= len(task.entries)
+		r.pending = r.pending[1:]
+		task.done()
+	}
+	if n > 0 {
+		r.pending[0].entries = r.pending[0].entries[n:]
+	}
+}
+
+// retire drops replicas without pending work from the active list.
+func (a *applyLoop) retire() {
+	kept := a.active[:0]
+	for _, r := range a.active {
+		if len(r.pending) > 0 {
+			kept = append(kept, r)
+		} else {
+			r.pending = nil
+		}
+	}
+	clear(a.active[len(kept):])
+	a.active = kept
+}
+
+// appliedIndex returns the visible applied index of a replica set member; nil is zero.
+func appliedIndex(replicas map[shard.GroupID]*replica, id shard.GroupID) uint64 {
+	if r := replicas[id]; r != nil {
+		return r.visible.Load()
+	}
+	return 0
+}

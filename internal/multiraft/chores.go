@@ -1,0 +1,235 @@
+package multiraft
+
+import (
+	"math"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// How often chores run, in ticks, and how close a replica must be to count as caught up, in entries.
+const (
+	reconcileEvery = 4
+	truncateEvery  = 20
+	balanceEvery   = 10
+	balanceRest    = 60 // ticks a group rests after its leadership was moved
+	caughtUpWithin = 64
+	balanceAtOnce  = 4 // leaderships moved in one round of one worker
+)
+
+// chores runs what hangs on time: membership, the balance of leaders, and the front of the log.
+func (w *worker) chores() {
+	if w.tick%reconcileEvery == 0 && w.m.cfg.Members != nil {
+		members := w.m.cfg.Members()
+		for _, g := range w.groups {
+			if g.leading.Load() {
+				w.reconcile(g, members)
+			}
+		}
+	}
+	if w.tick%balanceEvery == 0 {
+		w.balance()
+	}
+	if w.tick%truncateEvery == 0 {
+		for _, g := range w.groups {
+			w.truncate(g)
+		}
+	}
+}
+
+// reconcile moves a group one step towards the membership that the meta group records: a missing member
+// becomes a learner, a learner that caught up becomes a voter and at the same time takes the place of the
+// replica it replaces, a removed member leaves. Every step can be repeated and any leader can go on with
+// it, so nothing is lost when the leader changes half way.
+func (w *worker) reconcile(g *group, members []Member) {
+	status := g.node.Status()
+	conf := g.confirmed.Conf
+	if status.LeadTransferee != 0 || isJoint(conf) || len(members) == 0 {
+		return
+	}
+	changes := membershipChanges(conf, members, func(id uint64) bool {
+		progress, ok := status.Progress[id]
+		return ok && progress.State == tracker.StateReplicate &&
+			progress.Match+caughtUpWithin >= g.log.LastIndex() && w.m.peers.live(ident.ReplicaID(id))
+	})
+	if len(changes) == 0 {
+		return
+	}
+	self := uint64(w.m.cfg.Replica)
+	for _, change := range changes {
+		if change.GetType() == raftpb.ConfChangeRemoveNode && change.GetNodeId() == self {
+			// A leader does not remove itself; its successor will.
+			if to := w.bestSuccessor(g, status); to != 0 {
+				g.node.TransferLeader(to)
+			}
+			return
+		}
+	}
+	change := &raftpb.ConfChangeV2{Changes: changes}
+	if err := g.node.ProposeConfChange(change); err != nil {
+		w.m.cfg.Logger.Debug("membership change was not proposed; it is tried again",
+			"group", g.id.String(), "error", err)
+		return
+	}
+	w.mark(g)
+}
+
+// membershipChanges computes the next step from conf towards members; ready says that a learner has
+// caught up. It returns nil when nothing can be done now.
+func membershipChanges(conf *raftpb.ConfState, members []Member, ready func(uint64) bool) []*raftpb.ConfChangeSingle {
+	var promote, add, remove []*raftpb.ConfChangeSingle
+	replacing := map[uint64]bool{} // removed replicas whose stand-in is not a voter yet
+	single := func(kind raftpb.ConfChangeType, id uint64) *raftpb.ConfChangeSingle {
+		return &raftpb.ConfChangeSingle{Type: kind.Enum(), NodeId: new(id)}
+	}
+	for _, member := range members {
+		id := uint64(member.Replica)
+		if member.Removed || slices.Contains(conf.GetVoters(), id) {
+			continue
+		}
+		replaces := uint64(member.Replaces)
+		switch {
+		case !slices.Contains(conf.GetLearners(), id):
+			add = append(add, single(raftpb.ConfChangeAddLearnerNode, id))
+			replacing[replaces] = true
+		case !ready(id):
+			replacing[replaces] = true
+		default:
+			promote = append(promote, single(raftpb.ConfChangeAddNode, id))
+		}
+	}
+	for _, member := range members {
+		id := uint64(member.Replica)
+		present := slices.Contains(conf.GetVoters(), id) || slices.Contains(conf.GetLearners(), id)
+		if member.Removed && present && !replacing[id] {
+			remove = append(remove, single(raftpb.ConfChangeRemoveNode, id))
+		}
+	}
+	switch {
+	case len(promote) > 0:
+		// One joint step: the stand-in votes from the moment the lost replica no longer does.
+		return append(promote, remove...)
+	case len(remove) > 0:
+		return remove
+	}
+	return add
+}
+
+// balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
+// groups as any other. Meta stays where it is. Only a caught-up, live replica is handed anything.
+func (w *worker) balance() {
+	moved := 0
+	for _, g := range w.groups {
+		if moved == balanceAtOnce {
+			return
+		}
+		if g.id == shard.Meta || !g.leading.Load() || w.tick-g.transferred < balanceRest {
+			continue
+		}
+		status := g.node.Status()
+		to := w.preferredLeader(g, status)
+		if to == 0 || to == uint64(w.m.cfg.Replica) || !w.canLead(g, status, to) {
+			continue
+		}
+		g.transferred = w.tick
+		g.node.TransferLeader(to)
+		w.mark(g)
+		moved++
+	}
+}
+
+// preferredLeader spreads groups over the live voters by the group's place in the list of groups. It is zero
+// while the membership is changing.
+func (w *worker) preferredLeader(g *group, status raft.Status) uint64 {
+	conf := g.confirmed.Conf
+	if isJoint(conf) || len(conf.GetLearners()) > 0 || status.LeadTransferee != 0 {
+		return 0
+	}
+	voters := slices.Clone(conf.GetVoters())
+	slices.Sort(voters)
+	voters = slices.DeleteFunc(voters, func(id uint64) bool {
+		return id != uint64(w.m.cfg.Replica) && !w.m.peers.live(ident.ReplicaID(id))
+	})
+	if len(voters) == 0 {
+		return 0
+	}
+	return voters[slices.Index(w.m.order, g)%len(voters)]
+}
+
+// canLead reports whether a voter has everything and can take over without a pause.
+func (w *worker) canLead(g *group, status raft.Status, id uint64) bool {
+	progress, ok := status.Progress[id]
+	return ok && !progress.IsLearner && progress.State == tracker.StateReplicate &&
+		progress.Match >= status.GetCommit() && w.m.peers.live(ident.ReplicaID(id))
+}
+
+// bestSuccessor is the live voter that is furthest along, zero when there is none.
+func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
+	best, match := uint64(0), uint64(0)
+	for _, id := range g.confirmed.Conf.GetVoters() {
+		progress, ok := status.Progress[id]
+		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) {
+			continue
+		}
+		if best == 0 || progress.Match > match {
+			best, match = id, progress.Match
+		}
+	}
+	return best
+}
+
+// truncate drops the front of a group's log: what is durably in the store, is older than the retention, and
+// no live follower still needs. A follower that is far behind is given a snapshot once the log would
+// otherwise hold more than four times its retention.
+func (w *worker) truncate(g *group) {
+	cfg := &w.m.cfg
+	upto, _ := retention(g.log, cfg, w.m.durable.index(g.id))
+	first, last := g.log.FirstIndex(), g.log.LastIndex()
+	if upto < first {
+		return
+	}
+	if g.leading.Load() && g.log.Bytes() < 4*cfg.RetainBytes && last-first < 4*cfg.RetainEntries {
+		upto = min(upto, w.slowestLive(g))
+	}
+	if upto < first {
+		return
+	}
+	if err := cfg.Log.Truncate(g.id, upto); err != nil {
+		w.m.fail(err)
+		return
+	}
+	w.m.stats.truncated.Add(upto - first + 1)
+}
+
+// retention says up to where a log may be dropped when its state is durable up to an index, and whether the
+// store should be flushed because that alone makes the log twice as long as it should be.
+func retention(log *raftlog.Group, cfg *Config, durable uint64) (upto uint64, flush bool) {
+	first, last, bytes := log.FirstIndex(), log.LastIndex(), log.Bytes()
+	if last < first {
+		return 0, false
+	}
+	keep := cfg.RetainEntries
+	if bytes > cfg.RetainBytes {
+		average := max(bytes/(last-first+1), 1)
+		keep = min(keep, cfg.RetainBytes/average)
+	}
+	flush = durable < last && (last-durable > 2*cfg.RetainEntries || bytes > 2*cfg.RetainBytes)
+	return min(last-min(last, keep), durable), flush
+}
+
+// slowestLive is the smallest index that every live follower has.
+func (w *worker) slowestLive(g *group) uint64 {
+	slowest := uint64(math.MaxUint64)
+	g.node.WithProgress(func(id uint64, _ raft.ProgressType, progress tracker.Progress) {
+		if id != uint64(w.m.cfg.Replica) && w.m.peers.live(ident.ReplicaID(id)) {
+			slowest = min(slowest, max(progress.Match, progress.PendingSnapshot))
+		}
+	})
+	return slowest
+}

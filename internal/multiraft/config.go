@@ -1,0 +1,105 @@
+package multiraft
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+)
+
+// Config describes one node's replication engine. Zero values of limits mean the default named beside them.
+type Config struct {
+	Replica       ident.ReplicaID                  // this data directory's Raft id, not zero
+	Groups        []shard.GroupID                  // all groups, meta first
+	Engine        *storage.Engine                  // where state is kept
+	Log           *raftlog.Log                     // where entries are kept
+	StateMachines func(shard.GroupID) StateMachine // called once per group
+	Clock         clock.Clock                      // timers of the driver
+	Logger        *slog.Logger                     // events of the engine
+	StagingDir    string                           // directory for arriving snapshots; emptied at start
+
+	// Members lists what the meta group records, for the reconciler; nil keeps the membership as it is.
+	Members func() []Member
+
+	TickInterval    time.Duration // one tick of Raft time; default 50 ms
+	HeartbeatTicks  int           // ticks between heartbeats; default 5
+	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
+	Workers         int           // goroutines that step groups; default 1
+	MaxProposal     int           // bytes of one proposal; default 4 MiB
+	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
+	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
+	MaxInbox        int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
+	RetainEntries   uint64        // entries kept behind the applied index for slow followers; default 10000
+	RetainBytes     uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
+	SnapshotSends   int           // snapshots sent at once; default 2
+	SnapshotReceive int           // snapshots received at once; default 4; more wait
+}
+
+// Bounds of one Raft instance. They follow the measured engine design: messages of up to 1 MiB, a window
+// of 256 messages, and a cap on entries that are applied at once.
+const (
+	maxSizePerMessage      = 1 << 20
+	maxInflightMessages    = 256
+	maxInflightBytes       = 64 << 20
+	maxCommittedPerReady   = 4 << 20
+	maxUncommittedBytes    = 128 << 20
+	maxProposalsPerPass    = 4096
+	maxReadBatches         = 8
+	defaultTickInterval    = 50 * time.Millisecond
+	defaultHeartbeatTicks  = 5
+	defaultElectionTicks   = 10
+	defaultMaxProposal     = 4 << 20
+	defaultMaxWaiting      = 8192
+	defaultMaxWaitingBytes = 64 << 20
+	defaultMaxInbox        = 1 << 16
+	defaultRetainEntries   = 10_000
+	defaultRetainBytes     = 64 << 20
+)
+
+// withDefaults fills what was left zero.
+func (c Config) withDefaults() Config {
+	setDefault(&c.TickInterval, defaultTickInterval)
+	setDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
+	setDefault(&c.ElectionTicks, defaultElectionTicks)
+	setDefault(&c.Workers, 1)
+	setDefault(&c.MaxProposal, defaultMaxProposal)
+	setDefault(&c.MaxWaiting, defaultMaxWaiting)
+	setDefault(&c.MaxWaitingBytes, defaultMaxWaitingBytes)
+	setDefault(&c.MaxInbox, defaultMaxInbox)
+	setDefault(&c.RetainEntries, defaultRetainEntries)
+	setDefault(&c.RetainBytes, defaultRetainBytes)
+	setDefault(&c.SnapshotSends, 2)
+	setDefault(&c.SnapshotReceive, 4)
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports the first field that cannot work.
+func (c Config) Validate() error {
+	switch {
+	case c.Replica == 0:
+		return errors.New("multiraft: Replica is zero")
+	case len(c.Groups) == 0 || c.Groups[0] != shard.Meta:
+		return errors.New("multiraft: Groups must start with the meta group")
+	case c.Engine == nil || c.Log == nil || c.StateMachines == nil || c.Clock == nil || c.Logger == nil:
+		return errors.New("multiraft: Engine, Log, StateMachines, Clock and Logger are required")
+	case c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
+		return fmt.Errorf("multiraft: ElectionTicks = %d: want more than HeartbeatTicks = %d",
+			c.ElectionTicks, c.HeartbeatTicks)
+	case c.Workers < 1:
+		return fmt.Errorf("multiraft: Workers = %d: want at least 1", c.Workers)
+	}
+	return nil
+}

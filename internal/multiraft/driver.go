@@ -1,0 +1,233 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// peerClock remembers when each peer was last heard, in ticks. All groups share it: a node is alive or it
+// is not.
+type peerClock struct {
+	now atomic.Int64 // ticks since the start
+
+	mu   sync.Mutex // guards last
+	last map[ident.ReplicaID]int64
+}
+
+// liveWithin is how many ticks of silence a live peer may have: two of the longest default election timeouts.
+const liveWithin = 40
+
+func newPeerClock() *peerClock { return &peerClock{last: make(map[ident.ReplicaID]int64)} }
+
+func (p *peerClock) heard(from ident.ReplicaID) {
+	now := p.now.Load()
+	p.mu.Lock()
+	p.last[from] = now
+	p.mu.Unlock()
+}
+
+func (p *peerClock) live(id ident.ReplicaID) bool {
+	p.mu.Lock()
+	last, ok := p.last[id]
+	p.mu.Unlock()
+	return ok && p.now.Load()-last <= liveWithin
+}
+
+// Live reports whether a peer was heard of lately; a replica always hears itself.
+func (m *Manager) Live(id ident.ReplicaID) bool { return id == m.cfg.Replica || m.peers.live(id) }
+
+// durability knows how much of each group's state would survive a crash, and makes it more.
+type durability struct {
+	engine *storage.Engine
+
+	mu      sync.Mutex // guards indexes
+	indexes map[shard.GroupID]uint64
+}
+
+func newDurability(engine *storage.Engine, groups []shard.GroupID) *durability {
+	return &durability{engine: engine, indexes: make(map[shard.GroupID]uint64, len(groups))}
+}
+
+func (d *durability) index(id shard.GroupID) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.indexes[id]
+}
+
+// refresh reads what is durable now.
+func (d *durability) refresh(replicas []*replica) error {
+	reader := d.engine.Durable()
+	for _, r := range replicas {
+		raw, ok, err := reader.Get(keys.Applied(r.id))
+		if err != nil {
+			return fmt.Errorf("read durable state of %s: %w", r.id, err)
+		}
+		if !ok {
+			continue
+		}
+		state, err := decodeApplied(raw)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.id, err)
+		}
+		d.mu.Lock()
+		d.indexes[r.id] = state.Index
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// Maintain keeps the log short: when a group holds more than its retention only because the store has not
+// flushed its state, the store is flushed. It is called about once a second.
+func (m *Manager) Maintain() error {
+	replicas := make([]*replica, len(m.order))
+	flush := false
+	for i, g := range m.order {
+		replicas[i] = g.replica
+		_, need := retention(g.log, &m.cfg, m.durable.index(g.id))
+		flush = flush || need && m.durable.index(g.id) < g.visible.Load()
+	}
+	if flush {
+		if err := m.cfg.Engine.Flush(); err != nil {
+			return fmt.Errorf("flush the store: %w", err)
+		}
+	}
+	return m.durable.refresh(replicas)
+}
+
+// Pump moves the engine on the caller's goroutine until nothing is left to do; the simulator drives it so.
+// It must not be mixed with Start.
+func (m *Manager) Pump() error {
+	for {
+		worked := false
+		for _, w := range m.workers {
+			did, err := w.pass()
+			if err != nil {
+				m.fail(err)
+				return err
+			}
+			worked = worked || did
+		}
+		did, err := m.apply.pass()
+		if err != nil {
+			m.fail(err)
+			return err
+		}
+		if !worked && !did {
+			return m.Failure()
+		}
+	}
+}
+
+// Tick lets one tick of Raft time pass for every group.
+func (m *Manager) Tick() {
+	m.peers.now.Add(1)
+	for _, w := range m.workers {
+		w.addTick()
+	}
+}
+
+// Start runs the engine's goroutines until Stop.
+func (m *Manager) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	for _, w := range m.workers {
+		m.spawn(func() { m.loop(ctx, w.wake, w.pass) })
+	}
+	m.spawn(func() { m.loop(ctx, m.apply.wake, m.apply.pass) })
+	for range m.cfg.SnapshotSends {
+		m.spawn(func() { m.sender.run(ctx) })
+	}
+	m.spawn(func() { m.keepTime(ctx) })
+	for _, w := range m.workers {
+		signal(w.wake)
+	}
+}
+
+func (m *Manager) spawn(run func()) {
+	m.running.Add(1)
+	go func() {
+		defer m.running.Done()
+		run()
+	}()
+}
+
+// loop runs pass whenever it is woken, and again as long as it finds work.
+func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (bool, error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.failed:
+			return
+		case <-wake:
+		}
+		for {
+			worked, err := pass()
+			if err != nil {
+				m.fail(err)
+				return
+			}
+			if !worked || ctx.Err() != nil {
+				break
+			}
+		}
+	}
+}
+
+// keepTime ticks the workers and maintains the log.
+func (m *Manager) keepTime(ctx context.Context) {
+	const maintainEvery = 20
+	for tick := 1; ; tick++ {
+		timer := m.cfg.Clock.NewTimer(m.cfg.TickInterval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-m.failed:
+			timer.Stop()
+			return
+		case <-timer.C():
+		}
+		m.Tick()
+		if tick%maintainEvery == 0 {
+			if err := m.Maintain(); err != nil {
+				m.fail(err)
+				return
+			}
+		}
+	}
+}
+
+// Stop ends the engine: waiting proposals end with ErrOutcomeUnknown, reads and later proposals with ErrStopped. It
+// returns when every goroutine has ended. The store and the log stay open.
+func (m *Manager) Stop() {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.running.Wait()
+	for _, g := range m.order {
+		g.fail(ErrOutcomeUnknown, false)
+		g.fail(ErrStopped, true)
+		for _, s := range g.staged {
+			m.discard(s, ErrStopped)
+		}
+		g.refuseReads(ErrStopped)
+	}
+	for _, w := range m.workers {
+		w.mu.Lock()
+		for i := range w.inbox {
+			if read := w.inbox[i].read; read != nil {
+				read.done <- readIndex{err: ErrStopped}
+			}
+		}
+		w.inbox = nil
+		w.mu.Unlock()
+	}
+}

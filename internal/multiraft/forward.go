@@ -1,0 +1,47 @@
+package multiraft
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// HandleForward proposes for a peer and waits for the result. It implements transport.Handler.
+func (m *Manager) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	var id ident.RequestID
+	if copy(id[:], req.GetRequestId()) != len(id) || len(req.GetRequestId()) != len(id) {
+		return &nodev1.ForwardResponse{
+			Error:   nodev1.ForwardError_FORWARD_ERROR_TOO_LARGE,
+			Message: "the request id must have 16 bytes",
+		}
+	}
+	result, index, err := m.Propose(ctx, shard.GroupID(req.GetGroup()), id, req.GetData())
+	if err == nil {
+		return &nodev1.ForwardResponse{Result: result, Index: index}
+	}
+	response := &nodev1.ForwardResponse{Error: forwardError(err), Message: err.Error()}
+	var notLeader *NotLeaderError
+	if errors.As(err, &notLeader) {
+		response.LeaderHint = uint64(notLeader.Leader)
+	}
+	return response
+}
+
+// forwardError is the wire form of a failed proposal.
+func forwardError(err error) nodev1.ForwardError {
+	var notLeader *NotLeaderError
+	switch {
+	case errors.As(err, &notLeader):
+		return nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER
+	case errors.Is(err, ErrOverloaded):
+		return nodev1.ForwardError_FORWARD_ERROR_OVERLOADED
+	case errors.Is(err, ErrStopped), errors.Is(err, ErrUnknownGroup):
+		return nodev1.ForwardError_FORWARD_ERROR_STOPPED
+	case errors.Is(err, ErrTooLarge):
+		return nodev1.ForwardError_FORWARD_ERROR_TOO_LARGE
+	}
+	return nodev1.ForwardError_FORWARD_ERROR_OUTCOME_UNKNOWN
+}

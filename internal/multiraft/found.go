@@ -1,0 +1,54 @@
+package multiraft
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// foundIndex and foundTerm are the log position at which every group of a new cluster starts. It is not
+// zero, so that a replica without any state is told apart from it and always begins with a snapshot.
+const (
+	foundIndex = 1
+	foundTerm  = 1
+)
+
+// Found writes the first state of every group into an empty store and log: one voter, the given replica. It
+// is durable when it returns. A directory in which it was interrupted must be emptied and founded again.
+func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, replica ident.ReplicaID) error {
+	state, err := encodeApplied(AppliedState{
+		Index: foundIndex, Term: foundTerm, Conf: &raftpb.ConfState{Voters: []uint64{uint64(replica)}},
+	})
+	if err != nil {
+		return err
+	}
+	batch := engine.NewBatch()
+	defer batch.Close()
+	updates := make([]raftlog.Update, 0, len(groups))
+	for _, id := range groups {
+		if err := batch.Set(keys.Applied(id), state); err != nil {
+			return fmt.Errorf("found %s: %w", id, err)
+		}
+		updates = append(updates, raftlog.Update{
+			Group: id,
+			Reset: &raftlog.Marker{Index: foundIndex, Term: foundTerm},
+			Hard:  &raftlog.HardState{Term: foundTerm, Commit: foundIndex},
+		})
+	}
+	if err := engine.Commit(batch); err != nil {
+		return fmt.Errorf("found groups: %w", err)
+	}
+	if err := engine.Flush(); err != nil {
+		return fmt.Errorf("found groups: %w", err)
+	}
+	if err := log.Append(updates, true); err != nil {
+		return fmt.Errorf("found groups: %w", err)
+	}
+	return nil
+}

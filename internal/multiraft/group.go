@@ -1,0 +1,279 @@
+package multiraft
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+)
+
+// group is the Raft side of one replica. Its worker owns every field except the atomics, which others read.
+type group struct {
+	*replica
+	log    *raftlog.Group
+	node   *raft.RawNode
+	worker *worker
+	dirty  bool // the worker has it on its list of groups to look at
+
+	// What this replica's state contains, as the apply loop last told: the metadata of a snapshot that
+	// Raft would announce.
+	confirmed AppliedState
+
+	proposals []*proposal        // admitted, not yet given to Raft
+	reads     []*readRequest     // waiting for a read index batch
+	batches   map[uint64]*reads  // asked of Raft, by number
+	staged    map[uint64]*staged // received snapshots not yet decided on, by index
+	install   *raftpb.Message    // the storage-append message of the snapshot being installed, or nil
+
+	lead    atomic.Uint64 // replica id of the leader, zero when unknown
+	term    atomic.Uint64
+	leading atomic.Bool
+
+	elections   atomic.Uint64 // times this replica became leader
+	snapsSent   atomic.Uint64 // snapshots delivered to peers
+	snapsTaken  atomic.Uint64 // snapshots installed here
+	transferred int           // tick at which leadership was last handed over by the balancer
+}
+
+// proposal is one admitted command on its way into the log.
+type proposal struct {
+	id   ident.RequestID
+	data []byte // sealed envelope
+}
+
+// readRequest asks for an index at which a read is linearizable.
+type readRequest struct {
+	done chan readIndex // has room for the one answer
+}
+
+type readIndex struct {
+	index uint64
+	err   error
+}
+
+// reads is one read index request to Raft that answers many callers.
+type reads struct {
+	requests []*readRequest
+	asked    int // tick
+}
+
+// groupStorage is what Raft reads of a group: entries and hard state from the log, membership from the state.
+type groupStorage struct{ g *group }
+
+// InitialState implements raft.Storage.
+func (s groupStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	hard := s.g.log.HardState()
+	conf := s.g.confirmed.Conf
+	if hard == (raftlog.HardState{}) {
+		return nil, conf, nil
+	}
+	return &raftpb.HardState{Term: new(hard.Term), Vote: new(hard.Vote), Commit: new(hard.Commit)}, conf, nil
+}
+
+// Entries implements raft.Storage.
+func (s groupStorage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
+	return s.g.log.Entries(lo, hi, maxSize)
+}
+
+// Term implements raft.Storage.
+func (s groupStorage) Term(i uint64) (uint64, error) { return s.g.log.Term(i) }
+
+// LastIndex implements raft.Storage.
+func (s groupStorage) LastIndex() (uint64, error) { return s.g.log.LastIndex(), nil }
+
+// FirstIndex implements raft.Storage.
+func (s groupStorage) FirstIndex() (uint64, error) { return s.g.log.FirstIndex(), nil }
+
+// Snapshot implements raft.Storage. It announces the applied state; the rows themselves are read when the
+// snapshot is sent, at that index or a later one.
+func (s groupStorage) Snapshot() (*raftpb.Snapshot, error) {
+	state := s.g.confirmed
+	if state.Index == 0 {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		ConfState: state.Conf, Index: new(state.Index), Term: new(state.Term),
+	}}, nil
+}
+
+// openGroup brings log and state of one group together and starts its Raft instance. The state was
+// loaded before.
+func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
+	g := &group{
+		replica: r, log: m.cfg.Log.Group(r.id), worker: w,
+		confirmed: r.state, batches: make(map[uint64]*reads), staged: make(map[uint64]*staged),
+	}
+	if err := reconcileLog(m.cfg.Log, g.log, r); err != nil {
+		return nil, err
+	}
+	node, err := raft.NewRawNode(&raft.Config{
+		ID:                        uint64(m.cfg.Replica),
+		ElectionTick:              m.cfg.ElectionTicks,
+		HeartbeatTick:             m.cfg.HeartbeatTicks,
+		Storage:                   groupStorage{g},
+		Applied:                   r.state.Index,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             maxSizePerMessage,
+		MaxCommittedSizePerReady:  maxCommittedPerReady,
+		MaxUncommittedEntriesSize: maxUncommittedBytes,
+		MaxInflightMsgs:           maxInflightMessages,
+		MaxInflightBytes:          maxInflightBytes,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		StepDownOnRemoval:         true,
+		DisableProposalForwarding: true,
+		Logger:                    raftLogger{m.cfg.Logger.With("group", r.id.String())},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start raft of %s: %w", r.id, err)
+	}
+	g.node = node
+	g.term.Store(node.BasicStatus().GetTerm())
+	return g, nil
+}
+
+// reconcileLog makes the log agree with the stored state after a crash. The state may be ahead of the log
+// when the node stopped between installing a snapshot and recording it: then the log restarts after the
+// state. The commit index may be behind the state, because it is not synced by itself; what was applied
+// was committed.
+func reconcileLog(log *raftlog.Log, g *raftlog.Group, r *replica) error {
+	hard, state := g.HardState(), r.state
+	update := raftlog.Update{Group: r.id}
+	term, err := g.Term(state.Index)
+	behind := err != nil || term != state.Term
+	if behind && state.Index < g.Marker().Index {
+		return fmt.Errorf("%s: state ends at %d, but the log starts after %d: entries between them are missing",
+			r.id, state.Index, g.Marker().Index)
+	}
+	if behind {
+		update.Reset = &raftlog.Marker{Index: state.Index, Term: state.Term}
+	}
+	fixed := hard
+	if fixed.Term < state.Term {
+		fixed.Term, fixed.Vote = state.Term, 0
+	}
+	fixed.Commit = max(fixed.Commit, state.Index)
+	if update.Reset == nil && fixed == hard {
+		return nil
+	}
+	update.Hard = &fixed
+	if err := log.Append([]raftlog.Update{update}, true); err != nil {
+		return fmt.Errorf("align log of %s with its state: %w", r.id, err)
+	}
+	return nil
+}
+
+// flushProposals hands waiting proposals to Raft in one message. What Raft drops is answered at once.
+func (g *group) flushProposals(maxCount int) {
+	n := min(len(g.proposals), maxCount)
+	if n == 0 {
+		return
+	}
+	entries := make([]*raftpb.Entry, n)
+	block := make([]raftpb.Entry, n)
+	for i, p := range g.proposals[:n] {
+		block[i].Data = p.data
+		entries[i] = &block[i]
+	}
+	err := g.node.Step(&raftpb.Message{
+		Type: raftpb.MsgProp.Enum(), From: new(g.node.BasicStatus().ID), Entries: entries,
+	})
+	if err != nil {
+		refusal := g.refusal()
+		for _, p := range g.proposals[:n] {
+			g.resolve(p.id, proposalResult{err: refusal})
+		}
+	}
+	rest := copy(g.proposals, g.proposals[n:])
+	clear(g.proposals[rest:])
+	g.proposals = g.proposals[:rest]
+}
+
+// refusal says why Raft would drop a proposal now.
+func (g *group) refusal() error {
+	status := g.node.BasicStatus()
+	if status.RaftState != raft.StateLeader {
+		return &NotLeaderError{Group: g.id, Leader: ident.ReplicaID(status.Lead)}
+	}
+	if status.LeadTransferee != 0 {
+		return &NotLeaderError{Group: g.id}
+	}
+	return ErrOverloaded
+}
+
+// flushReads asks Raft for one read index that serves every waiting read.
+func (g *group) flushReads(next func() uint64, tick int) {
+	if len(g.reads) == 0 || len(g.batches) >= maxReadBatches || g.node.BasicStatus().Lead == 0 {
+		return
+	}
+	number := next()
+	g.batches[number] = &reads{requests: g.reads, asked: tick}
+	g.reads = nil
+	g.node.ReadIndex(binary.BigEndian.AppendUint64(nil, number))
+}
+
+// answerReads resolves the batches that Raft has answered.
+func (g *group) answerReads(states []raft.ReadState) {
+	for _, state := range states {
+		if len(state.RequestCtx) != 8 {
+			continue
+		}
+		number := binary.BigEndian.Uint64(state.RequestCtx)
+		batch := g.batches[number]
+		if batch == nil {
+			continue
+		}
+		delete(g.batches, number)
+		for _, r := range batch.requests {
+			r.done <- readIndex{index: state.Index}
+		}
+	}
+}
+
+// retryReads takes back batches that nobody answered in time: the message or the leader was lost.
+func (g *group) retryReads(tick, patience int) {
+	for number, batch := range g.batches {
+		if tick-batch.asked >= patience {
+			delete(g.batches, number)
+			g.reads = append(g.reads, batch.requests...)
+		}
+	}
+}
+
+// refuseReads ends every waiting read.
+func (g *group) refuseReads(err error) {
+	for number, batch := range g.batches {
+		delete(g.batches, number)
+		g.reads = append(g.reads, batch.requests...)
+	}
+	for _, r := range g.reads {
+		r.done <- readIndex{err: err}
+	}
+	g.reads = nil
+}
+
+// follow reacts to a change of leader or term.
+func (g *group) follow(soft *raft.SoftState) {
+	wasLeading := g.leading.Load()
+	isLeading := soft.RaftState == raft.StateLeader
+	g.lead.Store(soft.Lead)
+	g.leading.Store(isLeading)
+	switch {
+	case isLeading && !wasLeading:
+		g.elections.Add(1)
+	case wasLeading && !isLeading:
+		// What was proposed may still commit under the next leader; callers try again under the same id.
+		g.fail(ErrOutcomeUnknown, false)
+	}
+}
+
+// message wraps a Raft message for the transport.
+func (g *group) message(m *raftpb.Message) transport.Message {
+	return transport.Message{Group: g.id, Raft: m}
+}

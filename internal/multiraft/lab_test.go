@@ -1,0 +1,339 @@
+package multiraft
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// lab is a cluster of managers over a memory network and crashable memory disks, driven by the test's
+// goroutine. Snapshots travel on goroutines of their own.
+type lab struct {
+	t       *testing.T
+	clock   *clock.Manual
+	network *transport.Network
+	groups  []shard.GroupID
+	nodes   map[ident.ReplicaID]*labNode
+	members []Member
+	uid     ident.ClusterUID
+	retain  uint64
+	serial  byte
+}
+
+type labNode struct {
+	lab     *lab
+	replica ident.ReplicaID
+	fs      *vfs.MemFS
+	store   *storage.Engine
+	log     *raftlog.Log
+	wire    *transport.Memory
+	manager *Manager
+	stop    context.CancelFunc
+	handler labHandler
+}
+
+func newLab(t *testing.T, seed uint64, userShards uint32) *lab {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t, seed)
+	l := &lab{
+		t: t, clock: clock.NewManual(time.Unix(1_700_000_000, 0)), nodes: map[ident.ReplicaID]*labNode{},
+		groups: shard.Map{UserShards: userShards, SharedShards: 1}.Groups(), uid: ident.ClusterUID{1}, retain: 1000,
+	}
+	l.network = transport.NewNetwork(l.clock)
+	return l
+}
+
+func address(id ident.ReplicaID) string { return fmt.Sprintf("replica-%d", id) }
+
+// Address implements transport.Resolver.
+func (l *lab) Address(id ident.ReplicaID) (string, bool) { return address(id), true }
+
+// add starts a replica on an empty disk; the first one founds the cluster, later ones wait to be added.
+func (l *lab) add(id ident.ReplicaID) *labNode {
+	l.t.Helper()
+	n := &labNode{lab: l, replica: id, fs: vfs.NewCrashableMem()}
+	l.nodes[id] = n
+	n.openStores()
+	if len(l.members) == 0 {
+		if err := Found(n.store, n.log, l.groups, id); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	l.members = append(l.members, Member{Replica: id, Node: ident.NodeID(id)})
+	n.open()
+	return n
+}
+
+func (n *labNode) openStores() {
+	l := n.lab
+	l.t.Helper()
+	var err error
+	if n.store, err = storage.Open(storage.Options{FS: n.fs, Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 1 << 20}); err != nil {
+		l.t.Fatal(err)
+	}
+	if n.log, err = raftlog.Open(raftlog.Config{FS: n.fs, Dir: "log", SegmentBytes: 1 << 18, SpareSegments: 1}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (n *labNode) open() {
+	l := n.lab
+	l.t.Helper()
+	n.handler = labHandler{n}
+	wire, err := l.network.Node(transport.MemoryConfig{Address: address(n.replica), Resolver: l}, n.handler)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	wire.SetIdentity(transport.Identity{ClusterUID: l.uid, Replica: n.replica})
+	n.wire = wire
+	n.manager, err = Open(Config{
+		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.log, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
+		StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
+		StagingDir:    "staging", Members: func() []Member { return l.members },
+		RetainEntries: l.retain, RetainBytes: 64 << 20,
+	}, wire)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	n.manager.spawn(func() { n.manager.sender.run(ctx) })
+}
+
+// crash loses everything that was not synced and takes the node off the network.
+func (n *labNode) crash() {
+	n.lab.t.Helper()
+	crashed := n.fs.CrashClone(vfs.CrashCloneCfg{})
+	n.halt()
+	n.fs = crashed
+}
+
+func (n *labNode) halt() {
+	n.wire.Stop(context.Background())
+	n.stop()
+	n.manager.Stop()
+	// A crash closes nothing; these only free memory, on the disk that is thrown away.
+	_ = n.log.Close()
+	_ = n.store.Close()
+}
+
+func (n *labNode) restart() {
+	n.openStores()
+	n.open()
+}
+
+// pump moves all nodes and messages until everything is quiet.
+func (l *lab) pump() {
+	l.t.Helper()
+	for range 10_000 {
+		for id := ident.ReplicaID(1); id <= 9; id++ {
+			n := l.nodes[id]
+			if n == nil || n.manager == nil {
+				continue
+			}
+			if err := n.manager.Pump(); err != nil {
+				l.t.Fatalf("replica %d: %v", id, err)
+			}
+		}
+		if l.network.Deliver(1_000_000) == 0 {
+			return
+		}
+	}
+	l.t.Fatal("the cluster does not come to rest")
+}
+
+func (l *lab) tick() {
+	l.t.Helper()
+	l.clock.Advance(50 * time.Millisecond)
+	for id := ident.ReplicaID(1); id <= 9; id++ {
+		if n := l.nodes[id]; n != nil && n.manager != nil {
+			n.manager.Tick()
+		}
+	}
+	l.pump()
+}
+
+// until ticks until ok, at most n times.
+func (l *lab) until(n int, what string, ok func() bool) {
+	l.t.Helper()
+	for range n {
+		if ok() {
+			return
+		}
+		l.tick()
+	}
+	l.t.Fatalf("after %d ticks still not: %s\n%s", n, what, l.describe())
+}
+
+func (l *lab) describe() string {
+	text := ""
+	for id := ident.ReplicaID(1); id <= 9; id++ {
+		n := l.nodes[id]
+		if n == nil || n.manager == nil {
+			continue
+		}
+		for _, g := range n.manager.order {
+			s := g.describe(n.manager)
+			text += fmt.Sprintf("replica %d %s: %s term %d leader %d log %d..%d commit %d applied %d voters %v learners %v %v\n",
+				id, s.Group, s.State, s.Term, s.Leader, s.FirstIndex, s.LastIndex, s.Committed, s.Applied, s.Voters, s.Learners, s.Progress)
+		}
+	}
+	return text
+}
+
+// leader returns the node that leads a group, nil when there is none.
+func (l *lab) leader(g shard.GroupID) *labNode {
+	for _, n := range l.nodes {
+		if n.manager != nil && n.manager.groups[g].leading.Load() {
+			return n
+		}
+	}
+	return nil
+}
+
+// settled reports whether every group has a leader and exactly the members vote in it.
+func (l *lab) settled() bool {
+	var live []ident.ReplicaID
+	for _, m := range l.members {
+		if !m.Removed {
+			live = append(live, m.Replica)
+		}
+	}
+	for _, g := range l.groups {
+		n := l.leader(g)
+		if n == nil {
+			return false
+		}
+		s := n.manager.groups[g].describe(n.manager)
+		if !slices.Equal(s.Voters, live) || len(s.Learners) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// propose runs a proposal at the group's leader and returns its result.
+func (l *lab) propose(g shard.GroupID, id ident.RequestID, amount uint64) (uint64, error) {
+	l.t.Helper()
+	n := l.leader(g)
+	if n == nil {
+		return 0, errors.New("no leader")
+	}
+	w, err := n.manager.groups[g].register(id, 8, &n.manager.cfg)
+	if err != nil {
+		return 0, err
+	}
+	group := n.manager.groups[g]
+	group.worker.enqueue(item{group: group, proposal: &proposal{
+		id: id, data: sealEnvelope(id, binary.BigEndian.AppendUint64(nil, amount)),
+	}})
+	for range 200 {
+		l.pump()
+		select {
+		case result := <-w.done:
+			if result.err != nil {
+				return 0, result.err
+			}
+			return binary.BigEndian.Uint64(result.data), nil
+		default:
+		}
+		l.tick()
+	}
+	return 0, errors.New("no result")
+}
+
+func (l *lab) id() ident.RequestID {
+	l.serial++
+	return ident.RequestID{l.serial, 1}
+}
+
+// labHandler connects the memory network to a manager.
+type labHandler struct{ n *labNode }
+
+func (h labHandler) HandleMessages(from ident.ReplicaID, m []transport.Message) {
+	h.n.manager.HandleMessages(from, m)
+}
+func (h labHandler) HandleUnreachable(to ident.ReplicaID) { h.n.manager.HandleUnreachable(to) }
+func (h labHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
+	return h.n.manager.HandleSnapshot(ctx, header, next)
+}
+func (h labHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	return h.n.manager.HandleForward(ctx, req)
+}
+func (h labHandler) HandleNodeInfo(context.Context, *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
+	return &nodev1.GetNodeInfoResponse{}
+}
+func (h labHandler) HandleJoin(context.Context, *nodev1.JoinRequest) *nodev1.JoinResponse {
+	return &nodev1.JoinResponse{}
+}
+
+// tally is a state machine that adds numbers and answers the sum. A command of 16 bytes names the meta
+// index it waits for in its second half.
+type tally struct {
+	group     shard.GroupID
+	sum       uint64
+	metaIndex func() uint64
+}
+
+func tallyKey(g shard.GroupID) []byte {
+	lo, _ := keys.GroupSpan(g)
+	return append(lo, "\xf0tally"...)
+}
+
+func (m *tally) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	var outcome command.Outcome
+	for _, e := range entries {
+		if len(e.Data) == 16 && m.metaIndex != nil {
+			if want := binary.BigEndian.Uint64(e.Data[8:]); want > m.metaIndex() {
+				outcome.WaitMeta = want
+				break
+			}
+		}
+		if len(e.Data) >= 8 {
+			m.sum += binary.BigEndian.Uint64(e.Data)
+		}
+		outcome.Results = append(outcome.Results, binary.BigEndian.AppendUint64(nil, m.sum))
+	}
+	return outcome, batch.Set(tallyKey(m.group), binary.BigEndian.AppendUint64(nil, m.sum))
+}
+
+func (m *tally) Publish() {}
+
+func (m *tally) Restore(reader storage.Reader) error {
+	raw, ok, err := reader.Get(tallyKey(m.group))
+	m.sum = 0
+	if ok {
+		m.sum = binary.BigEndian.Uint64(raw)
+	}
+	return err
+}
+
+// sum reads a group's sum from a node's store.
+func (n *labNode) sum(g shard.GroupID) uint64 {
+	raw, ok, err := n.store.Get(tallyKey(g))
+	if err != nil {
+		n.lab.t.Fatal(err)
+	}
+	if !ok {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw)
+}

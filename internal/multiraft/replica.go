@@ -1,0 +1,229 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// replica is this node's copy of one group's state: how far it has been applied, which proposals wait for
+// their result and which reads wait for it to come further. Manager and Solo share it.
+type replica struct {
+	id shard.GroupID
+	sm StateMachine
+
+	// Owned by the apply loop.
+	state    AppliedState
+	pending  []*applyTask // committed work in log order
+	waitMeta uint64       // meta index that the first pending entry waits for, or zero
+
+	visible atomic.Uint64 // applied index that readers may count on: its batch is committed
+
+	mu           sync.Mutex // guards the fields below
+	closed       error      // why no waiter is taken any more
+	waiting      map[ident.RequestID][]*waiter
+	waitingCount int
+	waitingBytes int64
+	readers      []indexWaiter
+}
+
+// waiter is one caller that waits for the result of its proposal.
+type waiter struct {
+	id    ident.RequestID
+	bytes int64
+	done  chan proposalResult // has room for the one result
+}
+
+// proposalResult is how a proposal ended.
+type proposalResult struct {
+	data  []byte
+	index uint64
+	err   error
+}
+
+// indexWaiter is one read that waits until an index is applied; done is closed then.
+type indexWaiter struct {
+	index uint64
+	done  chan struct{}
+}
+
+func newReplica(id shard.GroupID, sm StateMachine) *replica {
+	return &replica{id: id, sm: sm, waiting: make(map[ident.RequestID][]*waiter)}
+}
+
+// load reads the stored applied state and builds the state machine's memory from the store.
+func (r *replica) load(engine *storage.Engine) error {
+	state, err := readApplied(engine, r.id)
+	if err != nil {
+		return err
+	}
+	if err := r.sm.Restore(engine); err != nil {
+		return fmt.Errorf("restore %s: %w", r.id, err)
+	}
+	r.state = state
+	r.advance(state.Index)
+	return nil
+}
+
+// readApplied reads a group's applied state; a group without any has index zero and no members.
+func readApplied(reader storage.Reader, id shard.GroupID) (AppliedState, error) {
+	raw, ok, err := reader.Get(keys.Applied(id))
+	if err != nil {
+		return AppliedState{}, fmt.Errorf("read applied state of %s: %w", id, err)
+	}
+	if !ok {
+		return AppliedState{Conf: &raftpb.ConfState{}}, nil
+	}
+	state, err := decodeApplied(raw)
+	if err != nil {
+		return AppliedState{}, fmt.Errorf("%s: %w", id, err)
+	}
+	return state, nil
+}
+
+// register admits a proposal: its waiter counts against the bounds until it is resolved or dropped.
+func (r *replica) register(id ident.RequestID, bytes int, cfg *Config) (*waiter, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		return nil, r.closed
+	}
+	if r.waitingCount >= cfg.MaxWaiting || r.waitingBytes+int64(bytes) > cfg.MaxWaitingBytes {
+		return nil, ErrOverloaded
+	}
+	w := &waiter{id: id, bytes: int64(bytes), done: make(chan proposalResult, 1)}
+	r.waiting[id] = append(r.waiting[id], w)
+	r.waitingCount++
+	r.waitingBytes += w.bytes
+	return w, nil
+}
+
+// drop forgets a waiter whose caller has gone.
+func (r *replica) drop(w *waiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	same := r.waiting[w.id]
+	for i, other := range same {
+		if other != w {
+			continue
+		}
+		r.waitingCount--
+		r.waitingBytes -= w.bytes
+		if len(same) == 1 {
+			delete(r.waiting, w.id)
+		} else {
+			r.waiting[w.id] = append(same[:i:i], same[i+1:]...)
+		}
+		return
+	}
+}
+
+// resolve hands the result to everyone who waits for the request.
+func (r *replica) resolve(id ident.RequestID, result proposalResult) {
+	r.mu.Lock()
+	waiters := r.takeLocked(id)
+	r.mu.Unlock()
+	for _, w := range waiters {
+		w.done <- result
+	}
+}
+
+func (r *replica) takeLocked(id ident.RequestID) []*waiter {
+	waiters := r.waiting[id]
+	if len(waiters) == 0 {
+		return nil
+	}
+	delete(r.waiting, id)
+	r.waitingCount -= len(waiters)
+	for _, w := range waiters {
+		r.waitingBytes -= w.bytes
+	}
+	return waiters
+}
+
+// fail ends every waiting proposal with err; when closing, later ones are refused with it too.
+func (r *replica) fail(err error, closing bool) {
+	r.mu.Lock()
+	waiting := r.waiting
+	r.waiting = make(map[ident.RequestID][]*waiter)
+	r.waitingCount, r.waitingBytes = 0, 0
+	if closing {
+		r.closed = err
+	}
+	r.mu.Unlock()
+	for _, waiters := range waiting {
+		for _, w := range waiters {
+			w.done <- proposalResult{err: err}
+		}
+	}
+}
+
+// await waits for a proposal's result. When the context ends first the outcome is unknown to the caller;
+// the error says so and carries the context's.
+func (r *replica) await(ctx context.Context, w *waiter) ([]byte, uint64, error) {
+	select {
+	case result := <-w.done:
+		return result.data, result.index, result.err
+	case <-ctx.Done():
+		r.drop(w)
+		return nil, 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+	}
+}
+
+// advance makes an applied index visible and wakes the reads that waited for it.
+func (r *replica) advance(index uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.visible.Store(index)
+	kept := r.readers[:0]
+	for _, reader := range r.readers {
+		if reader.index <= index {
+			close(reader.done)
+			continue
+		}
+		kept = append(kept, reader)
+	}
+	clear(r.readers[len(kept):])
+	r.readers = kept
+}
+
+// waitApplied returns once index is applied here.
+func (r *replica) waitApplied(ctx context.Context, index uint64) error {
+	if r.visible.Load() >= index {
+		return nil
+	}
+	r.mu.Lock()
+	if r.visible.Load() >= index {
+		r.mu.Unlock()
+		return nil
+	}
+	done := make(chan struct{})
+	r.readers = append(r.readers, indexWaiter{index: index, done: done})
+	r.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		r.forgetReader(done)
+		return ctx.Err()
+	}
+}
+
+func (r *replica) forgetReader(done chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.readers {
+		if r.readers[i].done == done {
+			r.readers = append(r.readers[:i], r.readers[i+1:]...)
+			return
+		}
+	}
+}

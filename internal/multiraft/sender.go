@@ -1,0 +1,126 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// snapshotSender ships group states to peers that are behind the log. Requests wait in a queue of at most
+// one per group and peer; SnapshotSends run at once.
+type snapshotSender struct {
+	m *Manager
+
+	mu      sync.Mutex // guards the fields below
+	queue   []snapshotJob
+	pending map[snapshotTarget]bool
+	wake    chan struct{}
+}
+
+type snapshotTarget struct {
+	group *group
+	to    ident.ReplicaID
+}
+
+type snapshotJob struct {
+	snapshotTarget
+	term uint64
+}
+
+func newSnapshotSender(m *Manager) *snapshotSender {
+	return &snapshotSender{m: m, pending: make(map[snapshotTarget]bool), wake: make(chan struct{}, 1)}
+}
+
+// request queues a snapshot for a peer. Raft asks again only after it heard how this one ended.
+func (s *snapshotSender) request(g *group, message *raftpb.Message) {
+	target := snapshotTarget{group: g, to: ident.ReplicaID(message.GetTo())}
+	s.mu.Lock()
+	if !s.pending[target] {
+		s.pending[target] = true
+		s.queue = append(s.queue, snapshotJob{snapshotTarget: target, term: message.GetTerm()})
+	}
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+func (s *snapshotSender) take() (snapshotJob, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return snapshotJob{}, false
+	}
+	job := s.queue[0]
+	s.queue = s.queue[1:]
+	if len(s.queue) > 0 {
+		signal(s.wake)
+	}
+	return job, true
+}
+
+// run sends queued snapshots until the context ends.
+func (s *snapshotSender) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		for {
+			job, ok := s.take()
+			if !ok {
+				break
+			}
+			s.finish(job, s.send(ctx, job))
+		}
+	}
+}
+
+// send builds the state from one consistent view of the store and streams it.
+func (s *snapshotSender) send(ctx context.Context, job snapshotJob) error {
+	view := s.m.cfg.Engine.NewSnapshot()
+	defer view.Close()
+	state, err := readApplied(view, job.group.id)
+	if err != nil {
+		return err
+	}
+	conf, err := proto.MarshalOptions{Deterministic: true}.Marshal(state.Conf)
+	if err != nil {
+		return fmt.Errorf("encode configuration: %w", err)
+	}
+	lo, hi := keys.GroupSpan(job.group.id)
+	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{})
+	if err != nil {
+		return err
+	}
+	defer builder.Close()
+	return s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
+		Group: uint64(job.group.id), From: uint64(s.m.cfg.Replica), To: uint64(job.to), Term: job.term,
+		Index: state.Index, IndexTerm: state.Term, ConfState: conf,
+	}, builder.Next)
+}
+
+// finish tells Raft how it ended.
+func (s *snapshotSender) finish(job snapshotJob, err error) {
+	s.mu.Lock()
+	delete(s.pending, job.snapshotTarget)
+	s.mu.Unlock()
+	status := raft.SnapshotFinish
+	if err != nil {
+		status = raft.SnapshotFailure
+		s.m.cfg.Logger.Info("snapshot was not delivered", "group", job.group.id.String(), "to", uint64(job.to), "error", err)
+	} else {
+		job.group.snapsSent.Add(1)
+	}
+	g := job.group
+	g.worker.enqueue(item{group: g, do: func(g *group) { g.node.ReportSnapshot(uint64(job.to), status) }})
+}

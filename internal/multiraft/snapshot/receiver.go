@@ -1,0 +1,232 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+)
+
+// Receiver takes the chunks of one snapshot and writes table files. It belongs to one goroutine; it ends
+// with Finish or Discard.
+type Receiver struct {
+	cfg    Config
+	engine *storage.Engine
+	dir    string
+	lo, hi []byte
+	unzip  *zstd.Decoder
+	digest *xxhash.Digest
+	pairs  uint64
+	last   []byte
+	paths  []string
+	file   *storage.TableWriter
+	closed bool // the trailer has arrived and agreed
+	raw    []byte
+}
+
+// NewReceiver prepares a directory of its own under dir, on the engine's file system, for a snapshot of
+// lo <= key < hi.
+func NewReceiver(engine *storage.Engine, dir string, lo, hi []byte, cfg Config) (*Receiver, error) {
+	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunkBytes))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: start decompression: %w", err)
+	}
+	own, err := ownDirectory(engine.FS(), dir, lo)
+	if err != nil {
+		unzip.Close()
+		return nil, err
+	}
+	return &Receiver{
+		cfg: cfg.withDefaults(), engine: engine, dir: own, lo: lo, hi: hi, unzip: unzip, digest: xxhash.New(),
+	}, nil
+}
+
+// maxSiblings bounds the snapshots of one span that are staged at the same time.
+const maxSiblings = 64
+
+func ownDirectory(fsys disk.FS, dir string, lo []byte) (string, error) {
+	if err := fsys.MkdirAll(dir, 0o750); err != nil {
+		return "", fmt.Errorf("snapshot: create %s: %w", dir, err)
+	}
+	for n := range maxSiblings {
+		own := fsys.PathJoin(dir, fmt.Sprintf("%s-%d", hex.EncodeToString(lo), n))
+		_, err := fsys.Stat(own)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("snapshot: look for %s: %w", own, err)
+		}
+		if err := fsys.MkdirAll(own, 0o750); err != nil {
+			return "", fmt.Errorf("snapshot: create %s: %w", own, err)
+		}
+		return own, nil
+	}
+	return "", fmt.Errorf("snapshot: %d snapshots of one group are already being received", maxSiblings)
+}
+
+// Add checks one chunk and writes its pairs. After an error the receiver can only be discarded.
+func (r *Receiver) Add(chunk []byte) error {
+	if r.closed {
+		return malformed("a chunk follows the trailer")
+	}
+	raw, err := r.unzip.DecodeAll(chunk, r.raw[:0])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	r.raw = raw
+	if len(raw) < 2 || raw[0] != format {
+		return malformed("%d bytes of an unknown format", len(raw))
+	}
+	switch raw[1] {
+	case kindPairs:
+		return r.addPairs(raw[2:])
+	case kindTrailer:
+		return r.checkTrailer(raw[2:])
+	}
+	return malformed("kind %d", raw[1])
+}
+
+func (r *Receiver) addPairs(raw []byte) error {
+	for len(raw) > 0 {
+		key, rest, ok := takeBytes(raw)
+		if !ok {
+			return malformed("a key is cut off")
+		}
+		value, rest, ok := takeBytes(rest)
+		if !ok {
+			return malformed("a value is cut off")
+		}
+		if err := r.addPair(key, value); err != nil {
+			return err
+		}
+		if _, err := r.digest.Write(raw[:len(raw)-len(rest)]); err != nil {
+			return fmt.Errorf("snapshot: digest: %w", err)
+		}
+		raw = rest
+	}
+	return nil
+}
+
+func takeBytes(raw []byte) (taken, rest []byte, ok bool) {
+	length, n := binary.Uvarint(raw)
+	if n <= 0 || length > uint64(len(raw)-n) {
+		return nil, nil, false
+	}
+	return raw[n : n+int(length)], raw[n+int(length):], true
+}
+
+func (r *Receiver) addPair(key, value []byte) error {
+	if bytes.Compare(key, r.lo) < 0 || bytes.Compare(key, r.hi) >= 0 {
+		return malformed("key %x is outside the group", key)
+	}
+	if r.pairs > 0 && bytes.Compare(key, r.last) <= 0 {
+		return malformed("key %x does not follow %x", key, r.last)
+	}
+	if r.file != nil && r.file.Size() >= r.cfg.FileBytes {
+		if err := r.endFile(); err != nil {
+			return err
+		}
+	}
+	if r.file == nil {
+		path := r.engine.FS().PathJoin(r.dir, fmt.Sprintf("%06d.sst", len(r.paths)))
+		file, err := r.engine.NewTableWriter(path)
+		if err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		r.file = file
+		r.paths = append(r.paths, path)
+	}
+	r.last = append(r.last[:0], key...)
+	r.pairs++
+	return r.file.Set(key, value)
+}
+
+func (r *Receiver) endFile() error {
+	file := r.file
+	r.file = nil
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+func (r *Receiver) checkTrailer(raw []byte) error {
+	pairs, n := binary.Uvarint(raw)
+	if n <= 0 || len(raw)-n != 8 {
+		return malformed("a trailer of %d bytes", len(raw))
+	}
+	if digest := binary.BigEndian.Uint64(raw[n:]); pairs != r.pairs || digest != r.digest.Sum64() {
+		return malformed("%d pairs with digest %016x arrived, %d with %016x were sent", r.pairs, r.digest.Sum64(), pairs, digest)
+	}
+	r.closed = true
+	return nil
+}
+
+// Finish hands out the complete snapshot. Without a trailer it is not complete, and everything is removed.
+func (r *Receiver) Finish() (*Staged, error) {
+	if !r.closed {
+		return nil, errors.Join(malformed("the snapshot ends without a trailer"), r.Discard())
+	}
+	r.unzip.Close()
+	if r.file != nil {
+		if err := r.endFile(); err != nil {
+			return nil, errors.Join(err, r.removeFiles())
+		}
+	}
+	if err := disk.SyncDir(r.engine.FS(), r.dir); err != nil {
+		return nil, errors.Join(err, r.removeFiles())
+	}
+	return &Staged{engine: r.engine, dir: r.dir, lo: r.lo, hi: r.hi, paths: r.paths}, nil
+}
+
+// Discard removes what was written.
+func (r *Receiver) Discard() error {
+	r.unzip.Close()
+	var err error
+	if r.file != nil {
+		err = r.endFile()
+	}
+	return errors.Join(err, r.removeFiles())
+}
+
+func (r *Receiver) removeFiles() error { return removeAll(r.engine.FS(), r.dir) }
+
+func removeAll(fsys disk.FS, dir string) error {
+	if err := fsys.RemoveAll(dir); err != nil {
+		return fmt.Errorf("snapshot: remove %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Staged is a complete, verified snapshot in files beside the store.
+type Staged struct {
+	engine *storage.Engine
+	dir    string
+	lo, hi []byte
+	paths  []string
+}
+
+// Install replaces the group's keys by the snapshot. It is all or nothing, and durable when it returns.
+func (s *Staged) Install() error {
+	if err := s.engine.IngestReplace(s.lo, s.hi, s.paths); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return s.Discard()
+}
+
+// Discard removes the files.
+func (s *Staged) Discard() error { return removeAll(s.engine.FS(), s.dir) }
+
+// CleanStaging removes what an earlier life of the node has left in the staging directory.
+func CleanStaging(engine *storage.Engine, dir string) error {
+	return removeAll(engine.FS(), dir)
+}

@@ -1,0 +1,206 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// GroupStatus is one replica's view of one group.
+type GroupStatus struct {
+	Group      shard.GroupID
+	Term       uint64
+	Vote       ident.ReplicaID
+	Leader     ident.ReplicaID // zero when unknown
+	State      string          // leader, candidate, follower, learner, or outside (not a member yet)
+	FirstIndex uint64          // oldest entry in the log
+	LastIndex  uint64
+	Committed  uint64
+	Applied    uint64
+	Voters     []ident.ReplicaID
+	Learners   []ident.ReplicaID
+	Progress   []PeerProgress // leaders only
+}
+
+// PeerProgress is what a leader knows of one peer.
+type PeerProgress struct {
+	Replica ident.ReplicaID
+	Match   uint64 // highest entry known to be durable there
+	State   string // StateProbe, StateReplicate or StateSnapshot
+	Active  bool   // heard of lately
+}
+
+// Status asks every worker for its groups; the result is in the order of Config.Groups. The error is the
+// context's or the engine's failure.
+func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
+	all := make([]GroupStatus, 0, len(m.order))
+	for _, w := range m.workers {
+		reply := make(chan []GroupStatus, 1)
+		w.enqueue(item{do: func(*group) {
+			statuses := make([]GroupStatus, len(w.groups))
+			for i, g := range w.groups {
+				statuses[i] = g.describe(m)
+			}
+			reply <- statuses
+		}})
+		select {
+		case statuses := <-reply:
+			all = append(all, statuses...)
+		case <-m.failed:
+			return nil, m.failure
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	slices.SortFunc(all, func(a, b GroupStatus) int { return int(a.Group) - int(b.Group) })
+	return all, nil
+}
+
+// describe runs on the worker.
+func (g *group) describe(m *Manager) GroupStatus {
+	status := g.node.Status()
+	described := GroupStatus{
+		Group: g.id, Term: status.GetTerm(), Vote: ident.ReplicaID(status.GetVote()),
+		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, uint64(m.cfg.Replica)),
+		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
+		Committed: status.GetCommit(), Applied: g.visible.Load(),
+		Voters: replicaIDs(g.confirmed.Conf.GetVoters()), Learners: replicaIDs(g.confirmed.Conf.GetLearners()),
+	}
+	for id, progress := range status.Progress {
+		described.Progress = append(described.Progress, PeerProgress{
+			Replica: ident.ReplicaID(id), Match: progress.Match, State: progress.State.String(),
+			Active: m.Live(ident.ReplicaID(id)),
+		})
+	}
+	slices.SortFunc(described.Progress, func(a, b PeerProgress) int { return int(a.Replica) - int(b.Replica) })
+	return described
+}
+
+func (g *group) role(state raft.StateType, self uint64) string {
+	conf := g.confirmed.Conf
+	switch {
+	case state == raft.StateLeader:
+		return "leader"
+	case slices.Contains(conf.GetLearners(), self):
+		return "learner"
+	case !isVoter(conf, self):
+		return "outside"
+	case state == raft.StateCandidate || state == raft.StatePreCandidate:
+		return "candidate"
+	}
+	return "follower"
+}
+
+func replicaIDs(raw []uint64) []ident.ReplicaID {
+	ids := make([]ident.ReplicaID, len(raw))
+	for i, id := range raw {
+		ids[i] = ident.ReplicaID(id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Lagging returns, for every group in which this replica cannot serve yet, the reason: it is no voter, no
+// leader is known, or it has not applied what it knows to be committed.
+func (m *Manager) Lagging(ctx context.Context) (map[shard.GroupID]string, error) {
+	statuses, err := m.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reasons := make(map[shard.GroupID]string)
+	for _, s := range statuses {
+		switch {
+		case s.State == "learner" || s.State == "outside":
+			reasons[s.Group] = "not a voter yet"
+		case s.Leader == 0:
+			reasons[s.Group] = "no leader"
+		case s.Applied+maxReadyLag < s.Committed:
+			reasons[s.Group] = fmt.Sprintf("%d committed entries are not applied", s.Committed-s.Applied)
+		}
+	}
+	return reasons, nil
+}
+
+// maxReadyLag is how many committed entries a ready replica may still have to apply.
+const maxReadyLag = 1000
+
+// LeaderCount returns how many groups this replica leads.
+func (m *Manager) LeaderCount() int {
+	n := 0
+	for _, g := range m.order {
+		if g.leading.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// TransferLeadership asks the group's leader, if it is this replica, to hand over to a peer.
+func (m *Manager) TransferLeadership(id shard.GroupID, to ident.ReplicaID) error {
+	g := m.groups[id]
+	if g == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	}
+	if !g.leading.Load() {
+		return &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
+	}
+	g.worker.enqueue(item{group: g, do: func(g *group) { g.node.TransferLeader(uint64(to)) }})
+	return nil
+}
+
+// Drain hands every leadership to the best live peer and returns when this replica leads nothing any more,
+// or with the context's error. Groups without a live peer stay.
+func (m *Manager) Drain(ctx context.Context) error {
+	for {
+		waiting := false
+		for _, w := range m.workers {
+			reply := make(chan int, 1)
+			w.enqueue(item{do: func(*group) { reply <- w.handOver() }})
+			select {
+			case moving := <-reply:
+				waiting = waiting || moving > 0
+			case <-m.failed:
+				return m.failure
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		timer := m.cfg.Clock.NewTimer(m.cfg.TickInterval / 2)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// handOver starts a transfer of every group this worker leads and counts those that can move.
+func (w *worker) handOver() int {
+	moving := 0
+	for _, g := range w.groups {
+		if !g.leading.Load() {
+			continue
+		}
+		status := g.node.Status()
+		to := w.bestSuccessor(g, status)
+		if to == 0 {
+			continue
+		}
+		moving++
+		g.transferred = w.tick
+		if status.LeadTransferee == 0 {
+			g.node.TransferLeader(to)
+			w.mark(g)
+		}
+	}
+	return moving
+}

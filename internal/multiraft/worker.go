@@ -1,0 +1,312 @@
+package multiraft
+
+import (
+	"fmt"
+	"sync"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// worker steps the groups that are pinned to it. It is gated by the log: while its last write is being
+// synced it does not even look at its inbox, so that everything that arrives meanwhile becomes one batch.
+type worker struct {
+	m      *Manager
+	groups []*group
+	byID   map[shard.GroupID]*group
+
+	mu       sync.Mutex // guards the fields below
+	inbox    []item
+	messages int // Raft messages among inbox
+	ticks    int // ticks that have passed since the last pass
+	wake     chan struct{}
+
+	// Owned by pass.
+	spare []item
+	dirty []*group
+	tick  int // ticks of this worker so far
+	out   output
+}
+
+// item is one thing for a worker to do. Exactly one of the payloads is set.
+type item struct {
+	group    *group
+	message  *raftpb.Message
+	proposal *proposal
+	read     *readRequest
+	do       func(*group) // anything rarer, run on the worker
+}
+
+// output collects what one pass has to do outside of Raft.
+type output struct {
+	updates   []raftlog.Update
+	sync      bool
+	responses []response
+	messages  map[ident.ReplicaID][]transport.Message
+	tasks     []*applyTask
+}
+
+// response is a message that may be delivered once the updates of the pass are durable.
+type response struct {
+	group   *group
+	message *raftpb.Message
+}
+
+func newWorker(m *Manager) *worker {
+	return &worker{
+		m: m, byID: make(map[shard.GroupID]*group), wake: make(chan struct{}, 1),
+		out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
+	}
+}
+
+// enqueue adds one item and wakes the worker. A Raft message over the bound is dropped: Raft sends again.
+func (w *worker) enqueue(it item) {
+	w.mu.Lock()
+	if it.message != nil {
+		if w.messages >= w.m.cfg.MaxInbox {
+			w.mu.Unlock()
+			w.m.stats.droppedMessages.Add(1)
+			return
+		}
+		w.messages++
+	}
+	w.inbox = append(w.inbox, it)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// addTick lets one tick of Raft time pass. Ticks that pile up while the worker is busy are capped, so that
+// a node that was paused does not count the pause against its leaders.
+func (w *worker) addTick() {
+	w.mu.Lock()
+	w.ticks = min(w.ticks+1, w.m.cfg.HeartbeatTicks)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// pass does everything that waits for this worker once and reports whether there was anything.
+func (w *worker) pass() (bool, error) {
+	w.mu.Lock()
+	items, ticks := w.inbox, w.ticks
+	w.inbox, w.spare = w.spare[:0], items
+	w.messages, w.ticks = 0, 0
+	w.mu.Unlock()
+	if len(items) == 0 && ticks == 0 && len(w.dirty) == 0 {
+		return false, nil
+	}
+	for i := range items {
+		w.handle(&items[i])
+	}
+	clear(items)
+	for range ticks {
+		w.passTime()
+	}
+	if err := w.collect(); err != nil {
+		return false, err
+	}
+	w.transmit()
+	w.m.apply.push(w.out.tasks)
+	clear(w.out.tasks)
+	w.out.tasks = w.out.tasks[:0]
+	if err := w.persist(); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (w *worker) handle(it *item) {
+	g := it.group
+	switch {
+	case it.message != nil:
+		// An error says that the message means nothing to this group (an unknown peer, a stale response);
+		// Raft's answer to that is to ignore it.
+		if err := g.node.Step(it.message); err != nil {
+			w.m.stats.ignoredMessages.Add(1)
+		}
+	case it.proposal != nil:
+		g.proposals = append(g.proposals, it.proposal)
+	case it.read != nil:
+		g.reads = append(g.reads, it.read)
+	case it.do != nil:
+		it.do(g)
+	}
+	if g != nil {
+		w.mark(g)
+	}
+}
+
+func (w *worker) mark(g *group) {
+	if !g.dirty {
+		g.dirty = true
+		w.dirty = append(w.dirty, g)
+	}
+}
+
+// passTime is one tick of every group, and the chores that hang on it.
+func (w *worker) passTime() {
+	w.tick++
+	for _, g := range w.groups {
+		g.node.Tick()
+		g.retryReads(w.tick, w.m.cfg.ElectionTicks)
+		if g.node.HasReady() || len(g.reads) > 0 {
+			w.mark(g)
+		}
+	}
+	w.chores()
+}
+
+// collect takes from Raft what every dirty group wants done.
+func (w *worker) collect() error {
+	dirty := w.dirty
+	w.dirty = w.dirty[:0:0]
+	for _, g := range dirty {
+		g.dirty = false
+		g.flushProposals(maxProposalsPerPass)
+		g.flushReads(w.m.nextRead, w.tick)
+		if len(g.proposals) > 0 {
+			w.mark(g)
+		}
+		// A group that installs a snapshot keeps its next storage message until that is recorded.
+		if g.install != nil || !g.node.HasReady() {
+			continue
+		}
+		if err := w.take(g, g.node.Ready()); err != nil {
+			return fmt.Errorf("%s: %w", g.id, err)
+		}
+	}
+	return nil
+}
+
+func (w *worker) take(g *group, rd raft.Ready) error {
+	if rd.HardState != nil {
+		if term := rd.GetTerm(); term != g.term.Load() {
+			g.term.Store(term)
+			if g.leading.Load() && rd.SoftState == nil {
+				g.fail(ErrOutcomeUnknown, false)
+			}
+		}
+	}
+	if rd.SoftState != nil {
+		g.follow(rd.SoftState)
+	}
+	g.answerReads(rd.ReadStates)
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			if err := w.takeAppend(g, m); err != nil {
+				return err
+			}
+		case raft.LocalApplyThread:
+			w.out.tasks = append(w.out.tasks, w.applyTask(g, m))
+		default:
+			w.post(g, m)
+		}
+	}
+	g.discardStale(w.m)
+	return nil
+}
+
+// takeAppend turns a storage message into an update of the log, or starts the install of a snapshot.
+func (w *worker) takeAppend(g *group, m *raftpb.Message) error {
+	if !raft.IsEmptySnap(m.GetSnapshot()) {
+		return w.beginInstall(g, m)
+	}
+	update := raftlog.Update{Group: g.id, Entries: m.GetEntries(), Hard: hardState(m)}
+	if update.Hard != nil || len(update.Entries) > 0 {
+		w.out.updates = append(w.out.updates, update)
+	}
+	for _, r := range m.GetResponses() {
+		w.out.responses = append(w.out.responses, response{group: g, message: r})
+		w.out.sync = true
+	}
+	return nil
+}
+
+// hardState reads the hard state that a storage message carries, nil when it is unchanged.
+func hardState(m *raftpb.Message) *raftlog.HardState {
+	if m.Term == nil && m.Vote == nil && m.Commit == nil {
+		return nil
+	}
+	if m.GetTerm() == 0 && m.GetVote() == 0 && m.GetCommit() == 0 {
+		return nil
+	}
+	return &raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
+}
+
+// applyTask makes the task that applies committed entries; the answers come back through the inbox.
+func (w *worker) applyTask(g *group, m *raftpb.Message) *applyTask {
+	return &applyTask{
+		replica: g.replica,
+		entries: m.GetEntries(),
+		configured: func(change *raftpb.ConfChangeV2, conf *raftpb.ConfState) {
+			w.enqueue(item{group: g, do: func(g *group) { w.m.reconfigure(g, change, conf) }})
+		},
+		done: func() {
+			state := g.state
+			w.enqueue(item{group: g, do: func(g *group) {
+				if state.Index > g.confirmed.Index {
+					g.confirmed = state
+				}
+				w.deliver(g, m.GetResponses())
+			}})
+		},
+	}
+}
+
+// deliver steps storage responses that are meant for this replica.
+func (w *worker) deliver(g *group, responses []*raftpb.Message) {
+	for _, r := range responses {
+		if err := g.node.Step(r); err != nil {
+			w.m.stats.ignoredMessages.Add(1)
+		}
+	}
+}
+
+// post queues a message for its peer; a snapshot goes to the sender instead.
+func (w *worker) post(g *group, m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgSnap {
+		w.m.sender.request(g, m)
+		return
+	}
+	to := ident.ReplicaID(m.GetTo())
+	w.out.messages[to] = append(w.out.messages[to], g.message(m))
+}
+
+// transmit hands the collected messages to the transport, one call for each peer.
+func (w *worker) transmit() {
+	for to, messages := range w.out.messages {
+		if len(messages) > 0 {
+			w.m.transport.Send(to, messages)
+		}
+		// The transport has taken the slice.
+		delete(w.out.messages, to)
+	}
+}
+
+// persist writes the pass's updates with one sync and then delivers what depended on them.
+func (w *worker) persist() error {
+	if len(w.out.updates) > 0 || w.out.sync {
+		if err := w.m.cfg.Log.Append(w.out.updates, w.out.sync); err != nil {
+			return fmt.Errorf("append to the log: %w", err)
+		}
+	}
+	self := uint64(w.m.cfg.Replica)
+	for _, r := range w.out.responses {
+		if r.message.GetTo() != self {
+			w.post(r.group, r.message)
+			continue
+		}
+		w.deliver(r.group, []*raftpb.Message{r.message})
+		w.mark(r.group)
+	}
+	w.transmit()
+	clear(w.out.updates)
+	clear(w.out.responses)
+	w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false
+	return nil
+}
