@@ -27,8 +27,11 @@ func misplaced(group shard.GroupID, cmd *commandv1.Command) *commandv1.Response 
 	return command.Refuse(fault.Internal, "command %s does not belong to group %s", name(cmd), group)
 }
 
-// name is the Go name of a command's body, for messages.
-func name(cmd *commandv1.Command) string { return fmt.Sprintf("%T", cmd.GetBody()) }
+// name is the name of a command's body, for messages.
+func name(cmd *commandv1.Command) string {
+	message := cmd.ProtoReflect()
+	return string(message.WhichOneof(message.Descriptor().Oneofs().ByName("body")).Name())
+}
 
 // done makes the response of a command that was carried out.
 func done(format string, args ...any) *commandv1.Response {
