@@ -1,5 +1,17 @@
 package table
 
+import (
+	"context"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+)
+
 // Setting is one row of system.settings.
 type Setting struct {
 	Name        string // dotted configuration key
@@ -12,4 +24,75 @@ type Setting struct {
 type Stat struct {
 	Name  string
 	Value string
+}
+
+// SystemOptions say where the views get what is not in the catalog.
+type SystemOptions struct {
+	Cluster  ClusterView   // required
+	Node     ident.NodeID  // this server's number
+	Settings []Setting     // rows of system.settings, in this order
+	Stats    func() []Stat // further rows of system.stats; nil for none
+	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
+	// one moment. Nil leaves the column NULL.
+	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
+}
+
+// System computes the rows of the views of system and information_schema. It holds no state of its own.
+type System struct {
+	options SystemOptions
+	views   map[string]*view // by namespace, a point and name
+}
+
+// view is one computed table: what it looks like and where its rows come from.
+type view struct {
+	table *schema.Table
+	rows  func(s *System, ctx context.Context, request *ViewRequest) ([][]datum.Datum, error)
+}
+
+// ViewRequest is what the rows of a view are computed from.
+type ViewRequest struct {
+	Catalog *catalog.Catalog
+	// Visible says which tables the caller may know of.
+	Visible func(*schema.Table) bool
+	// Snapshot opens a consistent view of the store; it is called by views of stored rows only, and they
+	// close it.
+	Snapshot func() *storage.Snapshot
+}
+
+// NewSystem makes the views.
+func NewSystem(options SystemOptions) *System {
+	s := &System{options: options, views: map[string]*view{}}
+	for _, definition := range append(systemViews(), informationViews()...) {
+		descriptor := definition.descriptor()
+		s.views[descriptor.FullName()] = &view{table: descriptor, rows: definition.rows}
+	}
+	return s
+}
+
+// View returns the descriptor of a view, nil when there is none of that name. system.table_schemas is
+// another name of system.schemas.
+func (s *System) View(namespace, name string) *schema.Table {
+	if namespace != SystemNamespace && namespace != InformationNamespace {
+		return nil
+	}
+	if namespace == SystemNamespace && name == "table_schemas" {
+		name = "schemas"
+	}
+	if found := s.views[namespace+"."+name]; found != nil {
+		return found.table
+	}
+	return nil
+}
+
+// Rows computes the rows of a view, in a fixed order.
+func (s *System) Rows(ctx context.Context, descriptor *schema.Table, request *ViewRequest) ([][]datum.Datum, error) {
+	found := s.views[descriptor.FullName()]
+	if found == nil {
+		return nil, fmt.Errorf("view %s does not exist", descriptor.FullName())
+	}
+	rows, err := found.rows(s, ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("view %s: %w", descriptor.FullName(), err)
+	}
+	return rows, nil
 }

@@ -1,11 +1,13 @@
 package table
 
 import (
+	"context"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 )
 
-// Schemas of the computed tables.
+// Namespaces of the computed tables.
 const (
 	SystemNamespace      = "system"
 	InformationNamespace = "information_schema"
@@ -14,6 +16,7 @@ const (
 // viewDefinition declares one computed table.
 type viewDefinition struct {
 	namespace, name string
+	rows            func(s *System, ctx context.Context, request *ViewRequest) ([][]datum.Datum, error)
 	columns         []viewColumn
 }
 
@@ -40,9 +43,49 @@ func (d *viewDefinition) descriptor() *schema.Table {
 	descriptor := &schema.Table{Namespace: d.namespace, Name: d.name, Kind: schema.KindSystem, Version: 1}
 	for i, column := range d.columns {
 		descriptor.Columns = append(descriptor.Columns, schema.Column{
-			ID: uint32(i + 1), Name: column.name, Type: datum.Type{Kind: column.kind}, Nullable: column.nullable,
+			ID: uint32(i + 1), Name: column.name, Type: datum.Of(column.kind), Nullable: column.nullable, //nolint:gosec // a few dozen
 		})
 	}
-	descriptor.NextColumnID = uint32(len(d.columns) + 1)
+	descriptor.NextColumnID = uint32(len(d.columns) + 1) //nolint:gosec // a few dozen
 	return descriptor
+}
+
+// The values of view rows, from Go values.
+
+func textValue(v string) datum.Datum { return datum.NewText(v) }
+
+// optionalText shows the empty string as NULL.
+func optionalText(v string) datum.Datum {
+	if v == "" {
+		return datum.Datum{}
+	}
+	return datum.NewText(v)
+}
+
+func textPointer(v *string) datum.Datum {
+	if v == nil {
+		return datum.Datum{}
+	}
+	return datum.NewText(*v)
+}
+
+func number[T ~int | ~int32 | ~int64 | ~uint32 | ~uint64](v T) datum.Datum {
+	return datum.NewBigInt(int64(v))
+}
+
+func numberPointer[T ~int64 | ~uint64](v *T) datum.Datum {
+	if v == nil {
+		return datum.Datum{}
+	}
+	return datum.NewBigInt(int64(*v))
+}
+
+func small[T ~int | ~int32 | ~uint32](v T) datum.Datum { return datum.NewInt(datum.Int, int64(v)) }
+
+// instant shows zero, which means never, as NULL.
+func instant(micros int64) datum.Datum {
+	if micros == 0 {
+		return datum.Datum{}
+	}
+	return datum.NewInt(datum.Timestamp, micros)
 }

@@ -2,7 +2,6 @@ package exec
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
@@ -51,6 +51,8 @@ type Deps struct {
 	Limits    Limits              // zero fields have the meaning stated there
 	Settings  []table.Setting     // rows of system.settings; may be nil
 	Stats     func() []table.Stat // further rows of system.stats; may be nil
+	// AppliedIndex reads a group's applied index from a reader, for system.table_digests. Nil leaves it NULL.
+	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
 }
 
 func (d *Deps) validate() error {
@@ -78,7 +80,9 @@ func (d *Deps) validate() error {
 
 // Engine runs SQL on one node. All methods may be called from any goroutine.
 type Engine struct {
-	deps Deps
+	deps  Deps
+	views *table.System
+	ids   *identifiers
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -92,13 +96,11 @@ func New(deps Deps) (*Engine, error) {
 	if deps.Limits.ConflictAttempts == 0 {
 		deps.Limits.ConflictAttempts = defaultConflictAttempts
 	}
-	return &Engine{deps: deps}, nil
-}
-
-// Execute runs a request. The error is an *Error, which unwraps to the *fault.Error behind it.
-func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, &Error{Code: CodeEmptySQL, message: "the request holds no statement", cause: errors.New(request.SQL)}
+	return &Engine{
+		deps: deps,
+		views: table.NewSystem(table.SystemOptions{
+			Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
+		}),
+		ids: &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node},
+	}, nil
 }

@@ -1,0 +1,147 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+)
+
+// groupBytes estimates the memory of one group besides its key values.
+const groupBytes = 256
+
+// aggregateOperator groups the rows of its input in memory.
+type aggregateOperator struct {
+	input  operator
+	eval   *expr.EvalContext
+	keys   []expr.Expr
+	calls  []*expr.AggregateCall
+	budget *budget
+
+	groups  map[string]*group
+	ordered []*group // in the order in which they were first seen
+	filled  bool
+	encoded []byte        // key of the row at hand
+	values  []datum.Datum // key values of the row at hand
+	row     []datum.Datum
+}
+
+// group is the state of one group.
+type group struct {
+	keys         []datum.Datum
+	accumulators []*expr.Accumulator
+}
+
+func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
+	o := &aggregateOperator{
+		input: input, eval: r.eval, budget: &r.budget, groups: map[string]*group{},
+		keys: make([]expr.Expr, len(n.Grouping.Keys)), calls: make([]*expr.AggregateCall, len(n.Grouping.Calls)),
+		values: make([]datum.Datum, len(n.Grouping.Keys)), row: make([]datum.Datum, n.Width()),
+	}
+	for i, key := range n.Grouping.Keys {
+		o.keys[i] = expr.Prepare(key, r.eval)
+	}
+	for i, call := range n.Grouping.Calls {
+		o.calls[i] = prepareCall(call, r.eval)
+	}
+	return o
+}
+
+// prepareCall computes once what does not depend on rows.
+func prepareCall(call *expr.AggregateCall, eval *expr.EvalContext) *expr.AggregateCall {
+	prepared := *call
+	prepared.Filter = expr.Prepare(call.Filter, eval)
+	prepared.Args = make([]expr.Expr, len(call.Args))
+	for i, arg := range call.Args {
+		prepared.Args[i] = expr.Prepare(arg, eval)
+	}
+	return &prepared
+}
+
+func (o *aggregateOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	if !o.filled {
+		if err := o.fill(ctx); err != nil {
+			return nil, err
+		}
+		o.filled = true
+	}
+	if len(o.ordered) == 0 {
+		return nil, nil
+	}
+	current := o.ordered[0]
+	o.ordered = o.ordered[1:]
+	copy(o.row, current.keys)
+	for i, accumulator := range current.accumulators {
+		value, err := accumulator.Result()
+		if err != nil {
+			return nil, err
+		}
+		o.row[len(current.keys)+i] = value
+	}
+	return o.row, nil
+}
+
+func (o *aggregateOperator) close() error { return o.input.close() }
+
+func (o *aggregateOperator) fill(ctx context.Context) error {
+	if len(o.keys) == 0 {
+		if _, err := o.add(""); err != nil {
+			return err
+		}
+	}
+	for {
+		row, err := o.input.next(ctx)
+		if row == nil || err != nil {
+			return err
+		}
+		current, err := o.groupOf(row)
+		if err != nil {
+			return err
+		}
+		for _, accumulator := range current.accumulators {
+			if err := accumulator.AddRow(o.eval, row); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// groupOf finds the group of a row, or starts it.
+func (o *aggregateOperator) groupOf(row []datum.Datum) (*group, error) {
+	if len(o.keys) == 0 {
+		return o.ordered[0], nil
+	}
+	o.encoded = o.encoded[:0]
+	for i, key := range o.keys {
+		value, err := key.Eval(o.eval, row)
+		if err != nil {
+			return nil, err
+		}
+		o.values[i] = value
+		o.encoded = datum.AppendKey(o.encoded, value)
+	}
+	if found := o.groups[string(o.encoded)]; found != nil {
+		return found, nil
+	}
+	return o.add(string(o.encoded))
+}
+
+// add starts the group of the key values at hand.
+func (o *aggregateOperator) add(encoded string) (*group, error) {
+	if err := o.budget.take(o.values); err != nil {
+		return nil, err
+	}
+	if err := o.budget.takeBytes(int64(len(encoded)) + groupBytes*int64(1+len(o.calls))); err != nil {
+		return nil, err
+	}
+	started := &group{
+		keys: append([]datum.Datum(nil), o.values...), accumulators: make([]*expr.Accumulator, len(o.calls)),
+	}
+	for i, call := range o.calls {
+		started.accumulators[i] = expr.NewAccumulator(call)
+	}
+	o.groups[encoded] = started
+	o.ordered = append(o.ordered, started)
+	return started, nil
+}

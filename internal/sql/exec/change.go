@@ -1,0 +1,153 @@
+package exec
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// The waiting time before a statement that met a conflict is run again: doubled from the first to the
+// longest, and then drawn between half and all of it.
+const (
+	firstConflictWait   = 500 * time.Microsecond
+	longestConflictWait = 50 * time.Millisecond
+)
+
+// change runs INSERT, UPDATE or DELETE. When another statement was faster it is run again, a bounded
+// number of times; the conflict is then returned, and nothing was written.
+func (e *Engine) change(
+	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
+) (outcome, error) {
+	wait := firstConflictWait
+	for attempt := 1; ; attempt++ {
+		result, err := e.changeOnce(ctx, current, caller, params, statement)
+		if fault.KindOf(err) != fault.Conflict || attempt >= e.deps.Limits.ConflictAttempts {
+			return result, err
+		}
+		if err := e.pause(ctx, wait); err != nil {
+			return outcome{}, err
+		}
+		wait = min(2*wait, longestConflictWait)
+	}
+}
+
+// pause waits between half and all of a duration.
+func (e *Engine) pause(ctx context.Context, wait time.Duration) error {
+	var drawn [2]byte
+	if _, err := io.ReadFull(e.deps.Random, drawn[:]); err != nil {
+		return fmt.Errorf("draw a waiting time: %w", err)
+	}
+	wait = wait/2 + wait/2*time.Duration(binary.BigEndian.Uint16(drawn[:]))/(1<<16)
+	timer := e.deps.Clock.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) changeOnce(
+	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
+) (result outcome, err error) {
+	r := e.newRun(current, caller, params)
+	defer func() { err = errors.Join(err, r.close()) }()
+	var kind changeKind
+	var set *writeSet
+	switch s := statement.(type) {
+	case *plan.Insert:
+		kind = inserted
+		set, err = r.insertSet(ctx, s)
+	case *plan.Update:
+		kind = updated
+		set, err = r.updateSet(ctx, s)
+	case *plan.Delete:
+		kind = deleted
+		set, err = r.deleteSet(ctx, s)
+	default:
+		err = fmt.Errorf("statement %T changes no rows", statement)
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	if len(set.body.GetRows()) == 0 {
+		return outcome{change: kind, Result: changeResult(kind, 0, caller.User)}, nil
+	}
+	// The snapshot is not needed while the command is on its way.
+	if err := r.close(); err != nil {
+		return outcome{}, err
+	}
+	response, err := e.deps.Executor.Execute(ctx, set.scope.Group, &commandv1.Command{
+		Header: &commandv1.Header{Actor: string(caller.User)},
+		Body:   &commandv1.Command_WriteRows{WriteRows: set.body},
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{change: kind, Result: changeResult(kind, int(response.GetAffected()), caller.User)}, nil
+}
+
+// writeSet collects the rows of one command and the expectations under which they are right.
+type writeSet struct {
+	run   *run
+	scope table.Scope
+	key   int // position of the primary key
+	body  *commandv1.WriteRows
+}
+
+func (r *run) newWriteSet(scope table.Scope) (*writeSet, error) {
+	key := scope.Table.PrimaryKey()
+	if key < 0 {
+		return nil, fault.New(fault.Unsupported, "table '%s' has no primary key and cannot be changed", scope.Table.FullName())
+	}
+	return &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{}}, nil
+}
+
+// add puts a row version into the command.
+func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64) (*commandv1.RowWrite, error) {
+	if len(s.body.GetRows()) == command.MaxRows {
+		return nil, fault.New(fault.LimitExceeded, "one statement may change %d rows; split it", command.MaxRows)
+	}
+	declared := s.scope.Table.Columns
+	write := &commandv1.RowWrite{
+		TableId: uint64(s.scope.Table.ID), User: string(s.scope.User), PrimaryKey: datum.AppendKey(nil, row[s.key]),
+		Row: schema.EncodeRow(s.scope.Table, row[:len(declared)]), Deleted: deleted, Expect: expect, ExpectSeq: expectSeq,
+	}
+	s.body.Rows = append(s.body.Rows, write)
+	return write, s.run.budget.takeBytes(int64(len(write.GetRow()) + len(write.GetPrimaryKey()) + groupBytes))
+}
+
+// expectUnchanged makes the command fail when the rows of a scope change before it is applied. It must be
+// called with the snapshot that the rows were read from.
+func (s *writeSet) expectUnchanged(scope table.Scope) error {
+	value, ok, err := s.run.openSnapshot().Get(keys.Scope(scope.Group, scope.Table.ID, scope.User))
+	if err != nil {
+		return fmt.Errorf("read scope of %s: %w", scope.Table.FullName(), err)
+	}
+	index := uint64(0)
+	if ok {
+		if len(value) != 8 {
+			return fmt.Errorf("scope of %s has %d bytes, want 8", scope.Table.FullName(), len(value))
+		}
+		index = binary.BigEndian.Uint64(value)
+	}
+	s.body.Scopes = append(s.body.Scopes, &commandv1.ScopeUnchanged{
+		TableId: uint64(scope.Table.ID), User: string(scope.User), Index: index,
+	})
+	return nil
+}

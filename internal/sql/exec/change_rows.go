@@ -1,0 +1,219 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// maxKeyText bounds how much of a key an error message repeats.
+const maxKeyText = 128
+
+// insertSet computes the rows of an INSERT. Whether a key is taken is decided when the command is applied.
+func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) {
+	scope, err := r.scopeOf(s.Table, s.User)
+	if err != nil {
+		return nil, err
+	}
+	set, err := r.newWriteSet(scope)
+	if err != nil {
+		return nil, err
+	}
+	builder := r.newRowBuilder(s, set)
+	if s.Source == nil {
+		for _, values := range s.Values {
+			if err := builder.add(values, nil); err != nil {
+				return nil, err
+			}
+		}
+		return set, r.idError
+	}
+	if err := r.barrier(ctx, s.Scans); err != nil {
+		return nil, err
+	}
+	for _, scan := range s.Scans {
+		source, err := r.scope(scan.Table, scan)
+		if err != nil {
+			return nil, err
+		}
+		// What another group does meanwhile cannot be seen from here; within the group the statement is
+		// right only while its source stays as it was read.
+		if source.Group == scope.Group {
+			if err := set.expectUnchanged(source); err != nil {
+				return nil, err
+			}
+		}
+	}
+	err = r.each(ctx, s.Source, func(row []datum.Datum) error { return builder.add(s.Casts, row) })
+	return set, err
+}
+
+// rowBuilder makes whole rows out of the values that an INSERT gives.
+type rowBuilder struct {
+	run      *run
+	set      *writeSet
+	columns  []schema.Column
+	targets  []int
+	omitted  []int // positions without a value
+	defaults *expr.EvalContext
+	row      []datum.Datum
+	keys     map[string]struct{}
+}
+
+func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
+	// Ids of column defaults count from another epoch than those of the function.
+	env := *r.eval.Env
+	env.Snowflake = func() int64 { return r.engine.ids.snowflake(defaultEpochMillis) }
+	b := &rowBuilder{
+		run: r, set: set, columns: s.Table.Columns, targets: s.Targets, defaults: expr.NewEvalContext(&env),
+		row: make([]datum.Datum, len(s.Table.Columns)), keys: map[string]struct{}{},
+	}
+	given := make([]bool, len(b.columns))
+	for _, position := range s.Targets {
+		given[position] = true
+	}
+	for i := range b.columns {
+		if !given[i] {
+			b.omitted = append(b.omitted, i)
+		}
+	}
+	return b
+}
+
+// add computes one row; values read the source's row, and a nil one stands for the column's default.
+func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
+	for i, position := range b.targets {
+		if values[i] == nil {
+			b.row[position], err = expr.EvalDefault(&b.columns[position], b.defaults)
+		} else {
+			b.row[position], err = values[i].Eval(b.run.eval, source)
+		}
+		if err != nil {
+			return inColumn(err, b.columns[position].Name)
+		}
+	}
+	for _, position := range b.omitted {
+		if b.row[position], err = expr.EvalDefault(&b.columns[position], b.defaults); err != nil {
+			return inColumn(err, b.columns[position].Name)
+		}
+	}
+	if err := checkNotNull(b.columns, b.row); err != nil {
+		return err
+	}
+	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)
+	if err != nil {
+		return err
+	}
+	write.KeyText = keyText(b.row[b.set.key])
+	if _, twice := b.keys[string(write.GetPrimaryKey())]; twice {
+		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice", write.GetKeyText())
+	}
+	b.keys[string(write.GetPrimaryKey())] = struct{}{}
+	return nil
+}
+
+// inColumn names the column that a value was meant for.
+func inColumn(err error, name string) error {
+	if kind := fault.KindOf(err); kind != fault.Internal {
+		return fault.New(kind, "column '%s': %w", name, err)
+	}
+	return fmt.Errorf("column '%s': %w", name, err)
+}
+
+func checkNotNull(columns []schema.Column, row []datum.Datum) error {
+	for i := range columns {
+		if row[i].IsNull() && !columns[i].Nullable {
+			return fault.New(fault.NotNull, "NOT NULL violation: column '%s' must have a value", columns[i].Name)
+		}
+	}
+	return nil
+}
+
+func keyText(key datum.Datum) string {
+	text := key.String()
+	if len(text) > maxKeyText {
+		return text[:maxKeyText] + "…"
+	}
+	return text
+}
+
+// changedScan starts the scan of an UPDATE or DELETE and the write set over it. All but a single key
+// depend on every row of the scope: one that is added meanwhile might match.
+func (r *run) changedScan(ctx context.Context, scan *plan.Scan) (*writeSet, error) {
+	if err := r.barrier(ctx, []*plan.Scan{scan}); err != nil {
+		return nil, err
+	}
+	scope, err := r.scope(scan.Table, scan)
+	if err != nil {
+		return nil, err
+	}
+	set, err := r.newWriteSet(scope)
+	if err != nil {
+		return nil, err
+	}
+	bounds, err := scan.Bounds(r.eval)
+	if err != nil || bounds.IsPoint() {
+		return set, err
+	}
+	return set, set.expectUnchanged(scope)
+}
+
+// updateSet computes the new versions of the rows that an UPDATE changes.
+func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) {
+	set, err := r.changedScan(ctx, s.Scan)
+	if err != nil {
+		return nil, err
+	}
+	columns := s.Scan.Table.Columns
+	values := make([]expr.Expr, len(s.Assignments))
+	for i, assignment := range s.Assignments {
+		values[i] = expr.Prepare(assignment.Value, r.eval)
+	}
+	changed := make([]datum.Datum, len(columns))
+	err = r.each(ctx, s.Scan, func(row []datum.Datum) error {
+		copy(changed, row)
+		differs := false
+		for i, assignment := range s.Assignments {
+			value, err := values[i].Eval(r.eval, row)
+			if err != nil {
+				return inColumn(err, columns[assignment.Position].Name)
+			}
+			changed[assignment.Position] = value
+			old := row[assignment.Position]
+			differs = differs || value.IsNull() != old.IsNull() || !datum.Equal(value, old)
+		}
+		if !differs {
+			return nil
+		}
+		if err := checkNotNull(columns, changed); err != nil {
+			return err
+		}
+		_, err := set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+		return err
+	})
+	return set, err
+}
+
+// deleteSet computes the tombstones of the rows that a DELETE removes.
+func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) {
+	set, err := r.changedScan(ctx, s.Scan)
+	if err != nil {
+		return nil, err
+	}
+	err = r.each(ctx, s.Scan, func(row []datum.Datum) error {
+		_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+		return err
+	})
+	return set, err
+}
+
+// seqOf returns the _seq of a scanned row.
+func seqOf(row []datum.Datum) uint64 {
+	return uint64(row[len(row)-2].Int()) //nolint:gosec // it was stored as such
+}

@@ -1,0 +1,226 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+)
+
+// operator is a running plan node. It belongs to one goroutine.
+type operator interface {
+	// next returns the following row, which the caller may read until the next call; nil at the end.
+	next(ctx context.Context) ([]datum.Datum, error)
+	// close releases what the operator holds, its inputs included. It may be called once, at any time.
+	close() error
+}
+
+// open starts a plan node. On an error nothing is left open.
+func (r *run) open(ctx context.Context, node plan.Node) (operator, error) {
+	switch n := node.(type) {
+	case *plan.Scan:
+		return r.openScan(n)
+	case *plan.ViewScan:
+		return r.openView(ctx, n)
+	case *plan.Rows:
+		return &valuesOperator{eval: r.eval, values: n.Values, row: make([]datum.Datum, n.Width())}, nil
+	}
+	input, err := r.open(ctx, inputOf(node))
+	if err != nil {
+		return nil, err
+	}
+	op, err := r.wrap(node, input)
+	if err != nil {
+		return nil, errors.Join(err, input.close())
+	}
+	return op, nil
+}
+
+// inputOf returns the input of a node that has exactly one.
+func inputOf(node plan.Node) plan.Node {
+	switch n := node.(type) {
+	case *plan.Filter:
+		return n.Input
+	case *plan.Project:
+		return n.Input
+	case *plan.Aggregate:
+		return n.Input
+	case *plan.Sort:
+		return n.Input
+	case *plan.Distinct:
+		return n.Input
+	case *plan.Limit:
+		return n.Input
+	}
+	return nil
+}
+
+// wrap puts a node's operator over its running input.
+func (r *run) wrap(node plan.Node, input operator) (operator, error) {
+	switch n := node.(type) {
+	case *plan.Filter:
+		return &filterOperator{input: input, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval)}, nil
+	case *plan.Project:
+		return r.wrapProject(n, input), nil
+	case *plan.Aggregate:
+		return r.wrapAggregate(n, input), nil
+	case *plan.Sort:
+		return r.wrapSort(n, input)
+	case *plan.Distinct:
+		return &distinctOperator{input: input, budget: &r.budget, seen: map[string]struct{}{}}, nil
+	case *plan.Limit:
+		skip, count, err := r.limits(n)
+		return &limitOperator{input: input, skip: skip, left: count}, err
+	}
+	return nil, fmt.Errorf("plan node %T cannot be run", node)
+}
+
+// valuesOperator computes rows of expressions that read no columns.
+type valuesOperator struct {
+	eval   *expr.EvalContext
+	values [][]expr.Expr
+	row    []datum.Datum
+}
+
+func (o *valuesOperator) next(context.Context) ([]datum.Datum, error) {
+	if len(o.values) == 0 {
+		return nil, nil
+	}
+	for i, e := range o.values[0] {
+		value, err := e.Eval(o.eval, nil)
+		if err != nil {
+			return nil, err
+		}
+		o.row[i] = value
+	}
+	o.values = o.values[1:]
+	return o.row, nil
+}
+
+func (o *valuesOperator) close() error { return nil }
+
+// filterOperator keeps the rows for which a condition is true.
+type filterOperator struct {
+	input     operator
+	eval      *expr.EvalContext
+	condition expr.Expr
+}
+
+func (o *filterOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	for {
+		row, err := o.input.next(ctx)
+		if row == nil || err != nil {
+			return nil, err
+		}
+		keep, err := expr.Test(o.condition, o.eval, row)
+		if err != nil {
+			return nil, err
+		}
+		if keep {
+			return row, nil
+		}
+	}
+}
+
+func (o *filterOperator) close() error { return o.input.close() }
+
+// projectOperator computes the values of each row.
+type projectOperator struct {
+	input operator
+	eval  *expr.EvalContext
+	exprs []expr.Expr
+	// columns holds the position that exprs[i] reads when it is a plain column, else -1.
+	columns []int
+	row     []datum.Datum
+}
+
+func (r *run) wrapProject(n *plan.Project, input operator) operator {
+	o := &projectOperator{
+		input: input, eval: r.eval, exprs: make([]expr.Expr, len(n.Exprs)), columns: make([]int, len(n.Exprs)),
+		row: make([]datum.Datum, len(n.Exprs)),
+	}
+	for i, e := range n.Exprs {
+		o.exprs[i], o.columns[i] = expr.Prepare(e, r.eval), -1
+		if position, ok := expr.ColumnPosition(e); ok && position < n.Input.Width() {
+			o.columns[i] = position
+		}
+	}
+	return o
+}
+
+func (o *projectOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	row, err := o.input.next(ctx)
+	if row == nil || err != nil {
+		return nil, err
+	}
+	for i, position := range o.columns {
+		if position >= 0 {
+			o.row[i] = row[position]
+			continue
+		}
+		if o.row[i], err = o.exprs[i].Eval(o.eval, row); err != nil {
+			return nil, err
+		}
+	}
+	return o.row, nil
+}
+
+func (o *projectOperator) close() error { return o.input.close() }
+
+// limitOperator skips rows and ends after a count; a negative count never ends.
+type limitOperator struct {
+	input operator
+	skip  int64
+	left  int64
+}
+
+func (o *limitOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	if o.left == 0 {
+		return nil, nil
+	}
+	for o.skip > 0 {
+		row, err := o.input.next(ctx)
+		if row == nil || err != nil {
+			return nil, err
+		}
+		o.skip--
+	}
+	o.left--
+	return o.input.next(ctx)
+}
+
+func (o *limitOperator) close() error { return o.input.close() }
+
+// distinctOperator drops rows that equal one before them.
+type distinctOperator struct {
+	input  operator
+	budget *budget
+	seen   map[string]struct{}
+	key    []byte
+}
+
+func (o *distinctOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	for {
+		row, err := o.input.next(ctx)
+		if row == nil || err != nil {
+			return nil, err
+		}
+		o.key = o.key[:0]
+		for _, value := range row {
+			o.key = datum.AppendKey(o.key, value)
+		}
+		if _, seen := o.seen[string(o.key)]; seen {
+			continue
+		}
+		if err := o.budget.takeBytes(int64(len(o.key)) + datumBytes); err != nil {
+			return nil, err
+		}
+		o.seen[string(o.key)] = struct{}{}
+		return row, nil
+	}
+}
+
+func (o *distinctOperator) close() error { return o.input.close() }

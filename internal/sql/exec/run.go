@@ -1,0 +1,178 @@
+package exec
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// run is one execution of one planned statement: what its operators share. A statement that meets a
+// conflict is run again with a new run.
+type run struct {
+	engine   *Engine
+	catalog  *catalog.Catalog
+	session  session.Session
+	eval     *expr.EvalContext
+	budget   budget
+	snapshot *storage.Snapshot // opened by the first operator that needs it
+	idError  error             // of a generator, which cannot return one
+}
+
+func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params []datum.Datum) *run {
+	r := &run{
+		engine: e, catalog: current, session: caller, budget: budget{limitBytes: e.deps.Limits.QueryMemoryBytes},
+	}
+	r.eval = expr.NewEvalContext(&expr.Env{
+		NowMicros: e.deps.Clock.Now().UnixMicro(), User: caller.User, Role: caller.Role, Params: params,
+		Snowflake: func() int64 { return e.ids.snowflake(0) },
+		UUIDv7:    func() string { return r.drawn(e.ids.uuidV7()) },
+		ULID:      func() string { return r.drawn(e.ids.newULID()) },
+	})
+	return r
+}
+
+// drawn keeps the first failure of a generator until the statement ends.
+func (r *run) drawn(id string, err error) string {
+	if err != nil && r.idError == nil {
+		r.idError = err
+	}
+	return id
+}
+
+// close releases the snapshot.
+func (r *run) close() error {
+	if r.snapshot == nil {
+		return nil
+	}
+	err := r.snapshot.Close()
+	r.snapshot = nil
+	return err
+}
+
+// openSnapshot returns the statement's one picture of the store.
+func (r *run) openSnapshot() *storage.Snapshot {
+	if r.snapshot == nil {
+		r.snapshot = r.engine.deps.Storage.NewSnapshot()
+	}
+	return r.snapshot
+}
+
+// scopeOf finds where the rows of a table and owner are.
+func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, error) {
+	if found.Kind == schema.KindShared {
+		return table.SharedScope(found), nil
+	}
+	cluster := r.catalog.Cluster()
+	if cluster == nil {
+		return table.Scope{}, fault.New(fault.Unavailable, "the cluster is not founded yet; try again")
+	}
+	return table.UserScope(found, cluster.Shards, user), nil
+}
+
+// barrier waits until this node has everything that was acknowledged in the groups of the scans.
+func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
+	var last shard.GroupID
+	for _, scan := range scans {
+		scope, err := r.scope(scan.Table, scan)
+		if err != nil {
+			return err
+		}
+		if scope.Group == last {
+			continue
+		}
+		last = scope.Group
+		if _, err := r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each runs a node and hands every row to visit, which must not keep it.
+func (r *run) each(ctx context.Context, node plan.Node, visit func(row []datum.Datum) error) (err error) {
+	op, err := r.open(ctx, node)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, op.close()) }()
+	for {
+		row, err := op.next(ctx)
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			return r.idError
+		}
+		if err := visit(row); err != nil {
+			return err
+		}
+	}
+}
+
+// query runs a statement that gives rows.
+func (r *run) query(ctx context.Context, query *plan.Query) (result Result, err error) {
+	if err := r.barrier(ctx, query.Scans); err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	result = Result{Columns: query.Columns, HasRows: true, Rows: [][]datum.Datum{}, AsUser: r.session.User}
+	masked := r.maskedColumns(query.Columns)
+	var arena rowArena
+	err = r.each(ctx, query.Root, func(row []datum.Datum) error {
+		if err := r.budget.take(row); err != nil {
+			return err
+		}
+		kept := arena.copy(row)
+		for _, i := range masked {
+			kept[i] = datum.NewText("***")
+		}
+		result.Rows = append(result.Rows, kept)
+		return nil
+	})
+	result.RowCount = len(result.Rows)
+	return result, err
+}
+
+// maskedColumns finds the columns whose values only administrators see.
+func (r *run) maskedColumns(columns []Column) []int {
+	if r.session.Role.IsAdmin() {
+		return nil
+	}
+	var masked []int
+	for i := range columns {
+		if columns[i].Name == "password_hash" || columns[i].Name == "credentials" {
+			masked = append(masked, i)
+		}
+	}
+	return masked
+}
+
+// rowArena copies rows into few large pieces of memory.
+type rowArena struct {
+	free []datum.Datum
+	next int // rows in the next piece
+}
+
+const maxArenaRows = 256
+
+func (a *rowArena) copy(row []datum.Datum) []datum.Datum {
+	if len(a.free) < len(row) || len(row) == 0 {
+		a.next = min(max(1, 2*a.next), maxArenaRows)
+		a.free = make([]datum.Datum, a.next*len(row))
+	}
+	kept := a.free[:len(row):len(row)]
+	a.free = a.free[len(row):]
+	copy(kept, row)
+	return kept
+}

@@ -1,0 +1,111 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// cancelInterval is the number of rows after which a scan looks whether its context has ended.
+const cancelInterval = 256
+
+// scanOperator reads a stored table.
+type scanOperator struct {
+	cursor    *table.Cursor
+	eval      *expr.EvalContext
+	condition expr.Expr // nil for all rows
+	row       []datum.Datum
+	rows      int // read so far
+}
+
+// scope finds where the rows of a scan are.
+func (r *run) scope(found *schema.Table, scan *plan.Scan) (table.Scope, error) {
+	return r.scopeOf(found, scan.User)
+}
+
+func (r *run) openScan(n *plan.Scan) (operator, error) {
+	scope, err := r.scope(n.Table, n)
+	if err != nil {
+		return nil, err
+	}
+	bounds, err := n.Bounds(r.eval)
+	if err != nil {
+		return nil, err
+	}
+	var reader storage.Reader = r.engine.deps.Storage
+	if !bounds.IsPoint() {
+		// One key is read atomically; anything more needs one picture of the store.
+		reader = r.openSnapshot()
+	}
+	cursor, err := table.Open(reader, scope, bounds, table.ScanOptions{Needed: n.Needed, IncludeDeleted: n.IncludeDeleted})
+	if err != nil {
+		return nil, err
+	}
+	return &scanOperator{
+		cursor: cursor, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval), row: make([]datum.Datum, n.Width()),
+	}, nil
+}
+
+func (o *scanOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	for {
+		if o.rows++; o.rows%cancelInterval == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		ok, err := o.cursor.Next(o.row)
+		if !ok || err != nil {
+			return nil, err
+		}
+		if o.condition == nil {
+			return o.row, nil
+		}
+		keep, err := expr.Test(o.condition, o.eval, o.row)
+		if err != nil {
+			return nil, err
+		}
+		if keep {
+			return o.row, nil
+		}
+	}
+}
+
+func (o *scanOperator) close() error { return o.cursor.Close() }
+
+// rowsOperator gives rows that are in memory.
+type rowsOperator struct {
+	rows [][]datum.Datum
+}
+
+func (o *rowsOperator) next(context.Context) ([]datum.Datum, error) {
+	if len(o.rows) == 0 {
+		return nil, nil
+	}
+	row := o.rows[0]
+	o.rows = o.rows[1:]
+	return row, nil
+}
+
+func (o *rowsOperator) close() error { return nil }
+
+func (r *run) openView(ctx context.Context, n *plan.ViewScan) (operator, error) {
+	rows, err := r.engine.views.Rows(ctx, n.View, &table.ViewRequest{
+		Catalog: r.catalog, Visible: n.Visible, Snapshot: r.engine.deps.Storage.NewSnapshot,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if err := r.budget.take(row); err != nil {
+			return nil, err
+		}
+	}
+	var op operator = &rowsOperator{rows: rows}
+	if n.Condition != nil {
+		op = &filterOperator{input: op, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval)}
+	}
+	return op, nil
+}

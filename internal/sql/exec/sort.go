@@ -1,0 +1,177 @@
+package exec
+
+import (
+	"container/heap"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+)
+
+// maxTopRows is the largest number of first rows for which a heap is kept; beyond it all rows are sorted.
+const maxTopRows = 10_000
+
+// sortOperator orders all rows of its input, or keeps only the first ones when no more are needed. Rows
+// that compare as equal keep the order in which they came.
+type sortOperator struct {
+	input   operator
+	eval    *expr.EvalContext
+	keys    []expr.Order
+	budget  *budget
+	top     int // how many first rows are needed; negative means all
+	rows    sortedRows
+	scratch []datum.Datum // keys of the row at hand
+	filled  bool
+	given   int
+}
+
+// sortRow is a kept row with its computed keys and its place in the input.
+type sortRow struct {
+	keys  []datum.Datum
+	row   []datum.Datum
+	place int
+}
+
+// sortedRows is a heap with the last row on top.
+type sortedRows struct {
+	keys []expr.Order
+	rows []sortRow
+}
+
+func (r *run) wrapSort(n *plan.Sort, input operator) (operator, error) {
+	o := &sortOperator{
+		input: input, eval: r.eval, keys: make([]expr.Order, len(n.Keys)), budget: &r.budget, top: -1,
+		scratch: make([]datum.Datum, len(n.Keys)),
+	}
+	for i, key := range n.Keys {
+		key.Expr = expr.Prepare(key.Expr, r.eval)
+		o.keys[i] = key
+	}
+	o.rows.keys = o.keys
+	if n.Top == nil {
+		return o, nil
+	}
+	skip, count, err := r.limits(n.Top)
+	if err != nil {
+		return nil, err
+	}
+	if count >= 0 && skip <= math.MaxInt64-count && skip+count <= maxTopRows {
+		o.top = int(skip + count)
+	}
+	return o, nil
+}
+
+func (o *sortOperator) next(ctx context.Context) ([]datum.Datum, error) {
+	if !o.filled {
+		if err := o.fill(ctx); err != nil {
+			return nil, err
+		}
+		o.filled = true
+	}
+	if o.given == len(o.rows.rows) {
+		return nil, nil
+	}
+	row := o.rows.rows[o.given].row
+	o.rows.rows[o.given] = sortRow{}
+	o.given++
+	return row, nil
+}
+
+func (o *sortOperator) close() error { return o.input.close() }
+
+func (o *sortOperator) fill(ctx context.Context) error {
+	if o.top == 0 {
+		return nil
+	}
+	for place := 0; ; place++ {
+		row, err := o.input.next(ctx)
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			break
+		}
+		for i := range o.keys {
+			if o.scratch[i], err = o.keys[i].Expr.Eval(o.eval, row); err != nil {
+				return err
+			}
+		}
+		if err := o.keep(row, place); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(o.rows.rows, o.rows.compare)
+	return nil
+}
+
+// keep stores a row unless enough better ones are known.
+func (o *sortOperator) keep(row []datum.Datum, place int) error {
+	full := o.top > 0 && len(o.rows.rows) == o.top
+	if full && o.rows.compare(sortRow{keys: o.scratch, place: place}, o.rows.rows[0]) >= 0 {
+		return nil
+	}
+	if full {
+		// The last row makes room; its memory is used again.
+		last := &o.rows.rows[0]
+		o.budget.give(last.row)
+		if err := o.budget.take(row); err != nil {
+			return err
+		}
+		copy(last.row, row)
+		copy(last.keys, o.scratch)
+		last.place = place
+		heap.Fix(&o.rows, 0)
+		return nil
+	}
+	if err := o.budget.take(row); err != nil {
+		return err
+	}
+	if err := o.budget.take(o.scratch); err != nil {
+		return err
+	}
+	values := make([]datum.Datum, len(row)+len(o.scratch))
+	copy(values, row)
+	copy(values[len(row):], o.scratch)
+	kept := sortRow{row: values[:len(row):len(row)], keys: values[len(row):], place: place}
+	if o.top < 0 {
+		o.rows.rows = append(o.rows.rows, kept)
+		return nil
+	}
+	heap.Push(&o.rows, kept)
+	return nil
+}
+
+func (s *sortedRows) compare(a, b sortRow) int {
+	for i := range s.keys {
+		if c := s.keys[i].Compare(a.keys[i], b.keys[i]); c != 0 {
+			return c
+		}
+	}
+	return a.place - b.place
+}
+
+// Len implements heap.Interface.
+func (s *sortedRows) Len() int { return len(s.rows) }
+
+// Less implements heap.Interface: the last row comes first.
+func (s *sortedRows) Less(i, j int) bool { return s.compare(s.rows[i], s.rows[j]) > 0 }
+
+// Swap implements heap.Interface.
+func (s *sortedRows) Swap(i, j int) { s.rows[i], s.rows[j] = s.rows[j], s.rows[i] }
+
+// Push implements heap.Interface.
+func (s *sortedRows) Push(x any) {
+	if row, ok := x.(sortRow); ok {
+		s.rows = append(s.rows, row)
+	}
+}
+
+// Pop implements heap.Interface; rows are never popped one by one.
+func (s *sortedRows) Pop() any {
+	last := s.rows[len(s.rows)-1]
+	s.rows = s.rows[:len(s.rows)-1]
+	return last
+}

@@ -1,0 +1,253 @@
+package plan
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// Build binds a statement. Errors are *fault.Error, with line and column where a place in the text is to
+// blame.
+func Build(env *Environment, statement parse.Statement) (Statement, error) {
+	if err := Authorize(env, statement); err != nil {
+		return nil, err
+	}
+	switch node := statement.(type) {
+	case *parse.Query:
+		query, err := env.buildQuery(node, true)
+		if err != nil {
+			return nil, err
+		}
+		return query, nil
+	case *parse.Insert:
+		return env.insert(node)
+	case *parse.Update:
+		return env.update(node)
+	case *parse.Delete:
+		return env.delete(node)
+	case *parse.CreateNamespace:
+		return env.createNamespace(node)
+	case *parse.DropNamespace:
+		return env.dropNamespace(node)
+	case *parse.UseNamespace:
+		return env.useNamespace(node)
+	case *parse.CreateTable:
+		return env.createTable(node)
+	case *parse.DropTable:
+		return env.dropTable(node)
+	case *parse.CreateUser:
+		return env.createUser(node)
+	case *parse.AlterUser:
+		return env.alterUser(node)
+	case *parse.DropUser:
+		return env.dropUser(node)
+	case *parse.Show:
+		return env.show(node)
+	case *parse.Describe:
+		return env.describe(node)
+	case *parse.Explain:
+		return env.explain(node)
+	case *parse.ExecuteAsUser:
+		return env.impersonate(node)
+	}
+	return nil, notSupported(statement)
+}
+
+// notSupported says what a statement would need that is not there.
+func notSupported(statement parse.Statement) error {
+	switch statement.(type) {
+	case *parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
+		*parse.SetTransaction:
+		return unsupported(statement, "explicit transactions are not supported yet; every statement is atomic by itself")
+	case *parse.AlterTable:
+		return unsupported(statement, "ALTER TABLE is not supported yet")
+	case *parse.AlterNamespace:
+		return unsupported(statement, "ALTER NAMESPACE is not supported yet")
+	case *parse.CreateView, *parse.DropView:
+		return unsupported(statement, "views are not supported yet")
+	case *parse.CreateIndex, *parse.DropIndex:
+		return unsupported(statement, "indexes are not supported yet")
+	case *parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck, *parse.StorageFlush,
+		*parse.StorageCompact:
+		return unsupported(statement, "STORAGE statements are not supported yet")
+	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
+		return unsupported(statement, "topics are not supported yet")
+	case *parse.Subscribe, *parse.KillLiveQuery:
+		return unsupported(statement, "live queries are not supported yet")
+	case *parse.KillJob, *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
+		return unsupported(statement, "jobs are not supported yet")
+	case *parse.Cluster:
+		return unsupported(statement, "CLUSTER statements are not supported yet; read system.cluster and system.cluster_groups")
+	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
+		return unsupported(statement, "session variables are not supported")
+	}
+	return unsupported(statement, "this statement is not supported")
+}
+
+// Authorize checks that the caller may run a statement, as far as that can be said before statements that
+// come earlier in the same request have run. Tables that do not exist are left to Build.
+func Authorize(env *Environment, statement parse.Statement) error {
+	role := env.Session.Role
+	if role == session.RoleAnonymous {
+		return fault.New(fault.PermissionDenied, "access denied: sign in to run statements")
+	}
+	switch node := statement.(type) {
+	case *parse.Query:
+		return env.authorizeTables(tablesOf(node))
+	case *parse.Insert:
+		if node.Source != nil {
+			if err := env.authorizeTables(tablesOf(node.Source)); err != nil {
+				return err
+			}
+		}
+		return env.authorizeChange(node.Table)
+	case *parse.Update:
+		return env.authorizeChange(node.Table)
+	case *parse.Delete:
+		return env.authorizeChange(node.Table)
+	case *parse.ExecuteAsUser:
+		return env.authorizeImpersonation(node)
+	case *parse.Explain:
+		if err := requireAdmin(role, "EXPLAIN"); err != nil {
+			return err
+		}
+		return Authorize(env, node.Statement)
+	case *parse.Show:
+		return authorizeShow(role, node)
+	}
+	if what := administration(statement); what != "" {
+		return requireAdmin(role, what)
+	}
+	return nil
+}
+
+// administration names a statement that only administrators run; it is empty for the others.
+func administration(statement parse.Statement) string {
+	switch statement.(type) {
+	case *parse.CreateNamespace, *parse.DropNamespace, *parse.AlterNamespace:
+		return "namespace DDL"
+	case *parse.DropTable:
+		return "DROP TABLE"
+	case *parse.CreateUser, *parse.AlterUser, *parse.DropUser:
+		return "user management"
+	case *parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck:
+		return "storage management"
+	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic:
+		return "topic management"
+	case *parse.CreateView, *parse.DropView:
+		return "view DDL"
+	case *parse.Cluster:
+		return "CLUSTER"
+	case *parse.KillJob, *parse.KillLiveQuery:
+		return "KILL"
+	case *parse.BackupDatabase, *parse.RestoreDatabase:
+		return "backup and restore"
+	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
+		return "SET"
+	}
+	return ""
+}
+
+func authorizeShow(role session.Role, node *parse.Show) error {
+	switch node.Kind {
+	case parse.ShowNamespaces, parse.ShowTables, parse.ShowStats, parse.ShowExport, parse.ShowManifest:
+		return nil
+	case parse.ShowColumns, parse.ShowStorages, parse.ShowUsers, parse.ShowJobs, parse.ShowTopics, parse.ShowViews,
+		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries:
+		return requireAdmin(role, "SHOW of system objects")
+	}
+	return requireAdmin(role, "SHOW")
+}
+
+// authorizeTables checks the tables that exist already.
+func (e *Environment) authorizeTables(names []parse.ObjectName) error {
+	for _, name := range names {
+		_, err := e.lookup(name)
+		if err != nil && fault.KindOf(err) != fault.TableNotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Environment) authorizeChange(name parse.ObjectName) error {
+	_, err := e.target(name)
+	if fault.KindOf(err) == fault.PermissionDenied {
+		return err
+	}
+	return nil
+}
+
+// NeedsCatalog reports whether a statement reads or changes the catalog, or tables found through it.
+func NeedsCatalog(statement parse.Statement) bool {
+	query, ok := statement.(*parse.Query)
+	return !ok || len(tablesOf(query)) > 0
+}
+
+// tablesOf lists the tables that a query names in FROM.
+func tablesOf(query *parse.Query) []parse.ObjectName {
+	switch body := query.Body.(type) {
+	case *parse.Select:
+		var names []parse.ObjectName
+		for _, item := range body.From {
+			names = append(names, tablesOfItem(item)...)
+		}
+		return names
+	case *parse.Query:
+		return tablesOf(body)
+	}
+	return nil
+}
+
+func tablesOfItem(item parse.TableExpr) []parse.ObjectName {
+	switch node := item.(type) {
+	case *parse.TableRef:
+		return []parse.ObjectName{node.Name}
+	case *parse.SubqueryRef:
+		return tablesOf(node.Query)
+	case *parse.Join:
+		return append(tablesOfItem(node.Left), tablesOfItem(node.Right)...)
+	}
+	return nil
+}
+
+// authorizeImpersonation checks who may act for whom. An account that does not exist counts as a user.
+func (e *Environment) authorizeImpersonation(node *parse.ExecuteAsUser) error {
+	target := ident.UserID(node.User.Name)
+	if e.impersonating {
+		return invalid(node, "EXECUTE AS USER cannot be nested")
+	}
+	role := session.RoleUser
+	if account, exists := e.Catalog.User(target); exists {
+		role = account.Role
+	}
+	if target != e.Session.User && !canImpersonate(e.Session.Role, role) {
+		return at(node, fault.New(fault.PermissionDenied, "access denied: role %s cannot run statements as this user", e.Session.Role))
+	}
+	inner := e.as(target)
+	return Authorize(&inner, node.Statement)
+}
+
+// as is the environment of a statement that runs as another user, with role user.
+func (e *Environment) as(target ident.UserID) Environment {
+	inner := *e
+	inner.Session.User = target
+	inner.Session.Role = session.RoleUser
+	inner.impersonating = true
+	return inner
+}
+
+func (e *Environment) impersonate(node *parse.ExecuteAsUser) (Statement, error) {
+	switch node.Statement.(type) {
+	case *parse.Query, *parse.Insert, *parse.Update, *parse.Delete:
+	default:
+		return nil, invalid(node, "EXECUTE AS USER runs SELECT, INSERT, UPDATE or DELETE")
+	}
+	inner := e.as(ident.UserID(node.User.Name))
+	statement, err := Build(&inner, node.Statement)
+	if err != nil {
+		return nil, err
+	}
+	return &Impersonate{Target: inner.Session.User, Session: inner.Session, Statement: statement}, nil
+}

@@ -1,0 +1,94 @@
+package plan
+
+import (
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// catalogName is the only value of the first part of a three-part name.
+const catalogName = "kalam"
+
+// Environment is what a statement is planned against. It is read only.
+type Environment struct {
+	Catalog     *catalog.Catalog
+	Views       *table.System
+	Session     session.Session
+	Params      []datum.Datum
+	DefaultRows int64 // LIMIT of a query without one; zero means none
+	MaxRows     int64 // bound of every LIMIT; zero means none
+	// impersonating is set inside EXECUTE AS USER, which must not reach shared tables.
+	impersonating bool
+}
+
+// tableName completes a name with the session's namespace.
+func (e *Environment) tableName(name parse.ObjectName) (namespace, unqualified string) {
+	if name.Namespace == "" {
+		return e.Session.Namespace, name.Name
+	}
+	return name.Namespace, name.Name
+}
+
+// lookup finds a table that the caller may see. A table that exists but must not be seen is refused like
+// one that does not, so that the answer tells nothing.
+func (e *Environment) lookup(name parse.ObjectName) (*schema.Table, error) {
+	namespace, unqualified := e.tableName(name)
+	if namespace == table.SystemNamespace && !e.Session.Role.IsAdmin() {
+		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: system tables need role dba or system"))
+	}
+	found := e.find(name.Catalog, namespace, unqualified)
+	if found == nil || !CanSee(e.Session.Role, found) {
+		return nil, at(name, fault.New(fault.TableNotFound, "table '%s.%s' not found or access denied", namespace, unqualified))
+	}
+	return found, nil
+}
+
+// find returns the named table or view, or nil.
+func (e *Environment) find(catalogPart, namespace, name string) *schema.Table {
+	if catalogPart != "" && catalogPart != catalogName {
+		return nil
+	}
+	if view := e.Views.View(namespace, name); view != nil {
+		return view
+	}
+	found, _ := e.Catalog.Table(namespace, name)
+	return found
+}
+
+// at adds the place of a node to an error.
+func at(node parse.Node, err *fault.Error) *fault.Error {
+	pos := node.Position()
+	if pos.Line == 0 || err.Line != 0 {
+		return err
+	}
+	return err.At(int(pos.Line), int(pos.Column))
+}
+
+// wrapFault puts words before the message of an error and keeps its kind and place.
+func wrapFault(err error, words string) error {
+	wrapped := fault.New(fault.KindOf(err), words+"%w", err)
+	var inner *fault.Error
+	if errors.As(err, &inner) {
+		return wrapped.At(inner.Line, inner.Column)
+	}
+	return wrapped
+}
+
+// invalid is a statement that means nothing, at a node.
+func invalid(node parse.Node, format string, args ...any) error {
+	return at(node, fault.New(fault.InvalidStatement, format, args...))
+}
+
+// unsupported is a statement that is valid SQL but not run here, at a node.
+func unsupported(node parse.Node, format string, args ...any) error {
+	return at(node, fault.New(fault.Unsupported, format, args...))
+}
+
+// isOpenView reports whether every role may read a view.
+func isOpenView(view *schema.Table) bool { return view.Namespace == table.InformationNamespace }

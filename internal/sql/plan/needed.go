@@ -1,0 +1,64 @@
+package plan
+
+import "github.com/kalamdb/kalamdb-go/internal/sql/expr"
+
+// markNeeded tells every scan of a query which of its values are read, so that the others need not be
+// decoded.
+func markNeeded(root Node) { mark(root, nil) }
+
+// mark walks down; used holds the positions of the node's own rows that are read above it, nil for all.
+func mark(node Node, used map[int]bool) {
+	switch n := node.(type) {
+	case *Scan:
+		n.need(used)
+	case *Filter:
+		mark(n.Input, join(used, n.Condition))
+	case *Sort:
+		keys := make([]expr.Expr, len(n.Keys))
+		for i := range n.Keys {
+			keys[i] = n.Keys[i].Expr
+		}
+		mark(n.Input, join(used, keys...))
+	case *Project:
+		mark(n.Input, join(map[int]bool{}, n.Exprs...))
+	case *Aggregate:
+		read := join(map[int]bool{}, n.Grouping.Keys...)
+		for _, call := range n.Grouping.Calls {
+			read = join(read, call.Args...)
+			read = join(read, call.Filter)
+			for i := range call.OrderBy {
+				read = join(read, call.OrderBy[i].Expr)
+			}
+		}
+		mark(n.Input, read)
+	case *Limit:
+		mark(n.Input, used)
+	case *Distinct:
+		mark(n.Input, nil)
+	case *Rows, *ViewScan:
+	}
+}
+
+// join adds what expressions read; used is nil when everything is read already.
+func join(used map[int]bool, exprs ...expr.Expr) map[int]bool {
+	if used == nil {
+		return nil
+	}
+	for _, e := range exprs {
+		if e != nil {
+			used = expr.Columns(e, used)
+		}
+	}
+	return used
+}
+
+// need sets Needed; nil means every position.
+func (s *Scan) need(used map[int]bool) {
+	s.Needed = make([]bool, s.Width())
+	if used != nil && s.Condition != nil {
+		used = expr.Columns(s.Condition, used)
+	}
+	for i := range s.Needed {
+		s.Needed[i] = used == nil || used[i]
+	}
+}

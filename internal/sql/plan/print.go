@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+)
+
+// Print writes a statement's plan as indented lines, one node each, inputs below their consumer.
+func Print(statement Statement) string {
+	p := &printer{}
+	switch s := statement.(type) {
+	case *Query:
+		names := make([]string, len(s.Columns))
+		for i, column := range s.Columns {
+			names[i] = column.Name + " " + column.Type.String()
+		}
+		p.line("Query: %s", strings.Join(names, ", "))
+		p.child(s.Root)
+	case *Insert:
+		p.insert(s)
+	case *Update:
+		p.line("Update: %s", s.Scan.Table.FullName())
+		for _, assignment := range s.Assignments {
+			p.line("  %s = %s", s.Scan.Table.Columns[assignment.Position].Name, assignment.Value)
+		}
+		p.child(s.Scan)
+	case *Delete:
+		p.line("Delete: %s", s.Scan.Table.FullName())
+		p.child(s.Scan)
+	case *Meta:
+		p.line("Meta: %s", strings.TrimPrefix(fmt.Sprintf("%T", s.Command.GetBody()), "*commandv1.Command_"))
+	case *SetNamespace:
+		p.line("SetNamespace: %s", s.Namespace)
+	case *Describe:
+		p.line("Describe: rows=%d", len(s.Rows))
+	case *Impersonate:
+		p.line("Impersonate: %s", s.Target)
+		for line := range strings.Lines(Print(s.Statement)) {
+			p.line("  %s", strings.TrimRight(line, "\n"))
+		}
+	}
+	return strings.TrimRight(p.text.String(), "\n")
+}
+
+// printer writes a tree.
+type printer struct {
+	text  strings.Builder
+	depth int
+}
+
+func (p *printer) line(format string, args ...any) {
+	p.text.WriteString(strings.Repeat("  ", p.depth))
+	fmt.Fprintf(&p.text, format, args...)
+	p.text.WriteByte('\n')
+}
+
+func (p *printer) child(node Node) {
+	p.depth++
+	node.describe(p)
+	p.depth--
+}
+
+func (p *printer) insert(s *Insert) {
+	names := make([]string, len(s.Targets))
+	for i, position := range s.Targets {
+		names[i] = s.Table.Columns[position].Name
+	}
+	owner := ""
+	if s.User != "" {
+		owner = " user=" + string(s.User)
+	}
+	p.line("Insert: %s (%s)%s rows=%d", s.Table.FullName(), strings.Join(names, ", "), owner, len(s.Values))
+	if s.Source != nil {
+		p.child(s.Source)
+	}
+}
+
+func (s *Scan) describe(p *printer) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "TableScan: %s", s.Table.FullName())
+	if s.User != "" {
+		fmt.Fprintf(&b, " user=%s", s.User)
+	}
+	var names []string
+	for i, needed := range s.Needed {
+		switch {
+		case !needed:
+		case i < len(s.Table.Columns):
+			names = append(names, s.Table.Columns[i].Name)
+		case i == len(s.Table.Columns):
+			names = append(names, "_seq")
+		default:
+			names = append(names, "_deleted")
+		}
+	}
+	fmt.Fprintf(&b, " columns=[%s]", strings.Join(names, ", "))
+	if s.IncludeDeleted {
+		b.WriteString(" deleted=shown")
+	}
+	if s.Condition != nil {
+		fmt.Fprintf(&b, " where=%s", s.Condition)
+	}
+	p.line("%s", b.String())
+}
+
+func (s *ViewScan) describe(p *printer) {
+	if s.Condition == nil {
+		p.line("ViewScan: %s", s.View.FullName())
+		return
+	}
+	p.line("ViewScan: %s where=%s", s.View.FullName(), s.Condition)
+}
+
+func (r *Rows) describe(p *printer) { p.line("Rows: %d", len(r.Values)) }
+
+func (f *Filter) describe(p *printer) {
+	p.line("Filter: %s", f.Condition)
+	p.child(f.Input)
+}
+
+func (a *Aggregate) describe(p *printer) {
+	calls := make([]string, len(a.Grouping.Calls))
+	for i, call := range a.Grouping.Calls {
+		calls[i] = call.String()
+	}
+	p.line("Aggregate: by=[%s] compute=[%s]", list(a.Grouping.Keys), strings.Join(calls, ", "))
+	p.child(a.Input)
+}
+
+func (s *Sort) describe(p *printer) {
+	keys := make([]string, len(s.Keys))
+	for i := range s.Keys {
+		keys[i] = s.Keys[i].String()
+	}
+	top := ""
+	if s.Top != nil {
+		top = " top"
+	}
+	p.line("Sort%s: %s", top, strings.Join(keys, ", "))
+	p.child(s.Input)
+}
+
+func (n *Project) describe(p *printer) {
+	p.line("Project: %s", list(n.Exprs))
+	p.child(n.Input)
+}
+
+func (d *Distinct) describe(p *printer) {
+	p.line("Distinct")
+	p.child(d.Input)
+}
+
+func (l *Limit) describe(p *printer) {
+	var parts []string
+	if l.Count != nil {
+		parts = append(parts, "count="+l.Count.String())
+	}
+	if l.Offset != nil {
+		parts = append(parts, "offset="+l.Offset.String())
+	}
+	if l.Count == nil && l.Default > 0 {
+		parts = append(parts, fmt.Sprintf("default=%d", l.Default))
+	}
+	if l.Max > 0 {
+		parts = append(parts, fmt.Sprintf("max=%d", l.Max))
+	}
+	p.line("Limit: %s", strings.Join(parts, " "))
+	p.child(l.Input)
+}
+
+func list(exprs []expr.Expr) string {
+	texts := make([]string, len(exprs))
+	for i, e := range exprs {
+		texts[i] = e.String()
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,281 @@
+package plan
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// queryBuilder plans one query.
+type queryBuilder struct {
+	env   *Environment
+	scans []*Scan
+	// capped says whether the row limits of results apply; the source of an INSERT is read whole.
+	capped bool
+}
+
+// relation is a planned FROM clause: rows and the names of their values.
+type relation struct {
+	node  Node
+	scope *expr.Scope
+	flags []Flags // by position
+	scan  *Scan   // set when the rows are those of one stored table
+}
+
+// output is one column of a select list.
+type output struct {
+	node parse.Expr // what was written; nil for a column that * stands for
+	expr expr.Expr
+	name string
+	// flags of a plain column.
+	flags Flags
+}
+
+// buildQuery plans a query as a statement.
+func (e *Environment) buildQuery(node *parse.Query, capped bool) (*Query, error) {
+	b := &queryBuilder{env: e, capped: capped}
+	root, columns, err := b.query(node)
+	if err != nil {
+		return nil, err
+	}
+	query := &Query{Root: root, Columns: columns, Scans: b.scans}
+	markNeeded(root)
+	return query, nil
+}
+
+func (b *queryBuilder) query(node *parse.Query) (Node, []Column, error) {
+	if node.With != nil {
+		return nil, nil, unsupported(node.With.Tables[0].Query, "WITH is not supported yet")
+	}
+	if node.WithTies {
+		return nil, nil, unsupported(node, "WITH TIES is not supported")
+	}
+	limit, err := b.limit(node)
+	if err != nil {
+		return nil, nil, err
+	}
+	var root Node
+	var columns []Column
+	switch body := node.Body.(type) {
+	case *parse.Select:
+		root, columns, err = b.selectBody(body, node.OrderBy, limit)
+	case *parse.Values:
+		root, columns, err = b.valuesBody(body, node.OrderBy, limit)
+	case *parse.Query:
+		if len(node.OrderBy) > 0 || node.Limit != nil || node.Offset != nil {
+			return nil, nil, unsupported(node, "ORDER BY and LIMIT around a parenthesised query are not supported yet")
+		}
+		return b.query(body)
+	case *parse.SetOperation:
+		return nil, nil, unsupported(body, "UNION, INTERSECT and EXCEPT are not supported yet")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if limit != nil {
+		limit.Input = root
+		root = limit
+	}
+	return root, columns, nil
+}
+
+// limit plans LIMIT and OFFSET; it is nil when nothing bounds the rows.
+func (b *queryBuilder) limit(node *parse.Query) (*Limit, error) {
+	limit := &Limit{}
+	if b.capped {
+		limit.Default, limit.Max = b.env.DefaultRows, b.env.MaxRows
+	}
+	var err error
+	bigInt := datum.Of(datum.BigInt)
+	if node.Limit != nil {
+		if limit.Count, err = expr.BindAs(node.Limit, nil, b.options("LIMIT"), bigInt); err != nil {
+			return nil, err
+		}
+	}
+	if node.Offset != nil {
+		if limit.Offset, err = expr.BindAs(node.Offset, nil, b.options("OFFSET"), bigInt); err != nil {
+			return nil, err
+		}
+	}
+	if limit.Count == nil && limit.Offset == nil && limit.Default == 0 && limit.Max == 0 {
+		return nil, nil
+	}
+	return limit, nil
+}
+
+func (b *queryBuilder) options(clause string) expr.Options {
+	return expr.Options{Clause: clause, ParamTypes: b.env.paramTypes()}
+}
+
+// paramTypes are the types of the parameters as they came.
+func (e *Environment) paramTypes() []datum.Type {
+	if len(e.Params) == 0 {
+		return nil
+	}
+	types := make([]datum.Type, len(e.Params))
+	for i := range e.Params {
+		types[i] = datum.Of(e.Params[i].Kind())
+	}
+	return types
+}
+
+// valuesBody plans VALUES as a query. A column has the type of its first value that has one.
+func (b *queryBuilder) valuesBody(body *parse.Values, orderBy []parse.OrderItem, limit *Limit) (Node, []Column, error) {
+	width := len(body.Rows[0])
+	rows := &Rows{width: width}
+	columns := make([]Column, width)
+	scopeColumns := make([]expr.Column, width)
+	for i := range width {
+		columns[i] = Column{Name: columnLabel(i)}
+		for _, row := range body.Rows {
+			if len(row) != width {
+				return nil, nil, invalid(row[0], "VALUES lists must all have the same length: %d and %d", width, len(row))
+			}
+			bound, err := expr.Bind(row[i], nil, b.options("VALUES"))
+			if err != nil {
+				return nil, nil, err
+			}
+			if columns[i].Type.Kind == datum.Null {
+				columns[i].Type = bound.Type()
+			}
+		}
+		scopeColumns[i] = expr.Column{Name: columns[i].Name, Type: columns[i].Type, Position: i}
+	}
+	for _, row := range body.Rows {
+		values := make([]expr.Expr, width)
+		for i, node := range row {
+			bound, err := expr.BindAs(node, nil, b.options("VALUES"), columns[i].Type)
+			if err != nil {
+				return nil, nil, err
+			}
+			values[i] = bound
+		}
+		rows.Values = append(rows.Values, values)
+	}
+	from := relation{node: rows, scope: expr.NewScope(scopeColumns...), flags: make([]Flags, width)}
+	outputs := make([]output, width)
+	for i := range outputs {
+		outputs[i] = output{expr: expr.NewColumn(i, columns[i].Type, columns[i].Name), name: columns[i].Name}
+	}
+	root, err := b.sorted(rows, orderBy, outputs, from.scope, nil, limit)
+	return root, columns, err
+}
+
+// relationOf plans a FROM clause.
+func (b *queryBuilder) relationOf(from []parse.TableExpr) (relation, error) {
+	switch len(from) {
+	case 0:
+		return relation{node: &Rows{Values: [][]expr.Expr{{}}}, scope: expr.NewScope()}, nil
+	case 1:
+	default:
+		return relation{}, unsupported(from[1], "joins are not supported yet: FROM may name one table")
+	}
+	switch item := from[0].(type) {
+	case *parse.TableRef:
+		return b.table(item)
+	case *parse.SubqueryRef:
+		return b.derived(item)
+	case *parse.Join:
+		return relation{}, unsupported(item, "joins are not supported yet: FROM may name one table")
+	}
+	return relation{}, unsupported(from[0], "functions in FROM are not supported yet")
+}
+
+// table plans one named table.
+func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
+	found, err := b.env.lookup(ref.Name)
+	if err != nil {
+		return relation{}, err
+	}
+	if len(ref.Alias.Columns) > 0 {
+		return relation{}, unsupported(ref, "column aliases of a table are not supported")
+	}
+	scope, flags := tableScope(found, ref.Alias.Name)
+	if found.Kind == schema.KindSystem {
+		visible := func(t *schema.Table) bool { return CanSee(b.env.Session.Role, t) }
+		return relation{node: &ViewScan{View: found, Visible: visible}, scope: scope, flags: flags}, nil
+	}
+	scan, err := b.env.scan(ref, found)
+	if err != nil {
+		return relation{}, err
+	}
+	b.scans = append(b.scans, scan)
+	return relation{node: scan, scope: scope, flags: flags, scan: scan}, nil
+}
+
+// scan starts a scan of a stored table with the scope that the session gives it.
+func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
+	scan := &Scan{Table: found}
+	switch found.Kind {
+	case schema.KindUser:
+		scan.User = e.Session.User
+	case schema.KindShared:
+		if e.impersonating {
+			return nil, at(ref, impersonatedShared())
+		}
+	case schema.KindStream, schema.KindSystem:
+		return nil, unsupported(ref, "%s tables cannot be used here", found.Kind)
+	}
+	return scan, nil
+}
+
+// derived plans a query in FROM.
+func (b *queryBuilder) derived(ref *parse.SubqueryRef) (relation, error) {
+	if ref.Lateral {
+		return relation{}, unsupported(ref, "LATERAL is not supported")
+	}
+	inner := &queryBuilder{env: b.env}
+	root, columns, err := inner.query(ref.Query)
+	if err != nil {
+		return relation{}, err
+	}
+	b.scans = append(b.scans, inner.scans...)
+	if len(ref.Alias.Columns) > len(columns) {
+		return relation{}, invalid(ref, "table %q has %d columns but %d column aliases", ref.Alias.Name, len(columns), len(ref.Alias.Columns))
+	}
+	names := make([]expr.Column, len(columns))
+	for i := range columns {
+		names[i] = expr.Column{Table: ref.Alias.Name, Name: columns[i].Name, Type: columns[i].Type, Position: i}
+	}
+	for i, alias := range ref.Alias.Columns {
+		names[i].Name = alias.Name
+	}
+	return relation{node: root, scope: expr.NewScope(names...), flags: make([]Flags, len(columns))}, nil
+}
+
+// tableScope names the columns of a table and tells their flags.
+func tableScope(found *schema.Table, alias string) (*expr.Scope, []Flags) {
+	columns := make([]expr.Column, 0, len(found.Columns)+2)
+	flags := make([]Flags, 0, len(found.Columns)+2)
+	add := func(name string, columnType datum.Type, columnFlags Flags) {
+		column := expr.Column{Namespace: found.Namespace, Table: found.Name, Name: name, Type: columnType, Position: len(columns)}
+		if alias != "" {
+			column.Namespace, column.Table = "", alias
+		}
+		columns = append(columns, column)
+		flags = append(flags, columnFlags)
+	}
+	for i := range found.Columns {
+		add(found.Columns[i].Name, found.Columns[i].Type, columnFlags(&found.Columns[i]))
+	}
+	if found.Kind != schema.KindSystem {
+		add(schema.SeqColumn, datum.Of(datum.BigInt), 0)
+		add(schema.DeletedColumn, datum.Of(datum.Boolean), 0)
+	}
+	return expr.NewScope(columns...), flags
+}
+
+func columnFlags(column *schema.Column) Flags {
+	var flags Flags
+	if column.PrimaryKey {
+		flags |= FlagPrimaryKey
+	}
+	if !column.Nullable {
+		flags |= FlagNotNull
+	}
+	if column.Unique || column.PrimaryKey {
+		flags |= FlagUnique
+	}
+	return flags
+}

@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+func (e *Environment) show(node *parse.Show) (Statement, error) {
+	switch node.Kind {
+	case parse.ShowNamespaces:
+		return e.showView("namespaces", nil)
+	case parse.ShowTables:
+		if node.Namespace.Name == "" {
+			return e.showView("tables", nil)
+		}
+		return e.showView("tables", &parse.Binary{
+			Op: "=", Left: &parse.ColumnRef{Name: "namespace_id"}, Right: &parse.StringLiteral{Value: node.Namespace.Name},
+		})
+	case parse.ShowUsers:
+		return e.showView("users", nil)
+	case parse.ShowCluster:
+		return e.showView("cluster", nil)
+	case parse.ShowColumns:
+		return e.describeTable(node.Table)
+	case parse.ShowStorages, parse.ShowStats, parse.ShowManifest, parse.ShowExport, parse.ShowJobs, parse.ShowTopics,
+		parse.ShowViews, parse.ShowIndexes, parse.ShowLiveQueries:
+	}
+	return nil, unsupported(node, "this SHOW statement is not supported yet")
+}
+
+// showView reads a whole system view. Its rows are limited to what the caller may know of, so the
+// statement is open to roles that cannot select from the view.
+func (e *Environment) showView(name string, where parse.Expr) (Statement, error) {
+	view := e.Views.View(table.SystemNamespace, name)
+	scope, _ := tableScope(view, "")
+	scan := &ViewScan{View: view, Visible: func(t *schema.Table) bool { return CanSee(e.Session.Role, t) }}
+	query := &Query{Root: scan}
+	for i := range view.Columns {
+		query.Columns = append(query.Columns, Column{
+			Name: view.Columns[i].Name, Type: view.Columns[i].Type, Flags: columnFlags(&view.Columns[i]),
+		})
+	}
+	if where == nil {
+		return query, nil
+	}
+	var err error
+	scan.Condition, err = expr.BindCondition(where, scope, expr.Options{Clause: "SHOW"})
+	return query, err
+}
+
+func (e *Environment) describe(node *parse.Describe) (Statement, error) {
+	return e.describeTable(node.Table)
+}
+
+// describeTable lists the columns of a table, the system columns last.
+func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
+	found, err := e.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	text, bigInt, integer, boolean := datum.Of(datum.Text), datum.Of(datum.BigInt), datum.Of(datum.Int), datum.Of(datum.Boolean)
+	description := &Describe{Columns: []Column{
+		{Name: "column_name", Type: text}, {Name: "ordinal_position", Type: integer}, {Name: "column_id", Type: bigInt},
+		{Name: "data_type", Type: text}, {Name: "is_nullable", Type: boolean}, {Name: "is_primary_key", Type: boolean},
+		{Name: "column_default", Type: text}, {Name: "column_comment", Type: text}, {Name: "schema_version", Type: integer},
+	}}
+	add := func(column *schema.Column) {
+		defaultText := datum.Datum{}
+		if printed, ok := table.DefaultText(column.Default); ok {
+			defaultText = datum.NewText(printed)
+		}
+		description.Rows = append(description.Rows, []datum.Datum{
+			datum.NewText(column.Name), datum.NewInt(datum.Int, int64(len(description.Rows)+1)), datum.NewBigInt(int64(column.ID)),
+			datum.NewText(column.Type.String()), datum.NewBool(column.Nullable), datum.NewBool(column.PrimaryKey),
+			defaultText, {}, datum.NewInt(datum.Int, int64(found.Version)),
+		})
+	}
+	for i := range found.Columns {
+		add(&found.Columns[i])
+	}
+	if found.Kind != schema.KindSystem {
+		add(&schema.Column{Name: schema.SeqColumn, Type: bigInt})
+		add(&schema.Column{Name: schema.DeletedColumn, Type: boolean})
+	}
+	return description, nil
+}
+
+// explain prints the plan of a statement.
+func (e *Environment) explain(node *parse.Explain) (Statement, error) {
+	if node.Analyze {
+		return nil, unsupported(node, "EXPLAIN ANALYZE is not supported yet")
+	}
+	inner, err := Build(e, node.Statement)
+	if err != nil {
+		return nil, err
+	}
+	text := datum.Of(datum.Text)
+	return &Describe{
+		Columns: []Column{{Name: "plan_type", Type: text}, {Name: "plan", Type: text}},
+		Rows:    [][]datum.Datum{{datum.NewText("physical_plan"), datum.NewText(Print(inner))}},
+	}, nil
+}

@@ -1,0 +1,282 @@
+package plan
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// target finds the table of a change and checks that the caller may change it.
+func (e *Environment) target(name parse.ObjectName) (*schema.Table, error) {
+	found, err := e.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case found.Kind == schema.KindSystem:
+		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: %s is read only", found.FullName()))
+	case !canWrite(e.Session.Role, found):
+		return nil, at(name, fault.New(fault.PermissionDenied,
+			"access denied: role %s cannot write to this table", e.Session.Role))
+	case found.Kind == schema.KindShared && e.impersonating:
+		return nil, at(name, impersonatedShared())
+	case found.Kind == schema.KindStream:
+		return nil, unsupported(name, "STREAM tables are not supported yet")
+	}
+	return found, nil
+}
+
+func impersonatedShared() *fault.Error {
+	return fault.New(fault.PermissionDenied, "access denied: EXECUTE AS USER cannot be used on SHARED tables")
+}
+
+func (e *Environment) insert(node *parse.Insert) (Statement, error) {
+	found, err := e.target(node.Table)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case node.With != nil:
+		return nil, unsupported(node, "WITH is not supported yet")
+	case node.OnConflict != nil:
+		return nil, unsupported(node.OnConflict, "ON CONFLICT is not supported")
+	case len(node.Returning) > 0:
+		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
+	}
+	insert := &Insert{Table: found}
+	if found.Kind == schema.KindUser {
+		insert.User = e.Session.User
+	}
+	if insert.Targets, err = insertTargets(node, found); err != nil {
+		return nil, err
+	}
+	if node.Source == nil {
+		insert.Targets, insert.Values = nil, [][]expr.Expr{{}}
+		return insert, nil
+	}
+	values, isValues := node.Source.Body.(*parse.Values)
+	if isValues && len(node.Source.OrderBy) == 0 && node.Source.Limit == nil && node.Source.Offset == nil && node.Source.With == nil {
+		return insert, e.insertValues(insert, node, values)
+	}
+	return insert, e.insertQuery(insert, node)
+}
+
+// insertTargets resolves the column list; without one, the declared columns in order.
+func insertTargets(node *parse.Insert, found *schema.Table) ([]int, error) {
+	if len(node.Columns) == 0 {
+		targets := make([]int, len(found.Columns))
+		for i := range targets {
+			targets[i] = i
+		}
+		return targets, nil
+	}
+	targets := make([]int, len(node.Columns))
+	seen := make([]bool, len(found.Columns))
+	for i, column := range node.Columns {
+		position, err := assignable(column, found)
+		if err != nil {
+			return nil, err
+		}
+		if seen[position] {
+			return nil, invalid(column, "column '%s' is named twice", column.Name)
+		}
+		seen[position], targets[i] = true, position
+	}
+	return targets, nil
+}
+
+// assignable finds a declared column by name.
+func assignable(column parse.Ident, found *schema.Table) (int, error) {
+	if column.Name == schema.SeqColumn || column.Name == schema.DeletedColumn {
+		return 0, invalid(column, "system column '%s' cannot be assigned", column.Name)
+	}
+	position, ok := found.Column(column.Name)
+	if !ok {
+		return 0, invalid(column, "column '%s' not found in table '%s'", column.Name, found.FullName())
+	}
+	return position, nil
+}
+
+func (e *Environment) insertValues(insert *Insert, node *parse.Insert, values *parse.Values) error {
+	options := expr.Options{Clause: "VALUES", ParamTypes: e.paramTypes()}
+	// Fewer values than columns are allowed only when the columns are not listed.
+	maxWidth, minWidth := len(insert.Targets), len(insert.Targets)
+	if len(node.Columns) == 0 {
+		minWidth = 1
+	}
+	width := len(values.Rows[0])
+	insert.Values = make([][]expr.Expr, len(values.Rows))
+	cells := make([]expr.Expr, width*len(values.Rows))
+	for i, row := range values.Rows {
+		switch {
+		case len(row) != width:
+			return invalid(row[0], "VALUES lists must all have the same length: %d and %d", width, len(row))
+		case len(row) > maxWidth || len(row) < minWidth:
+			return invalid(row[0], "INSERT has %d target columns but %d values", maxWidth, len(row))
+		}
+		bound := cells[i*width : (i+1)*width : (i+1)*width]
+		for j, cell := range row {
+			if _, isDefault := cell.(*parse.DefaultValue); isDefault {
+				continue
+			}
+			var err error
+			column := &insert.Table.Columns[insert.Targets[j]]
+			if bound[j], err = expr.BindAs(cell, nil, options, column.Type); err != nil {
+				return inColumn(err, column.Name)
+			}
+		}
+		insert.Values[i] = bound
+	}
+	insert.Targets = insert.Targets[:width]
+	return nil
+}
+
+// inColumn names the column that a value was meant for.
+func inColumn(err error, name string) error {
+	kind := fault.KindOf(err)
+	if kind != fault.InvalidStatement && kind != fault.OutOfRange {
+		return err
+	}
+	return wrapFault(err, "column '"+name+"': ")
+}
+
+func (e *Environment) insertQuery(insert *Insert, node *parse.Insert) error {
+	query, err := e.buildQuery(node.Source, false)
+	if err != nil {
+		return err
+	}
+	width := len(query.Columns)
+	if width > len(insert.Targets) || width < len(insert.Targets) && len(node.Columns) > 0 {
+		return invalid(node.Source, "INSERT has %d target columns but the query gives %d", len(insert.Targets), width)
+	}
+	insert.Targets = insert.Targets[:width]
+	insert.Source, insert.Scans = query.Root, query.Scans
+	insert.Casts = make([]expr.Expr, width)
+	for i, position := range insert.Targets {
+		source := expr.NewColumn(i, query.Columns[i].Type, query.Columns[i].Name)
+		insert.Casts[i] = expr.NewCast(source, insert.Table.Columns[position].Type)
+	}
+	return nil
+}
+
+func (e *Environment) update(node *parse.Update) (Statement, error) {
+	found, err := e.target(node.Table)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case node.With != nil:
+		return nil, unsupported(node, "WITH is not supported yet")
+	case len(node.From) > 0:
+		return nil, unsupported(node.From[0], "UPDATE ... FROM is not supported")
+	case len(node.Returning) > 0:
+		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
+	case node.Where == nil:
+		return nil, invalid(node, "UPDATE needs a WHERE clause; use WHERE true to change every row")
+	}
+	scope, _ := tableScope(found, node.Alias)
+	update := &Update{}
+	if update.Scan, err = e.changedRows(node.Table, found, scope, node.Where); err != nil {
+		return nil, err
+	}
+	seen := make([]bool, len(found.Columns))
+	for i := range node.Set {
+		assignment, err := e.assignment(&node.Set[i], found, scope)
+		if err != nil {
+			return nil, err
+		}
+		if seen[assignment.Position] {
+			return nil, invalid(&node.Set[i], "column '%s' is assigned twice", found.Columns[assignment.Position].Name)
+		}
+		seen[assignment.Position] = true
+		update.Assignments = append(update.Assignments, assignment)
+	}
+	return update, nil
+}
+
+func (e *Environment) assignment(node *parse.Assignment, found *schema.Table, scope *expr.Scope) (Assignment, error) {
+	if node.Tuple || len(node.Columns) != 1 {
+		return Assignment{}, unsupported(node, "assigning to a list of columns is not supported; assign them one by one")
+	}
+	position, err := assignable(node.Columns[0], found)
+	if err != nil {
+		return Assignment{}, err
+	}
+	column := &found.Columns[position]
+	if column.PrimaryKey {
+		return Assignment{}, invalid(node, "primary key column '%s' cannot be updated", column.Name)
+	}
+	if _, isDefault := node.Value.(*parse.DefaultValue); isDefault {
+		value, err := defaultExpr(column)
+		return Assignment{Position: position, Value: value}, err
+	}
+	options := expr.Options{Clause: "SET", ParamTypes: e.paramTypes()}
+	value, err := expr.BindAs(node.Value, scope, options, column.Type)
+	if err != nil {
+		return Assignment{}, inColumn(err, column.Name)
+	}
+	return Assignment{Position: position, Value: value}, nil
+}
+
+// defaultExpr is a column's default as an expression.
+func defaultExpr(column *schema.Column) (expr.Expr, error) {
+	name := ""
+	switch column.Default.Kind {
+	case schema.DefaultNone:
+		return expr.NewConst(datum.Datum{}, column.Type), nil
+	case schema.DefaultLiteral:
+		return expr.NewConst(column.Default.Literal, column.Type), nil
+	case schema.DefaultNow:
+		name = "now"
+	case schema.DefaultSnowflake:
+		name = "snowflake_id"
+	case schema.DefaultUUIDv7:
+		name = "uuid_v7"
+	case schema.DefaultULID:
+		name = "ulid"
+	case schema.DefaultCurrentUser:
+		name = "current_user"
+	}
+	call := &parse.FuncCall{Name: parse.ObjectName{Name: name}}
+	return expr.BindAs(call, nil, expr.Options{Clause: "DEFAULT"}, column.Type)
+}
+
+func (e *Environment) delete(node *parse.Delete) (Statement, error) {
+	found, err := e.target(node.Table)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case node.With != nil:
+		return nil, unsupported(node, "WITH is not supported yet")
+	case len(node.Using) > 0:
+		return nil, unsupported(node.Using[0], "DELETE ... USING is not supported")
+	case len(node.Returning) > 0:
+		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
+	case node.Where == nil:
+		return nil, invalid(node, "DELETE needs a WHERE clause; use WHERE true to delete every row")
+	}
+	scope, _ := tableScope(found, node.Alias)
+	scan, err := e.changedRows(node.Table, found, scope, node.Where)
+	if err != nil {
+		return nil, err
+	}
+	return &Delete{Scan: scan}, nil
+}
+
+// changedRows scans the live rows that a change is about. A tombstone cannot be changed, whatever WHERE
+// says of _deleted.
+func (e *Environment) changedRows(ref parse.Node, found *schema.Table, scope *expr.Scope, where parse.Expr) (*Scan, error) {
+	scan, err := e.scan(ref, found)
+	if err != nil {
+		return nil, err
+	}
+	options := expr.Options{Clause: "WHERE", ParamTypes: e.paramTypes()}
+	if scan.Condition, err = expr.BindCondition(where, scope, options); err != nil {
+		return nil, err
+	}
+	scan.need(nil)
+	return scan, nil
+}

@@ -1,0 +1,139 @@
+package table
+
+import (
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+)
+
+// ScanOptions say what a scan gives.
+type ScanOptions struct {
+	// Needed says which values are read, by position in the row; nil is all. The others stay as they are.
+	Needed []bool
+	// IncludeDeleted shows tombstones: the last live values with _deleted set.
+	IncludeDeleted bool
+}
+
+// Cursor walks the rows of a scope in ascending order of the primary key. It belongs to one goroutine.
+type Cursor struct {
+	scope          Scope
+	decoder        *schema.RowDecoder
+	includeDeleted bool
+	seq            uint64 // of the row at hand
+
+	// Either a range,
+	iterator *storage.Iterator
+	started  bool
+	// or single keys.
+	reader storage.Reader
+	points [][]byte
+}
+
+// Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
+// needs a consistent one, a single key does not.
+func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
+	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted}
+	var positions []int
+	if options.Needed != nil {
+		positions = make([]int, 0, len(scope.Table.Columns))
+		for i := range scope.Table.Columns {
+			if options.Needed[i] {
+				positions = append(positions, i)
+			}
+		}
+	}
+	c.decoder = schema.NewRowDecoder(scope.Table, positions)
+	if bounds.Points != nil {
+		c.reader, c.points = reader, bounds.Points
+		return c, nil
+	}
+	low, high := keys.UserTableSpan(scope.Group, scope.Table.ID, scope.User)
+	if bounds.High != nil {
+		high = keys.Row(scope.Group, scope.Table.ID, scope.User, bounds.High)
+	}
+	if bounds.Low != nil {
+		low = keys.Row(scope.Group, scope.Table.ID, scope.User, bounds.Low)
+	}
+	var err error
+	if c.iterator, err = reader.Scan(low, high); err != nil {
+		return nil, fmt.Errorf("scan %s: %w", scope.Table.FullName(), err)
+	}
+	return c, nil
+}
+
+// Next fills row, which has room for the declared columns, _seq and _deleted, with the next row. It
+// reports false at the end. Values share no memory with the store.
+func (c *Cursor) Next(row []datum.Datum) (bool, error) {
+	for {
+		value, ok, err := c.value()
+		if !ok || err != nil {
+			return false, err
+		}
+		seq, deleted, encoded, err := rowvalue.Decode(value)
+		if err != nil {
+			return false, c.failure(err)
+		}
+		if deleted && !c.includeDeleted {
+			continue
+		}
+		if err := c.decoder.Decode(encoded, row); err != nil {
+			return false, c.failure(err)
+		}
+		declared := len(c.scope.Table.Columns)
+		c.seq = seq
+		row[declared] = datum.NewBigInt(int64(seq)) //nolint:gosec // a log index takes 47 bits for ages to come
+		row[declared+1] = datum.NewBool(deleted)
+		return true, nil
+	}
+}
+
+// Seq is the _seq of the row that Next gave last.
+func (c *Cursor) Seq() uint64 { return c.seq }
+
+// value returns the next stored version.
+func (c *Cursor) value() (value []byte, ok bool, err error) {
+	if c.iterator == nil {
+		return c.point()
+	}
+	if !c.started {
+		c.started, ok = true, c.iterator.First()
+	} else {
+		ok = c.iterator.Next()
+	}
+	if !ok {
+		return nil, false, c.failure(c.iterator.Err())
+	}
+	value, err = c.iterator.Value()
+	return value, true, c.failure(err)
+}
+
+// point returns the stored version of the next key that has one.
+func (c *Cursor) point() (value []byte, ok bool, err error) {
+	for len(c.points) > 0 {
+		key := keys.Row(c.scope.Group, c.scope.Table.ID, c.scope.User, c.points[0])
+		c.points = c.points[1:]
+		if value, ok, err = c.reader.Get(key); ok || err != nil {
+			return value, ok, c.failure(err)
+		}
+	}
+	return nil, false, nil
+}
+
+func (c *Cursor) failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read %s: %w", c.scope.Table.FullName(), err)
+}
+
+// Close releases the cursor.
+func (c *Cursor) Close() error {
+	if c.iterator == nil {
+		return nil
+	}
+	return c.failure(c.iterator.Close())
+}
