@@ -221,7 +221,13 @@ func (p *parser) typeContinues(behind string) bool {
 	case p.isWord("double"):
 		return sameWord(behind, "precision")
 	case p.isWord("timestamp"), p.isWord("time"):
-		return sameWord(behind, "with") || sameWord(behind, "without")
+		if !sameWord(behind, "with") && !sameWord(behind, "without") {
+			return false
+		}
+		ahead := p.lexer
+		ahead.next()
+		third := ahead.next()
+		return third.kind == tokenWord && sameWord(third.text, "time")
 	case p.isWord("char"), p.isWord("character"):
 		return sameWord(behind, "varying")
 	}

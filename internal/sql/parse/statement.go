@@ -186,7 +186,7 @@ func (p *parser) options() []Option {
 		p.expect("=")
 		option.Value = p.optionValue()
 		list = append(list, option)
-		if !p.another(len(list)) {
+		if !p.symbol(",") {
 			break
 		}
 	}

@@ -86,7 +86,7 @@ func isNotation(word string) bool {
 		"try_cast", "values":
 		return true
 	}
-	return isTypeWord(word)
+	return false
 }
 
 // isTypeWord reports whether a word followed by a string is a typed literal.
