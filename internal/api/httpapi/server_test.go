@@ -1,0 +1,237 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+)
+
+// deadline bounds what tests wait for; nothing should come near it.
+const deadline = 30 * time.Second
+
+// serve runs the world's server on a port of the kernel's choice.
+func (w *world) serve() (address string, ended <-chan error) {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	outcome := make(chan error, 1)
+	go func() { outcome <- w.Serve(listener) }()
+	w.t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return listener.Addr().String(), outcome
+}
+
+func (w *world) send(client *http.Client, address, token string) (*http.Response, string, error) {
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://"+address+"/v1/api/sql", strings.NewReader(oneStatement))
+	if err != nil {
+		return nil, "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, "", err
+	}
+	body, err := io.ReadAll(answer.Body)
+	return answer, string(body), errors.Join(err, answer.Body.Close())
+}
+
+func newClient(t *testing.T, http2 bool) *http.Client {
+	t.Helper()
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	transport := &http.Transport{Protocols: &protocols}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: deadline}
+}
+
+func TestBothVersionsOfHTTPOnOnePort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	address, _ := w.serve()
+	for _, http2 := range []bool{false, true} {
+		answer, body, err := w.send(newClient(t, http2), address, token)
+		if err != nil || answer.StatusCode != http.StatusOK || (answer.ProtoMajor == 2) != http2 {
+			t.Errorf("HTTP/2 %v: %v %s, err = %v", http2, answer, body, err)
+		}
+	}
+}
+
+func TestHTTP2CanBeTurnedOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Server.EnableHTTP2 = false })
+	token := w.addUser("alice", session.RoleUser)
+	address, _ := w.serve()
+	if _, _, err := w.send(newClient(t, true), address, token); err == nil {
+		t.Error("HTTP/2 is answered although it is off")
+	}
+	if answer, _, err := w.send(newClient(t, false), address, token); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("HTTP/1.1: %v", err)
+	}
+}
+
+func TestShutdownFinishesWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	entered, release := make(chan struct{}), make(chan struct{})
+	w.sql.work = func(context.Context) { close(entered); <-release }
+	address, ended := w.serve()
+	answered := make(chan error, 1)
+	go func() {
+		answer, body, err := w.send(newClient(t, false), address, token)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = errors.New(body)
+		}
+		answered <- err
+	}()
+	<-entered
+	down := make(chan error, 1)
+	go func() { down <- w.Shutdown(t.Context()) }()
+	// Serve returns as soon as the listener is closed, while the request is still under way.
+	if err := <-ended; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	if conn, err := net.Dial("tcp", address); err == nil {
+		t.Error("a stopping server accepts connections")
+		_ = conn.Close()
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("request under way: %v", err)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
+func TestShutdownCutsOffAtItsDeadline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	entered := make(chan struct{})
+	w.sql.work = func(ctx context.Context) { close(entered); <-ctx.Done() }
+	address, _ := w.serve()
+	answered := make(chan error, 1)
+	go func() {
+		_, _, err := w.send(newClient(t, false), address, token)
+		answered <- err
+	}()
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("shutdown: %v, want the context's error", err)
+	}
+	if err := <-answered; err == nil {
+		t.Error("the request was answered although it was cut off")
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Performance.MaxConnections = 1 })
+	address, _ := w.serve()
+	dial := func() (net.Conn, *bufio.Reader) {
+		t.Helper()
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(deadline)); err != nil {
+			t.Fatal(err)
+		}
+		return conn, bufio.NewReader(conn)
+	}
+	ask := func(conn net.Conn, reader *bufio.Reader) (int, string) {
+		t.Helper()
+		if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return readAnswer(t, reader)
+	}
+	first, firstReader := dial()
+	if status, body := ask(first, firstReader); status != http.StatusOK {
+		t.Fatalf("first connection: %d %s", status, body)
+	}
+	second, secondReader := dial()
+	if status, body := readAnswer(t, secondReader); status != http.StatusServiceUnavailable || !strings.Contains(body, "TOO_MANY_CONNECTIONS") {
+		t.Errorf("second connection: %d %s", status, body)
+	}
+	if _, err := secondReader.ReadByte(); err == nil {
+		t.Error("the refused connection stays open")
+	}
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// The server learns of the close on its own; connections are refused until it does.
+	for {
+		third, thirdReader := dial()
+		_, err := io.WriteString(third, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		status := 0
+		if err == nil {
+			status, _ = readAnswer(t, thirdReader)
+		}
+		_ = third.Close()
+		if status == http.StatusOK {
+			return
+		}
+	}
+}
+
+// readAnswer returns zero for a connection that was reset before its answer was read.
+func readAnswer(t *testing.T, reader *bufio.Reader) (status int, body string) {
+	t.Helper()
+	answer, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(raw)
+}
+
+func TestLargeHeadersAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Limits.MaxHeaderBytes = 4096 })
+	address, _ := w.serve()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/livez", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Large", strings.Repeat("x", 64<<10))
+	answer, err := newClient(t, false).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status = %d", answer.StatusCode)
+	}
+}
+
+func TestNewRefusesMissingParts(t *testing.T) {
+	t.Parallel()
+	if _, err := httpapi.New(httpapi.Config{}); err == nil {
+		t.Error("New accepted an empty configuration")
+	}
+}
