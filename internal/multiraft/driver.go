@@ -102,7 +102,8 @@ func (m *Manager) Maintain() error {
 }
 
 // Pump moves the engine on the caller's goroutine until nothing is left to do; the simulator drives it so.
-// It must not be mixed with Start.
+// It must not be mixed with Start. Snapshots are sent inside it, so the peer's handler must not wait for the
+// installation: it calls ReceiveSnapshot.
 func (m *Manager) Pump() error {
 	for {
 		worked := false
@@ -119,7 +120,8 @@ func (m *Manager) Pump() error {
 			m.fail(err)
 			return err
 		}
-		if !worked && !did {
+		sent := m.sender.pass(context.Background())
+		if !worked && !did && !sent {
 			return m.Failure()
 		}
 	}

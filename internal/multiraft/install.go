@@ -23,12 +23,28 @@ var errSnapshotIgnored = errors.New("multiraft: the snapshot is not needed")
 // staged is a complete, verified snapshot beside the store, waiting for Raft to want it.
 type staged struct {
 	files *snapshot.Staged
-	done  chan error // has room for the outcome: installed, ignored or failed
+	done  chan<- error // has room for the outcome: installed, ignored or failed
 }
 
 // HandleSnapshot receives the state of one group, offers it to Raft and returns once it is installed. It
 // implements transport.Handler.
 func (m *Manager) HandleSnapshot(ctx context.Context, h *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
+	done := make(chan error, 1)
+	if err := m.ReceiveSnapshot(ctx, h, next, done); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		// The worker still owns the files and decides about them.
+		return ctx.Err()
+	}
+}
+
+// ReceiveSnapshot receives the state of one group and offers it to Raft, without waiting for what becomes of
+// it: that is sent to done, which must have room for one value. An error means that done gets nothing.
+func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader, next func() ([]byte, error), done chan<- error) error {
 	g := m.groups[shard.GroupID(h.GetGroup())]
 	if g == nil {
 		return fmt.Errorf("%w: %d", ErrUnknownGroup, h.GetGroup())
@@ -47,15 +63,9 @@ func (m *Manager) HandleSnapshot(ctx context.Context, h *nodev1.SnapshotHeader, 
 	if err != nil {
 		return fmt.Errorf("receive snapshot of %s: %w", g.id, err)
 	}
-	s := &staged{files: files, done: make(chan error, 1)}
+	s := &staged{files: files, done: done}
 	g.worker.enqueue(item{group: g, do: func(g *group) { m.offer(g, h, conf, s) }})
-	select {
-	case err := <-s.done:
-		return err
-	case <-ctx.Done():
-		// The worker still owns the files and decides about them.
-		return ctx.Err()
-	}
+	return nil
 }
 
 // stageSnapshot writes the arriving chunks to files beside the store.

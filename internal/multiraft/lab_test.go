@@ -25,7 +25,7 @@ import (
 )
 
 // lab is a cluster of managers over a memory network and crashable memory disks, driven by the test's
-// goroutine. Snapshots travel on goroutines of their own.
+// goroutine alone.
 type lab struct {
 	t       *testing.T
 	clock   *clock.Manual
@@ -46,7 +46,6 @@ type labNode struct {
 	log     *raftlog.Log
 	wire    *transport.Memory
 	manager *Manager
-	stop    context.CancelFunc
 	handler labHandler
 }
 
@@ -113,9 +112,6 @@ func (n *labNode) open() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	n.stop = cancel
-	n.manager.spawn(func() { n.manager.sender.run(ctx) })
 }
 
 // crash loses everything that was not synced and takes the node off the network.
@@ -128,7 +124,6 @@ func (n *labNode) crash() {
 
 func (n *labNode) halt() {
 	n.wire.Stop(context.Background())
-	n.stop()
 	n.manager.Stop()
 	// A crash closes nothing; these only free memory, on the disk that is thrown away.
 	_ = n.log.Close()
@@ -273,7 +268,7 @@ func (h labHandler) HandleMessages(from ident.ReplicaID, m []transport.Message) 
 }
 func (h labHandler) HandleUnreachable(to ident.ReplicaID) { h.n.manager.HandleUnreachable(to) }
 func (h labHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
-	return h.n.manager.HandleSnapshot(ctx, header, next)
+	return h.n.manager.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
 }
 func (h labHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
 	return h.n.manager.HandleForward(ctx, req)

@@ -153,18 +153,17 @@ func TestFollowerBehindTheLogGetsASnapshot(t *testing.T) {
 		}
 		want += i
 	}
-	l.until(400, "the log is cut past the node that is away", func() bool {
-		n := l.leader(g)
-		if n == nil {
-			return false
+	l.until(400, "the logs are cut past the node that is away", func() bool {
+		for id := ident.ReplicaID(1); id <= 2; id++ {
+			n := l.nodes[id]
+			if err := errors.Join(n.store.Flush(), n.manager.Maintain()); err != nil {
+				t.Fatal(err)
+			}
+			if n.manager.groups[g].log.FirstIndex() <= 60 {
+				return false
+			}
 		}
-		if err := n.store.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if err := n.manager.Maintain(); err != nil {
-			t.Fatal(err)
-		}
-		return n.manager.groups[g].log.FirstIndex() > 60
+		return true
 	})
 	away.restart()
 	l.until(3000, "the node caught up", func() bool { return away.sum(g) == want })

@@ -75,14 +75,18 @@ func (s *snapshotSender) run(ctx context.Context) {
 			return
 		case <-s.wake:
 		}
-		for {
-			job, ok := s.take()
-			if !ok {
-				break
-			}
-			s.finish(job, s.send(ctx, job))
+		for s.pass(ctx) {
 		}
 	}
+}
+
+// pass sends one queued snapshot and reports whether there was one.
+func (s *snapshotSender) pass(ctx context.Context) bool {
+	job, ok := s.take()
+	if ok {
+		s.finish(job, s.send(ctx, job))
+	}
+	return ok
 }
 
 // send builds the state from one consistent view of the store and streams it.
