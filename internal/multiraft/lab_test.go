@@ -105,13 +105,22 @@ func (n *labNode) open() {
 	n.wire = wire
 	n.manager, err = Open(Config{
 		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.log, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
-		StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
+		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		RetainEntries: l.retain, RetainBytes: 64 << 20,
 	}, wire)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// newTally makes the state machine of a group; data groups wait for the meta group.
+func (n *labNode) newTally(g shard.GroupID) StateMachine {
+	m := &tally{group: g}
+	if g != shard.Meta {
+		m.metaIndex = func() uint64 { return n.manager.Applied(shard.Meta) }
+	}
+	return m
 }
 
 // crash loses everything that was not synced and takes the node off the network.
@@ -232,14 +241,10 @@ func (l *lab) propose(g shard.GroupID, id ident.RequestID, amount uint64) (uint6
 	if n == nil {
 		return 0, errors.New("no leader")
 	}
-	w, err := n.manager.groups[g].register(id, 8, &n.manager.cfg)
+	w, err := n.submit(g, id, binary.BigEndian.AppendUint64(nil, amount))
 	if err != nil {
 		return 0, err
 	}
-	group := n.manager.groups[g]
-	group.worker.enqueue(item{group: group, proposal: &proposal{
-		id: id, data: sealEnvelope(id, binary.BigEndian.AppendUint64(nil, amount)),
-	}})
 	for range 200 {
 		l.pump()
 		select {
@@ -253,6 +258,25 @@ func (l *lab) propose(g shard.GroupID, id ident.RequestID, amount uint64) (uint6
 		l.tick()
 	}
 	return 0, errors.New("no result")
+}
+
+// submit proposes without waiting.
+func (n *labNode) submit(g shard.GroupID, id ident.RequestID, data []byte) (*waiter, error) {
+	group := n.manager.groups[g]
+	w, err := group.register(id, len(data), &n.manager.cfg)
+	if err != nil {
+		return nil, err
+	}
+	group.worker.enqueue(item{group: group, proposal: &proposal{id: id, data: sealEnvelope(id, data)}})
+	return w, nil
+}
+
+// read asks for a linearizable index without waiting.
+func (n *labNode) read(g shard.GroupID) *readRequest {
+	group := n.manager.groups[g]
+	r := &readRequest{done: make(chan readIndex, 1)}
+	group.worker.enqueue(item{group: group, read: r})
+	return r
 }
 
 func (l *lab) id() ident.RequestID {
