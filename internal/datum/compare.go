@@ -263,7 +263,7 @@ func spanMicros(s Span) (high int64, low uint64) {
 
 // spanOfMicros is the inverse of spanMicros; ok is false when the length is not that of any Span.
 func spanOfMicros(high int64, low uint64) (s Span, ok bool) {
-	negative := high < 0
+	negative, original := high < 0, low
 	hi := uint64(high)
 	if negative {
 		low = ^low + 1
@@ -278,16 +278,22 @@ func spanOfMicros(high int64, low uint64) (s Span, ok bool) {
 	}
 	months, rest := bits.Div64(hi, low, microsPerMonth)
 	days, micros := rest/microsPerDay, rest%microsPerDay
+	// What exceeds the months of a Span goes into its days, and what exceeds those into microseconds.
 	if months > math.MaxInt32 {
-		extra := (months - math.MaxInt32) * daysPerMonth
-		if months-math.MaxInt32 > math.MaxInt32/daysPerMonth || extra+days > math.MaxInt32 {
-			return Span{}, false
-		}
-		months, days = math.MaxInt32, days+extra
+		days += min(months-math.MaxInt32, math.MaxInt32) * daysPerMonth
+		months = math.MaxInt32
+	}
+	if days > math.MaxInt32 {
+		micros += min(days-math.MaxInt32, math.MaxInt32) * microsPerDay
+		days = math.MaxInt32
+	}
+	if micros > math.MaxInt64 {
+		return Span{}, false
 	}
 	s = Span{Months: int32(months), Days: int32(days), Micros: int64(micros)}
 	if negative {
 		s = Span{Months: -s.Months, Days: -s.Days, Micros: -s.Micros}
 	}
-	return s, true
+	checkHigh, checkLow := spanMicros(s)
+	return s, checkHigh == high && checkLow == original
 }

@@ -188,8 +188,8 @@ func parseDecimal(text string, t Type) (*apd.Decimal, error) {
 	}
 	d, _, err := apd.NewFromString(trimmed)
 	if err != nil {
-		if strings.ContainsAny(trimmed, "eE") && !strings.Contains(err.Error(), "parse") {
-			return nil, rangeFault(text, t)
+		if at := strings.IndexAny(trimmed, "eE"); at > 0 && isWholeNumber(trimmed[at+1:]) {
+			return nil, rangeFault(text, t) // an exponent beyond 32 bits
 		}
 		return nil, syntaxFault(text, t)
 	}
@@ -197,6 +197,12 @@ func parseDecimal(text string, t Type) (*apd.Decimal, error) {
 		return nil, rangeFault(text, t)
 	}
 	return d, nil
+}
+
+// isWholeNumber reports whether text is digits with an optional sign.
+func isWholeNumber(text string) bool {
+	digits := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(text, "-"), "+"), "0123456789")
+	return digits == "" && text != "" && text != "-" && text != "+"
 }
 
 // BoundDecimal brings a decimal's exponent to zero or below without changing its value, drops digits

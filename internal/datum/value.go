@@ -179,6 +179,10 @@ func appendDecimalValue(dst []byte, d *apd.Decimal) []byte {
 	if d == nil {
 		d = apd.New(0, 0)
 	}
+	if d.Exponent > 0 { // made by hand and not by this package; the scale cannot be negative
+		d = new(apd.Decimal).Set(d)
+		BoundDecimal(d)
+	}
 	header := uint64(-int64(d.Exponent)) << 1
 	if d.Negative && d.Coeff.Sign() != 0 {
 		header |= 1
