@@ -40,20 +40,40 @@ func (l *Log) tendLater() {
 
 // tendSoon lets what may be free be cleaned: in the background, or now when there is none.
 func (l *Log) tendSoon() {
-	if !l.wanted.Load() {
-		return
-	}
-	if l.cfg.Background {
+	switch {
+	case l.crowded.Load() && l.crowded.Swap(false):
+		l.clean()
+	case !l.wanted.Load():
+	case l.cfg.Background:
 		l.tendLater()
-		return
-	}
-	if l.wanted.Swap(false) {
+	case l.wanted.Swap(false):
 		l.clean()
 	}
 }
 
+// isCrowded reports whether the background goroutine has fallen so far behind that appends must wait for it: more
+// than twice the quiet number of segments, less than a quarter of which is live.
+func (l *Log) isCrowded() bool {
+	l.state.Lock()
+	defer l.state.Unlock()
+	live, room := l.usage()
+	return len(l.segments) > 2*l.cfg.QuietSegments && 4*live < room
+}
+
+// usage returns how many bytes are live and how many the segments have room for. It needs state and either the
+// turn or segmentsMu.
+func (l *Log) usage() (live, room int64) {
+	for _, s := range l.segments {
+		live += s.live
+		room += capacityOf(s.header.size)
+	}
+	return live, room
+}
+
 // clean frees segments from the oldest on until nothing is to be gained, and goes round the log at most once.
 func (l *Log) clean() {
+	l.cleaning.Lock()
+	defer l.cleaning.Unlock()
 	l.segmentsMu.RLock()
 	rounds := len(l.segments)
 	l.segmentsMu.RUnlock()
@@ -94,11 +114,7 @@ func (l *Log) victim() *segment {
 	if len(l.segments) <= l.cfg.QuietSegments {
 		return nil
 	}
-	live, room := int64(0), int64(0)
-	for _, s := range l.segments {
-		live += s.live
-		room += capacityOf(s.header.size)
-	}
+	live, room := l.usage()
 	if 2*oldest.live < capacityOf(oldest.header.size) || 2*live < room {
 		return oldest
 	}

@@ -28,7 +28,7 @@ type Update struct {
 	Entries []*raftpb.Entry
 }
 
-// Log is the Raft log of a node. Lock order: the turn, then state, then Group.mu, then segmentsMu.
+// Log is the Raft log of a node. Lock order: cleaning, the turn, then state, then Group.mu, then segmentsMu.
 type Log struct {
 	cfg       Config
 	directory io.Closer // the lock of the directory
@@ -59,6 +59,9 @@ type Log struct {
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	wanted  atomic.Bool // something may be free to clean
+	crowded atomic.Bool // so much that an append has to help
+
+	cleaning sync.Mutex // held while segments are freed; taken before the turn
 
 	hits, misses, syncs, records, appended, rewritten, freed atomic.Uint64
 }
@@ -187,7 +190,7 @@ func failAll(batch []*request, err error) {
 func (l *Log) takeTurn() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.busy {
+	for l.busy && !l.closed { // Close keeps the turn
 		l.turned.Wait()
 	}
 	if err := l.unusable(); err != nil {
@@ -293,6 +296,7 @@ func (l *Log) Close() error {
 		return ErrClosed
 	}
 	l.closed = true
+	l.turned.Broadcast()
 	for l.busy {
 		l.turned.Wait()
 	}

@@ -116,6 +116,7 @@ func (l *Log) newSegment(header segmentHeader) error {
 	l.writer.active, l.writer.offset, l.writer.tail = s, pageBytes, l.writer.tail[:0]
 	if !l.writer.cleaning {
 		l.wanted.Store(true)
+		l.crowded.Store(l.isCrowded())
 	}
 	return nil
 }
