@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// Pauses of a node that looks for its cluster, and how long one peer may take to answer.
+const (
+	admissionPause = 150 * time.Millisecond
+	peerPatience   = 2 * time.Second
+)
+
+// seekAdmission makes a fresh data directory a member: it joins the cluster that a peer belongs to, or, as
+// the configured node with the lowest number, founds it once a majority of the configured nodes has
+// answered and none of them belongs to a cluster. It tries for ever; an error is final.
+func (n *Node) seekAdmission(ctx context.Context) error {
+	for attempt := 0; ; attempt++ {
+		done, err := n.tryAdmission(ctx)
+		if done || err != nil {
+			return err
+		}
+		if attempt%20 == 0 {
+			n.logger.Info("not a member yet", "reason", n.whyWaiting())
+		}
+		timer := n.clock.NewTimer(admissionPause)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
+	peers := n.cfg.Cluster.Others()
+	fresh, lowest := 1, true
+	for _, peer := range peers {
+		lowest = lowest && n.cfg.Cluster.NodeID < peer.NodeID
+		info, err := n.askPeer(ctx, peer)
+		switch {
+		case err != nil:
+			n.setWaiting(fmt.Sprintf("node %d at %s does not answer: %v", peer.NodeID, peer.RPCAddr, err))
+		case info.GetClusterId() != n.cfg.Cluster.ClusterID:
+			return false, fmt.Errorf("cluster.cluster_id = %q: the peer at %s is configured for cluster %q",
+				n.cfg.Cluster.ClusterID, peer.RPCAddr, info.GetClusterId())
+		case info.GetReplicaId() != 0:
+			return n.join(ctx, peer)
+		default:
+			fresh++
+		}
+	}
+	if n.cfg.Cluster.Join || !lowest {
+		n.setWaiting("waiting for a peer that is a member of the cluster")
+		return false, nil
+	}
+	if fresh*2 <= len(peers)+1 {
+		return false, nil
+	}
+	return true, n.found(n.cfg.Cluster.ClusterID)
+}
+
+func (n *Node) askPeer(ctx context.Context, peer config.Peer) (*nodev1.GetNodeInfoResponse, error) {
+	bound, cancel := context.WithTimeout(ctx, peerPatience)
+	defer cancel()
+	return n.network.NodeInfo(bound, peer.RPCAddr, &nodev1.GetNodeInfoRequest{})
+}
+
+// join asks a member to admit this store and starts as what it is told to be.
+func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error) {
+	bound, cancel := context.WithTimeout(ctx, n.cfg.Cluster.ReplicationTimeout())
+	defer cancel()
+	id := n.who()
+	answer, err := n.network.Join(bound, peer.RPCAddr, &nodev1.JoinRequest{
+		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
+		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(),
+	})
+	if err != nil {
+		n.setWaiting(fmt.Sprintf("node %d did not answer the request to join: %v", peer.NodeID, err))
+		return false, nil
+	}
+	if answer.GetRefused() != "" {
+		n.setWaiting(answer.GetRefused())
+		if answer.GetRetry() {
+			return false, nil
+		}
+		return false, fmt.Errorf("the cluster refused this node: %s", answer.GetRefused())
+	}
+	shards := shard.Map{UserShards: answer.GetUserShards(), SharedShards: answer.GetSharedShards()}
+	if have := configuredShards(n.cfg); have != shards {
+		return false, fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d",
+			have.UserShards, have.SharedShards, shards.UserShards, shards.SharedShards)
+	}
+	if copy(id.Cluster[:], answer.GetClusterUid()) != len(id.Cluster) || answer.GetReplicaId() == 0 {
+		return false, fmt.Errorf("node %d answered the request to join without an identity", peer.NodeID)
+	}
+	id.State, id.Node, id.ClusterID = stateMember, ident.NodeID(n.cfg.Cluster.NodeID), n.cfg.Cluster.ClusterID
+	id.Replica, id.Shards = ident.ReplicaID(answer.GetReplicaId()), shards
+	id.Members = nil
+	for _, m := range answer.GetMembers() {
+		id.Members = append(id.Members, knownMember{
+			Replica: ident.ReplicaID(m.GetReplicaId()), Node: ident.NodeID(m.GetNodeId()),
+			RPCAddr: m.GetRpcAddr(), APIAddr: m.GetApiAddr(),
+		})
+	}
+	if err := n.become(id); err != nil {
+		return false, err
+	}
+	n.logger.Info("joined the cluster", "replica_id", uint64(id.Replica), "through_node", peer.NodeID)
+	return true, n.runClustered()
+}
+
+// found makes this directory the first member of a new cluster and starts it. A crash before the last step
+// leaves the state `founding`, and the next start begins again from nothing.
+func (n *Node) found(clusterID string) error {
+	id := n.who()
+	id.State, id.Node, id.ClusterID = stateFounding, ident.NodeID(n.cfg.Cluster.NodeID), clusterID
+	id.Replica, id.Shards = 1, configuredShards(n.cfg)
+	if _, err := io.ReadFull(n.random, id.Cluster[:]); err != nil {
+		return fmt.Errorf("draw a cluster id: %w", err)
+	}
+	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
+		return err
+	}
+	if err := multiraft.Found(n.store, n.log, id.Shards.Groups(), id.Replica); err != nil {
+		return err
+	}
+	id.State = stateMember
+	if err := n.become(id); err != nil {
+		return err
+	}
+	n.logger.Info("founded the cluster", "cluster_id", clusterID, "cluster_uid", id.Cluster.String())
+	if clusterID == "" {
+		return nil
+	}
+	return n.runClustered()
+}
+
+// become stores a new identity and takes it on.
+func (n *Node) become(id identity) error {
+	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.identity = id
+	n.mu.Unlock()
+	return nil
+}
+
+func (n *Node) setWaiting(reason string) {
+	n.mu.Lock()
+	n.waiting = reason
+	n.mu.Unlock()
+}
+
+func (n *Node) whyWaiting() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.waiting
+}
+
+// admitted reports whether the engine runs.
+func (n *Node) admitted() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.manager != nil || n.solo != nil
+}

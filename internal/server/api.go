@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
+	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// openAPI builds authentication, SQL and HTTP, and starts the listener for clients.
+func (n *Node) openAPI(listener net.Listener) error {
+	if listener == nil {
+		addr := net.JoinHostPort(n.cfg.Server.Host, strconv.Itoa(n.cfg.Server.Port))
+		var err error
+		if listener, err = net.Listen("tcp", addr); err != nil {
+			return fmt.Errorf("server.host, server.port = %s: %w", addr, err)
+		}
+	}
+	n.apiAddr = listener.Addr().String()
+	secret, err := n.tokenSecret()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := n.buildAPI(secret); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	n.spawn(func() {
+		if err := n.api.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("serve clients: %w", err))
+		}
+	})
+	return nil
+}
+
+func (n *Node) buildAPI(secret auth.SecretSource) error {
+	a := n.cfg.Auth
+	users, err := auth.New(auth.Config{
+		Catalog: n.catalog, Executor: n.exec, Clock: n.clock, Secret: secret,
+		AccessLife:  time.Duration(a.JWTExpiryHours) * time.Hour,
+		RefreshLife: time.Duration(a.JWTRefreshExpiryHours) * time.Hour,
+		BcryptCost:  a.BcryptCost, MinPassword: a.MinPasswordLength, MaxPassword: a.MaxPasswordLength,
+		ComplexityRule: a.EnforcePasswordComplexity, LockoutFailures: a.LockoutFailures,
+		LockoutFor: time.Duration(a.LockoutMinutes) * time.Minute,
+	})
+	if err != nil {
+		return err
+	}
+	view := clusterView{n}
+	engine, err := exec.New(exec.Deps{
+		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
+		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
+		Limits: exec.Limits{
+			DefaultRows: int64(n.cfg.Limits.DefaultQueryLimit), MaxRows: int64(n.cfg.Limits.MaxQueryLimit),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.metrics.Register(newGroupCollector(n))
+	n.users = users
+	n.api, err = httpapi.New(httpapi.Config{
+		Settings: n.cfg, SQL: engine, Auth: admittedAuth{n, users}, Health: view, Metrics: n.metrics,
+		Logger: n.logger.With("part", "api"), Clock: n.clock, Build: n.build,
+	})
+	return err
+}
+
+// tokenSecret chooses the key that signs tokens: the configured one; a key of its own for a standalone node
+// on loopback; for a cluster on loopback, one that all nodes derive alike.
+func (n *Node) tokenSecret() (auth.SecretSource, error) {
+	configured, loopback := n.cfg.Auth.JWTSecret, n.cfg.Server.Loopback()
+	if configured != "" {
+		warning, err := auth.CheckSecret(configured, loopback)
+		if err != nil {
+			return nil, fmt.Errorf("auth.jwt_secret: %w", err)
+		}
+		if warning != "" {
+			n.logger.Warn("auth.jwt_secret is weak", "warning", warning)
+		}
+		return auth.FixedSecret(configured), nil
+	}
+	if !loopback {
+		return nil, fmt.Errorf("auth.jwt_secret is empty: a server that listens on %q needs one of at least 32 characters",
+			n.cfg.Server.Host)
+	}
+	if n.cfg.Standalone() {
+		secret, err := auth.StoredSecret(n.cfg.Storage.DataPath)
+		if err != nil {
+			return nil, err
+		}
+		return auth.FixedSecret(secret), nil
+	}
+	n.logger.Warn("auth.jwt_secret is empty: tokens are signed with a key that the nodes derive; configure one before leaving loopback")
+	return auth.DerivedSecret(n.catalog), nil
+}
+
+// admittedAuth refuses callers as long as this node knows no accounts, so that nobody is told that a correct
+// password is wrong.
+type admittedAuth struct {
+	n *Node
+	*auth.Service
+}
+
+func (a admittedAuth) ready() error {
+	if a.n.catalog.Current().Cluster() == nil {
+		return notAdmitted()
+	}
+	return nil
+}
+
+// Authenticate implements httpapi.Authenticator.
+func (a admittedAuth) Authenticate(ctx context.Context, token string) (auth.Identity, error) {
+	if err := a.ready(); err != nil {
+		return auth.Identity{}, err
+	}
+	return a.Service.Authenticate(ctx, token)
+}
+
+// Login implements httpapi.Authenticator.
+func (a admittedAuth) Login(ctx context.Context, user ident.UserID, password string) (auth.Grant, error) {
+	if err := a.ready(); err != nil {
+		return auth.Grant{}, err
+	}
+	return a.Service.Login(ctx, user, password)
+}

@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// gossip is what this node last heard from every member, itself included. It is asked for once a second, so
+// that views and health checks answer from memory.
+type gossip struct {
+	n        *Node
+	hostname string
+
+	mu    sync.Mutex // guards infos
+	infos map[ident.ReplicaID]heard
+}
+
+// heard is one node's description of itself and when it arrived.
+type heard struct {
+	info *nodev1.GetNodeInfoResponse
+	at   time.Time
+}
+
+// staleAfter is how old a description may be before its node counts as offline.
+const staleAfter = 4 * time.Second
+
+func newGossip(n *Node) *gossip {
+	// Without a name the column is shown empty.
+	hostname, _ := os.Hostname()
+	return &gossip{n: n, hostname: hostname, infos: make(map[ident.ReplicaID]heard)}
+}
+
+// refresh asks all members at once; one that does not answer in time keeps its last description.
+func (g *gossip) refresh(ctx context.Context) {
+	bound, cancel := context.WithTimeout(ctx, housePeriod)
+	defer cancel()
+	var asking sync.WaitGroup
+	for _, m := range g.n.catalog.Current().Members() {
+		if m.Removed {
+			continue
+		}
+		if m.Replica == g.n.self() {
+			g.store(m.Replica, g.n.describe(bound, true))
+			continue
+		}
+		if g.n.network == nil {
+			continue
+		}
+		addr, ok := addressBook{g.n}.Address(m.Replica)
+		if !ok {
+			continue
+		}
+		asking.Go(func() {
+			info, err := g.n.network.NodeInfo(bound, addr, &nodev1.GetNodeInfoRequest{WithGroups: true})
+			if err == nil && info.GetReplicaId() == uint64(m.Replica) {
+				g.store(m.Replica, info)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
+	g.mu.Lock()
+	g.infos[replica] = heard{info: info, at: g.n.clock.Now()}
+	g.mu.Unlock()
+}
+
+// get returns what is known of a member; fresh is false when it was not heard lately.
+func (g *gossip) get(replica ident.ReplicaID) (info *nodev1.GetNodeInfoResponse, fresh bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h, ok := g.infos[replica]
+	return h.info, ok && g.n.clock.Now().Sub(h.at) < staleAfter
+}
+
+// describe says who this node is and how its groups are.
+func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInfoResponse {
+	id := n.who()
+	info := &nodev1.GetNodeInfoResponse{
+		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
+		RpcAddr: n.advertisedRPC(), ApiAddr: n.advertisedAPI(), Version: n.build.Version,
+		Hostname: n.gossip.hostname, StartedMicros: n.started.UnixMicro(),
+	}
+	if id.State != stateMember {
+		return info
+	}
+	info.ClusterUid, info.ReplicaId = id.Cluster[:], uint64(id.Replica)
+	if !withGroups {
+		return info
+	}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	info.MemoryBytes = memory.Sys - memory.HeapReleased
+	if m := n.engine(); m != nil {
+		// Without an answer the groups are left out: the engine is stopping.
+		statuses, err := m.Status(ctx)
+		if err == nil {
+			info.Groups = groupInfos(statuses)
+		}
+	}
+	return info
+}
+
+func groupInfos(statuses []multiraft.GroupStatus) []*nodev1.GroupStatus {
+	infos := make([]*nodev1.GroupStatus, len(statuses))
+	for i, s := range statuses {
+		info := &nodev1.GroupStatus{
+			Group: uint64(s.Group), Term: s.Term, Vote: uint64(s.Vote), Leader: uint64(s.Leader), State: s.State,
+			FirstIndex: s.FirstIndex, LastIndex: s.LastIndex, Committed: s.Committed, Applied: s.Applied,
+			QuorumAckMillis: -1,
+		}
+		for _, id := range s.Voters {
+			info.Voters = append(info.Voters, uint64(id))
+		}
+		for _, id := range s.Learners {
+			info.Learners = append(info.Learners, uint64(id))
+		}
+		for _, p := range s.Progress {
+			info.Progress = append(info.Progress, &nodev1.PeerProgress{
+				ReplicaId: uint64(p.Replica), Match: p.Match, State: p.State, Active: p.Active,
+			})
+		}
+		infos[i] = info
+	}
+	return infos
+}
+
+// summary condenses one node's groups.
+type summary struct {
+	total, leading int
+	voting         int
+	applied        uint64 // sum over groups
+	lag            uint64 // entries that the leaders have committed and this node has not applied
+	meta           *nodev1.GroupStatus
+}
+
+// summarise counts a node's groups against what their leaders have committed.
+func summarise(info *nodev1.GetNodeInfoResponse, committed map[uint64]uint64) summary {
+	var s summary
+	for _, g := range info.GetGroups() {
+		s.total++
+		s.applied += g.GetApplied()
+		if g.GetState() == "leader" {
+			s.leading++
+		}
+		if g.GetState() != "learner" && g.GetState() != "outside" {
+			s.voting++
+		}
+		if ahead := committed[g.GetGroup()]; ahead > g.GetApplied() {
+			s.lag += ahead - g.GetApplied()
+		}
+		if g.GetGroup() == uint64(shard.Meta) {
+			s.meta = g
+		}
+	}
+	return s
+}
+
+// committed is the highest commit index that any node reports, by group.
+func (g *gossip) committed(members []*catalog.Member) map[uint64]uint64 {
+	highest := make(map[uint64]uint64)
+	for _, m := range members {
+		info, _ := g.get(m.Replica)
+		for _, group := range info.GetGroups() {
+			highest[group.GetGroup()] = max(highest[group.GetGroup()], group.GetCommitted())
+		}
+	}
+	return highest
+}

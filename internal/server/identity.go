@@ -1,0 +1,193 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+)
+
+// identityFile is the name of the file that says who a data directory is. Its form is one line: the CRC-32C
+// of the JSON in eight hexadecimal digits, a space, the JSON.
+const identityFile = "node.id"
+
+// States of a data directory.
+const (
+	stateFresh    = "fresh"    // belongs to no cluster yet
+	stateFounding = "founding" // its first state is being written
+	stateMember   = "member"
+)
+
+// identity is who a data directory is.
+type identity struct {
+	Version   int
+	State     string
+	Store     ident.StoreID
+	Node      ident.NodeID
+	ClusterID string // configured name; "" for a standalone node
+	Cluster   ident.ClusterUID
+	Replica   ident.ReplicaID
+	Shards    shard.Map
+	Members   []knownMember // addresses learned when joining, until the catalog arrives
+}
+
+// knownMember is one address that a joining node was told.
+type knownMember struct {
+	Replica ident.ReplicaID
+	Node    ident.NodeID
+	RPCAddr string
+	APIAddr string
+}
+
+// identityJSON is the stored form: identifiers as text.
+type identityJSON struct {
+	Version      int           `json:"version"`
+	State        string        `json:"state"`
+	Store        string        `json:"store_id"`
+	Node         ident.NodeID  `json:"node_id"`
+	ClusterID    string        `json:"cluster_id"`
+	Cluster      string        `json:"cluster_uid,omitempty"`
+	Replica      uint64        `json:"replica_id,omitempty"`
+	UserShards   uint32        `json:"user_shards,omitempty"`
+	SharedShards uint32        `json:"shared_shards,omitempty"`
+	Members      []knownMember `json:"members,omitempty"`
+}
+
+// loadIdentity reads the directory's identity, or draws a new store id for an empty directory. A directory
+// that holds data but no identity is refused: its replica must not vote under a new name by accident.
+func loadIdentity(fsys disk.FS, dir string, random io.Reader) (identity, error) {
+	path := filepath.Join(dir, identityFile)
+	raw, err := readFile(fsys, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newIdentity(fsys, dir, random)
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	id, err := parseIdentity(raw)
+	if err != nil {
+		return identity{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return id, nil
+}
+
+func newIdentity(fsys disk.FS, dir string, random io.Reader) (identity, error) {
+	for _, name := range []string{"log", "store"} {
+		entries, err := fsys.List(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return identity{}, fmt.Errorf("look into %s: %w", dir, err)
+		}
+		if len(entries) > 0 {
+			return identity{}, fmt.Errorf("%s holds data, but %s is missing: restore that file, or empty the "+
+				"directory to let the node join as a new replica", dir, identityFile)
+		}
+	}
+	id := identity{Version: 1, State: stateFresh}
+	if _, err := io.ReadFull(random, id.Store[:]); err != nil {
+		return identity{}, fmt.Errorf("draw a store id: %w", err)
+	}
+	return id, id.save(fsys, dir)
+}
+
+// save replaces the identity file, durably.
+func (id identity) save(fsys disk.FS, dir string) error {
+	stored := identityJSON{
+		Version: id.Version, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
+		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
+		Members: id.Members,
+	}
+	if !id.Cluster.IsZero() {
+		stored.Cluster = id.Cluster.String()
+	}
+	body, err := json.Marshal(stored)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", identityFile, err)
+	}
+	line := fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)), body)
+	return disk.WriteFileAtomic(fsys, filepath.Join(dir, identityFile), line)
+}
+
+func parseIdentity(raw []byte) (identity, error) {
+	sum, body, found := strings.Cut(strings.TrimSuffix(string(raw), "\n"), " ")
+	want := fmt.Sprintf("%08x", crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli)))
+	if !found || sum != want {
+		return identity{}, errors.New("the checksum does not match; the file is damaged")
+	}
+	var stored identityJSON
+	if err := json.Unmarshal([]byte(body), &stored); err != nil {
+		return identity{}, fmt.Errorf("decode: %w", err)
+	}
+	if stored.Version != 1 {
+		return identity{}, fmt.Errorf("format version %d is not known to this program", stored.Version)
+	}
+	id := identity{
+		Version: stored.Version, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
+		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
+		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
+	}
+	store, err := ident.ParseID16(stored.Store)
+	if err != nil {
+		return identity{}, err
+	}
+	id.Store = store
+	if stored.Cluster != "" {
+		cluster, err := ident.ParseID16(stored.Cluster)
+		if err != nil {
+			return identity{}, err
+		}
+		id.Cluster = cluster
+	}
+	return id, nil
+}
+
+// check refuses a configuration that contradicts what the directory is.
+func (id identity) check(cfg *config.Config) error {
+	if id.State != stateMember {
+		return nil
+	}
+	c := cfg.Cluster
+	switch {
+	case uint64(id.Node) != c.NodeID:
+		return fmt.Errorf("cluster.node_id = %d: this data directory belongs to node %d; want %d, or another storage.data_path",
+			c.NodeID, id.Node, id.Node)
+	case id.ClusterID != "" && c.ClusterID != "" && id.ClusterID != c.ClusterID:
+		return fmt.Errorf("cluster.cluster_id = %q: this data directory belongs to cluster %q", c.ClusterID, id.ClusterID)
+	case id.ClusterID != "" && c.ClusterID == "":
+		return fmt.Errorf("cluster.cluster_id is empty: this data directory belongs to cluster %q and cannot run standalone",
+			id.ClusterID)
+	}
+	if have := configuredShards(cfg); have != id.Shards {
+		return fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: this data directory was founded with "+
+			"%d and %d; the division into shards cannot be changed", have.UserShards, have.SharedShards,
+			id.Shards.UserShards, id.Shards.SharedShards)
+	}
+	return nil
+}
+
+func configuredShards(cfg *config.Config) shard.Map {
+	return shard.Map{UserShards: uint32(cfg.Cluster.UserShards), SharedShards: uint32(cfg.Cluster.SharedShards)}
+}
+
+func readFile(fsys disk.FS, path string) ([]byte, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return raw, nil
+}

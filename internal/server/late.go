@@ -1,0 +1,42 @@
+package server
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// lateExecutor is the executor of a node from its first moment on: until the node is a member it refuses
+// everything as unavailable.
+type lateExecutor struct {
+	current atomic.Pointer[executor.CommandExecutor]
+}
+
+func (l *lateExecutor) set(e executor.CommandExecutor) { l.current.Store(&e) }
+
+// Execute implements executor.CommandExecutor.
+func (l *lateExecutor) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
+	if e := l.current.Load(); e != nil {
+		return (*e).Execute(ctx, group, cmd)
+	}
+	return nil, notAdmitted()
+}
+
+// Barrier implements executor.CommandExecutor.
+func (l *lateExecutor) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
+	if e := l.current.Load(); e != nil {
+		return (*e).Barrier(ctx, group)
+	}
+	return 0, notAdmitted()
+}
+
+func notAdmitted() error {
+	refused := fault.New(fault.Unavailable, "this node is not a member of its cluster yet; try again, or ask another node")
+	refused.RetryAfter = time.Second
+	return refused
+}

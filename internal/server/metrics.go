@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// groupCollector reads the state of every group when metrics are scraped.
+type groupCollector struct {
+	n           *Node
+	applied     *prometheus.Desc
+	committed   *prometheus.Desc
+	lastIndex   *prometheus.Desc
+	firstIndex  *prometheus.Desc
+	term        *prometheus.Desc
+	leading     *prometheus.Desc
+	hasLeader   *prometheus.Desc
+	logBytes    *prometheus.Desc
+	logSegments *prometheus.Desc
+	logSyncs    *prometheus.Desc
+}
+
+func newGroupCollector(n *Node) *groupCollector {
+	group := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("kalamdb_group_"+name, help, []string{"group"}, nil)
+	}
+	log := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("kalamdb_log_"+name, help, nil, nil)
+	}
+	return &groupCollector{
+		n:           n,
+		applied:     group("applied_index", "Highest log index applied on this node."),
+		committed:   group("committed_index", "Highest log index this node knows to be committed."),
+		lastIndex:   group("last_index", "Highest log index on this node."),
+		firstIndex:  group("first_index", "Oldest log index still kept on this node."),
+		term:        group("term", "Current Raft term."),
+		leading:     group("leader", "1 when this node leads the group, else 0."),
+		hasLeader:   group("has_leader", "1 when this node knows a leader of the group, else 0."),
+		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
+		logSegments: log("segments", "Files of the log."),
+		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *groupCollector) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, out) }
+
+// Collect implements prometheus.Collector.
+func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	stats := c.n.log.Stats()
+	gauge(c.logBytes, float64(stats.LiveBytes))
+	gauge(c.logSegments, float64(stats.Segments))
+	out <- prometheus.MustNewConstMetric(c.logSyncs, prometheus.CounterValue, float64(stats.Syncs))
+	manager := c.n.engine()
+	if manager == nil {
+		return
+	}
+	bound, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	statuses, err := manager.Status(bound)
+	if err != nil {
+		// The engine is stopping or very busy; a scrape without groups shows exactly that.
+		return
+	}
+	flag := func(set bool) float64 {
+		if set {
+			return 1
+		}
+		return 0
+	}
+	for _, s := range statuses {
+		name := s.Group.String()
+		gauge(c.applied, float64(s.Applied), name)
+		gauge(c.committed, float64(s.Committed), name)
+		gauge(c.lastIndex, float64(s.LastIndex), name)
+		gauge(c.firstIndex, float64(s.FirstIndex), name)
+		gauge(c.term, float64(s.Term), name)
+		gauge(c.leading, flag(s.State == "leader"), name)
+		gauge(c.hasLeader, flag(s.Leader != 0), name)
+	}
+}

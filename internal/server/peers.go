@@ -1,0 +1,214 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// openNetwork starts the listener for peers; a standalone node has none.
+func (n *Node) openNetwork(listener net.Listener) error {
+	if n.cfg.Standalone() {
+		return nil
+	}
+	c := n.cfg.Cluster
+	var security *transport.TLSConfig
+	if t := n.cfg.RPCTLS; t.Enabled {
+		security = &transport.TLSConfig{
+			CAFile: t.CACert, CertFile: t.ServerCert, KeyFile: t.ServerKey, RequireClientCert: t.RequireClientCert,
+		}
+	} else if err := transport.CheckPlaintextAddress(c.RPCAddr, c.AllowInsecureRPC); err != nil {
+		return fmt.Errorf("cluster.rpc_addr = %q: %w", c.RPCAddr, err)
+	}
+	network, err := transport.NewGRPC(transport.GRPCConfig{
+		Resolver: addressBook{n}, Clock: n.clock, Logger: n.logger.With("part", "transport"),
+		Registerer: n.metrics.Registerer(), TLS: security, ClusterID: c.ClusterID, NodeOf: addressBook{n}.node,
+		BackoffMax: c.ReconnectInterval(),
+	}, peerHandler{n})
+	if err != nil {
+		return err
+	}
+	if listener == nil {
+		if listener, err = net.Listen("tcp", c.RPCAddr); err != nil {
+			return fmt.Errorf("cluster.rpc_addr = %q: %w", c.RPCAddr, err)
+		}
+	}
+	n.network, n.rpcAddr = network, listener.Addr().String()
+	n.spawn(func() {
+		if err := network.Serve(listener); err != nil {
+			n.fail(fmt.Errorf("serve peers: %w", err))
+		}
+	})
+	return nil
+}
+
+// addressBook finds peers: what configuration says of a node wins, since its operator just wrote it; then
+// what the catalog records; then what this node was told when it joined.
+type addressBook struct{ n *Node }
+
+// Address implements transport.Resolver.
+func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
+	node, known := b.node(replica)
+	if known {
+		for _, peer := range b.n.cfg.Cluster.Others() {
+			if peer.NodeID == uint64(node) {
+				return peer.RPCAddr, true
+			}
+		}
+	}
+	if m, ok := b.n.catalog.Current().Member(replica); ok {
+		return m.RPCAddr, m.RPCAddr != ""
+	}
+	for _, m := range b.n.who().Members {
+		if m.Replica == replica {
+			return m.RPCAddr, m.RPCAddr != ""
+		}
+	}
+	return "", false
+}
+
+// node says which node a replica belongs to.
+func (b addressBook) node(replica ident.ReplicaID) (ident.NodeID, bool) {
+	if m, ok := b.n.catalog.Current().Member(replica); ok {
+		return m.Node, true
+	}
+	for _, m := range b.n.who().Members {
+		if m.Replica == replica {
+			return m.Node, true
+		}
+	}
+	return 0, false
+}
+
+func (n *Node) advertisedRPC() string {
+	if n.cfg.Standalone() {
+		return ""
+	}
+	return n.cfg.Cluster.RPCAddr
+}
+
+func (n *Node) advertisedAPI() string {
+	if n.cfg.Cluster.APIAddr != "" {
+		return n.cfg.Cluster.APIAddr
+	}
+	return n.apiAddr
+}
+
+// peerHandler serves the calls of peers. Before this node is a member, only NodeInfo and Join arrive here.
+type peerHandler struct{ n *Node }
+
+// HandleMessages implements transport.Handler.
+func (h peerHandler) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
+	if m := h.n.engine(); m != nil {
+		m.HandleMessages(from, messages)
+	}
+}
+
+// HandleUnreachable implements transport.Handler.
+func (h peerHandler) HandleUnreachable(to ident.ReplicaID) {
+	if m := h.n.engine(); m != nil {
+		m.HandleUnreachable(to)
+	}
+}
+
+// HandleSnapshot implements transport.Handler.
+func (h peerHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
+	m := h.n.engine()
+	if m == nil {
+		return errors.New("the node is not a member yet")
+	}
+	return m.HandleSnapshot(ctx, header, next)
+}
+
+// HandleForward implements transport.Handler.
+func (h peerHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	m := h.n.engine()
+	if m == nil {
+		return &nodev1.ForwardResponse{Error: nodev1.ForwardError_FORWARD_ERROR_STOPPED, Message: "not a member yet"}
+	}
+	return m.HandleForward(ctx, req)
+}
+
+// HandleNodeInfo implements transport.Handler.
+func (h peerHandler) HandleNodeInfo(ctx context.Context, req *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
+	return h.n.describe(ctx, req.GetWithGroups())
+}
+
+// HandleJoin implements transport.Handler. The meta group decides; this node only checks what it can see.
+func (h peerHandler) HandleJoin(ctx context.Context, req *nodev1.JoinRequest) *nodev1.JoinResponse {
+	response, err := h.n.admit(ctx, req)
+	if err != nil {
+		return &nodev1.JoinResponse{Refused: err.Error(), Retry: true}
+	}
+	return response
+}
+
+func refuseJoin(retry bool, format string, args ...any) *nodev1.JoinResponse {
+	return &nodev1.JoinResponse{Refused: fmt.Sprintf(format, args...), Retry: retry}
+}
+
+// admit records a store as a member. A store that stands in for another one of the same node is taken only
+// when the other has been silent; an error is temporary.
+func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.JoinResponse, error) {
+	manager := n.engine()
+	if manager == nil {
+		return refuseJoin(true, "node %d is not a member yet", n.cfg.Cluster.NodeID), nil
+	}
+	if req.GetClusterId() != n.cfg.Cluster.ClusterID {
+		return refuseJoin(false, "this is cluster %q, not %q", n.cfg.Cluster.ClusterID, req.GetClusterId()), nil
+	}
+	var store ident.StoreID
+	if copy(store[:], req.GetStoreId()) != len(store) || store.IsZero() || req.GetNodeId() == 0 {
+		return refuseJoin(false, "the request names no store or node"), nil
+	}
+	if _, err := n.exec.Barrier(ctx, shard.Meta); err != nil {
+		return nil, err
+	}
+	current := n.catalog.Current()
+	if current.Cluster() == nil {
+		return refuseJoin(true, "the cluster is being founded"), nil
+	}
+	if known, ok := current.MemberByStore(store); ok && known.Removed {
+		return refuseJoin(false, "the store was removed from the cluster; empty the data directory to join as a new replica"), nil
+	}
+	if old, ok := catalogMember(current, ident.NodeID(req.GetNodeId())); ok && old.Store != store && manager.Live(old.Replica) {
+		return refuseJoin(old.Replica != manager.Self(),
+			"node %d is alive with another data directory; a node id can be used once", req.GetNodeId()), nil
+	}
+	response, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{
+		AddMember: &commandv1.AddMember{Member: &commandv1.Member{
+			NodeId: req.GetNodeId(), StoreId: store[:], RpcAddr: req.GetRpcAddr(), ApiAddr: req.GetApiAddr(),
+		}},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return n.welcome(ctx, response.GetObjectId())
+}
+
+func (n *Node) welcome(ctx context.Context, replica uint64) (*nodev1.JoinResponse, error) {
+	if _, err := n.exec.Barrier(ctx, shard.Meta); err != nil {
+		return nil, err
+	}
+	current := n.catalog.Current()
+	cluster := current.Cluster()
+	welcome := &nodev1.JoinResponse{
+		ClusterUid: cluster.UID[:], ReplicaId: replica,
+		UserShards: cluster.Shards.UserShards, SharedShards: cluster.Shards.SharedShards,
+	}
+	for _, m := range current.Members() {
+		if !m.Removed {
+			welcome.Members = append(welcome.Members, &nodev1.MemberAddress{
+				ReplicaId: uint64(m.Replica), NodeId: uint64(m.Node), RpcAddr: m.RPCAddr, ApiAddr: m.APIAddr,
+			})
+		}
+	}
+	return welcome, nil
+}

@@ -1,0 +1,286 @@
+// Package server builds one node from its parts, runs it and takes it down.
+//
+// It is the only package that knows all others. Open wires the store, the log, the state machines, the
+// replication engine (or its standalone form), the executor, the SQL engine, authentication and the HTTP
+// listener, and returns a Node that serves; a node that still has to be admitted to its cluster answers
+// health checks and refuses statements until it is.
+//
+// A data directory holds: node.id (who this store is), log/ (the Raft log), store/ (rows, catalog),
+// staging/ (arriving snapshots) and LOCK. Nothing here decides about data; when a part can no longer keep
+// its promises, the node stops and Wait says why.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
+	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/metrics"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+)
+
+// Options are what a caller of Open chooses beside the configuration.
+type Options struct {
+	Logger *slog.Logger // nil discards
+	Build  httpapi.Build
+	// APIListener and RPCListener replace the listeners that the configuration names; for callers that
+	// let the kernel choose ports before all nodes' configurations are known. Nil means open them.
+	APIListener net.Listener
+	RPCListener net.Listener
+}
+
+// Node is one running node.
+type Node struct {
+	cfg     *config.Config
+	logger  *slog.Logger
+	build   httpapi.Build
+	clock   clock.Clock
+	random  io.Reader
+	fs      disk.FS
+	started time.Time
+
+	lock    io.Closer
+	store   *storage.Engine
+	log     *raftlog.Log
+	catalog *catalog.Store
+	metrics *metrics.Registry
+
+	api     *httpapi.Server
+	users   *auth.Service
+	apiAddr string
+	rpcAddr string
+	network *transport.GRPC // nil when standalone
+	exec    *lateExecutor
+	gossip  *gossip
+
+	mu       sync.Mutex // guards identity, waiting, manager and solo
+	identity identity
+	waiting  string // why the node is not admitted yet; "" once it is
+	manager  *multiraft.Manager
+	solo     *multiraft.Solo
+
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	failOnce sync.Once
+	failed   chan struct{}
+	failure  error         // set before failed is closed
+	draining chan struct{} // closed when Close begins
+	closed   chan struct{}
+	closing  sync.Once
+}
+
+// Open starts a node. It returns once the listeners answer; a node that is new to its cluster goes on
+// joining in the background. The error names what is wrong with the configuration, the data directory or
+// an address.
+func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) {
+	if err := checkSupported(cfg); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, logger: opts.Logger, build: opts.Build, clock: clock.Real{}, random: rand.Reader,
+		fs: disk.Local(), started: time.Now(), catalog: catalog.NewStore(),
+		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
+		exec:    &lateExecutor{}, failed: make(chan struct{}),
+		draining: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if n.logger == nil {
+		n.logger = slog.New(slog.DiscardHandler)
+	}
+	n.gossip = newGossip(n)
+	if err := n.open(ctx, opts); err != nil {
+		n.abandon()
+		return nil, err
+	}
+	return n, nil
+}
+
+// checkSupported refuses settings that this version accepts as keys but does not honour.
+func checkSupported(cfg *config.Config) error {
+	if cfg.Cluster.ReplicationMode == "all" {
+		return errors.New(`cluster.replication_mode = "all": this version acknowledges on a quorum only; want "quorum"`)
+	}
+	return nil
+}
+
+func (n *Node) open(ctx context.Context, opts Options) error {
+	if err := n.openDirectory(); err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = cancel
+	if err := n.openNetwork(opts.RPCListener); err != nil {
+		return err
+	}
+	if err := n.openAPI(opts.APIListener); err != nil {
+		return err
+	}
+	if n.cfg.Standalone() {
+		if err := n.runAlone(); err != nil {
+			return err
+		}
+		n.spawn(func() { n.afterAdmission(background) })
+		return nil
+	}
+	if n.who().State == stateMember {
+		if err := n.runClustered(); err != nil {
+			return err
+		}
+		n.spawn(func() { n.afterAdmission(background) })
+		return nil
+	}
+	n.spawn(func() {
+		if err := n.seekAdmission(background); err != nil {
+			if background.Err() == nil {
+				n.fail(err)
+			}
+			return
+		}
+		n.afterAdmission(background)
+	})
+	return nil
+}
+
+// openDirectory locks the data directory and opens the store and the log.
+func (n *Node) openDirectory() error {
+	dir := n.cfg.Storage.DataPath
+	if err := n.fs.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("storage.data_path = %q: %w", dir, err)
+	}
+	lock, err := n.fs.Lock(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		return fmt.Errorf("storage.data_path = %q: another process uses it: %w", dir, err)
+	}
+	n.lock = lock
+	if n.identity, err = loadIdentity(n.fs, dir, n.random); err != nil {
+		return err
+	}
+	if err := n.identity.check(n.cfg); err != nil {
+		return err
+	}
+	if n.identity.State == stateFounding {
+		// Founding was interrupted: nothing was acknowledged, so it starts over.
+		if err := n.wipe(); err != nil {
+			return err
+		}
+	}
+	return n.openStores()
+}
+
+func (n *Node) wipe() error {
+	for _, name := range []string{"log", "store", "staging"} {
+		path := filepath.Join(n.cfg.Storage.DataPath, name)
+		if err := n.fs.RemoveAll(path); err != nil {
+			return fmt.Errorf("empty %s: %w", path, err)
+		}
+	}
+	return disk.SyncDir(n.fs, n.cfg.Storage.DataPath)
+}
+
+func (n *Node) openStores() (err error) {
+	dir := n.cfg.Storage.DataPath
+	n.store, err = storage.Open(storage.Options{
+		FS: n.fs, Dir: filepath.Join(dir, "store"), Logger: n.logger.With("part", "store"), OnFatal: n.fail,
+	})
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	n.log, err = raftlog.Open(raftlog.Config{
+		FS: n.fs, Dir: filepath.Join(dir, "log"), StoreID: n.identity.Store,
+		SegmentBytes: n.cfg.Raft.LogSegmentBytes, Background: true, Logger: n.logger.With("part", "log"),
+	})
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	return nil
+}
+
+// engineConfig is what both forms of the replication engine are opened with.
+func (n *Node) engineConfig(id identity) multiraft.Config {
+	cluster := n.cfg.Cluster
+	tick := max(cluster.HeartbeatInterval()/5, 10*time.Millisecond)
+	least, _ := cluster.ElectionTimeout()
+	retain := n.cfg.Raft.LogRetentionEntries
+	if cluster.SnapshotPolicy.LogsSinceLast == 0 {
+		retain = 1 << 62
+	}
+	return multiraft.Config{
+		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
+		StateMachines: n.newStateMachine,
+		Clock:         n.clock, Logger: n.logger.With("part", "raft"),
+		StagingDir:     filepath.Join(n.cfg.Storage.DataPath, "staging"),
+		Members:        n.members,
+		TickInterval:   tick,
+		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
+		ElectionTicks:  max(int(least/tick), 2),
+		Workers:        n.cfg.Raft.Workers,
+		RetainEntries:  max(retain, 1),
+		RetainBytes:    uint64(max(n.cfg.Raft.LogRetentionBytes, 1)),
+	}
+}
+
+func (n *Node) spawn(run func()) {
+	n.running.Add(1)
+	go func() {
+		defer n.running.Done()
+		run()
+	}()
+}
+
+// fail records why the node must stop; Wait returns it.
+func (n *Node) fail(err error) {
+	n.failOnce.Do(func() {
+		n.failure = err
+		n.logger.Error("the node stops", "error", err)
+		close(n.failed)
+	})
+}
+
+// Wait blocks until the node was closed, or cannot go on; then it says why.
+func (n *Node) Wait() error {
+	select {
+	case <-n.failed:
+		return n.failure
+	case <-n.closed:
+		return nil
+	}
+}
+
+// APIAddr returns host:port of the listener for clients.
+func (n *Node) APIAddr() string { return n.apiAddr }
+
+// RPCAddr returns host:port of the listener for peers, "" when standalone.
+func (n *Node) RPCAddr() string { return n.rpcAddr }
+
+// who returns the node's identity.
+func (n *Node) who() identity {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.identity
+}
+
+// engine returns the replication engine, nil before admission and when standalone.
+func (n *Node) engine() *multiraft.Manager {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.manager
+}
+
+// self returns this node's replica id, zero before admission.
+func (n *Node) self() ident.ReplicaID { return n.who().Replica }

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+)
+
+const rootPassword = "correct horse battery"
+
+// testConfig is a small, quick configuration on loopback.
+func testConfig(dir string) *config.Config {
+	cfg := config.Default()
+	cfg.Server.Port = 0
+	cfg.Storage.DataPath = dir
+	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = rootPassword, 4
+	cfg.Raft.LogSegmentBytes = 1 << 20
+	cfg.Cluster.HeartbeatIntervalMillis = 100
+	cfg.Cluster.ElectionTimeoutMillis = []int64{300, 600}
+	cfg.RateLimit.MaxQueriesPerSec = 0
+	return cfg
+}
+
+func openNode(t *testing.T, cfg *config.Config, opts Options) *Node {
+	t.Helper()
+	level := slog.LevelError
+	if os.Getenv("KALAMDB_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	n, err := Open(t.Context(), cfg, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeNode(t, n) })
+	return n
+}
+
+func closeNode(t *testing.T, n *Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// waitReady polls readiness until the deadline.
+func waitReady(t *testing.T, nodes ...*Node) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for _, n := range nodes {
+		for {
+			readiness := clusterView{n}.Ready(t.Context())
+			if readiness.Ready {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("node %d is not ready: %+v", n.cfg.Cluster.NodeID, readiness)
+			}
+			select {
+			case <-n.failed:
+				t.Fatalf("node %d failed: %v", n.cfg.Cluster.NodeID, n.failure)
+			case <-ticker.C:
+			}
+		}
+	}
+}
+
+type client struct {
+	t     *testing.T
+	url   string
+	token string
+}
+
+func login(t *testing.T, n *Node, user, password string) client {
+	t.Helper()
+	c := client{t: t, url: "http://" + n.APIAddr()}
+	status, body := c.post("/v1/api/auth/login", map[string]any{"user": user, "password": password})
+	if status != http.StatusOK {
+		t.Fatalf("login: %d %s", status, body)
+	}
+	var grant struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &grant); err != nil {
+		t.Fatal(err)
+	}
+	c.token = grant.AccessToken
+	return c
+}
+
+func (c client) post(path string, body any) (int, []byte) {
+	c.t.Helper()
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.url+path, bytes.NewReader(encoded))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return response.StatusCode, answer
+}
+
+// sql runs a statement that must succeed and returns the answer without its duration.
+func (c client) sql(text string) string {
+	c.t.Helper()
+	status, body := c.post("/v1/api/sql", map[string]any{"sql": text})
+	if status != http.StatusOK {
+		c.t.Fatalf("%s: %d %s", text, status, body)
+	}
+	return string(body)
+}
+
+// openCluster starts n nodes in this process that form one cluster.
+func openCluster(t *testing.T, n int) []*Node {
+	t.Helper()
+	api, rpc := make([]net.Listener, n), make([]net.Listener, n)
+	var peers []config.Peer
+	for i := range n {
+		for _, l := range []*net.Listener{&api[i], &rpc[i]} {
+			var err error
+			if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		peers = append(peers, config.Peer{
+			NodeID: uint64(i + 1), RPCAddr: rpc[i].Addr().String(), APIAddr: api[i].Addr().String(),
+		})
+	}
+	nodes := make([]*Node, n)
+	for i := range n {
+		cfg := testConfig(t.TempDir())
+		cfg.Cluster.ClusterID, cfg.Cluster.NodeID = "test", uint64(i+1)
+		cfg.Cluster.RPCAddr, cfg.Cluster.APIAddr = peers[i].RPCAddr, peers[i].APIAddr
+		cfg.Cluster.Peers = peers
+		nodes[i] = openNode(t, cfg, Options{APIListener: api[i], RPCListener: rpc[i]})
+	}
+	return nodes
+}
+
+func TestThreeNodesServeSQL(t *testing.T) {
+	nodes := openCluster(t, 3)
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	for i, n := range nodes {
+		c.url = "http://" + n.APIAddr()
+		c.sql(fmt.Sprintf("CREATE TABLE shop.t%d (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE='SHARED')", i))
+		for j, m := range nodes {
+			c.url = "http://" + m.APIAddr()
+			c.sql(fmt.Sprintf("INSERT INTO shop.t%d (id, name) VALUES (%d, 'row')", i, j))
+		}
+	}
+	for _, n := range nodes {
+		c.url = "http://" + n.APIAddr()
+		for i := range nodes {
+			if got := c.sql(fmt.Sprintf("SELECT count(*) FROM shop.t%d", i)); !strings.Contains(got, `"rows":[["3"]]`) {
+				t.Errorf("node %s: %s", n.APIAddr(), got)
+			}
+		}
+	}
+}
+
+func TestStandaloneServesSQLAndRemembers(t *testing.T) {
+	dir := t.TempDir()
+	n := openNode(t, testConfig(dir), Options{})
+	waitReady(t, n)
+	c := login(t, n, "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	c.sql("CREATE TABLE shop.orders (id BIGINT PRIMARY KEY, amount DECIMAL(10,2)) WITH (TYPE='USER')")
+	c.sql("INSERT INTO shop.orders VALUES (1, 2.50), (2, -0.25)")
+	closeNode(t, n)
+	n = openNode(t, testConfig(dir), Options{})
+	waitReady(t, n)
+	c = login(t, n, "root", rootPassword)
+	if got := c.sql("SELECT id, amount FROM shop.orders ORDER BY id DESC"); !strings.Contains(got, `["2","-0.25"],["1","2.50"]`) {
+		t.Errorf("after a restart: %s", got)
+	}
+}

@@ -1,0 +1,224 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// clusterView implements table.ClusterView and httpapi.Health from what the node knows.
+type clusterView struct{ n *Node }
+
+// Nodes implements table.ClusterView.
+func (v clusterView) Nodes(ctx context.Context) ([]table.ClusterNode, error) {
+	n := v.n
+	members := liveMembers(n.catalog.Current())
+	committed := n.gossip.committed(members)
+	nodes := make([]table.ClusterNode, 0, len(members))
+	for _, m := range members {
+		info, fresh := n.gossip.get(m.Replica)
+		isSelf := m.Replica == n.self()
+		if isSelf {
+			info, fresh = n.describe(ctx, true), true
+		}
+		nodes = append(nodes, v.node(m, info, fresh, isSelf, committed))
+	}
+	slices.SortFunc(nodes, func(a, b table.ClusterNode) int { return int(a.NodeID) - int(b.NodeID) })
+	return nodes, nil
+}
+
+func liveMembers(c *catalog.Catalog) []*catalog.Member {
+	return slices.DeleteFunc(slices.Clone(c.Members()), func(m *catalog.Member) bool { return m.Removed })
+}
+
+func (v clusterView) node(m *catalog.Member, info *nodev1.GetNodeInfoResponse, fresh, isSelf bool, committed map[uint64]uint64) table.ClusterNode {
+	n := v.n
+	s := summarise(info, committed)
+	node := table.ClusterNode{
+		ClusterID: n.cfg.Cluster.ClusterID, NodeID: m.Node, RPCAddr: m.RPCAddr, APIAddr: m.APIAddr, IsSelf: isSelf,
+		Role: "follower", Status: "offline", TotalGroups: int32(len(n.who().Shards.Groups())),
+	}
+	if !fresh {
+		return node
+	}
+	node.Status = "joining"
+	if n.cfg.Standalone() {
+		node.Status, node.Role, node.IsLeader = "active", "leader", true
+		node.GroupsLeading = node.TotalGroups
+	} else if s.voting == int(node.TotalGroups) {
+		node.Status = "active"
+	}
+	node.GroupsLeading = max(node.GroupsLeading, int32(s.leading))
+	node.ReplicationLag = &s.lag
+	if meta := s.meta; meta != nil {
+		node.Role, node.IsLeader = meta.GetState(), meta.GetState() == "leader"
+		term, applied, last := meta.GetTerm(), meta.GetApplied(), committed[uint64(shard.Meta)]
+		node.CurrentTerm, node.LastAppliedLog, node.LeaderLastLogIndex = &term, &applied, &last
+		first := meta.GetFirstIndex() - 1
+		node.SnapshotIndex = &first
+	}
+	total := s.applied + s.lag
+	progress := int32(100)
+	if total > 0 {
+		progress = int32(100 * s.applied / total)
+	}
+	node.CatchupProgressPct = &progress
+	host, version := info.GetHostname(), info.GetVersion()
+	memory := int64(info.GetMemoryBytes() >> 20)
+	uptime := int64(n.clock.Now().Sub(time.UnixMicro(info.GetStartedMicros())).Seconds())
+	human := (time.Duration(uptime) * time.Second).String()
+	node.Hostname, node.Version, node.MemoryUsageMB = &host, &version, &memory
+	node.UptimeSeconds, node.UptimeHuman = &uptime, &human
+	if isSelf {
+		system, processor := runtime.GOOS, runtime.GOARCH
+		node.OperatingSystem, node.ProcessorArchitecture = &system, &processor
+	}
+	return node
+}
+
+// Groups implements table.ClusterView.
+func (v clusterView) Groups(ctx context.Context) ([]table.ClusterGroup, error) {
+	manager := v.n.engine()
+	if manager == nil {
+		return v.soloGroups(), nil
+	}
+	statuses, err := manager.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]table.ClusterGroup, len(statuses))
+	for i := range statuses {
+		groups[i] = v.group(&statuses[i])
+	}
+	return groups, nil
+}
+
+func (v clusterView) group(s *multiraft.GroupStatus) table.ClusterGroup {
+	vote := fmt.Sprintf(`{"term":%d,"replica_id":%d}`, s.Term, s.Vote)
+	purged := s.FirstIndex - 1
+	group := table.ClusterGroup{
+		GroupID: s.Group, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: ident.NodeID(v.n.cfg.Cluster.NodeID),
+		GroupType: s.Group.Class().String(), CurrentTerm: &s.Term, Vote: &vote, LastLogIndex: &s.LastIndex,
+		LastApplied: &s.Applied, Snapshot: &purged, Purged: &purged, Committed: &s.Committed, State: &s.State,
+	}
+	if m, ok := v.n.catalog.Current().Member(s.Leader); ok {
+		group.CurrentLeader = &m.Node
+	}
+	return group
+}
+
+// soloGroups describes the groups of a standalone node: it leads them all, without terms or votes.
+func (v clusterView) soloGroups() []table.ClusterGroup {
+	v.n.mu.Lock()
+	solo := v.n.solo
+	v.n.mu.Unlock()
+	if solo == nil {
+		return nil
+	}
+	state, self := "leader", ident.NodeID(v.n.cfg.Cluster.NodeID)
+	var groups []table.ClusterGroup
+	for _, id := range v.n.who().Shards.Groups() {
+		applied, log := solo.Applied(id), v.n.log.Group(id)
+		last, purged := log.LastIndex(), log.Marker().Index
+		groups = append(groups, table.ClusterGroup{
+			GroupID: id, NodeID: self, GroupType: id.Class().String(), LastLogIndex: &last, LastApplied: &applied,
+			Purged: &purged, Committed: &last, State: &state, CurrentLeader: &self,
+		})
+	}
+	return groups
+}
+
+// Ready implements httpapi.Health.
+func (v clusterView) Ready(ctx context.Context) httpapi.Readiness {
+	n := v.n
+	notReady := func(reason string) httpapi.Readiness {
+		return httpapi.Readiness{Reasons: []httpapi.NotReady{{Reason: reason}}}
+	}
+	select {
+	case <-n.failed:
+		return notReady("the node is stopping: " + n.failure.Error())
+	case <-n.draining:
+		return notReady("the node is shutting down")
+	default:
+	}
+	if !n.admitted() {
+		return notReady("not a member of the cluster yet: " + n.whyWaiting())
+	}
+	if why := n.whyWaiting(); why != "" {
+		return notReady(why)
+	}
+	total := len(n.who().Shards.Groups())
+	if n.catalog.Current().Cluster() == nil {
+		return notReady("the catalog has not arrived yet")
+	}
+	manager := n.engine()
+	if manager == nil {
+		return httpapi.Readiness{Ready: true, Groups: &httpapi.GroupCount{Total: total, Ready: total}}
+	}
+	lagging, err := manager.Lagging(ctx)
+	if err != nil {
+		return notReady(err.Error())
+	}
+	readiness := httpapi.Readiness{
+		Ready: len(lagging) == 0, Groups: &httpapi.GroupCount{Total: total, Ready: total - len(lagging)},
+	}
+	for group, reason := range lagging {
+		readiness.Reasons = append(readiness.Reasons, httpapi.NotReady{GroupID: uint64(group), Reason: reason})
+	}
+	slices.SortFunc(readiness.Reasons, func(a, b httpapi.NotReady) int { return int(a.GroupID) - int(b.GroupID) })
+	return readiness
+}
+
+// Cluster implements httpapi.Health.
+func (v clusterView) Cluster(ctx context.Context) (httpapi.ClusterHealth, error) {
+	n := v.n
+	health := httpapi.ClusterHealth{
+		Status: httpapi.StatusHealthy, IsClusterMode: !n.cfg.Standalone(), ClusterID: n.cfg.Cluster.ClusterID,
+		NodeID: n.cfg.Cluster.NodeID, TotalGroups: len(configuredShards(n.cfg).Groups()),
+	}
+	nodes, err := v.Nodes(ctx)
+	if err != nil {
+		return health, err
+	}
+	offline := 0
+	for _, node := range nodes {
+		if node.Status != "active" {
+			offline++
+		}
+		described := httpapi.NodeHealth{
+			NodeID: uint64(node.NodeID), Role: node.Role, Status: node.Status, APIAddr: node.APIAddr,
+			IsSelf: node.IsSelf, IsLeader: node.IsLeader, ReplicationLag: node.ReplicationLag, Hostname: node.Hostname,
+			UptimeHuman: node.UptimeHuman,
+		}
+		if node.CatchupProgressPct != nil {
+			progress := uint8(*node.CatchupProgressPct)
+			described.CatchupProgressPct = &progress
+		}
+		if node.MemoryUsageMB != nil && node.UptimeSeconds != nil {
+			memory, uptime := uint64(*node.MemoryUsageMB), uint64(*node.UptimeSeconds)
+			described.MemoryUsageMB, described.UptimeSeconds = &memory, &uptime
+		}
+		if node.IsSelf {
+			health.IsLeader, health.GroupsLeading = node.IsLeader, int(node.GroupsLeading)
+			health.CurrentTerm, health.LastApplied = node.CurrentTerm, node.LastAppliedLog
+		}
+		health.Nodes = append(health.Nodes, described)
+	}
+	switch {
+	case !v.Ready(ctx).Ready:
+		health.Status = httpapi.StatusUnhealthy
+	case offline > 0:
+		health.Status = httpapi.StatusDegraded
+	}
+	return health, nil
+}
