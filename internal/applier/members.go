@@ -34,11 +34,11 @@ func (c *metaCall) found(body *commandv1.Found) (*commandv1.Response, error) {
 	if existing := c.Cluster(); existing != nil {
 		return c.foundAgain(existing, cluster, first), nil
 	}
-	if err := c.putCluster(cluster); err != nil {
+	if err = c.putCluster(cluster); err != nil {
 		return nil, err
 	}
 	for _, name := range bootNamespaces {
-		if err := c.putNamespace(&catalog.Namespace{Name: name, CreatedMicros: c.now}); err != nil {
+		if err = c.putNamespace(&catalog.Namespace{Name: name, CreatedMicros: c.now}); err != nil {
 			return nil, err
 		}
 	}

@@ -44,7 +44,7 @@ func (c *metaCall) alterUser(body *commandv1.AlterUser) (*commandv1.Response, er
 		if body.GetRole() == uint32(session.RoleAnonymous) || body.GetRole() > uint32(session.RoleSystem) {
 			return command.Refuse(fault.InvalidStatement, "no user can have role %d", body.GetRole()), nil
 		}
-		changed.Role = session.Role(body.GetRole())
+		changed.Role = session.Role(body.GetRole()) //nolint:gosec // checked above
 	}
 	if body.Email != nil {
 		changed.Email = body.GetEmail()

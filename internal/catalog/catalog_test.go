@@ -24,12 +24,16 @@ func sampleTable() *schema.Table {
 		Version: 1, Group: 200, NextColumnID: 5, Options: map[string]string{"A": "1", "B": "2"},
 		CreatedMicros: 10, UpdatedMicros: 11,
 		Columns: []schema.Column{
-			{ID: 1, Name: "id", Type: datum.Type{Kind: datum.BigInt}, PrimaryKey: true, Unique: true,
-				Default: schema.Default{Kind: schema.DefaultSnowflake}},
+			{
+				ID: 1, Name: "id", Type: datum.Type{Kind: datum.BigInt}, PrimaryKey: true, Unique: true,
+				Default: schema.Default{Kind: schema.DefaultSnowflake},
+			},
 			{ID: 2, Name: "price", Type: datum.Type{Kind: datum.Decimal, Precision: 38, Scale: 2}, Nullable: true},
 			{ID: 3, Name: "vector", Type: datum.Type{Kind: datum.Embedding, Dims: 8192}, Nullable: true},
-			{ID: 4, Name: "title", Type: datum.Type{Kind: datum.Text},
-				Default: schema.Default{Kind: schema.DefaultLiteral, Literal: datum.NewText("none")}},
+			{
+				ID: 4, Name: "title", Type: datum.Type{Kind: datum.Text},
+				Default: schema.Default{Kind: schema.DefaultLiteral, Literal: datum.NewText("none")},
+			},
 		},
 	}
 }
@@ -85,8 +89,10 @@ func samplePicture() (*Catalog, map[string]proto.Message) {
 	table := sampleTable()
 	dropped := sampleTable()
 	dropped.ID, dropped.UpdatedMicros = 12, 99
-	alice := &User{ID: "alice", PasswordHash: "$2a$", Role: session.RoleDBA, Email: "e", AuthType: "password", AuthData: "{}",
-		FailedLogins: 1, LockedUntilMicros: 2, LastLoginMicros: 3, CreatedMicros: 4, UpdatedMicros: 5}
+	alice := &User{
+		ID: "alice", PasswordHash: "$2a$", Role: session.RoleDBA, Email: "e", AuthType: "password", AuthData: "{}",
+		FailedLogins: 1, LockedUntilMicros: 2, LastLoginMicros: 3, CreatedMicros: 4, UpdatedMicros: 5,
+	}
 	bob := &User{ID: "bob", Role: session.RoleUser, DeletedMicros: 8}
 
 	e := (&Catalog{}).Edit()
@@ -112,33 +118,33 @@ func samplePicture() (*Catalog, map[string]proto.Message) {
 	}
 }
 
-func newBatch(t testing.TB) *storage.Batch {
-	t.Helper()
+func newBatch(tb testing.TB) *storage.Batch {
+	tb.Helper()
 	e, err := storage.Open(storage.Options{FS: vfs.NewMem(), Dir: "store"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b := e.NewBatch()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := b.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if err := e.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return b
 }
 
-func store(t testing.TB, b *storage.Batch, records map[string]proto.Message) {
-	t.Helper()
+func store(tb testing.TB, b *storage.Batch, records map[string]proto.Message) {
+	tb.Helper()
 	for key, record := range records {
 		value, err := Marshal(record)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := b.Set([]byte(key), value); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }

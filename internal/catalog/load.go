@@ -70,7 +70,7 @@ func (c *Catalog) loadCluster(reader storage.Reader) error {
 		return err
 	}
 	record := &commandv1.Cluster{}
-	if err := unmarshal(value, record); err != nil {
+	if err = unmarshal(value, record); err != nil {
 		return err
 	}
 	c.cluster, err = ClusterFromProto(record)
@@ -135,30 +135,35 @@ func loadKind[P any, M interface {
 		return nil, err
 	}
 	var list []V
-	read := func() error {
-		value, err := it.Value()
-		if err != nil {
-			return err
-		}
-		record := M(new(P))
-		if err := unmarshal(value, record); err != nil {
-			return fmt.Errorf("key %x: %w", it.Key(), err)
-		}
-		v, err := convert(record)
-		if err != nil {
-			return fmt.Errorf("key %x: %w", it.Key(), err)
-		}
-		if !bytes.Equal(it.Key(), keyOf(v)) {
-			return fmt.Errorf("%w: key %x holds the record of key %x", errMalformed, it.Key(), keyOf(v))
+	for ok := it.First(); ok; ok = it.Next() {
+		v, readErr := loadRecord(it, convert, keyOf)
+		if readErr != nil {
+			readErr = fmt.Errorf("key %x: %w", it.Key(), readErr)
+			_ = it.Close() // the first error is the one that matters
+			return nil, readErr
 		}
 		list = append(list, v)
-		return nil
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		if err := read(); err != nil {
-			_ = it.Close() // the first error is the one that matters
-			return nil, err
-		}
 	}
 	return list, it.Close()
+}
+
+func loadRecord[P any, M interface {
+	*P
+	proto.Message
+}, V any](it *storage.Iterator, convert func(M) (V, error), keyOf func(V) []byte) (v V, err error) {
+	value, err := it.Value()
+	if err != nil {
+		return v, err
+	}
+	record := M(new(P))
+	if err = unmarshal(value, record); err != nil {
+		return v, err
+	}
+	if v, err = convert(record); err != nil {
+		return v, err
+	}
+	if !bytes.Equal(it.Key(), keyOf(v)) {
+		return v, fmt.Errorf("%w: it holds the record of key %x", errMalformed, keyOf(v))
+	}
+	return v, nil
 }

@@ -137,7 +137,7 @@ func UserFromProto(p *commandv1.User) (*User, error) {
 	return &User{
 		ID:                ident.UserID(p.GetId()),
 		PasswordHash:      p.GetPasswordHash(),
-		Role:              session.Role(p.GetRole()),
+		Role:              session.Role(p.GetRole()), //nolint:gosec // checked above
 		Email:             p.GetEmail(),
 		AuthType:          p.GetAuthType(),
 		AuthData:          p.GetAuthData(),

@@ -120,7 +120,7 @@ func columnFromProto(p *commandv1.Column) (schema.Column, error) {
 	if p.GetDefaultKind() > uint32(schema.DefaultCurrentUser) {
 		return schema.Column{}, fmt.Errorf("%w: default of kind %d", errMalformed, p.GetDefaultKind())
 	}
-	c.Default.Kind = schema.DefaultKind(p.GetDefaultKind())
+	c.Default.Kind = schema.DefaultKind(p.GetDefaultKind()) //nolint:gosec // checked above
 	if c.Default.Kind != schema.DefaultLiteral {
 		return c, nil
 	}
@@ -143,7 +143,7 @@ func typeFromProto(p *commandv1.Type) (datum.Type, error) {
 		return datum.Type{}, fmt.Errorf("%w: type parameter out of range", errMalformed)
 	}
 	return datum.Type{
-		Kind:      datum.Kind(p.GetKind()),
+		Kind:      datum.Kind(p.GetKind()), //nolint:gosec // checked above
 		Precision: uint8(p.GetPrecision()), //nolint:gosec // checked above
 		Scale:     uint8(p.GetScale()),     //nolint:gosec // checked above
 		Dims:      uint16(p.GetDims()),     //nolint:gosec // checked above

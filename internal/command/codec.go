@@ -110,7 +110,7 @@ func Failure(response *commandv1.Response) error {
 	}
 	kind := fault.Internal
 	if refused.GetKind() <= uint32(fault.LimitExceeded) {
-		kind = fault.Kind(refused.GetKind())
+		kind = fault.Kind(refused.GetKind()) //nolint:gosec // checked above
 	}
 	return fault.New(kind, "%s", refused.GetMessage())
 }

@@ -12,7 +12,11 @@
 // varies.
 package command
 
-import "github.com/kalamdb/kalamdb-go/internal/ident"
+import (
+	"encoding/binary"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+)
 
 // Entry is one committed command on its way into a state machine. Data is owned by the log: a state
 // machine that keeps it must copy it. Empty data is an entry without a command (an election's no-op); it
@@ -42,7 +46,9 @@ const MaxRows = MaxOrdinal + 1
 
 // Seq returns the _seq of the ordinal-th row of the command at a log index. It is the same on every
 // replica and grows along the log. The ordinal is 0 to MaxOrdinal.
-func Seq(index uint64, ordinal int) uint64 { return index<<16 | uint64(ordinal)&MaxOrdinal }
+func Seq(index uint64, ordinal int) uint64 {
+	return index<<16 | uint64(ordinal)&MaxOrdinal //nolint:gosec // not negative
+}
 
 // SeqIndex returns the log index that a _seq came from.
 func SeqIndex(seq uint64) uint64 { return seq >> 16 }
@@ -51,10 +57,10 @@ func SeqIndex(seq uint64) uint64 { return seq >> 16 }
 // ones. Ids of later requests sort later, which makes logs readable; uniqueness rests on the random part.
 func NewRequestID(nowMicros int64, random [10]byte) ident.RequestID {
 	var id ident.RequestID
-	for i := range 6 {
-		// The low 48 bits of the time in units of 16 microseconds reach past the year 2100.
-		id[i] = byte(uint64(nowMicros>>4) >> (8 * (5 - i)))
-	}
+	// The low 48 bits of the time in units of 16 microseconds reach past the year 2100.
+	var stamp [8]byte
+	binary.BigEndian.PutUint64(stamp[:], uint64(nowMicros>>4)) //nolint:gosec // bits only
+	copy(id[:6], stamp[2:])
 	copy(id[6:], random[:])
 	return id
 }

@@ -38,8 +38,10 @@ func examples() []*commandv1.Command {
 		Options: map[string]string{"TTL": "60", "ACCESS": "x", "FLUSH": "rows:1"}, CreatedMicros: 1, UpdatedMicros: 2,
 		Columns: []*commandv1.Column{
 			{Id: 1, Name: "id", Type: &commandv1.Type{Kind: 4}, PrimaryKey: true, Unique: true, DefaultKind: 3},
-			{Id: 2, Name: "price", Type: &commandv1.Type{Kind: 7, Precision: 10, Scale: 2, Dims: 1}, Nullable: true,
-				DefaultKind: 1, DefaultLiteral: []byte{1, 2}},
+			{
+				Id: 2, Name: "price", Type: &commandv1.Type{Kind: 7, Precision: 10, Scale: 2, Dims: 1}, Nullable: true,
+				DefaultKind: 1, DefaultLiteral: []byte{1, 2},
+			},
 		},
 	}
 	user := &commandv1.User{
@@ -49,29 +51,37 @@ func examples() []*commandv1.Command {
 	write := &commandv1.WriteRows{
 		Scopes: []*commandv1.ScopeUnchanged{{TableId: 17, User: "alice", Index: 99}},
 		Rows: []*commandv1.RowWrite{
-			{TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 1}, Row: []byte{1, 2, 3},
-				Expect: commandv1.Expect_EXPECT_ABSENT, KeyText: "1"},
-			{TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 2}, Row: []byte{4}, Deleted: true,
-				Expect: commandv1.Expect_EXPECT_SEQ, ExpectSeq: 65_536},
+			{
+				TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 1}, Row: []byte{1, 2, 3},
+				Expect: commandv1.Expect_EXPECT_ABSENT, KeyText: "1",
+			},
+			{
+				TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 2}, Row: []byte{4}, Deleted: true,
+				Expect: commandv1.Expect_EXPECT_SEQ, ExpectSeq: 65_536,
+			},
 		},
 	}
 	bodies := []*commandv1.Command{
 		{Body: &commandv1.Command_CreateNamespace{CreateNamespace: &commandv1.CreateNamespace{
-			Name: "app", IfNotExists: true, Options: map[string]string{"b": "2", "a": "1", "c": "3"}}}},
+			Name: "app", IfNotExists: true, Options: map[string]string{"b": "2", "a": "1", "c": "3"},
+		}}},
 		{Body: &commandv1.Command_DropNamespace{DropNamespace: &commandv1.DropNamespace{Name: "app", IfExists: true}}},
 		{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{Table: table, IfNotExists: true}}},
 		{Body: &commandv1.Command_DropTable{DropTable: &commandv1.DropTable{Namespace: "app", Name: "notes", IfExists: true}}},
 		{Body: &commandv1.Command_CreateUser{CreateUser: &commandv1.CreateUser{User: user, IfNotExists: true}}},
 		{Body: &commandv1.Command_AlterUser{AlterUser: &commandv1.AlterUser{
-			Id: "alice", PasswordHash: new("$2a$"), Role: new(uint32(2)), Email: new("")}}},
+			Id: "alice", PasswordHash: new("$2a$"), Role: new(uint32(2)), Email: new(""),
+		}}},
 		{Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: "alice", IfExists: true}}},
 		{Body: &commandv1.Command_RecordLogin{RecordLogin: &commandv1.RecordLogin{
-			Id: "alice", Success: true, LockAfter: 5, LockForMicros: 900_000_000}}},
+			Id: "alice", Success: true, LockAfter: 5, LockForMicros: 900_000_000,
+		}}},
 		{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: member}}},
 		{Body: &commandv1.Command_RemoveMember{RemoveMember: &commandv1.RemoveMember{ReplicaId: 2}}},
 		{Body: &commandv1.Command_CleanupDone{CleanupDone: &commandv1.CleanupDone{TableId: 17}}},
 		{Body: &commandv1.Command_Found{Found: &commandv1.Found{
-			ClusterUid: sixteen(0xc3), ClusterId: "local", UserShards: 32, SharedShards: 1, Member: member}}},
+			ClusterUid: sixteen(0xc3), ClusterId: "local", UserShards: 32, SharedShards: 1, Member: member,
+		}}},
 		{Body: &commandv1.Command_WriteRows{WriteRows: write}},
 		{Body: &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 17}}},
 	}
@@ -314,6 +324,7 @@ func BenchmarkDecodeOneRow(b *testing.B) { benchmarkDecode(b, 1) }
 func BenchmarkDecode100Rows(b *testing.B) { benchmarkDecode(b, 100) }
 
 func benchmarkDecode(b *testing.B, rows int) {
+	b.Helper()
 	body := &commandv1.WriteRows{}
 	for range rows {
 		body.Rows = append(body.Rows, &commandv1.RowWrite{

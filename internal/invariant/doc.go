@@ -15,15 +15,15 @@ package invariant
 
 import "fmt"
 
-// Violation is the value of the panic that Check raises.
-type Violation struct{ Message string }
+// ViolationError is the value of the panic that Check raises.
+type ViolationError struct{ Message string }
 
 // Error implements error, so that a recovered violation can be logged like any failure.
-func (v Violation) Error() string { return "invariant violated: " + v.Message }
+func (v ViolationError) Error() string { return "invariant violated: " + v.Message }
 
-// Check panics with a Violation that carries the formatted message unless the condition holds.
+// Check panics with a ViolationError that carries the formatted message unless the condition holds.
 func Check(holds bool, format string, args ...any) {
 	if !holds {
-		panic(Violation{Message: fmt.Sprintf(format, args...)})
+		panic(ViolationError{Message: fmt.Sprintf(format, args...)})
 	}
 }

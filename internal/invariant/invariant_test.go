@@ -9,9 +9,9 @@ func TestCheckPanicsWithAViolation(t *testing.T) {
 	t.Parallel()
 	defer func() {
 		err, ok := recover().(error)
-		var violation Violation
+		var violation ViolationError
 		if !ok || !errors.As(err, &violation) {
-			t.Fatalf("recovered %v, want a Violation", err)
+			t.Fatalf("recovered %v, want a ViolationError", err)
 		}
 		if want := "invariant violated: index 3 after 5"; err.Error() != want {
 			t.Errorf("message = %q, want %q", err.Error(), want)

@@ -3,6 +3,7 @@ package statemachine
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,14 +17,14 @@ import (
 
 // randomLog is a log of one group with everything in it: good commands, refused ones, repeats of old
 // requests, no-ops, purges, and gaps in the indexes that push requests out of the window.
-func randomLog(t testing.TB, random *rand.Rand, group shard.GroupID, length int) []command.Entry {
-	t.Helper()
+func randomLog(tb testing.TB, random *rand.Rand, group shard.GroupID, length int) []command.Entry {
+	tb.Helper()
 	log := make([]command.Entry, 0, length)
 	index := uint64(0)
 	for len(log) < length {
 		index++
 		if random.IntN(40) == 0 {
-			index += uint64(random.IntN(6_000)) //nolint:gosec // not negative
+			index += uint64(random.IntN(6_000))
 		}
 		entry := command.Entry{Index: index, Term: 1}
 		switch pick := random.IntN(20); {
@@ -36,12 +37,12 @@ func randomLog(t testing.TB, random *rand.Rand, group shard.GroupID, length int)
 			for i := range id {
 				id[i] = byte(random.Uint32())
 			}
-			request := command.NewRequestID(int64(index), id) //nolint:gosec // small
+			request := command.NewRequestID(int64(index), id)
 			cmd.Header = &commandv1.Header{
-				RequestId: request[:], MinIndex: index - min(index, uint64(random.IntN(20))), //nolint:gosec // not negative
-				NowMicros: int64(1_000_000 + index), //nolint:gosec // small
+				RequestId: request[:], MinIndex: index - min(index, uint64(random.IntN(20))),
+				NowMicros: int64(1_000_000 + index),
 			}
-			entry.Data = encode(t, cmd)
+			entry.Data = encode(tb, cmd)
 		}
 		log = append(log, entry)
 	}
@@ -56,23 +57,25 @@ func randomCommand(random *rand.Rand, group shard.GroupID, index uint64) *comman
 	if group.Class() == shard.ClassUser {
 		user = fmt.Sprint("user", random.IntN(3))
 	}
-	table := uint64(1 + random.IntN(3)) //nolint:gosec // small
+	table := uint64(1 + random.IntN(3))
 	if random.IntN(50) == 0 {
 		return &commandv1.Command{Body: &commandv1.Command_PurgeTable{
-			PurgeTable: &commandv1.PurgeTable{TableId: uint64(3 + random.IntN(3))}}} //nolint:gosec // small
+			PurgeTable: &commandv1.PurgeTable{TableId: uint64(3 + random.IntN(3))},
+		}}
 	}
 	body := &commandv1.WriteRows{}
 	for range 1 + random.IntN(4) {
 		row := &commandv1.RowWrite{
-			TableId: table, User: user, PrimaryKey: []byte{byte(random.IntN(12))}, Row: []byte(fmt.Sprint(random.IntN(100))),
-			Deleted: random.IntN(4) == 0, Expect: commandv1.Expect(random.IntN(3)), //nolint:gosec // small
-			ExpectSeq: command.Seq(index-min(index, uint64(random.IntN(30))), random.IntN(2)), //nolint:gosec // not negative
+			TableId: table, User: user, PrimaryKey: []byte{byte(random.IntN(12))}, Row: []byte(strconv.Itoa(random.IntN(100))),
+			Deleted: random.IntN(4) == 0, Expect: commandv1.Expect(random.IntN(3)),
+			ExpectSeq: command.Seq(index-min(index, uint64(random.IntN(30))), random.IntN(2)),
 		}
 		body.Rows = append(body.Rows, row)
 	}
 	if random.IntN(4) == 0 {
 		body.Scopes = append(body.Scopes, &commandv1.ScopeUnchanged{
-			TableId: table, User: user, Index: index - min(index, uint64(random.IntN(8)))}) //nolint:gosec // not negative
+			TableId: table, User: user, Index: index - min(index, uint64(random.IntN(8))),
+		})
 	}
 	return &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: body}}
 }
@@ -81,39 +84,51 @@ func randomMetaCommand(random *rand.Rand, index uint64) *commandv1.Command {
 	namespace, name := fmt.Sprint("ns", random.IntN(3)), fmt.Sprint("t", random.IntN(4))
 	user := fmt.Sprint("user", random.IntN(4))
 	id := func(n int) []byte { return append(make([]byte, 15), byte(n)) }
-	member := &commandv1.Member{NodeId: uint64(1 + random.IntN(3)), StoreId: id(1 + random.IntN(9)), //nolint:gosec // small
-		RpcAddr: fmt.Sprint("rpc", random.IntN(2))}
+	member := &commandv1.Member{
+		NodeId: uint64(1 + random.IntN(3)), StoreId: id(1 + random.IntN(9)),
+		RpcAddr: fmt.Sprint("rpc", random.IntN(2)),
+	}
 	column := []*commandv1.Column{{Id: 1, Name: "id", Type: &commandv1.Type{Kind: 4}, PrimaryKey: true}}
-	options := map[string]string{"A": "1", "B": "2", "C": "3", "D": fmt.Sprint(index)}
+	options := map[string]string{"A": "1", "B": "2", "C": "3", "D": strconv.FormatUint(index, 10)}
 	if index == 1 {
 		return &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
-			ClusterUid: id(7), ClusterId: "local", UserShards: 4, SharedShards: 2, Member: member}}}
+			ClusterUid: id(7), ClusterId: "local", UserShards: 4, SharedShards: 2, Member: member,
+		}}}
 	}
 	switch random.IntN(12) {
 	case 0, 1:
 		return &commandv1.Command{Body: &commandv1.Command_CreateNamespace{
-			CreateNamespace: &commandv1.CreateNamespace{Name: namespace, Options: options}}}
+			CreateNamespace: &commandv1.CreateNamespace{Name: namespace, Options: options},
+		}}
 	case 2:
 		return &commandv1.Command{Body: &commandv1.Command_DropNamespace{
-			DropNamespace: &commandv1.DropNamespace{Name: namespace, IfExists: true}}}
+			DropNamespace: &commandv1.DropNamespace{Name: namespace, IfExists: true},
+		}}
 	case 3, 4, 5:
 		return &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{
-			Table: &commandv1.Table{Namespace: namespace, Name: name, Kind: uint32(1 + random.IntN(2)), //nolint:gosec // small
-				Columns: column, Options: options}}}}
+			Table: &commandv1.Table{
+				Namespace: namespace, Name: name, Kind: uint32(1 + random.IntN(2)),
+				Columns: column, Options: options,
+			},
+		}}}
 	case 6:
 		return &commandv1.Command{Body: &commandv1.Command_DropTable{
-			DropTable: &commandv1.DropTable{Namespace: namespace, Name: name}}}
+			DropTable: &commandv1.DropTable{Namespace: namespace, Name: name},
+		}}
 	case 7:
 		return &commandv1.Command{Body: &commandv1.Command_CreateUser{CreateUser: &commandv1.CreateUser{
-			User: &commandv1.User{Id: user, PasswordHash: "h", Role: 1}}}}
+			User: &commandv1.User{Id: user, PasswordHash: "h", Role: 1},
+		}}}
 	case 8:
 		return &commandv1.Command{Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: user}}}
 	case 9:
 		return &commandv1.Command{Body: &commandv1.Command_RecordLogin{RecordLogin: &commandv1.RecordLogin{
-			Id: user, Success: random.IntN(3) == 0, LockAfter: 2, LockForMicros: 3}}}
+			Id: user, Success: random.IntN(3) == 0, LockAfter: 2, LockForMicros: 3,
+		}}}
 	case 10:
 		return &commandv1.Command{Body: &commandv1.Command_RemoveMember{
-			RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(1 + random.IntN(6))}}} //nolint:gosec // small
+			RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(1 + random.IntN(6))},
+		}}
 	default:
 		return &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: member}}}
 	}

@@ -2,7 +2,7 @@ package statemachine
 
 import (
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,51 +27,51 @@ type replica struct {
 	machine   Machine
 }
 
-func newReplica(t testing.TB, group shard.GroupID) *replica {
-	t.Helper()
+func newReplica(tb testing.TB, group shard.GroupID) *replica {
+	tb.Helper()
 	r := &replica{fs: vfs.NewCrashableMem(), group: group}
-	r.open(t, r.fs)
-	t.Cleanup(func() { must(t, r.engine.Close()) })
+	r.open(tb, r.fs)
+	tb.Cleanup(func() { must(tb, r.engine.Close()) })
 	return r
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func (r *replica) open(t testing.TB, fs disk.FS) {
-	t.Helper()
+func (r *replica) open(tb testing.TB, fs disk.FS) {
+	tb.Helper()
 	var err error
 	r.engine, err = storage.Open(storage.Options{FS: fs, Dir: "store", CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
-	must(t, err)
-	r.restart(t)
+	must(tb, err)
+	r.restart(tb)
 }
 
 // restart makes a new state machine on the same store.
-func (r *replica) restart(t testing.TB) {
-	t.Helper()
+func (r *replica) restart(tb testing.TB) {
+	tb.Helper()
 	r.store = catalog.NewStore()
 	switch r.group.Class() {
 	case shard.ClassUser:
 		r.machine = NewUserData(r.group, func() uint64 { return r.metaIndex })
 	case shard.ClassShared:
 		r.machine = NewSharedData(r.group, func() uint64 { return r.metaIndex })
-	default:
+	case shard.ClassMeta:
 		r.machine = NewMeta(r.store)
 	}
-	must(t, r.machine.Restore(r.engine))
+	must(tb, r.machine.Restore(r.engine))
 }
 
 // crash cuts the power and opens what is left.
-func (r *replica) crash(t testing.TB) {
-	t.Helper()
+func (r *replica) crash(tb testing.TB) {
+	tb.Helper()
 	after := r.fs.CrashClone(vfs.CrashCloneCfg{})
-	must(t, r.engine.Close())
+	must(tb, r.engine.Close())
 	r.fs = after
-	r.open(t, after)
+	r.open(tb, after)
 }
 
 // apply runs entries as one run. Entries behind a wait are not applied.
@@ -94,10 +94,10 @@ func (r *replica) apply(entries []command.Entry) (command.Outcome, error) {
 }
 
 // applied is the applied index in the store.
-func (r *replica) applied(t testing.TB) uint64 {
-	t.Helper()
+func (r *replica) applied(tb testing.TB) uint64 {
+	tb.Helper()
 	value, ok, err := r.engine.Get(keys.Applied(r.group))
-	must(t, err)
+	must(tb, err)
 	if !ok {
 		return 0
 	}
@@ -105,31 +105,31 @@ func (r *replica) applied(t testing.TB) uint64 {
 }
 
 // dump is the whole key space of the group.
-func (r *replica) dump(t testing.TB) map[string]string {
-	t.Helper()
+func (r *replica) dump(tb testing.TB) map[string]string {
+	tb.Helper()
 	lo, hi := keys.GroupSpan(r.group)
 	it, err := r.engine.Scan(lo, hi)
-	must(t, err)
+	must(tb, err)
 	content := map[string]string{}
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.Value()
-		must(t, err)
-		content[fmt.Sprintf("%x", it.Key())] = fmt.Sprintf("%x", value)
+		must(tb, err)
+		content[hex.EncodeToString(it.Key())] = hex.EncodeToString(value)
 	}
-	must(t, it.Close())
+	must(tb, it.Close())
 	return content
 }
 
-func encode(t testing.TB, cmd *commandv1.Command) []byte {
-	t.Helper()
+func encode(tb testing.TB, cmd *commandv1.Command) []byte {
+	tb.Helper()
 	data, err := command.Encode(cmd)
-	must(t, err)
+	must(tb, err)
 	return data
 }
 
-func decodeResult(t testing.TB, result []byte) *commandv1.Response {
-	t.Helper()
+func decodeResult(tb testing.TB, result []byte) *commandv1.Response {
+	tb.Helper()
 	response, err := command.DecodeResponse(result)
-	must(t, err)
+	must(tb, err)
 	return response
 }

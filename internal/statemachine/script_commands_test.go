@@ -24,28 +24,35 @@ func parseCommand(t *testing.T, f fields, line string) *commandv1.Command {
 	switch word {
 	case "found":
 		return &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
-			ClusterUid: f.id("uid"), ClusterId: "local", UserShards: uint32(f.number("users")), SharedShards: 2, Member: member}}} //nolint:gosec // small
+			ClusterUid: f.id("uid"), ClusterId: "local", UserShards: uint32(f.number("users")), SharedShards: 2, Member: member,
+		}}}
 	case "add-member":
 		return &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: member}}}
 	case "remove-member":
 		return &commandv1.Command{Body: &commandv1.Command_RemoveMember{
-			RemoveMember: &commandv1.RemoveMember{ReplicaId: f.number("replica")}}}
+			RemoveMember: &commandv1.RemoveMember{ReplicaId: f.number("replica")},
+		}}
 	case "create-namespace":
 		return &commandv1.Command{Body: &commandv1.Command_CreateNamespace{
-			CreateNamespace: &commandv1.CreateNamespace{Name: f.text("name"), IfNotExists: f.flag("if-not-exists")}}}
+			CreateNamespace: &commandv1.CreateNamespace{Name: f.text("name"), IfNotExists: f.flag("if-not-exists")},
+		}}
 	case "drop-namespace":
 		return &commandv1.Command{Body: &commandv1.Command_DropNamespace{
-			DropNamespace: &commandv1.DropNamespace{Name: f.text("name"), IfExists: f.flag("if-exists")}}}
+			DropNamespace: &commandv1.DropNamespace{Name: f.text("name"), IfExists: f.flag("if-exists")},
+		}}
 	case "create-table":
 		columns := []*commandv1.Column{{Id: 1, Name: "id", Type: &commandv1.Type{Kind: 4}, PrimaryKey: true}}
 		return &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{
 			Table: &commandv1.Table{
 				Id: 999, Group: 999, Version: 999, // assigned during apply, whatever the command says
-				Namespace: f.text("ns"), Name: f.text("name"), Kind: uint32(f.number("kind")), Columns: columns}, //nolint:gosec // small
-			IfNotExists: f.flag("if-not-exists")}}}
+				Namespace: f.text("ns"), Name: f.text("name"), Kind: uint32(f.number("kind")), Columns: columns,
+			},
+			IfNotExists: f.flag("if-not-exists"),
+		}}}
 	case "drop-table":
 		return &commandv1.Command{Body: &commandv1.Command_DropTable{DropTable: &commandv1.DropTable{
-			Namespace: f.text("ns"), Name: f.text("name"), IfExists: f.flag("if-exists")}}}
+			Namespace: f.text("ns"), Name: f.text("name"), IfExists: f.flag("if-exists"),
+		}}}
 	case "cleanup-done":
 		return &commandv1.Command{Body: &commandv1.Command_CleanupDone{CleanupDone: &commandv1.CleanupDone{TableId: f.number("t")}}}
 	case "purge":
@@ -61,24 +68,27 @@ func parseUserCommand(t *testing.T, word string, f fields) *commandv1.Command {
 	switch word {
 	case "create-user":
 		return &commandv1.Command{Body: &commandv1.Command_CreateUser{CreateUser: &commandv1.CreateUser{
-			User:        &commandv1.User{Id: f.text("id"), Role: uint32(f.number("role")), PasswordHash: "hash"}, //nolint:gosec // small
-			IfNotExists: f.flag("if-not-exists")}}}
+			User:        &commandv1.User{Id: f.text("id"), Role: uint32(f.number("role")), PasswordHash: "hash"},
+			IfNotExists: f.flag("if-not-exists"),
+		}}}
 	case "alter-user":
 		body := &commandv1.AlterUser{Id: f.text("id")}
 		if password := f.text("password"); password != "" {
 			body.PasswordHash = &password
 		}
 		if f.text("role") != "" {
-			body.Role = new(uint32(f.number("role"))) //nolint:gosec // small
+			body.Role = new(uint32(f.number("role")))
 		}
 		return &commandv1.Command{Body: &commandv1.Command_AlterUser{AlterUser: body}}
 	case "drop-user":
 		return &commandv1.Command{Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{
-			Id: f.text("id"), IfExists: f.flag("if-exists")}}}
+			Id: f.text("id"), IfExists: f.flag("if-exists"),
+		}}}
 	case "login":
 		return &commandv1.Command{Body: &commandv1.Command_RecordLogin{RecordLogin: &commandv1.RecordLogin{
-			Id: f.text("id"), Success: f.flag("success"), LockAfter: uint32(f.number("lock-after")), //nolint:gosec // small
-			LockForMicros: int64(f.number("lock-for"))}}} //nolint:gosec // small
+			Id: f.text("id"), Success: f.flag("success"), LockAfter: uint32(f.number("lock-after")),
+			LockForMicros: int64(f.number("lock-for")),
+		}}}
 	}
 	t.Fatalf("unknown entry %s", word)
 	return nil

@@ -35,8 +35,10 @@ import (
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata/script", func(t *testing.T, path string) {
+		t.Helper()
 		s := &script{next: 1}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			return s.run(t, d)
 		})
 	})
@@ -128,7 +130,7 @@ func printResult(t *testing.T, index uint64, result []byte) string {
 		text = fmt.Sprintf("repeat of %d: ", response.GetIndex())
 	}
 	if refused := response.GetFailure(); refused != nil {
-		return text + fmt.Sprintf("refused, %s: %s", fault.Kind(refused.GetKind()), refused.GetMessage()) //nolint:gosec // small
+		return text + fmt.Sprintf("refused, %s: %s", fault.Kind(refused.GetKind()), refused.GetMessage())
 	}
 	if response.GetAffected() > 0 {
 		text += fmt.Sprintf("affected %d ", response.GetAffected())
@@ -173,7 +175,7 @@ func printKey(t *testing.T, hexKey, hexValue string, withValue bool) string {
 	must(t, err)
 	_, kind, rest, err := keys.Split(key)
 	must(t, err)
-	switch kind {
+	switch kind { //nolint:exhaustive // the others are printed alike
 	case keys.KindApplied:
 		return ""
 	case keys.KindDedup:
@@ -206,7 +208,6 @@ func printKey(t *testing.T, hexKey, hexValue string, withValue bool) string {
 		if string(rest) == "index" {
 			return ""
 		}
-	default:
 	}
 	return fmt.Sprintf("kind %x %q", byte(kind), bytes.TrimLeft(rest, "\x00"))
 }
@@ -258,7 +259,7 @@ func parseEntry(t *testing.T, line string) *commandv1.Command {
 	t.Helper()
 	f := fields{t, strings.Fields(strings.SplitN(line, "|", 2)[0])}
 	cmd := parseCommand(t, f, line)
-	cmd.Header = &commandv1.Header{MinIndex: f.number("min"), MetaIndex: f.number("meta"), NowMicros: int64(f.number("now"))} //nolint:gosec // small
+	cmd.Header = &commandv1.Header{MinIndex: f.number("min"), MetaIndex: f.number("meta"), NowMicros: int64(f.number("now"))}
 	if f.number("req") != 0 {
 		var id ident.RequestID
 		copy(id[:], f.id("req"))

@@ -163,7 +163,7 @@ func (c *core) applyEntry(batch *storage.Batch, entry *command.Entry) (result []
 	if needed := cmd.GetHeader().GetMetaIndex(); c.metaIndex != nil && needed > c.metaIndex() {
 		return nil, needed, nil
 	}
-	if err := c.duplicates.evict(batch, entry.Index); err != nil {
+	if err = c.duplicates.evict(batch, entry.Index); err != nil {
 		return nil, 0, err
 	}
 	request := requestID(entry, cmd)

@@ -324,15 +324,7 @@ func TestFlippedBitIsCorruption(t *testing.T) {
 	flipped := 0
 	for _, name := range names {
 		if strings.HasSuffix(name, ".sst") {
-			f, err := fs.OpenReadWrite("store/"+name, disk.Category)
-			check(t, err)
-			first := make([]byte, 1)
-			_, err = f.ReadAt(first, 3)
-			check(t, err)
-			first[0] ^= 0x10
-			_, err = f.WriteAt(first, 3)
-			check(t, err)
-			check(t, f.Close())
+			flip(t, fs, "store/"+name)
 			flipped++
 		}
 	}
@@ -349,4 +341,18 @@ func TestFlippedBitIsCorruption(t *testing.T) {
 		t.Errorf("fatal: %v", err)
 	}
 	_ = e.Close() // may repeat the corruption
+}
+
+// flip changes one bit near the start of a file.
+func flip(t *testing.T, fs disk.FS, path string) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(path, disk.Category)
+	check(t, err)
+	content := make([]byte, 1)
+	_, err = f.ReadAt(content, 3)
+	check(t, err)
+	content[0] ^= 0x10
+	_, err = f.WriteAt(content, 3)
+	check(t, err)
+	check(t, f.Close())
 }

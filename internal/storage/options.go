@@ -37,7 +37,8 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 			},
 			// Pebble's default ends the process from inside; the owner of the file system judges slowness.
 			DiskSlow: func(info vfs.DiskSlowInfo) {
-				o.Logger.Warn("disk is slow", "operation", info.OpType.String(), "file", info.Path, "duration", info.Duration)
+				o.Logger.Warn("disk is slow", slog.String("operation", info.OpType.String()), slog.String("file", info.Path),
+					slog.Duration("duration", info.Duration))
 			},
 		},
 	}
@@ -63,13 +64,13 @@ type pebbleLogger struct {
 // Infof implements pebble.Logger.
 func (l pebbleLogger) Infof(format string, args ...any) {
 	if l.logger.Enabled(context.Background(), slog.LevelDebug) {
-		l.logger.Debug("store event", "event", fmt.Sprintf(format, args...))
+		l.logger.Debug("store event", slog.String("event", fmt.Sprintf(format, args...)))
 	}
 }
 
 // Errorf implements pebble.Logger.
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.logger.Error("store error", "error", fmt.Sprintf(format, args...))
+	l.logger.Error("store error", slog.String("error", fmt.Sprintf(format, args...)))
 }
 
 // Fatalf implements pebble.Logger.

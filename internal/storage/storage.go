@@ -137,7 +137,7 @@ func (e *Engine) fail(err error) {
 	e.failOnce.Do(func() {
 		e.failure = wrap(err, "store failed")
 		close(e.failed)
-		e.logger.Error("store failed", "error", err)
+		e.logger.Error("store failed", slog.Any("error", err))
 		if e.onFatal != nil {
 			e.onFatal(e.failure)
 		}
