@@ -1,0 +1,61 @@
+// Command kalamdb is the database server.
+//
+// `kalamdb <config.toml>` (short for `kalamdb serve --config <config.toml>`) runs one node, standalone or as
+// part of a cluster, until it is told to stop. The first SIGINT or SIGTERM drains it: it stops accepting,
+// finishes what is under way and hands its leaderships over; a second one ends it at once, which loses
+// nothing that was acknowledged. Logs go to standard error.
+//
+// Exit codes: 0 after a clean stop, 1 when the node failed, 2 when the command line or the configuration is
+// wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes of the process.
+const (
+	exitClean   = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Once the first signal arrived, the next one has its usual effect and ends the process.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
+	root := newRootCommand(env, stderr)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitClean
+	}
+	fmt.Fprintln(stderr, "kalamdb:", err)
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// usageError is a mistake in the command line or the configuration; the operator can correct it.
+type usageError struct{ cause error }
+
+// Error implements error.
+func (e *usageError) Error() string { return e.cause.Error() }
+
+// Unwrap returns what was wrong.
+func (e *usageError) Unwrap() error { return e.cause }

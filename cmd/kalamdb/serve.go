@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/server"
+)
+
+// closePatience is what a stopping node gets beyond the time for requests under way: to hand leaderships
+// over and to close its log and store.
+const closePatience = 15 * time.Second
+
+// serve runs one node with the configuration at path until ctx ends or the node fails.
+func serve(ctx context.Context, path string, env func(string) string, logs io.Writer) error {
+	cfg, warnings, err := config.Load(path, env)
+	if err != nil {
+		return &usageError{err}
+	}
+	logger := newLogger(cfg.Logging, logs)
+	for _, warning := range warnings {
+		logger.LogAttrs(ctx, slog.LevelWarn, warning.Message, slog.Any("keys", warning.Keys))
+	}
+	tuneRuntime(cfg.Performance)
+	node, err := server.Open(ctx, cfg, server.Options{Logger: logger, Build: readBuild()})
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	logger.LogAttrs(ctx, slog.LevelInfo, "node is running",
+		slog.String("version", readBuild().Version), slog.String("api_addr", node.APIAddr()), slog.String("rpc_addr", node.RPCAddr()),
+		slog.String("data_path", cfg.Storage.DataPath), slog.Bool("standalone", cfg.Standalone()))
+
+	ended := make(chan error, 1)
+	go func() { ended <- node.Wait() }()
+	var failure error
+	select {
+	case <-ctx.Done():
+		logger.LogAttrs(ctx, slog.LevelInfo, "stopping; a second signal ends the process at once")
+	case failure = <-ended:
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout()+closePatience)
+	defer cancel()
+	err = errors.Join(failure, node.Close(bound))
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	logger.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	return nil
+}
+
+// newLogger writes what the configuration asks for.
+func newLogger(cfg config.Logging, logs io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: logLevel(cfg.Level)}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(logs, options))
+	}
+	return slog.New(slog.NewTextHandler(logs, options))
+}
+
+// logLevel reads a level that config.Validate accepted.
+func logLevel(word string) slog.Level {
+	switch word {
+	case "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// tuneRuntime sets how much memory the process takes; zero leaves the runtime's own setting, which the
+// environment variables GOGC and GOMEMLIMIT may have changed.
+func tuneRuntime(cfg config.Performance) {
+	if cfg.GCPercent != 0 {
+		debug.SetGCPercent(cfg.GCPercent)
+	}
+	if cfg.MemoryLimitBytes > 0 {
+		debug.SetMemoryLimit(cfg.MemoryLimitBytes)
+	}
+}
