@@ -2,12 +2,17 @@ package transport
 
 import (
 	"bytes"
+	"runtime"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
 // benchmarkMessage is 16 entries of 128 bytes, the anchor of the performance page.
@@ -67,6 +72,68 @@ func BenchmarkDecode16x128Protobuf(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := proto.Unmarshal(data, &raftpb.Message{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// countingHandler counts arrived messages and says when there are enough.
+type countingHandler struct {
+	quietHandler
+	left atomic.Int64
+	done chan struct{}
+}
+
+func (c *countingHandler) HandleMessages(_ ident.ReplicaID, msgs []Message) {
+	if c.left.Add(-int64(len(msgs))) == 0 {
+		close(c.done)
+	}
+}
+
+// BenchmarkStream sends append messages of 16 x 128 bytes from one node to another over loopback, as fast as the queue
+// takes them. ns/op is per message.
+func BenchmarkStream(b *testing.B) {
+	handler := &countingHandler{done: make(chan struct{})}
+	receiver, addr := serve(b, GRPCConfig{}, handler)
+	sender, _ := serve(b, GRPCConfig{Resolver: fixedResolver(addr)}, &quietHandler{})
+	receiver.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 2})
+	sender.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+	m := benchmarkMessage()
+	batch := slices.Repeat([]Message{m}, 16)
+	b.SetBytes(16 * 128)
+	handler.left.Store(int64(b.N))
+	queue := func() *outQueue {
+		p, err := sender.peer(2)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return p.lanes[LaneBulk].queue
+	}()
+	b.ResetTimer()
+	for sent := 0; sent < b.N; {
+		queue.mu.Lock()
+		waiting := queue.messages
+		queue.mu.Unlock()
+		if waiting > defaultQueueMessages/2 {
+			runtime.Gosched()
+			continue
+		}
+		n := min(len(batch), b.N-sent)
+		sender.Send(2, batch[:n])
+		sent += n
+	}
+	<-handler.done
+}
+
+// BenchmarkForward is one unary call at a time over loopback.
+func BenchmarkForward(b *testing.B) {
+	receiver, addr := serve(b, GRPCConfig{}, &quietHandler{})
+	sender, _ := serve(b, GRPCConfig{Resolver: fixedResolver(addr)}, &quietHandler{})
+	receiver.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 2})
+	sender.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+	req := &nodev1.ForwardRequest{Group: 103, Data: make([]byte, 128)}
+	for b.Loop() {
+		if _, err := sender.Forward(b.Context(), 2, req); err != nil {
 			b.Fatal(err)
 		}
 	}

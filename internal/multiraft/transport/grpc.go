@@ -25,11 +25,14 @@ type GRPC struct {
 	reporter *reporter
 	server   *grpc.Server
 	calls    callGate
+	ending   chan struct{}  // closed when received streams must end
+	readers  sync.WaitGroup // goroutines that read received streams
 
 	mu       sync.Mutex // guards all below
 	identity Identity
 	peers    map[ident.ReplicaID]*peer
-	stopped  bool
+	stopping bool // Stop was called
+	stopped  bool // nothing is sent any more
 }
 
 // NewGRPC checks the configuration and builds a transport. Nothing listens before Serve; Stop must be
@@ -50,7 +53,7 @@ func NewGRPC(cfg GRPCConfig, handler Handler) (*GRPC, error) {
 	t := &GRPC{
 		cfg: cfg, handler: handler, metrics: metrics, tls: secure,
 		codec: newWireCodec(), pool: &framePool{},
-		peers: make(map[ident.ReplicaID]*peer),
+		peers: make(map[ident.ReplicaID]*peer), ending: make(chan struct{}),
 	}
 	t.server = newServer(t)
 	t.reporter = newReporter(cfg.Clock, cfg.ReportInterval, handler)
@@ -65,25 +68,46 @@ func (t *GRPC) Serve(l net.Listener) error {
 	return nil
 }
 
-// Stop refuses new calls, waits for running ones until ctx ends, then closes every connection and waits
-// for all goroutines. Waiting messages are dropped. It may be called again and then does nothing.
+// Stop refuses new calls of peers and waits for the running ones until ctx ends; messages flow meanwhile, because
+// calls may need them to finish. Then it closes every connection and waits for all goroutines. Waiting
+// messages are dropped. Called again it does nothing.
 func (t *GRPC) Stop(ctx context.Context) {
 	t.mu.Lock()
-	if t.stopped {
-		t.mu.Unlock()
+	again := t.stopping
+	t.stopping = true
+	t.mu.Unlock()
+	if again {
 		return
 	}
+	t.calls.close(ctx)
+
+	t.mu.Lock()
 	t.stopped = true
 	peers := t.peers
 	t.peers = nil
 	t.mu.Unlock()
-
-	t.calls.close(ctx)
 	for _, p := range peers {
 		p.close()
 	}
-	t.server.Stop()
+	close(t.ending)
+	t.stopServer(ctx)
+	t.readers.Wait()
 	t.reporter.close()
+}
+
+// stopServer lets the last answers leave, until ctx ends.
+func (t *GRPC) stopServer(ctx context.Context) {
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		t.server.GracefulStop()
+	}()
+	select {
+	case <-flushed:
+	case <-ctx.Done():
+		t.server.Stop()
+		<-flushed
+	}
 }
 
 // SetIdentity makes the node a member. Before it, only NodeInfo and Join work, in both directions.

@@ -135,6 +135,19 @@ func (s *service) raft(_ any, stream grpc.ServerStream) error {
 	if err := stream.SendHeader(metadata.Pairs(metadataAccepted, "1")); err != nil {
 		return fmt.Errorf("accept stream of replica %d: %w", from, err)
 	}
+	ended := make(chan error, 1)
+	s.transport.readers.Go(func() { ended <- s.readFrames(stream, own.Replica, from, lane) })
+	select {
+	case err := <-ended:
+		return err
+	case <-s.transport.ending: // returning ends the stream, and with it the reader
+		return status.Error(codes.Unavailable, "this node is shutting down")
+	}
+}
+
+// readFrames hands the messages of a stream to the handler until the stream ends or is refused.
+func (s *service) readFrames(stream grpc.ServerStream, own, from ident.ReplicaID, lane Lane) error {
+	ctx := stream.Context()
 	for {
 		var frame inFrame
 		if err := stream.RecvMsg(&frame); err != nil {
@@ -150,7 +163,7 @@ func (s *service) raft(_ any, stream grpc.ServerStream) error {
 		if err != nil {
 			return s.refuse(ctx, &refusal{reason: refusedFrame, sentence: err.Error()})
 		}
-		if r := checkMessages(msgs, from, own.Replica); r != nil {
+		if r := checkMessages(msgs, from, own); r != nil {
 			return s.refuse(ctx, r)
 		}
 		s.received[lane].count(len(frame.data), len(msgs))
