@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -138,9 +139,9 @@ func checkNotNull(columns []schema.Column, row []datum.Datum) error {
 func keyText(key datum.Datum) string {
 	text := key.String()
 	if len(text) > maxKeyText {
-		return text[:maxKeyText] + "…"
+		text = text[:maxKeyText] + "…"
 	}
-	return text
+	return strings.ToValidUTF8(text, "") // cut in the middle of a character, or bytes
 }
 
 // changedScan starts the scan of an UPDATE or DELETE and the write set over it. All but a single key

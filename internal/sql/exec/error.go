@@ -16,7 +16,6 @@ const (
 	CodeBatchParse         Code = "BATCH_PARSE_ERROR"
 	CodeInvalidSQL         Code = "INVALID_SQL"
 	CodeInvalidParameter   Code = "INVALID_PARAMETER"
-	CodeTableNotFound      Code = "TABLE_NOT_FOUND"
 	CodePermissionDenied   Code = "PERMISSION_DENIED"
 	CodeNotLeader          Code = "NOT_LEADER"
 	CodeClusterUnavailable Code = "CLUSTER_UNAVAILABLE"
@@ -63,8 +62,6 @@ func codeOfKind(kind fault.Kind) Code {
 		return CodeBatchParse
 	case fault.InvalidParameter:
 		return CodeInvalidParameter
-	case fault.TableNotFound:
-		return CodeTableNotFound
 	case fault.PermissionDenied:
 		return CodePermissionDenied
 	case fault.NotLeader:
@@ -73,7 +70,7 @@ func codeOfKind(kind fault.Kind) Code {
 		return CodeClusterUnavailable
 	case fault.Internal:
 		return CodeInternal
-	case fault.InvalidStatement, fault.NotFound, fault.AlreadyExists, fault.DuplicateKey, fault.NotNull,
+	case fault.InvalidStatement, fault.TableNotFound, fault.NotFound, fault.AlreadyExists, fault.DuplicateKey, fault.NotNull,
 		fault.OutOfRange, fault.Unsupported, fault.Conflict, fault.LimitExceeded:
 		return CodeExecution
 	}

@@ -41,12 +41,14 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 	}
 	b := &batchRun{engine: e, session: request.Session, params: request.Params}
 	if err := b.prepare(ctx, batch); err != nil {
+		err = ended(err)
 		return nil, refuse(CodeOf(err), err)
 	}
 	response, at, err := b.execute(ctx, batch)
 	if err != nil {
+		err = ended(err)
 		return nil, &Error{
-			Code: codeOfKind(kindOf(err)), Statement: at + 1, SQL: batch[at].Text,
+			Code: codeOfKind(fault.KindOf(err)), Statement: at + 1, SQL: batch[at].Text,
 			message: fmt.Sprintf("Statement %d failed: %s", at+1, describe(err)), cause: err,
 		}
 	}
@@ -67,12 +69,13 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// kindOf is fault.KindOf, where an ended context is a timeout.
-func kindOf(err error) fault.Kind {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return fault.Timeout
+// ended turns the end of a context, which has no kind, into a failure that has one.
+func ended(err error) error {
+	var f *fault.Error
+	if !errors.As(err, &f) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return fault.New(fault.Timeout, "the statement was stopped: its time is over or the caller left: %w", err)
 	}
-	return fault.KindOf(err)
+	return err
 }
 
 func codeOfParse(err error) Code {

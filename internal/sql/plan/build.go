@@ -3,6 +3,7 @@ package plan
 import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
@@ -85,8 +86,9 @@ func notSupported(statement parse.Statement) error {
 	return unsupported(statement, "this statement is not supported")
 }
 
-// Authorize checks that the caller may run a statement, as far as that can be said before statements that
-// come earlier in the same request have run. Tables that do not exist are left to Build.
+// Authorize checks that the caller may run a statement, and that it is one that this server runs, as far as
+// that can be said before statements that come earlier in the same request have run. Tables that do not
+// exist are left to Build.
 func Authorize(env *Environment, statement parse.Statement) error {
 	role := env.Session.Role
 	if role == session.RoleAnonymous {
@@ -115,11 +117,57 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return Authorize(env, node.Statement)
 	case *parse.Show:
 		return authorizeShow(role, node)
+	case *parse.CreateTable:
+		return env.authorizeCreate(node)
 	}
 	if what := administration(statement); what != "" {
-		return requireAdmin(role, what)
+		if err := requireAdmin(role, what); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := env.authorizeGrant(statement); err != nil {
+		return err
+	}
+	return runnable(statement)
+}
+
+// authorizeCreate checks the kind of the new table. A statement that is wrong in itself is left to Build.
+func (e *Environment) authorizeCreate(node *parse.CreateTable) error {
+	descriptor := &schema.Table{}
+	descriptor.Namespace, descriptor.Name = e.tableName(node.Name)
+	if err := e.tableKind(node, descriptor); err != nil || canCreate(e.Session.Role, descriptor.Kind) {
+		return nil //nolint:nilerr // Build reports it
+	}
+	return at(node, fault.New(fault.PermissionDenied,
+		"access denied: role %s cannot create %s tables", e.Session.Role, descriptor.Kind))
+}
+
+// authorizeGrant checks the role that a statement gives to a user.
+func (e *Environment) authorizeGrant(statement parse.Statement) error {
+	word := ""
+	switch node := statement.(type) {
+	case *parse.CreateUser:
+		word = node.Role
+	case *parse.AlterUser:
+		if node.Field == parse.UserRole {
+			word = node.Value
+		}
+	}
+	if word == "" {
+		return nil
+	}
+	_, err := e.grantable(statement, word)
+	return err
+}
+
+// runnable refuses the kinds of statements that are not there yet, before anything of a request runs.
+func runnable(statement parse.Statement) error {
+	switch statement.(type) {
+	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
+		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe:
+		return nil
+	}
+	return notSupported(statement)
 }
 
 // administration names a statement that only administrators run; it is empty for the others.

@@ -34,10 +34,6 @@ func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 	if err := e.tableKind(node, descriptor); err != nil {
 		return nil, err
 	}
-	if !canCreate(e.Session.Role, descriptor.Kind) {
-		return nil, at(node, fault.New(fault.PermissionDenied,
-			"access denied: role %s cannot create %s tables", e.Session.Role, descriptor.Kind))
-	}
 	if descriptor.Kind == schema.KindStream {
 		return nil, unsupported(node, "STREAM tables are not supported yet; use a USER table")
 	}

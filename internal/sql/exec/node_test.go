@@ -1,0 +1,224 @@
+package exec_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// node is an engine over a real store and real state machines. Commands are applied as soon as they are
+// proposed, one at a time.
+type node struct {
+	engine  *exec.Engine
+	catalog *catalog.Store
+	storage *storage.Engine
+
+	mu       sync.Mutex // guards the fields below
+	machines map[shard.GroupID]statemachine.Machine
+	applied  map[shard.GroupID]uint64
+	barriers []shard.GroupID
+	// before is called with each data command before it is applied, outside the lock.
+	before func()
+}
+
+// Propose implements executor.Proposer.
+func (n *node) Propose(_ context.Context, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+	if hook := n.takeHook(group); hook != nil {
+		hook()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	machine := n.machines[group]
+	if machine == nil {
+		return executor.Attempt{Outcome: executor.Stopped, Err: fmt.Errorf("no group %s", group)}
+	}
+	index := n.applied[group] + 1
+	batch := n.storage.NewBatch()
+	outcome, err := machine.Apply(batch, []command.Entry{{Index: index, Term: 1, RequestID: id, Data: data}})
+	if err == nil && outcome.WaitMeta != 0 {
+		err = fmt.Errorf("waits for meta index %d", outcome.WaitMeta)
+	}
+	if err = errors.Join(err, n.storage.Commit(batch), batch.Close()); err != nil {
+		return executor.Attempt{Outcome: executor.Stopped, Err: err}
+	}
+	n.applied[group] = index
+	machine.Publish()
+	return executor.Attempt{Outcome: executor.Done, Result: outcome.Results[0], Index: index}
+}
+
+func (n *node) takeHook(group shard.GroupID) func() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if group == shard.Meta {
+		return nil
+	}
+	hook := n.before
+	n.before = nil
+	return hook
+}
+
+// Barrier implements executor.Proposer.
+func (n *node) Barrier(_ context.Context, group shard.GroupID) (uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.barriers = append(n.barriers, group)
+	return n.applied[group], nil
+}
+
+// Applied implements executor.Proposer.
+func (n *node) Applied(group shard.GroupID) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.applied[group]
+}
+
+// Nodes implements table.ClusterView.
+func (n *node) Nodes(context.Context) ([]table.ClusterNode, error) {
+	return []table.ClusterNode{{ClusterID: "test", NodeID: 1, Role: "leader", Status: "active", IsSelf: true}}, nil
+}
+
+// Groups implements table.ClusterView.
+func (n *node) Groups(context.Context) ([]table.ClusterGroup, error) {
+	return []table.ClusterGroup{{GroupID: shard.Meta, ClusterID: "test", NodeID: 1, GroupType: "meta"}}, nil
+}
+
+// plainPasswords stores a marked copy instead of a hash, so that tests see what was stored.
+type plainPasswords struct{}
+
+func (plainPasswords) Check(plain string) error {
+	if len(plain) < 4 {
+		return fault.New(fault.InvalidStatement, "the password is too short")
+	}
+	return nil
+}
+
+func (plainPasswords) Hash(_ context.Context, plain string) (string, error) {
+	return "hashed:" + plain, nil
+}
+
+// startNode founds a cluster of one node with 2 user shards and 1 shared shard, the namespace app and the
+// limits of a default server.
+func startNode(t testing.TB, adjust func(*exec.Deps)) *node {
+	t.Helper()
+	store, err := storage.Open(storage.Options{FS: disk.Local(), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatalf("open store: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Errorf("close store: %v", err)
+		}
+	})
+	n := &node{
+		catalog: catalog.NewStore(), storage: store, machines: map[shard.GroupID]statemachine.Machine{},
+		applied: map[shard.GroupID]uint64{},
+	}
+	shards := shard.Map{UserShards: 2, SharedShards: 1}
+	for _, group := range shards.Groups() {
+		machine, err := statemachine.New(group, n.catalog)
+		if err != nil {
+			t.Fatalf("state machine of %s: %v", group, err)
+		}
+		if err := machine.Restore(store); err != nil {
+			t.Fatalf("restore %s: %v", group, err)
+		}
+		n.machines[group] = machine
+	}
+	// The clock stands still: what a statement stores and shows is the same in every run.
+	wall := clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC))
+	direct := executor.NewDirect(n, wall, rand.Reader)
+	deps := exec.Deps{
+		Catalog: n.catalog, Storage: store, Executor: direct, Clock: wall, Cluster: n, Passwords: plainPasswords{},
+		Random: rand.Reader, Node: 1, Limits: exec.DefaultLimits(),
+		AppliedIndex: func(_ storage.Reader, group shard.GroupID) (uint64, error) { return n.Applied(group), nil },
+	}
+	if adjust != nil {
+		adjust(&deps)
+	}
+	if n.engine, err = exec.New(deps); err != nil {
+		t.Fatalf("new engine: %v", err)
+	}
+	found := &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
+		ClusterUid: make([]byte, 16), ClusterId: "test", UserShards: shards.UserShards, SharedShards: shards.SharedShards,
+		Member: &commandv1.Member{NodeId: 1, StoreId: []byte("0123456789abcdef"), RpcAddr: "127.0.0.1:1", ApiAddr: "127.0.0.1:2"},
+	}}}
+	if _, err := direct.Execute(t.Context(), shard.Meta, found); err != nil {
+		t.Fatalf("found the cluster: %v", err)
+	}
+	n.must(t, "CREATE NAMESPACE app")
+	return n
+}
+
+func caller(user string, role session.Role) session.Session {
+	return session.Session{User: ident.UserID(user), Role: role, Namespace: "app"}
+}
+
+func (n *node) run(t testing.TB, as session.Session, sql string, params ...datum.Datum) (*exec.Response, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return n.engine.Execute(ctx, exec.Request{SQL: sql, Params: params, Session: as})
+}
+
+// must runs statements as a dba.
+func (n *node) must(t testing.TB, sql string, params ...datum.Datum) *exec.Response {
+	t.Helper()
+	return n.mustAs(t, caller("admin", session.RoleDBA), sql, params...)
+}
+
+func (n *node) mustAs(t testing.TB, as session.Session, sql string, params ...datum.Datum) *exec.Response {
+	t.Helper()
+	response, err := n.run(t, as, sql, params...)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return response
+}
+
+// text prints the rows of the only result, one line each, values separated by a bar.
+func text(t testing.TB, response *exec.Response) string {
+	t.Helper()
+	if len(response.Results) != 1 {
+		t.Fatalf("got %d results, want 1: %+v", len(response.Results), response.Results)
+	}
+	return rowsText(response.Results[0].Rows)
+}
+
+func rowsText(rows [][]datum.Datum) string {
+	var b strings.Builder
+	for _, row := range rows {
+		for i, value := range row {
+			if i > 0 {
+				b.WriteByte('|')
+			}
+			if value.IsNull() {
+				b.WriteString("NULL")
+				continue
+			}
+			b.WriteString(value.String())
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
