@@ -31,7 +31,7 @@ func (p *parser) insert(at Pos, with *With) Statement {
 	}
 	switch {
 	case p.words("default", "values"):
-	case p.beginsQuery() || p.is("("):
+	case p.isWord("values") || p.beginsQuery() || p.is("("):
 		insert.Source = p.query()
 	default:
 		p.unexpected("VALUES, SELECT or DEFAULT VALUES")

@@ -213,13 +213,17 @@ func (l *lexer) run(i, base int) (count int) {
 	return count
 }
 
-// refuseJunk fails when a number or parameter runs into a word.
+// refuseJunk fails when a number or parameter, which begins at the current byte, runs into a word.
 func (l *lexer) refuseJunk(end int, what string) {
-	if end < len(l.source) && (isWordPart(l.source[end]) || l.source[end] >= utf8.RuneSelf) {
-		stop := end
-		for stop < len(l.source) && isWordPart(l.source[stop]) {
-			stop++
-		}
-		failSyntax(l.here(), "unexpected %q after the %s %q", shorten(l.source[end:max(stop, end+1)]), what, shorten(l.source[l.offset:end]))
+	if end >= len(l.source) || !isWordPart(l.source[end]) && l.source[end] < utf8.RuneSelf {
+		return
 	}
+	text := l.source[l.offset:end]
+	l.advanceTo(end)
+	stop := end
+	for stop < len(l.source) && (isWordPart(l.source[stop]) || l.source[stop] >= utf8.RuneSelf) {
+		stop++
+	}
+	failSyntax(l.here(), `unexpected "%s" behind the %s "%s", expected a space or an operator`,
+		shorten(l.source[end:stop]), what, shorten(text))
 }

@@ -46,18 +46,26 @@ func parseText(text string, single bool) (parsed []Parsed, err error) {
 			panic(failed)
 		}
 	}()
-	start := p.here()
-	if len(text) > MaxTextBytes {
-		failLimit(start, "the SQL text has %d bytes, the limit is %d", len(text), MaxTextBytes)
-	}
-	if !utf8.ValidString(text) {
-		failSyntax(start, "the SQL text is not valid UTF-8")
-	}
-	if strings.IndexByte(text, 0) >= 0 {
-		failSyntax(start, "the SQL text holds a zero byte")
-	}
+	p.checkText()
 	p.advance()
 	return p.batch(single), nil
+}
+
+// checkText refuses texts that are too long or that no client can have meant.
+func (p *parser) checkText() {
+	if len(p.source) > MaxTextBytes {
+		failLimit(p.here(), "the SQL text has %d bytes, the limit is %d", len(p.source), MaxTextBytes)
+	}
+	if !utf8.ValidString(p.source) {
+		valid := strings.ToValidUTF8(p.source, "\x00")
+		p.source = valid
+		p.advanceTo(strings.IndexByte(valid, 0))
+		failSyntax(p.here(), "the SQL text is not valid UTF-8")
+	}
+	if zero := strings.IndexByte(p.source, 0); zero >= 0 {
+		p.advanceTo(zero)
+		failSyntax(p.here(), "the SQL text holds a zero byte")
+	}
 }
 
 // batch reads all statements, or insists on exactly one.
