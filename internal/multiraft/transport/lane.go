@@ -37,30 +37,31 @@ func newLane(p *peer, kind Lane) *lane {
 
 // run connects when there is something to send and sends until ctx ends.
 func (l *lane) run(ctx context.Context) {
-	connects := l.peer.transport.metrics.reconnects
 	for l.wait(ctx) {
-		stream, err := l.connect(ctx)
-		if err == nil {
-			connects.WithLabelValues(l.lane.String(), "opened").Inc()
-			l.peer.reached()
-			err = l.pump(ctx, stream)
-			stream.close()
-			l.drop(dropUnreachable)
-			if ctx.Err() != nil {
-				break
-			}
-			l.peer.transport.cfg.Logger.Info("stream to peer ended", slog.Uint64("replica_id", uint64(l.peer.replica)),
-				slog.String("lane", l.lane.String()), slog.Any("error", err))
-			continue
-		}
+		err := l.session(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		connects.WithLabelValues(l.lane.String(), "failed").Inc()
 		l.drop(dropUnreachable)
 		l.pause(ctx, l.peer.failed(err))
 	}
 	l.drop(dropStopped)
+}
+
+// session opens a stream, sends on it until it breaks, and says why it did. A stream that opened ends the
+// back-off, but even then the next one has to wait for the first pause: a peer that accepts streams and refuses
+// every frame must not make a busy loop.
+func (l *lane) session(ctx context.Context) error {
+	connects := l.peer.transport.metrics.reconnects
+	stream, err := l.connect(ctx)
+	if err != nil {
+		connects.WithLabelValues(l.lane.String(), "failed").Inc()
+		return err
+	}
+	defer stream.close()
+	connects.WithLabelValues(l.lane.String(), "opened").Inc()
+	l.peer.reached()
+	return fmt.Errorf("%v stream ended: %w", l.lane, l.pump(ctx, stream))
 }
 
 // wait returns true when there may be messages and false when ctx has ended.

@@ -128,7 +128,7 @@ func (p *peer) failed(err error) time.Duration {
 	}
 	if text := err.Error(); text != p.complaint && !errors.Is(err, errBackingOff) {
 		p.complaint = text
-		cfg.Logger.Warn("peer cannot be reached", slog.Uint64("replica_id", uint64(p.replica)),
+		cfg.Logger.Warn("connection to peer failed", slog.Uint64("replica_id", uint64(p.replica)),
 			slog.String("addr", p.addr), slog.Any("error", err))
 	}
 	return p.notBefore.Sub(now)
