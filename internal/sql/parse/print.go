@@ -8,12 +8,12 @@ import (
 // Print writes a node as SQL text. Parsing the text of a statement gives the same tree, positions aside.
 // Keywords are in upper case, and parentheses stand only where they are needed. Secrets are written in
 // full; see PrintMasked.
-func Print(node Node) string { return print(node, false) }
+func Print(node Node) string { return printed(node, false) }
 
 // PrintMasked writes a node like Print, with passwords and credentials replaced by '***', for logs.
-func PrintMasked(node Node) string { return print(node, true) }
+func PrintMasked(node Node) string { return printed(node, true) }
 
-func print(node Node, masked bool) string {
+func printed(node Node, masked bool) string {
 	w := printer{masked: masked}
 	w.node(node)
 	return string(w.buffer)
