@@ -24,7 +24,7 @@ func (b *binder) bindAggregate(name string, n *parse.FuncCall) (Expr, error) {
 	case b.inAggregate:
 		return nil, fault.New(fault.InvalidStatement, "aggregate calls cannot be nested")
 	case b.options.Grouping == nil:
-		return nil, fault.New(fault.InvalidStatement, "aggregate functions are not allowed in %s", b.clauseName())
+		return nil, fault.New(fault.InvalidStatement, "aggregate functions are not allowed %s", b.place())
 	case len(n.WithinGroup) > 0:
 		return nil, fault.New(fault.Unsupported, "WITHIN GROUP is not supported")
 	case n.Star && name != "count":
@@ -80,7 +80,10 @@ func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, 
 		call.OrderBy = append(call.OrderBy, NewOrder(e, item.Descending, item.Nulls))
 	}
 	if n.Filter != nil {
+		clause := b.options.Clause
+		b.options.Clause = "FILTER"
 		e, err := b.bindBoolean(n.Filter)
+		b.options.Clause = clause
 		if err != nil {
 			return nil, err
 		}

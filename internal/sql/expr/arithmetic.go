@@ -320,9 +320,6 @@ func (b *binder) bindArithmetic(n *parse.Binary, left, right Expr) (Expr, error)
 		return nil, err
 	}
 	lt, rt := left.Type(), right.Type()
-	if lt.Kind == datum.Null && rt.Kind == datum.Null {
-		return NewConst(datum.Datum{}, datum.Of(datum.BigInt)), nil
-	}
 	if lt.Kind.IsNumeric() && rt.Kind.IsNumeric() {
 		k := promote(lt.Kind, rt.Kind)
 		l, r := NewCast(left, numericType(left, k)), NewCast(right, numericType(right, k))
@@ -346,10 +343,10 @@ func numericType(e Expr, k datum.Kind) datum.Type {
 // known to be one), an interval beside an instant, BigInt when nothing is known.
 func (b *binder) typeArithmetic(n *parse.Binary, left, right Expr) (l, r Expr, err error) {
 	choose := func(e Expr, other Expr) datum.Type {
-		if hint, ok := b.hint(e); ok && hint.Kind.IsNumeric() && !(isUntyped(other) == false && !other.Type().Kind.IsNumeric()) {
+		t := other.Type()
+		if hint, ok := b.hint(e); ok && hint.Kind.IsNumeric() && (isUntyped(other) || t.Kind.IsNumeric() || t.Kind == datum.Date) {
 			return hint
 		}
-		t := other.Type()
 		switch {
 		case isUntyped(other), t.Kind == datum.Null:
 			return datum.Of(datum.BigInt)
@@ -373,21 +370,13 @@ func (b *binder) typeArithmetic(n *parse.Binary, left, right Expr) (l, r Expr, e
 			return nil, nil, err
 		}
 	}
-	if isNull(left) && isUntyped(left) {
-		left = NewConst(datum.Datum{}, rt0(right, lt))
+	if isUntyped(left) {
+		left = NewConst(datum.Datum{}, lt)
 	}
-	if isNull(right) && isUntyped(right) {
-		right = NewConst(datum.Datum{}, rt0(left, rt))
+	if isUntyped(right) {
+		right = NewConst(datum.Datum{}, rt)
 	}
 	return left, right, nil
-}
-
-// rt0 is the type of a bare NULL operand: chosen by the other side, or what was computed for it.
-func rt0(other Expr, chosen datum.Type) datum.Type {
-	if other.Type().Kind == datum.Null {
-		return datum.Of(datum.BigInt)
-	}
-	return chosen
 }
 
 // isIntervalText reports whether a literal reads as an interval and not as an instant.

@@ -270,3 +270,11 @@ func (b *binder) clauseName() string {
 	}
 	return b.options.Clause
 }
+
+// place says where the expression stands.
+func (b *binder) place() string {
+	if b.options.Clause == "" {
+		return "here"
+	}
+	return "in " + b.options.Clause
+}

@@ -36,6 +36,9 @@ func (e *paramExpr) Eval(ctx *EvalContext, _ []datum.Datum) (datum.Datum, error)
 			return datum.Datum{}, fault.New(fault.InvalidParameter, "parameter $%d: %s is not a valid %s", e.index, value, e.typ)
 		}
 	}
+	if value.Kind() == datum.Boolean && e.typ.Kind.IsInteger() { // true is no number
+		return datum.Datum{}, fault.New(fault.InvalidParameter, "parameter $%d: %t is not a valid %s", e.index, value.Bool(), e.typ)
+	}
 	converted, err := datum.Cast(value, e.typ)
 	if err != nil {
 		return datum.Datum{}, fault.New(fault.InvalidParameter, "parameter $%d: %w", e.index, err)
