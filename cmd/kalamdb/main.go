@@ -43,9 +43,8 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err == nil {
 		return exitClean
 	}
-	fmt.Fprintln(stderr, "kalamdb:", err)
-	var wrong *usageError
-	if errors.As(err, &wrong) {
+	_, _ = fmt.Fprintln(stderr, "kalamdb:", err) // the exit code says it too
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailure

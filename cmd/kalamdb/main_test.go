@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -141,8 +142,8 @@ func checkServes(t *testing.T, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
+	err = errors.Join(err, answer.Body.Close())
 	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), version) {
 		t.Errorf("health: %d %s, err = %v", answer.StatusCode, body, err)
 	}

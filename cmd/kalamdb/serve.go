@@ -25,7 +25,7 @@ func serve(ctx context.Context, path string, env func(string) string, logs io.Wr
 	}
 	logger := newLogger(cfg.Logging, logs)
 	for _, warning := range warnings {
-		logger.LogAttrs(ctx, slog.LevelWarn, warning.Message, slog.Any("keys", warning.Keys))
+		logger.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", warning.Message), slog.Any("keys", warning.Keys))
 	}
 	tuneRuntime(cfg.Performance)
 	node, err := server.Open(ctx, cfg, server.Options{Logger: logger, Build: readBuild()})

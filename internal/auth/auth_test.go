@@ -40,8 +40,8 @@ func newWorld(t *testing.T, change func(*auth.Config)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Error(err)
+		if failure := node.Close(); failure != nil {
+			t.Error(failure)
 		}
 	})
 	config := auth.Config{
@@ -119,8 +119,15 @@ func TestUnknownUserAndWrongPasswordLookTheSame(t *testing.T) {
 		user     ident.UserID
 		password string
 	}{
-		{"alice", "not her password"}, {"alice", ""}, {"nobody", alicePassword}, {"nobody", ""}, {"empty", ""},
-		{"empty", "anything"}, {"gone", alicePassword}, {"oauth", alicePassword}, {"root", "anything"},
+		{"alice", "not her password"},
+		{"alice", ""},
+		{"nobody", alicePassword},
+		{"nobody", ""},
+		{"empty", ""},
+		{"empty", "anything"},
+		{"gone", alicePassword},
+		{"oauth", alicePassword},
+		{"root", "anything"},
 		{"alice", alicePassword + strings.Repeat("x", 100)},
 	} {
 		before := w.node.Index()

@@ -36,8 +36,7 @@ func (e *Error) Error() string { return e.Message }
 
 // ReasonOf returns the reason that err carries; ok is false when it is no refusal.
 func ReasonOf(err error) (reason Reason, ok bool) {
-	var refusal *Error
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*Error](err); ok {
 		return refusal.Reason, true
 	}
 	return 0, false

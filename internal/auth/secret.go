@@ -23,7 +23,7 @@ const (
 	secretFileName      = "jwt-secret"
 	maxSecretFileBytes  = 4096
 	secretFileMode      = 0o600
-	deriveSecretPurpose = "kalamdb token key"
+	deriveSecretPurpose = "kalamdb token key" //nolint:gosec // a label, not a key
 )
 
 // CheckSecret judges a configured token key. A weak one is an error, unless the server listens on loopback

@@ -60,16 +60,16 @@ func TestStoredSecret(t *testing.T) {
 		t.Fatalf("directory holds %v, err = %v", entries, err)
 	}
 	path := filepath.Join(directory, entries[0].Name())
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode = %v, err = %v", info.Mode(), err)
+	if info, failure := os.Stat(path); failure != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode = %v, err = %v", info.Mode(), failure)
 	}
-	if err := os.WriteFile(path, []byte("cut"), 0o600); err != nil {
+	if err = os.WriteFile(path, []byte("cut"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := auth.StoredSecret(directory); err == nil {
+	if _, err = auth.StoredSecret(directory); err == nil {
 		t.Error("a damaged secret is accepted")
 	}
-	if _, err := auth.StoredSecret(filepath.Join(directory, "absent")); err == nil {
+	if _, err = auth.StoredSecret(filepath.Join(directory, "absent")); err == nil {
 		t.Error("a missing directory is accepted")
 	}
 	other, err := auth.StoredSecret(t.TempDir())

@@ -83,7 +83,7 @@ func (s *Service) Setup(ctx context.Context, request SetupRequest) (User, error)
 	if !needed {
 		return User{}, refuse(AlreadyConfigured, "The server is already set up")
 	}
-	if err := s.checkSetup(request); err != nil {
+	if err = s.checkSetup(request); err != nil {
 		return User{}, err
 	}
 	rootHash, err := s.Hash(ctx, request.RootPassword)

@@ -68,7 +68,8 @@ func TestSetupFlow(t *testing.T) {
 	if err != nil || user.ID != "boss" || user.Role != session.RoleDBA || user.Email != "boss@example.com" || user.CreatedMicros == 0 {
 		t.Fatalf("user = %+v, err = %v", user, err)
 	}
-	if needed, err := w.NeedsSetup(t.Context()); err != nil || needed {
+	needed, err := w.NeedsSetup(t.Context())
+	if err != nil || needed {
 		t.Errorf("needs setup = %v, err = %v", needed, err)
 	}
 	if role := w.login("root", rootPassword).User.Role; role != session.RoleSystem {

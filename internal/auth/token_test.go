@@ -127,7 +127,7 @@ func TestExpiryWithLeeway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Authenticate(t.Context(), renewed.AccessToken); err != nil {
+		if _, err = w.Authenticate(t.Context(), renewed.AccessToken); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.Advance(7 * 24 * time.Hour)
@@ -167,7 +167,7 @@ func TestRoleChangeAndDropEndTokens(t *testing.T) {
 	wantReason(t, err, auth.InvalidCredentials)
 
 	grant = w.login("alice", alicePassword)
-	if _, err := w.Authenticate(t.Context(), grant.AccessToken); err != nil {
+	if _, err = w.Authenticate(t.Context(), grant.AccessToken); err != nil {
 		t.Fatal(err)
 	}
 	w.run(&commandv1.Command{Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: "alice"}}})

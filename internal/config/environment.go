@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -28,7 +29,7 @@ func applyEnvironment(cfg *Config, env func(string) string) error {
 
 // setFromText stores a variable's text in a field of any type that the tree uses.
 func setFromText(value reflect.Value, text string) error {
-	if target, ok := value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if target, ok := reflect.TypeAssert[encoding.TextUnmarshaler](value.Addr()); ok {
 		return target.UnmarshalText([]byte(text))
 	}
 	switch target := value.Addr().Interface().(type) {
@@ -37,7 +38,7 @@ func setFromText(value reflect.Value, text string) error {
 	case *bool:
 		parsed, err := strconv.ParseBool(text)
 		if err != nil {
-			return fmt.Errorf("not a truth value")
+			return errors.New("not a truth value")
 		}
 		*target = parsed
 	case *[]Peer:
@@ -56,7 +57,7 @@ func setNumber(value reflect.Value, text string) error {
 	if value.CanInt() {
 		parsed, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return fmt.Errorf("not a whole number")
+			return errors.New("not a whole number")
 		}
 		value.SetInt(parsed)
 		return nil
@@ -64,7 +65,7 @@ func setNumber(value reflect.Value, text string) error {
 	if value.CanUint() {
 		parsed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			return fmt.Errorf("not a whole number")
+			return errors.New("not a whole number")
 		}
 		value.SetUint(parsed)
 		return nil

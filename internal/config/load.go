@@ -29,7 +29,7 @@ func Load(path string, env func(string) string) (*Config, []Warning, error) {
 	if path == "" {
 		return Parse(nil, env)
 	}
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
@@ -69,12 +69,10 @@ func decode(text []byte, cfg *Config) ([]Warning, error) {
 	decoder := toml.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(cfg)
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		return []Warning{unknownKeys(unknown)}, nil
 	}
-	var wrong *toml.DecodeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, column := wrong.Position()
 		key := strings.Join(wrong.Key(), ".")
 		message := strings.TrimPrefix(wrong.Error(), "toml: ")
@@ -107,7 +105,7 @@ func unknownKeys(missing *toml.StrictMissingError) Warning {
 func allowedHint(key string) string {
 	for _, setting := range Describe(Default()) {
 		if setting.Name == key {
-			return fmt.Sprintf("; allowed: %s", setting.Allowed)
+			return "; allowed: " + setting.Allowed
 		}
 	}
 	return ""

@@ -149,7 +149,7 @@ func (c *Config) checkCluster() (wrong []error) {
 		wrong = append(wrong, invalid("cluster.cluster_id", cluster.ClusterID, "one line of at most 128 bytes"))
 	}
 	const address = "host:port"
-	host, _, err := splitAddress(cluster.RPCAddr, true)
+	host, err := hostOf(cluster.RPCAddr, true)
 	if err != nil {
 		wrong = append(wrong, invalid("cluster.rpc_addr", cluster.RPCAddr, address))
 	} else if !isLoopbackHost(host) && !c.RPCTLS.Enabled && !cluster.AllowInsecureRPC {
@@ -177,7 +177,7 @@ func (c Cluster) checkPeers() (wrong []error) {
 		if peer.NodeID == 0 || peer.NodeID > 1<<53-1 || ids[peer.NodeID] {
 			wrong = append(wrong, invalid(key+".node_id", peer.NodeID, "a number of its own, from 1"))
 		}
-		if _, _, err := splitAddress(peer.RPCAddr, false); err != nil || addresses[peer.RPCAddr] {
+		if _, err := hostOf(peer.RPCAddr, false); err != nil || addresses[peer.RPCAddr] {
 			wrong = append(wrong, invalid(key+".rpc_addr", peer.RPCAddr, "host:port of its own"))
 		}
 		if peer.APIAddr != "" && !validAPIAddress(peer.APIAddr) {
@@ -204,20 +204,20 @@ func (c *Config) checkTLS() (wrong []error) {
 	return wrong
 }
 
-// splitAddress reads host:port; a port of zero is accepted only where the kernel may choose.
-func splitAddress(address string, zeroPort bool) (host string, port uint16, err error) {
-	host, portText, err := net.SplitHostPort(address)
+// hostOf reads host:port and returns the host; a port of zero is accepted only where the kernel may choose.
+func hostOf(address string, zeroPort bool) (host string, err error) {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("address %q: %w", address, err)
+		return "", fmt.Errorf("address %q: %w", address, err)
 	}
-	number, err := strconv.ParseUint(portText, 10, 16)
+	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 && !zeroPort {
-		return "", 0, fmt.Errorf("address %q: port %q", address, portText)
+		return "", fmt.Errorf("address %q: port %q", address, port)
 	}
 	if host == "" || strings.ContainsAny(host, " \t\n/@") {
-		return "", 0, fmt.Errorf("address %q: host %q", address, host)
+		return "", fmt.Errorf("address %q: host %q", address, host)
 	}
-	return host, uint16(number), nil
+	return host, nil
 }
 
 func validAPIAddress(address string) bool {
@@ -225,6 +225,6 @@ func validAPIAddress(address string) bool {
 		parsed, err := url.Parse(address)
 		return err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 	}
-	_, _, err := splitAddress(address, true)
+	_, err := hostOf(address, true)
 	return err == nil
 }

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func TestMetricsAreServed(t *testing.T) {
 	registry.Histogram("wait_seconds", "Wait.", metrics.LatencyBuckets()).Observe(0.002)
 	registry.HistogramVec("body_bytes", "Body.", metrics.SizeBuckets(), "route").WithLabelValues("/").Observe(300)
 	recorder := httptest.NewRecorder()
-	registry.Handler().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
+	registry.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(recorder.Result().Body)
 	if err != nil {
 		t.Fatal(err)

@@ -123,7 +123,7 @@ func (s *Server) writeGrant(w http.ResponseWriter, r *http.Request, grant auth.G
 
 // setCookie stores a token in a browser; an empty value removes it.
 func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, name, value string, expires time.Time) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // Secure follows the configuration and the client's scheme
 		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: s.config.Settings.Auth.CookieSecure && s.isHTTPS(r),
 	}
@@ -221,8 +221,7 @@ const maxAuthBodyBytes = 16 << 10
 // reports false.
 func (s *Server) decodeStrictly(w http.ResponseWriter, r *http.Request, body any) bool {
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAuthBodyBytes))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		s.writeGuard(w, bodyTooLarge(maxAuthBodyBytes))
 		return false
 	}

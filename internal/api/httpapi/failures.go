@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 	codeExtraFile         exec.Code = "EXTRA_FILE"
 	codeMissingAuth       exec.Code = "MISSING_AUTHORIZATION"
 	codeTokenExpired      exec.Code = "TOKEN_EXPIRED"
-	codeCredentials       exec.Code = "INVALID_CREDENTIALS"
+	codeCredentials       exec.Code = "INVALID_CREDENTIALS" //nolint:gosec // the name of a failure
 	codeSetupRequired     exec.Code = "SETUP_REQUIRED"
 	codeAccountLocked     exec.Code = "ACCOUNT_LOCKED"
 	codeInsufficient      exec.Code = "INSUFFICIENT_PERMISSIONS"
@@ -98,13 +99,12 @@ func tooMany(message string, retryAfter time.Duration) *failure {
 // failureOf judges an error once, and logs it when it is a fault of the server.
 func (s *Server) failureOf(r *http.Request, err error) *failure {
 	known := faultOf(err)
-	rule := ruleOf(known.Kind)
+	judged := ruleOf(known.Kind)
 	f := &failure{
-		status: rule.status, code: rule.code, message: known.Message, generic: rule.generic, hidden: rule.hidden,
-		retry: rule.retry, retryAfter: known.RetryAfter,
+		status: judged.status, code: judged.code, message: known.Message, generic: judged.generic, hidden: judged.hidden,
+		retry: judged.retry, retryAfter: known.RetryAfter,
 	}
-	var engine *exec.Error
-	if errors.As(err, &engine) {
+	if engine, ok := errors.AsType[*exec.Error](err); ok {
 		f.message, f.details = engine.Error(), engine.SQL
 		f.code = preciseCode(engine.Code, f.code)
 	}
@@ -118,8 +118,7 @@ func (s *Server) failureOf(r *http.Request, err error) *failure {
 
 // faultOf returns the failure that err carries. A context that ended leaves the outcome unknown.
 func faultOf(err error) *fault.Error {
-	var known *fault.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*fault.Error](err); ok {
 		return known
 	}
 	var engine *exec.Error
@@ -139,8 +138,6 @@ func kindOfCode(code exec.Code) fault.Kind {
 		return fault.Syntax
 	case exec.CodeInvalidParameter:
 		return fault.InvalidParameter
-	case exec.CodeTableNotFound:
-		return fault.TableNotFound
 	case exec.CodePermissionDenied:
 		return fault.PermissionDenied
 	case exec.CodeNotLeader:
@@ -163,13 +160,12 @@ func ruleOf(kind fault.Kind) rule {
 	return table[fault.Internal]
 }
 
-// preciseCode lets the engine's code replace the table's where it says more. A missing table keeps the
-// code of other failed statements, which is what clients know.
+// preciseCode lets the engine's code replace the table's where it says more.
 func preciseCode(given, fromKind exec.Code) exec.Code {
 	switch given {
 	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeBatchParse, exec.CodeInvalidSQL, exec.CodeInvalidParameter:
 		return given
-	case exec.CodeTableNotFound, exec.CodePermissionDenied, exec.CodeNotLeader, exec.CodeClusterUnavailable,
+	case exec.CodePermissionDenied, exec.CodeNotLeader, exec.CodeClusterUnavailable,
 		exec.CodeExecution, exec.CodeInternal:
 		return fromKind
 	}
@@ -235,6 +231,6 @@ func (f *failure) setRetryAfter(w http.ResponseWriter) {
 	if !f.retry {
 		return
 	}
-	seconds := max(1, int64((f.retryAfter+time.Second-1)/time.Second))
-	w.Header().Set("Retry-After", fmt.Sprint(seconds))
+	seconds := max(1, int((f.retryAfter+time.Second-1)/time.Second))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -41,8 +42,8 @@ func (s *Server) clientAddr(r *http.Request) netip.Addr {
 		return peer
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		addr, ok := forwarded(hops[i])
+	for _, hop := range slices.Backward(hops) {
+		addr, ok := forwarded(hop)
 		if !ok {
 			break
 		}

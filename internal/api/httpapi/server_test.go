@@ -36,18 +36,25 @@ func (w *world) serve() (address string, ended <-chan error) {
 	return listener.Addr().String(), outcome
 }
 
-func (w *world) send(client *http.Client, address, token string) (*http.Response, string, error) {
+// reply is an answer that was read to its end.
+type reply struct {
+	status     int
+	protoMajor int
+	body       string
+}
+
+func (w *world) send(client *http.Client, address, token string) (reply, error) {
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://"+address+"/v1/api/sql", strings.NewReader(oneStatement))
 	if err != nil {
-		return nil, "", err
+		return reply{}, err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	answer, err := client.Do(r)
 	if err != nil {
-		return nil, "", err
+		return reply{}, err
 	}
 	body, err := io.ReadAll(answer.Body)
-	return answer, string(body), errors.Join(err, answer.Body.Close())
+	return reply{answer.StatusCode, answer.ProtoMajor, string(body)}, errors.Join(err, answer.Body.Close())
 }
 
 func newClient(t *testing.T, http2 bool) *http.Client {
@@ -66,9 +73,9 @@ func TestBothVersionsOfHTTPOnOnePort(t *testing.T) {
 	token := w.addUser("alice", session.RoleUser)
 	address, _ := w.serve()
 	for _, http2 := range []bool{false, true} {
-		answer, body, err := w.send(newClient(t, http2), address, token)
-		if err != nil || answer.StatusCode != http.StatusOK || (answer.ProtoMajor == 2) != http2 {
-			t.Errorf("HTTP/2 %v: %v %s, err = %v", http2, answer, body, err)
+		answer, err := w.send(newClient(t, http2), address, token)
+		if err != nil || answer.status != http.StatusOK || (answer.protoMajor == 2) != http2 {
+			t.Errorf("HTTP/2 %v: %+v, err = %v", http2, answer, err)
 		}
 	}
 }
@@ -78,10 +85,10 @@ func TestHTTP2CanBeTurnedOff(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) { c.Server.EnableHTTP2 = false })
 	token := w.addUser("alice", session.RoleUser)
 	address, _ := w.serve()
-	if _, _, err := w.send(newClient(t, true), address, token); err == nil {
+	if _, err := w.send(newClient(t, true), address, token); err == nil {
 		t.Error("HTTP/2 is answered although it is off")
 	}
-	if answer, _, err := w.send(newClient(t, false), address, token); err != nil || answer.StatusCode != http.StatusOK {
+	if answer, err := w.send(newClient(t, false), address, token); err != nil || answer.status != http.StatusOK {
 		t.Errorf("HTTP/1.1: %v", err)
 	}
 }
@@ -95,9 +102,9 @@ func TestShutdownFinishesWhatIsUnderWay(t *testing.T) {
 	address, ended := w.serve()
 	answered := make(chan error, 1)
 	go func() {
-		answer, body, err := w.send(newClient(t, false), address, token)
-		if err == nil && answer.StatusCode != http.StatusOK {
-			err = errors.New(body)
+		answer, err := w.send(newClient(t, false), address, token)
+		if err == nil && answer.status != http.StatusOK {
+			err = errors.New(answer.body)
 		}
 		answered <- err
 	}()
@@ -130,7 +137,7 @@ func TestShutdownCutsOffAtItsDeadline(t *testing.T) {
 	address, _ := w.serve()
 	answered := make(chan error, 1)
 	go func() {
-		_, _, err := w.send(newClient(t, false), address, token)
+		_, err := w.send(newClient(t, false), address, token)
 		answered <- err
 	}()
 	<-entered
@@ -202,9 +209,8 @@ func readAnswer(t *testing.T, reader *bufio.Reader) (status int, body string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
+	if err = errors.Join(err, answer.Body.Close()); err != nil {
 		return 0, err.Error()
 	}
 	return answer.StatusCode, string(raw)
@@ -223,7 +229,9 @@ func TestLargeHeadersAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	if err := answer.Body.Close(); err != nil {
+		t.Error(err)
+	}
 	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("status = %d", answer.StatusCode)
 	}

@@ -57,8 +57,7 @@ func readSQLRequest(r *http.Request, buffer *bytes.Buffer, limits config.Limits)
 
 // unreadable judges a body that ended before it was read.
 func unreadable(err error) *failure {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return bodyTooLarge(tooLarge.Limit)
 	}
 	return invalidInput("The body could not be read to its end")

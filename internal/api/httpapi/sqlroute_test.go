@@ -160,7 +160,8 @@ func TestRequestReachesTheEngine(t *testing.T) {
 		t.Errorf("request = %+v", got)
 	}
 	want := []datum.Datum{
-		{}, datum.NewBool(true), datum.NewBool(false), datum.NewBigInt(-5), datum.NewBigInt(math.MaxInt64),
+		{},
+		datum.NewBool(true), datum.NewBool(false), datum.NewBigInt(-5), datum.NewBigInt(math.MaxInt64),
 		datum.NewDouble(1.5), datum.NewDouble(2000), datum.NewText("tèxtA"), datum.NewText("-5"),
 	}
 	if diff := cmp.Diff(want, got.Params, cmp.Comparer(func(a, b datum.Datum) bool { return a == b })); diff != "" {
@@ -273,7 +274,6 @@ func TestEveryKindOfFailure(t *testing.T) {
 		{&exec.Error{Code: exec.CodeParamsWithBatch}, 400, "PARAMS_WITH_BATCH", false, false},
 		{&exec.Error{Code: exec.CodeInvalidSQL}, 400, "INVALID_SQL", true, false},
 		{&exec.Error{Code: exec.CodeInvalidParameter}, 400, "INVALID_PARAMETER", false, false},
-		{&exec.Error{Code: exec.CodeTableNotFound}, 400, "SQL_EXECUTION_ERROR", true, false},
 		{&exec.Error{Code: exec.CodePermissionDenied}, 403, "PERMISSION_DENIED", false, false},
 		{&exec.Error{Code: exec.CodeNotLeader}, 503, "NOT_LEADER", false, true},
 		{&exec.Error{Code: exec.CodeClusterUnavailable}, 503, "CLUSTER_UNAVAILABLE", false, true},

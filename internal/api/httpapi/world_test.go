@@ -112,8 +112,8 @@ func newWorld(t *testing.T, change func(*config.Config)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Error(err)
+		if failure := node.Close(); failure != nil {
+			t.Error(failure)
 		}
 	})
 	service, err := auth.New(auth.Config{
@@ -227,7 +227,9 @@ func readFailure(t *testing.T, answer *httptest.ResponseRecorder) envelope {
 		Results []json.RawMessage `json:"results"`
 		Took    *float64          `json:"took"`
 		Error   *struct {
-			Code, Message, Details string
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Details string `json:"details"`
 		} `json:"error"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(answer.Body.String()))

@@ -1,7 +1,7 @@
 package ratelimit_test
 
 import (
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -85,7 +85,7 @@ func TestLimiterIsBoundedAndForgetsTheIdleKey(t *testing.T) {
 		t.Error("the idle key was not forgotten")
 	}
 	for i := range 1000 {
-		limiter.Allow(fmt.Sprint(i))
+		limiter.Allow(strconv.Itoa(i))
 	}
 	if limiter.Keys() != 3 {
 		t.Errorf("%d keys, want 3", limiter.Keys())
@@ -137,10 +137,16 @@ func TestGate(t *testing.T) {
 		enter bool // else leave
 		want  bool
 	}{
-		{"a", true, true}, {"a", true, true}, {"a", true, false}, // two of one key
-		{"", true, true}, {"b", true, false}, // three in all
-		{"a", false, true}, {"b", true, true}, {"a", true, false},
-		{"", false, true}, {"a", true, true},
+		{"a", true, true},
+		{"a", true, true},
+		{"a", true, false}, // two of one key
+		{"", true, true},
+		{"b", true, false}, // three in all
+		{"a", false, true},
+		{"b", true, true},
+		{"a", true, false},
+		{"", false, true},
+		{"a", true, true},
 	}
 	for i, step := range steps {
 		if !step.enter {
