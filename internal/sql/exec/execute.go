@@ -92,6 +92,8 @@ type batchRun struct {
 	params  []datum.Datum
 	// stale is set after a change of the catalog, which another node may have applied first.
 	stale bool
+	// authorized is the catalog under which all statements were authorized.
+	authorized *catalog.Catalog
 }
 
 // prepare makes the catalog current and checks the permissions of all statements.
@@ -103,6 +105,7 @@ func (b *batchRun) prepare(ctx context.Context, batch []parse.Parsed) error {
 	if err != nil {
 		return err
 	}
+	b.authorized = current
 	caller := b.session
 	for i := range batch {
 		if use, ok := batch[i].Statement.(*parse.UseNamespace); ok {
@@ -160,7 +163,11 @@ func (b *batchRun) statement(ctx context.Context, statement parse.Statement) (ou
 	if err != nil {
 		return outcome{}, err
 	}
-	bound, err := plan.Build(b.environment(current, b.session), statement)
+	build := plan.BuildAuthorized
+	if current != b.authorized {
+		build = plan.Build // the catalog has changed since
+	}
+	bound, err := build(b.environment(current, b.session), statement)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -8,12 +8,17 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
-// Build binds a statement. Errors are *fault.Error, with line and column where a place in the text is to
-// blame.
+// Build authorizes and binds a statement. Errors are *fault.Error, with line and column where a place in the
+// text is to blame.
 func Build(env *Environment, statement parse.Statement) (Statement, error) {
 	if err := Authorize(env, statement); err != nil {
 		return nil, err
 	}
+	return BuildAuthorized(env, statement)
+}
+
+// BuildAuthorized is Build for a caller that has just called Authorize with the same environment.
+func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, error) {
 	switch node := statement.(type) {
 	case *parse.Query:
 		query, err := env.buildQuery(node, true)
@@ -293,7 +298,7 @@ func (e *Environment) impersonate(node *parse.ExecuteAsUser) (Statement, error) 
 		return nil, invalid(node, "EXECUTE AS USER runs SELECT, INSERT, UPDATE or DELETE")
 	}
 	inner := e.as(ident.UserID(node.User.Name))
-	statement, err := Build(&inner, node.Statement)
+	statement, err := BuildAuthorized(&inner, node.Statement)
 	if err != nil {
 		return nil, err
 	}

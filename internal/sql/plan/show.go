@@ -93,7 +93,7 @@ func (e *Environment) explain(node *parse.Explain) (Statement, error) {
 	if node.Analyze {
 		return nil, unsupported(node, "EXPLAIN ANALYZE is not supported yet")
 	}
-	inner, err := Build(e, node.Statement)
+	inner, err := BuildAuthorized(e, node.Statement)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,77 @@
+package exec_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// fillEvents makes a shared table of n rows with ids from 1.
+func fillEvents(b *testing.B, n *node, rows int) {
+	b.Helper()
+	n.must(b, "CREATE TABLE events (id BIGINT PRIMARY KEY, kind TEXT NOT NULL, amount BIGINT, score DOUBLE, note TEXT)")
+	const perStatement = 1000
+	for first := 1; first <= rows; first += perStatement {
+		values := make([]string, 0, perStatement)
+		for id := first; id < first+perStatement && id <= rows; id++ {
+			values = append(values, fmt.Sprintf("(%d, 'kind %d', %d, %d.5, 'a note of some length for row %d')", id, id%10, id*7919%1000, id%100, id))
+		}
+		n.must(b, "INSERT INTO events VALUES "+strings.Join(values, ", "))
+	}
+	if err := n.storage.Flush(); err != nil {
+		b.Fatalf("flush: %v", err)
+	}
+}
+
+func benchmark(b *testing.B, rows int, want int, sql string, params ...datum.Datum) {
+	n := startNode(b, func(deps *exec.Deps) { deps.Limits = exec.Limits{} })
+	fillEvents(b, n, rows)
+	as := caller("admin", session.RoleDBA)
+	request := exec.Request{SQL: sql, Params: params, Session: as}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		response, err := n.engine.Execute(b.Context(), request)
+		if err != nil {
+			b.Fatalf("%s: %v", sql, err)
+		}
+		if got := len(response.Results[0].Rows); got != want {
+			b.Fatalf("%s: %d rows, want %d", sql, got, want)
+		}
+	}
+}
+
+func BenchmarkPointRead(b *testing.B) {
+	benchmark(b, 1000, 1, "SELECT id, kind, amount FROM events WHERE id = $1", datum.NewBigInt(500))
+}
+
+func BenchmarkFilterTop20(b *testing.B) {
+	benchmark(b, 1000, 20, "SELECT id, amount FROM events WHERE amount < 900 ORDER BY amount DESC LIMIT 20")
+}
+
+func BenchmarkAggregate100k(b *testing.B) {
+	benchmark(b, 100_000, 10, "SELECT kind, COUNT(*), SUM(amount) FROM events GROUP BY kind")
+}
+
+func BenchmarkCount100k(b *testing.B) {
+	benchmark(b, 100_000, 1, "SELECT COUNT(*) FROM events")
+}
+
+func BenchmarkInsertRow(b *testing.B) {
+	n := startNode(b, nil)
+	fillEvents(b, n, 1)
+	as := caller("admin", session.RoleDBA)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, err := n.engine.Execute(b.Context(), exec.Request{
+			SQL: "INSERT INTO events (id, kind, amount) VALUES ($1, 'k', 7)", Params: []datum.Datum{datum.NewBigInt(int64(i) + 100)}, Session: as,
+		}); err != nil {
+			b.Fatalf("insert: %v", err)
+		}
+	}
+}
