@@ -101,9 +101,9 @@ func TestCrashAtEveryChangeOfTheDisk(t *testing.T) {
 		nested  bool
 		seeds   uint64
 	}{
-		{"nothing unsynced survives", 0, false, 3},
-		{"half of the unsynced survives", 50, false, 4},
-		{"most of the unsynced survives", 90, false, 2},
+		{"nothing unsynced survives", 0, false, 2},
+		{"half of the unsynced survives", 50, false, 2},
+		{"most of the unsynced survives", 90, false, 1},
 		{"everything survives", 100, false, 1},
 		{"the restart crashes, too", 50, true, 1},
 	} {
@@ -124,9 +124,9 @@ func crashEverywhere(t *testing.T, seed uint64, percent int, nested bool) {
 		acknowledged: w.Model, underway: w.Model, what: "open",
 	}
 	l := open(t, smallConfig(faultfs.Wrap(c.mem, c.hook)))
-	steps := 250
+	steps := 150
 	if nested {
-		steps = 60
+		steps = 50
 	}
 	for step := range steps {
 		op := w.Next()

@@ -1,6 +1,8 @@
 package raftlog
 
 import (
+	"errors"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -52,11 +54,13 @@ func spanEnd(metas []entryMeta, at int) int {
 func (l *Log) readSpan(group shard.GroupID, first uint64, metas []entryMeta, slots []readSlot) error {
 	s := l.find(metas[0].segment)
 	if s == nil {
-		return errSegmentGone
+		return l.gone()
 	}
 	start, last := metas[0].offset, metas[len(metas)-1]
 	buf := make([]byte, last.offset+last.size-start)
-	if err := s.readAt(buf, int64(start)); err != nil {
+	if err := s.readAt(buf, int64(start)); errors.Is(err, errSegmentGone) {
+		return l.gone()
+	} else if err != nil {
 		return err
 	}
 	for i := range metas {
@@ -74,4 +78,14 @@ func (l *Log) readSpan(group shard.GroupID, first uint64, metas []entryMeta, slo
 		slot.entry.Data = data
 	}
 	return nil
+}
+
+// gone says why a segment cannot be read: it was freed, or all were closed.
+func (l *Log) gone() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	return errSegmentGone
 }

@@ -62,13 +62,6 @@ func (l *Log) recover() error {
 	return l.openTail(end)
 }
 
-// tail is the end of the log as it was read.
-type tail struct {
-	offset int64
-	number uint64
-	dirty  bool // something other than zeros lies behind offset
-}
-
 // replaySegments replays the segments.
 func (l *Log) replaySegments(d directory) (tail, error) {
 	buf := []byte(nil)
@@ -79,7 +72,7 @@ func (l *Log) replaySegments(d directory) (tail, error) {
 		return tail{}, err
 	}
 	begin := newReplay()
-	if _, err := begin.segment(s.header, buf, true); err != nil {
+	if _, err := begin.segment(s.header, buf); err != nil {
 		return tail{}, errors.Join(err, s.close())
 	}
 	oldest := max(s.header.oldest, begin.oldest)
@@ -106,7 +99,7 @@ func (l *Log) replaySegments(d directory) (tail, error) {
 			}, s.close())
 		}
 		l.segments = append(l.segments, s)
-		if end, err = rep.segment(s.header, buf, sequence == last); err != nil {
+		if end, err = rep.segment(s.header, buf); err != nil {
 			return tail{}, err
 		}
 	}
@@ -118,23 +111,21 @@ func (l *Log) replaySegments(d directory) (tail, error) {
 }
 
 // segment replays one segment.
-func (r *replay) segment(header segmentHeader, data []byte, last bool) (tail, error) {
-	offset, number, err := scan(header, data, func(payload []byte, offset int64) error {
+func (r *replay) segment(header segmentHeader, data []byte) (tail, error) {
+	end, err := scan(header, data, func(payload []byte, offset int64) error {
 		return r.record(payload, uint32(header.sequence), offset)
 	})
 	if err != nil {
 		return tail{}, err
 	}
-	if recordBehind(header, data, offset, number) {
+	if recordBehind(header, data, end.offset, end.number) {
 		return tail{}, &DamageError{
-			Segment: header.sequence, Offset: offset, Groups: affected(header, data, offset),
+			Segment: header.sequence, Offset: end.offset, Groups: affected(header, data, end.offset),
 			Reason: "a record that others follow does not verify",
 		}
 	}
-	end := tail{offset: offset, number: number}
-	if last {
-		end.dirty = !allZero(data[min(offset, header.size):])
-	}
+	// Behind the record that Close writes, no other was begun: what lies there was there before the segment.
+	end.dirty = !end.closed && !allZero(data[min(end.offset, header.size):])
 	return end, nil
 }
 

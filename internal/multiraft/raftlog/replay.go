@@ -133,23 +133,32 @@ func (r *replay) install(l *Log) {
 	}
 }
 
+// tail is where the valid records of a segment end.
+type tail struct {
+	offset int64
+	number uint64 // of the record that comes next
+	closed bool   // the last record is the one that Close writes
+	dirty  bool   // a torn record may lie behind offset
+}
+
 // scan verifies the records of a segment, whose bytes are in data, from its first record on and calls visit
-// for each. It returns where the valid records end and the number that comes next.
-func scan(header segmentHeader, data []byte, visit func(payload []byte, offset int64) error) (int64, uint64, error) {
-	offset, number := int64(pageBytes), header.number
-	for offset < header.size {
-		at := place{store: header.store, sequence: header.sequence, offset: offset}
-		payload, found, ok := decodeRecord(data[offset:], at)
-		if !ok || found != number {
+// for each.
+func scan(header segmentHeader, data []byte, visit func(payload []byte, offset int64) error) (tail, error) {
+	end := tail{offset: pageBytes, number: header.number}
+	for end.offset < header.size {
+		at := place{store: header.store, sequence: header.sequence, offset: end.offset}
+		payload, found, ok := decodeRecord(data[end.offset:], at)
+		if !ok || found != end.number {
 			break
 		}
-		if err := visit(payload, offset+recordHeaderBytes); err != nil {
-			return offset, number, &DamageError{Segment: header.sequence, Offset: offset, Reason: err.Error()}
+		if err := visit(payload, end.offset+recordHeaderBytes); err != nil {
+			return end, &DamageError{Segment: header.sequence, Offset: end.offset, Reason: err.Error()}
 		}
-		number++
-		offset = alignRecord(offset + recordHeaderBytes + int64(len(payload)))
+		end.number++
+		end.closed = len(payload) == 0
+		end.offset = alignRecord(end.offset + recordHeaderBytes + int64(len(payload)))
 	}
-	return offset, number, nil
+	return end, nil
 }
 
 // recordBehind looks for a record that was begun after the one that should be at offset. Since a record is synced
