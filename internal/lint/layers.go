@@ -34,7 +34,7 @@ func Layers() []Layer {
 		}},
 		{"service", []string{"internal/auth"}},
 		{"api", []string{"internal/api/*"}},
-		{"assembly", []string{"internal/server", "internal/demo"}},
+		{"assembly", []string{"internal/server", "internal/demo", "internal/bench"}},
 		{"program", []string{"cmd/*"}},
 		{"rules", []string{"internal/lint", "test/*"}},
 	}
@@ -56,7 +56,7 @@ func Walls() []Wall {
 		{Except: []string{"internal/storage/*"}, Import: "github.com/cockroachdb/pebble/*", Why: "use internal/storage"},
 		{Except: []string{"internal/multiraft/*"}, Import: "go.etcd.io/raft/*", Why: "use internal/multiraft"},
 		{
-			Except: []string{"internal/multiraft/*", "internal/server"},
+			Except: []string{"internal/multiraft/*", "internal/server", "internal/bench"},
 			Import: Module + "/internal/multiraft/*", Why: "replication meets the rest in internal/server",
 		},
 		{Import: "github.com/stretchr/testify/*", Why: "use testing and cmp.Diff", Tests: true},

@@ -33,7 +33,7 @@ func (w *worker) chores() {
 			}
 		}
 	}
-	if w.tick%balanceEvery == 0 {
+	if w.tick%balanceEvery == 0 && !w.m.cfg.NoBalance {
 		w.balance()
 	}
 	if w.tick%truncateEvery == 0 {

@@ -27,6 +27,9 @@ type Config struct {
 	// Members lists what the meta group records, for the reconciler; nil keeps the membership as it is.
 	Members func() []Member
 
+	// NoBalance leaves leaderships where elections put them.
+	NoBalance bool
+
 	TickInterval    time.Duration // one tick of Raft time; default 50 ms
 	HeartbeatTicks  int           // ticks between heartbeats; default 5
 	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10

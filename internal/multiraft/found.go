@@ -19,12 +19,15 @@ const (
 	foundTerm  = 1
 )
 
-// Found writes the first state of every group into an empty store and log: one voter, the given replica. It
+// Found writes the first state of every group into an empty store and log. A cluster is founded with one
+// voter, which the others join; when several are given, all of them must be founded with the same list. It
 // is durable when it returns. A directory in which it was interrupted must be emptied and founded again.
-func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, replica ident.ReplicaID) error {
-	state, err := encodeApplied(AppliedState{
-		Index: foundIndex, Term: foundTerm, Conf: &raftpb.ConfState{Voters: []uint64{uint64(replica)}},
-	})
+func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) error {
+	conf := &raftpb.ConfState{}
+	for _, voter := range voters {
+		conf.Voters = append(conf.Voters, uint64(voter))
+	}
+	state, err := encodeApplied(AppliedState{Index: foundIndex, Term: foundTerm, Conf: conf})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kalamdb/kalamdb-go/internal/bench"
+)
+
+// newBenchCommand measures this machine with this program. Output is one JSON object a line.
+func newBenchCommand() *cobra.Command {
+	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
+	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchWorkerCommand())
+	return command
+}
+
+func newBenchRaftCommand() *cobra.Command {
+	var o bench.RaftOptions
+	command := &cobra.Command{
+		Use:   "raft",
+		Short: "replicate commands through three processes on loopback, with real sync",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Raft(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&o.Groups, "groups", 34, "Raft groups in all")
+	flags.IntVar(&o.Payload, "payload", 128, "bytes of one command")
+	flags.IntSliceVar(&o.Clients, "clients", []int{1, 16, 256, 1024}, "closed-loop clients, one case each")
+	flags.StringVar(&o.Apply, "apply", "count", "state machine: count or store")
+	flags.StringVar(&o.Leaders, "leaders", "spread", "where leaders are: spread or one")
+	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case")
+	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchIdleCommand() *cobra.Command {
+	var groups int
+	var duration time.Duration
+	command := &cobra.Command{
+		Use:   "idle",
+		Short: "measure what three nodes without load use",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Idle(command.Context(), groups, duration, command.OutOrStdout())
+		},
+	}
+	command.Flags().IntVar(&groups, "groups", 34, "Raft groups in all")
+	command.Flags().DurationVar(&duration, "duration", 10*time.Second, "time to measure")
+	command.Flags().Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchWorkerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "worker", Short: "one process of a benchmark", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Worker(command.Context(), os.Stdin, os.Stdout)
+		},
+	}
+}

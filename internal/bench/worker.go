@@ -1,0 +1,296 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// workerConfig is the first line a worker reads.
+type workerConfig struct {
+	Replica   ident.ReplicaID
+	Dir       string
+	Groups    int
+	Apply     string // count or store
+	One       bool   // all groups are led by replica 1
+	Addresses map[ident.ReplicaID]string
+}
+
+// round of load, as one line; the worker answers with a roundResult.
+type roundOrder struct {
+	Clients  int
+	Payload  int
+	Duration time.Duration
+}
+
+// roundResult is what one worker measured.
+type roundResult struct {
+	Ops       int
+	Seconds   float64
+	Latencies latencies
+	CPU       time.Duration
+	RSSBytes  int64
+	Leading   int
+	Error     string
+}
+
+// Worker is one process of a benchmark cluster: it reads orders from in and answers on out until in ends.
+func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
+	lines := bufio.NewReader(in)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if _, err := fmt.Fprintln(out, listener.Addr().String()); err != nil {
+		return err
+	}
+	var cfg workerConfig
+	if err := readJSON(lines, &cfg); err != nil {
+		return err
+	}
+	node, err := openWorker(cfg, listener)
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	for {
+		var order roundOrder
+		err := readJSON(lines, &order)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := printJSON(out, node.run(ctx, order)); err != nil {
+			return err
+		}
+	}
+}
+
+func readJSON(lines *bufio.Reader, into any) error {
+	line, err := lines.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, into)
+}
+
+// workerNode is the replication engine with a state machine that only counts, or that stores.
+type workerNode struct {
+	cfg     workerConfig
+	store   *storage.Engine
+	log     *raftlog.Log
+	network *transport.GRPC
+	manager *multiraft.Manager
+	groups  []shard.GroupID
+	next    atomic.Uint64
+}
+
+func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
+	n := &workerNode{cfg: cfg, groups: shard.Map{UserShards: uint32(cfg.Groups - 2), SharedShards: 1}.Groups()}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var err error
+	if n.store, err = storage.Open(storage.Options{FS: disk.Local(), Dir: filepath.Join(cfg.Dir, "store")}); err != nil {
+		return nil, err
+	}
+	if n.log, err = raftlog.Open(raftlog.Config{FS: disk.Local(), Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
+		return nil, err
+	}
+	if err := multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
+		return nil, err
+	}
+	n.network, err = transport.NewGRPC(transport.GRPCConfig{Resolver: n, Clock: clock.Real{}, Logger: logger}, workerHandler{n})
+	if err != nil {
+		return nil, err
+	}
+	settings := multiraft.Config{
+		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: logger,
+		StateMachines: n.machine, StagingDir: filepath.Join(cfg.Dir, "staging"), NoBalance: cfg.One,
+	}
+	if n.manager, err = multiraft.Open(settings, n.network); err != nil {
+		return nil, err
+	}
+	n.network.SetIdentity(transport.Identity{ClusterUID: ident.ClusterUID{1}, Replica: cfg.Replica})
+	go func() {
+		// It ends when the worker does; an error then has nobody to tell.
+		_ = n.network.Serve(listener)
+	}()
+	n.manager.Start()
+	return n, nil
+}
+
+func (n *workerNode) close() {
+	n.manager.Stop()
+	n.network.Stop(context.Background())
+	if err := errors.Join(n.log.Close(), n.store.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, "close:", err)
+	}
+}
+
+// Address implements transport.Resolver.
+func (n *workerNode) Address(id ident.ReplicaID) (string, bool) {
+	addr, ok := n.cfg.Addresses[id]
+	return addr, ok
+}
+
+// run drives one round: every client proposes to the groups led here, one after the other.
+func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
+	if order.Clients == 0 && order.Payload == 0 {
+		return n.idle(ctx, order.Duration)
+	}
+	led := n.led()
+	share := order.Clients / nodes
+	if int(n.cfg.Replica) <= order.Clients%nodes {
+		share++
+	}
+	if n.cfg.One {
+		share = 0
+		if len(led) > 0 {
+			share = order.Clients
+		}
+	}
+	if len(led) == 0 {
+		share = 0
+	}
+	started, cpu := time.Now(), cpuTime()
+	end := started.Add(order.Duration)
+	samples := make([]latencies, share)
+	var failed atomic.Pointer[string]
+	var clients sync.WaitGroup
+	for i := range share {
+		clients.Go(func() {
+			samples[i] = make(latencies, 0, 1<<14)
+			payload := make([]byte, max(order.Payload, 8))
+			for at := i; time.Now().Before(end); at++ {
+				number := n.next.Add(1)
+				binary.BigEndian.PutUint64(payload, number)
+				var id ident.RequestID
+				binary.BigEndian.PutUint64(id[:], number)
+				id[15] = byte(n.cfg.Replica)
+				asked := time.Now()
+				_, _, err := n.manager.Propose(ctx, led[at%len(led)], id, payload)
+				var moved *multiraft.NotLeaderError
+				if errors.As(err, &moved) {
+					continue // the balancer moved the group away; others are still led here
+				}
+				if err != nil {
+					text := err.Error()
+					failed.Store(&text)
+					return
+				}
+				samples[i] = append(samples[i], time.Since(asked))
+			}
+		})
+	}
+	clients.Wait()
+	result := roundResult{
+		Seconds: time.Since(started).Seconds(), Latencies: merge(samples), CPU: cpuTime() - cpu,
+		RSSBytes: residentBytes(), Leading: len(led),
+	}
+	result.Ops = len(result.Latencies)
+	if text := failed.Load(); text != nil {
+		result.Error = *text
+	}
+	return result
+}
+
+// idle measures a round without load.
+func (n *workerNode) idle(ctx context.Context, d time.Duration) roundResult {
+	started, cpu := time.Now(), cpuTime()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return roundResult{
+		Seconds: time.Since(started).Seconds(), CPU: cpuTime() - cpu, RSSBytes: residentBytes(), Leading: len(n.led()),
+	}
+}
+
+// led lists the groups that this node leads.
+func (n *workerNode) led() []shard.GroupID {
+	var led []shard.GroupID
+	for _, g := range n.groups {
+		if n.manager.Leader(g) == n.cfg.Replica {
+			led = append(led, g)
+		}
+	}
+	return led
+}
+
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// residentBytes reads the resident set from /proc; zero where there is none.
+func residentBytes() int64 {
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var total, resident int64
+	if _, err := fmt.Fscan(strings.NewReader(string(raw)), &total, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}
+
+// workerHandler passes the calls of peers to the engine.
+type workerHandler struct{ n *workerNode }
+
+// HandleMessages implements transport.Handler.
+func (h workerHandler) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
+	h.n.manager.HandleMessages(from, messages)
+}
+
+// HandleUnreachable implements transport.Handler.
+func (h workerHandler) HandleUnreachable(to ident.ReplicaID) { h.n.manager.HandleUnreachable(to) }
+
+// HandleSnapshot implements transport.Handler.
+func (h workerHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
+	return h.n.manager.HandleSnapshot(ctx, header, next)
+}
+
+// HandleForward implements transport.Handler.
+func (h workerHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	return h.n.manager.HandleForward(ctx, req)
+}
+
+// HandleNodeInfo implements transport.Handler.
+func (h workerHandler) HandleNodeInfo(context.Context, *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
+	return &nodev1.GetNodeInfoResponse{ReplicaId: uint64(h.n.cfg.Replica)}
+}
+
+// HandleJoin implements transport.Handler.
+func (h workerHandler) HandleJoin(context.Context, *nodev1.JoinRequest) *nodev1.JoinResponse {
+	return &nodev1.JoinResponse{Refused: "a benchmark cluster does not grow"}
+}
