@@ -64,7 +64,7 @@ func Cast(d Datum, t Type) (Datum, error) {
 
 // castSameKind enforces the modifiers of the target.
 func castSameKind(d Datum, t Type) (Datum, error) {
-	switch t.Kind {
+	switch t.Kind { //nolint:exhaustive // the kinds not named share the last case
 	case Decimal:
 		return castDecimal(d.Decimal(), t)
 	case Embedding:
@@ -107,7 +107,7 @@ func castDecimal(d *apd.Decimal, t Type) (Datum, error) {
 func castToInteger(d Datum, t Type) (Datum, error) {
 	low, high := integerRange(t.Kind)
 	var v int64
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case Boolean, SmallInt, Int, BigInt, Date:
 		v = d.num
 	case Timestamp, DateTime, Time:
@@ -142,7 +142,7 @@ func castToInteger(d Datum, t Type) (Datum, error) {
 
 func castToFloat(d Datum, t Type) (Datum, error) {
 	var f float64
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt, Int, BigInt:
 		f = float64(d.num)
 	case Float, Double:
@@ -167,7 +167,7 @@ func castToFloat(d Datum, t Type) (Datum, error) {
 
 // castToDecimal keeps 6 digits of a binary32 and 15 of a binary64, all that they hold for certain.
 func castToDecimal(d Datum, t Type) (Datum, error) {
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt, Int, BigInt:
 		return castDecimal(apd.New(d.num, 0), t)
 	case Float, Double:
@@ -205,7 +205,7 @@ func castToString(d Datum, t Type) (Datum, error) {
 }
 
 func castToInstant(d Datum, t Type) (Datum, error) {
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt, Int, BigInt, Timestamp, DateTime:
 		return NewInt(t.Kind, d.num), nil
 	case Date:
@@ -216,7 +216,7 @@ func castToInstant(d Datum, t Type) (Datum, error) {
 }
 
 func castToDate(d Datum, t Type) (Datum, error) {
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt, Int, BigInt:
 		if d.num < math.MinInt32 || d.num > math.MaxInt32 {
 			return Datum{}, rangeFault(d.String(), t)
@@ -231,7 +231,7 @@ func castToDate(d Datum, t Type) (Datum, error) {
 }
 
 func castToTime(d Datum, t Type) (Datum, error) {
-	switch d.kind {
+	switch d.kind { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt, Int, BigInt:
 		if d.num < 0 || d.num > microsPerDay {
 			return Datum{}, rangeFault(d.String(), t)

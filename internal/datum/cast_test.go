@@ -7,20 +7,20 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
-func mustType(t testing.TB, name string, args ...int) Type {
-	t.Helper()
+func mustType(tb testing.TB, name string, args ...int) Type {
+	tb.Helper()
 	parsed, err := ParseTypeName(name, args)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return parsed
 }
 
-func mustDecimal(t testing.TB, text string) Datum {
-	t.Helper()
+func mustDecimal(tb testing.TB, text string) Datum {
+	tb.Helper()
 	d, err := ParseText(text, Of(Decimal))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }

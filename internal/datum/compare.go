@@ -240,7 +240,7 @@ func compareSpans(a, b Span) int {
 func spanMicros(s Span) (high int64, low uint64) {
 	days := int64(s.Months)*daysPerMonth + int64(s.Days) // at most 2^36, cannot overflow
 	negative := days < 0
-	magnitude := uint64(days)
+	magnitude := uint64(days) //nolint:gosec // the bits are kept, whatever they mean
 	if negative {
 		magnitude = uint64(-days)
 	}
@@ -256,15 +256,15 @@ func spanMicros(s Span) (high int64, low uint64) {
 	if s.Micros < 0 {
 		extension = math.MaxUint64
 	}
-	lo, carry := bits.Add64(lo, uint64(s.Micros), 0)
+	lo, carry := bits.Add64(lo, uint64(s.Micros), 0) //nolint:gosec // the bits are kept, whatever they mean
 	hi, _ = bits.Add64(hi, extension, carry)
-	return int64(hi), lo
+	return int64(hi), lo //nolint:gosec // the bits are kept, whatever they mean
 }
 
 // spanOfMicros is the inverse of spanMicros; ok is false when the length is not that of any Span.
 func spanOfMicros(high int64, low uint64) (s Span, ok bool) {
 	negative, original := high < 0, low
-	hi := uint64(high)
+	hi := uint64(high) //nolint:gosec // the bits are kept, whatever they mean
 	if negative {
 		low = ^low + 1
 		hi = ^hi

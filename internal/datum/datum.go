@@ -83,11 +83,11 @@ func NewBigInt(v int64) Datum { return Datum{kind: BigInt, num: v} }
 
 // NewFloat makes a Float; the value is rounded to binary32.
 func NewFloat(v float64) Datum {
-	return Datum{kind: Float, num: int64(math.Float64bits(float64(float32(v))))}
+	return Datum{kind: Float, num: int64(math.Float64bits(float64(float32(v))))} //nolint:gosec // the bits are kept, whatever they mean
 }
 
 // NewDouble makes a Double.
-func NewDouble(v float64) Datum { return Datum{kind: Double, num: int64(math.Float64bits(v))} }
+func NewDouble(v float64) Datum { return Datum{kind: Double, num: int64(math.Float64bits(v))} } //nolint:gosec // the bits are kept, whatever they mean
 
 // NewDecimal makes a Decimal. The caller gives up d.
 func NewDecimal(d *apd.Decimal) Datum { return Datum{kind: Decimal, ref: d} }
@@ -121,7 +121,7 @@ func (d Datum) Bool() bool { return d.num != 0 }
 func (d Datum) Int() int64 { return d.num }
 
 // Float returns the value of a Float or Double.
-func (d Datum) Float() float64 { return math.Float64frombits(uint64(d.num)) }
+func (d Datum) Float() float64 { return math.Float64frombits(uint64(d.num)) } //nolint:gosec // the bits are kept, whatever they mean
 
 // Str returns the value of a kind stored as a string.
 func (d Datum) Str() string { return d.str }

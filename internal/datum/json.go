@@ -3,6 +3,7 @@ package datum
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -66,10 +67,8 @@ func appendFloatJSON(dst []byte, f float64) ([]byte, error) {
 	}
 	start := len(dst)
 	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	for _, b := range dst[start:] {
-		if b == '.' {
-			return dst, nil
-		}
+	if slices.Contains(dst[start:], '.') {
+		return dst, nil
 	}
 	return append(dst, ".0"...), nil
 }

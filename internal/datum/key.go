@@ -40,9 +40,9 @@ func AppendKey(dst []byte, d Datum) []byte {
 	switch d.kind {
 	case Null:
 	case Boolean:
-		return append(dst, byte(d.num))
+		return append(dst, byte(d.num)) //nolint:gosec // small by construction
 	case SmallInt, Int, BigInt, Timestamp, DateTime, Date, Time:
-		return binary.BigEndian.AppendUint64(dst, uint64(d.num)^(1<<63))
+		return binary.BigEndian.AppendUint64(dst, uint64(d.num)^(1<<63)) //nolint:gosec // the bits are kept, whatever they mean
 	case Float, Double:
 		return binary.BigEndian.AppendUint64(dst, orderedBits(d.Float()))
 	case Decimal:
@@ -67,7 +67,7 @@ func AppendKey(dst []byte, d Datum) []byte {
 		return append(dst, keyEnd)
 	case Interval:
 		high, low := spanMicros(d.Interval())
-		dst = binary.BigEndian.AppendUint64(dst, uint64(high)^(1<<63))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(high)^(1<<63)) //nolint:gosec // the bits are kept, whatever they mean
 		return binary.BigEndian.AppendUint64(dst, low)
 	}
 	return dst
@@ -104,7 +104,7 @@ func decodeKey(src []byte, t Type, depth int) (Datum, []byte, bool) {
 		if len(src) < 8 {
 			return Datum{}, nil, false
 		}
-		v := int64(binary.BigEndian.Uint64(src) ^ (1 << 63))
+		v := int64(binary.BigEndian.Uint64(src) ^ (1 << 63)) //nolint:gosec // the bits are kept, whatever they mean
 		return NewInt(t.Kind, v), src[8:], fitsKind(v, t.Kind)
 	case Float, Double:
 		return decodeFloatKey(src, t.Kind)
@@ -131,11 +131,11 @@ func decodeKey(src []byte, t Type, depth int) (Datum, []byte, bool) {
 
 // fitsKind reports whether an integer lies in the range of a kind stored as one.
 func fitsKind(v int64, k Kind) bool {
-	switch k {
+	switch k { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt:
-		return v == int64(int16(v))
+		return v == int64(int16(v)) //nolint:gosec // truncation is what is asked about
 	case Int:
-		return v == int64(int32(v))
+		return v == int64(int32(v)) //nolint:gosec // bounded where it was made
 	default:
 		return true
 	}
@@ -226,7 +226,7 @@ func appendDecimalKey(dst []byte, d *apd.Decimal) []byte {
 	}
 	var scratch [48]byte
 	digits := d.Coeff.Append(scratch[:0], 10)
-	exponent := int32(len(digits)) + d.Exponent
+	exponent := int32(len(digits)) + d.Exponent //nolint:gosec // bounded where it was made
 	for digits[len(digits)-1] == '0' {
 		digits = digits[:len(digits)-1]
 	}
@@ -236,7 +236,7 @@ func appendDecimalKey(dst []byte, d *apd.Decimal) []byte {
 	}
 	dst = append(dst, sign)
 	start := len(dst)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(exponent)^(1<<31))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(exponent)^(1<<31)) //nolint:gosec // bounded where it was made
 	for i := 0; i < len(digits); i += 2 {
 		pair := (digits[i] - '0') * 10
 		if i+1 < len(digits) {
@@ -273,7 +273,7 @@ func decodeDecimalKey(src []byte) (Datum, []byte, bool) {
 	for i := range word {
 		word[i] = src[i] ^ mask
 	}
-	exponent := int32(binary.BigEndian.Uint32(word[:]) ^ (1 << 31))
+	exponent := int32(binary.BigEndian.Uint32(word[:]) ^ (1 << 31)) //nolint:gosec // bounded where it was made
 	digits := make([]byte, 0, 40)
 	src = src[4:]
 	for i, b := range src {
@@ -308,7 +308,7 @@ func finishDecimalKey(digits []byte, exponent int32, negative bool, rest []byte)
 		return Datum{}, nil, false
 	}
 	d.Negative = negative
-	d.Exponent = exponent - int32(len(digits))
+	d.Exponent = exponent - int32(len(digits)) //nolint:gosec // bounded where it was made
 	if d.Exponent < -MaxDecimalDigits || !BoundDecimal(d) {
 		return Datum{}, nil, false
 	}
@@ -362,7 +362,7 @@ func decodeSpanKey(src []byte) (Datum, []byte, bool) {
 	if len(src) < 16 {
 		return Datum{}, nil, false
 	}
-	high := int64(binary.BigEndian.Uint64(src) ^ (1 << 63))
+	high := int64(binary.BigEndian.Uint64(src) ^ (1 << 63)) //nolint:gosec // the bits are kept, whatever they mean
 	low := binary.BigEndian.Uint64(src[8:])
 	span, ok := spanOfMicros(high, low)
 	return NewInterval(span), src[16:], ok

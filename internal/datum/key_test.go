@@ -300,7 +300,8 @@ func TestValueRoundTrip(t *testing.T) {
 func TestGoldenBytes(t *testing.T) {
 	t.Parallel()
 	values := []Datum{
-		{}, NewBool(false), NewBool(true), NewInt(SmallInt, -2), NewInt(Int, 300), NewBigInt(math.MinInt64), NewBigInt(0),
+		{},
+		NewBool(false), NewBool(true), NewInt(SmallInt, -2), NewInt(Int, 300), NewBigInt(math.MinInt64), NewBigInt(0),
 		NewFloat(1.1), NewDouble(-2.5), mustDecimal(t, "0"), mustDecimal(t, "-12.340"), mustDecimal(t, "123456789012345678901234567890"),
 		NewText(""), NewText("a\x00b"), NewString(JSON, "{}"), NewString(File, "f"), NewString(Bytes, "\xff\x00"),
 		NewString(UUID, "0123456789abcdef"), NewInt(Timestamp, 1700000000000000), NewInt(DateTime, -1), NewInt(Date, 19000),

@@ -130,7 +130,7 @@ func parseBoolean(text string) (Datum, error) {
 
 // integerRange returns the least and greatest value of an integer kind.
 func integerRange(k Kind) (low, high int64) {
-	switch k {
+	switch k { //nolint:exhaustive // the kinds not named share the last case
 	case SmallInt:
 		return math.MinInt16, math.MaxInt16
 	case Int:

@@ -125,6 +125,6 @@ func (s *spanSum) span(sign int64) (Span, bool) {
 		return Span{}, false
 	}
 	return Span{
-		Months: int32(sign) * int32(s.months), Days: int32(sign) * int32(s.days), Micros: sign * int64(s.micros),
+		Months: int32(sign) * int32(s.months), Days: int32(sign) * int32(s.days), Micros: sign * int64(s.micros), //nolint:gosec // bounded where it was made
 	}, true
 }

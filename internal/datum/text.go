@@ -194,7 +194,7 @@ func appendSpan(dst []byte, s Span) []byte {
 	if len(dst) > start {
 		dst = append(dst, ' ')
 	}
-	magnitude := uint64(s.Micros)
+	magnitude := uint64(s.Micros) //nolint:gosec // the bits are kept, whatever they mean
 	if s.Micros < 0 {
 		dst = append(dst, '-')
 		magnitude = -magnitude

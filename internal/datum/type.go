@@ -188,7 +188,7 @@ func parseEmbeddingArgs(args []int) (Type, error) {
 	if args[0] < 1 || args[0] > MaxDims {
 		return Type{}, fault.New(fault.InvalidStatement, "EMBEDDING dimensions %d must be between 1 and %d", args[0], MaxDims)
 	}
-	return Type{Kind: Embedding, Dims: uint16(args[0])}, nil
+	return Type{Kind: Embedding, Dims: uint16(args[0])}, nil //nolint:gosec // bounded where it was made
 }
 
 func parseFloatArgs(args []int) (Type, error) {

@@ -12,9 +12,23 @@ func TestParseTypeNameRefuses(t *testing.T) {
 		name string
 		args []int
 	}{
-		{"tinyint", nil}, {"", nil}, {"unsigned", nil}, {"decimal", []int{0}}, {"decimal", []int{39}}, {"decimal", []int{10, 11}},
-		{"decimal", []int{10, -1}}, {"decimal", []int{1, 2, 3}}, {"embedding", nil}, {"embedding", []int{0}}, {"embedding", []int{8193}},
-		{"float", []int{54}}, {"float", []int{0}}, {"boolean", []int{1}}, {"uuid", []int{16}}, {"varchar", []int{-1}}, {"varchar", []int{1, 2}},
+		{"tinyint", nil},
+		{"", nil},
+		{"unsigned", nil},
+		{"decimal", []int{0}},
+		{"decimal", []int{39}},
+		{"decimal", []int{10, 11}},
+		{"decimal", []int{10, -1}},
+		{"decimal", []int{1, 2, 3}},
+		{"embedding", nil},
+		{"embedding", []int{0}},
+		{"embedding", []int{8193}},
+		{"float", []int{54}},
+		{"float", []int{0}},
+		{"boolean", []int{1}},
+		{"uuid", []int{16}},
+		{"varchar", []int{-1}},
+		{"varchar", []int{1, 2}},
 	} {
 		got, err := ParseTypeName(c.name, c.args)
 		if fault.KindOf(err) != fault.InvalidStatement || err == nil {

@@ -2,6 +2,7 @@ package datum
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -18,13 +19,13 @@ func AppendValue(dst []byte, d Datum) []byte {
 	switch d.kind {
 	case Null:
 	case Boolean:
-		dst = append(dst, byte(d.num))
+		dst = append(dst, byte(d.num)) //nolint:gosec // small by construction
 	case SmallInt, Int, BigInt, Timestamp, DateTime, Date, Time:
 		dst = binary.AppendVarint(dst, d.num)
 	case Float:
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(d.Float())))
 	case Double:
-		dst = binary.LittleEndian.AppendUint64(dst, uint64(d.num))
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(d.num)) //nolint:gosec // the bits are kept, whatever they mean
 	case Decimal:
 		dst = appendDecimalValue(dst, d.Decimal())
 	case Text, JSON, File, Bytes:
@@ -74,7 +75,7 @@ func SkipValue(src []byte) (rest []byte, err error) {
 
 func malformedValue(src []byte) error {
 	if len(src) == 0 {
-		return fmt.Errorf("datum: decode value: no bytes left")
+		return errors.New("datum: decode value: no bytes left")
 	}
 	return fmt.Errorf("datum: decode value of kind %d: malformed bytes", src[0])
 }
@@ -131,10 +132,10 @@ func decodeValue(src []byte, depth int) (Datum, []byte, bool) {
 // lengthPrefixed reads a length and that many bytes, which still belong to src.
 func lengthPrefixed(src []byte) (raw, rest []byte, ok bool) {
 	length, n := binary.Uvarint(src)
-	if n <= 0 || length > uint64(len(src)-n) {
+	if n <= 0 || length > uint64(len(src)-n) { //nolint:gosec // a length, checked against the bytes
 		return nil, nil, false
 	}
-	end := n + int(length)
+	end := n + int(length) //nolint:gosec // bounded where it was made
 	return src[n:end], src[end:], true
 }
 
@@ -143,8 +144,8 @@ func skipValue(src []byte) (rest []byte, ok bool) {
 	if len(src) == 0 {
 		return nil, false
 	}
-	size := 0
-	switch kind := Kind(src[0]); kind {
+	var size int
+	switch kind := Kind(src[0]); kind { //nolint:exhaustive // the kinds not named share the last case
 	case Null:
 		return src[1:], true
 	case Boolean:
@@ -183,7 +184,7 @@ func appendDecimalValue(dst []byte, d *apd.Decimal) []byte {
 		d = new(apd.Decimal).Set(d)
 		BoundDecimal(d)
 	}
-	header := uint64(-int64(d.Exponent)) << 1
+	header := uint64(-int64(d.Exponent)) << 1 //nolint:gosec // the bits are kept, whatever they mean
 	if d.Negative && d.Coeff.Sign() != 0 {
 		header |= 1
 	}
@@ -196,7 +197,7 @@ func appendDecimalValue(dst []byte, d *apd.Decimal) []byte {
 		for start < len(word) && word[start] == 0 {
 			start++
 		}
-		dst = append(dst, byte(len(word)-start))
+		dst = append(dst, byte(len(word)-start)) //nolint:gosec // small by construction
 		return append(dst, word[start:]...)
 	}
 	raw := d.Coeff.Bytes()
@@ -236,7 +237,7 @@ func decodeDecimalValue(src []byte) (Datum, []byte, bool) {
 
 func decodeEmbeddingValue(src []byte) (Datum, []byte, bool) {
 	count, n := binary.Uvarint(src)
-	if n <= 0 || count > MaxDims || count*4 > uint64(len(src)-n) {
+	if n <= 0 || count > MaxDims || count*4 > uint64(len(src)-n) { //nolint:gosec // a length, checked against the bytes
 		return Datum{}, nil, false
 	}
 	src = src[n:]
@@ -249,7 +250,7 @@ func decodeEmbeddingValue(src []byte) (Datum, []byte, bool) {
 
 func decodeArrayValue(src []byte, depth int) (Datum, []byte, bool) {
 	count, n := binary.Uvarint(src)
-	if n <= 0 || count > uint64(len(src)-n) { // every element has at least one byte
+	if n <= 0 || count > uint64(len(src)-n) { //nolint:gosec // every element has at least one byte
 		return Datum{}, nil, false
 	}
 	src = src[n:]
@@ -277,5 +278,5 @@ func decodeSpanValue(src []byte) (Datum, []byte, bool) {
 	if !fitsKind(parts[0], Int) || !fitsKind(parts[1], Int) {
 		return Datum{}, nil, false
 	}
-	return NewInterval(Span{Months: int32(parts[0]), Days: int32(parts[1]), Micros: parts[2]}), src, true
+	return NewInterval(Span{Months: int32(parts[0]), Days: int32(parts[1]), Micros: parts[2]}), src, true //nolint:gosec // bounded where it was made
 }

@@ -51,8 +51,11 @@ func TestFlags(t *testing.T) {
 		column Column
 		want   []string
 	}{
-		{Column{Nullable: true}, nil}, {Column{}, []string{"nn"}}, {Column{PrimaryKey: true}, []string{"pk", "nn", "uq"}},
-		{Column{Unique: true, Nullable: true}, []string{"uq"}}, {Column{Unique: true}, []string{"nn", "uq"}},
+		{Column{Nullable: true}, nil},
+		{Column{}, []string{"nn"}},
+		{Column{PrimaryKey: true}, []string{"pk", "nn", "uq"}},
+		{Column{Unique: true, Nullable: true}, []string{"uq"}},
+		{Column{Unique: true}, []string{"nn", "uq"}},
 	} {
 		if diff := cmp.Diff(c.want, c.column.Flags()); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", c.column, diff)

@@ -100,7 +100,7 @@ func NewRowDecoder(t *Table, positions []int) *RowDecoder {
 	if top < maxDirectID {
 		d.byID = make([]int32, top+1)
 		for _, i := range d.wanted {
-			d.byID[t.Columns[i].ID] = int32(i) + 1
+			d.byID[t.Columns[i].ID] = int32(i) + 1 //nolint:gosec // bounded where it was made
 		}
 	}
 	return d

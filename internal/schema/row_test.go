@@ -27,11 +27,11 @@ func testTable() *Table {
 	}
 }
 
-func testRow(t testing.TB) []datum.Datum {
-	t.Helper()
+func testRow(tb testing.TB) []datum.Datum {
+	tb.Helper()
 	price, err := datum.ParseText("12.30", datum.Type{Kind: datum.Decimal, Precision: 10, Scale: 2})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return []datum.Datum{datum.NewBigInt(-5), datum.NewText("hello"), price, datum.NewBool(true)}
 }

@@ -109,16 +109,16 @@ func (a *countAggregate) Result() (datum.Datum, error) { return datum.NewBigInt(
 // sumAggregate adds up numbers or intervals, and divides by their count for avg. Integers add in 64 bits
 // and spill into an exact decimal.
 type sumAggregate struct {
-	average bool
-	result  datum.Type
-	count   int64
-	whole   int64
-	spilled apd.Decimal
-	float   float64
-	span    datum.Span
-	infinit bool // an operand was infinite, so that the sum may be
-	kind    datum.Kind
-	context *apd.Context
+	average  bool
+	result   datum.Type
+	count    int64
+	whole    int64
+	spilled  apd.Decimal
+	float    float64
+	span     datum.Span
+	infinite bool // an operand was infinite, so that the sum may be
+	kind     datum.Kind
+	context  *apd.Context
 }
 
 func newSum(call *AggregateCall) *sumAggregate {
@@ -150,7 +150,7 @@ func (a *sumAggregate) Add(values []datum.Datum) error {
 			return numberFault(datum.Decimal)
 		}
 	case k.IsFloat():
-		a.infinit = a.infinit || math.IsInf(value.Float(), 0)
+		a.infinite = a.infinite || math.IsInf(value.Float(), 0)
 		a.float += value.Float()
 	case k == datum.Interval:
 		sum, err := addSpans(a.span, value.Interval(), false)
@@ -176,7 +176,7 @@ func (a *sumAggregate) Result() (datum.Datum, error) {
 		if a.average {
 			sum /= float64(a.count)
 		}
-		return floatResult(sum, a.result.Kind, false, a.infinit)
+		return floatResult(sum, a.result.Kind, false, a.infinite)
 	}
 	total := new(apd.Decimal)
 	if _, err := a.context.Add(total, &a.spilled, apd.New(a.whole, 0)); err != nil {

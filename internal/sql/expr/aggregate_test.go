@@ -53,7 +53,7 @@ func aggregate(t *testing.T, text string, rows [][]datum.Datum) (Expr, datum.Dat
 	for i, call := range grouping.Calls {
 		accumulator := NewAccumulator(call)
 		for _, row := range rows {
-			if err := accumulator.AddRow(ctx, row); err != nil {
+			if err = accumulator.AddRow(ctx, row); err != nil {
 				return nil, datum.Datum{}, err
 			}
 		}

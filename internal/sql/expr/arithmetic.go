@@ -28,6 +28,7 @@ func (e *binaryExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, err
 	}
 	return e.apply(left, right)
 }
+
 func (e *binaryExpr) String() string {
 	return "(" + e.left.String() + " " + e.op + " " + e.right.String() + ")"
 }
@@ -96,11 +97,11 @@ func integerOperation(op parse.Operator, a, b int64, k datum.Kind) (int64, error
 }
 
 func fitsInteger(v int64, k datum.Kind) bool {
-	switch k {
+	switch k { //nolint:exhaustive // the kinds not named share the last case
 	case datum.SmallInt:
-		return v == int64(int16(v))
+		return v == int64(int16(v)) //nolint:gosec // truncation is what is asked about
 	case datum.Int:
-		return v == int64(int32(v))
+		return v == int64(int32(v)) //nolint:gosec // bounded where it was made
 	default:
 		return true
 	}

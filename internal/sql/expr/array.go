@@ -49,11 +49,10 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 		return nil, err
 	}
 	if operand.Type().Kind == datum.JSON {
-		step, err := b.pathStep(index, n.Index)
-		if err != nil {
+		if index, err = b.pathStep(index, n.Index); err != nil {
 			return nil, err
 		}
-		return b.callBuiltin("json_get", []Expr{operand, step}, n, []parse.Expr{n.Expr, n.Index})
+		return b.callBuiltin("json_get", []Expr{operand, index}, n, []parse.Expr{n.Expr, n.Index})
 	}
 	if operand.Type().Kind != datum.Array {
 		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot subscript a value of type %s", operand.Type())
@@ -141,6 +140,7 @@ func (e *quantifiedExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum,
 	}
 	return datum.NewBool(e.all), nil
 }
+
 func (e *quantifiedExpr) String() string {
 	word := " ANY "
 	if e.all {
@@ -176,7 +176,7 @@ func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
 	element := datum.Of(array.Type().Elem)
 	if element.Kind != datum.Null && left.Type() != element {
 		probe := NewColumn(0, element, "element")
-		typed, _, err := b.comparable2(left, probe, n.Left, n.Array)
+		typed, _, err := b.matchSides(left, probe, n.Left, n.Array)
 		if err != nil {
 			return nil, err
 		}

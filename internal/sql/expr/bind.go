@@ -187,7 +187,7 @@ func bindDecimalLiteral(n *parse.DecimalLiteral) (Expr, error) {
 	scale := -value.Decimal().Exponent
 	precision := max(value.Decimal().NumDigits(), int64(scale), 1)
 	if precision <= datum.MaxPrecision {
-		t.Precision, t.Scale = uint8(precision), uint8(scale)
+		t.Precision, t.Scale = uint8(precision), uint8(scale) //nolint:gosec // bounded where it was made
 	}
 	return NewConst(value, t), nil
 }

@@ -73,8 +73,13 @@ func TestBindAs(t *testing.T) {
 		typ  datum.Type
 		want string
 	}{
-		{"1.005", money, "1.01"}, {"i", money, "42.00"}, {"$1", money, "20.00"}, {"$2", datum.Of(datum.Timestamp), "2024-05-06 00:00:00"},
-		{"NULL", money, "NULL"}, {"'7'", datum.Of(datum.Int), "7"}, {"now()", datum.Of(datum.Timestamp), "2023-11-14 22:13:20.123456"},
+		{"1.005", money, "1.01"},
+		{"i", money, "42.00"},
+		{"$1", money, "20.00"},
+		{"$2", datum.Of(datum.Timestamp), "2024-05-06 00:00:00"},
+		{"NULL", money, "NULL"},
+		{"'7'", datum.Of(datum.Int), "7"},
+		{"now()", datum.Of(datum.Timestamp), "2023-11-14 22:13:20.123456"},
 		{"t", datum.Of(datum.Int), `error invalid_statement: "Hello, wörld" is not a valid INT`},
 		{"b", datum.Of(datum.Double), "error invalid_statement at 1:1: cannot convert a value of type BOOLEAN to DOUBLE"},
 		{"12345678901", datum.Of(datum.Int), `error out_of_range at 1:1: "12345678901" is out of range for INT`},
@@ -117,13 +122,13 @@ func TestPrepareComputesOnce(t *testing.T) {
 		t.Errorf("prepared as\n%s\nwant\n%s", prepared, want)
 	}
 	for name, row := range rows {
-		before, err := Test(e, ctx, row)
-		if err != nil {
-			t.Fatal(err)
+		before, beforeErr := Test(e, ctx, row)
+		if beforeErr != nil {
+			t.Fatal(beforeErr)
 		}
-		after, err := Test(prepared, ctx, row)
-		if err != nil || before != after || after != (name == "row") {
-			t.Errorf("%s: %t before and %t after preparing, %v", name, before, after, err)
+		after, afterErr := Test(prepared, ctx, row)
+		if afterErr != nil || before != after || after != (name == "row") {
+			t.Errorf("%s: %t before and %t after preparing, %v", name, before, after, afterErr)
 		}
 	}
 	bad, err := BindCondition(parseExpr(t, "CASE WHEN i > 0 THEN true ELSE $1 / 0 = 1 END"), scope, Options{})

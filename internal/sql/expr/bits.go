@@ -19,23 +19,23 @@ func bitOperation(op parse.Operator, k datum.Kind) func(a, b datum.Datum) (datum
 			x ^= y
 		case "<<", ">>":
 			bits := int64(64)
-			switch k {
+			switch k { //nolint:exhaustive // the kinds not named share the last case
 			case datum.SmallInt:
 				bits = 16
 			case datum.Int:
 				bits = 32
 			default:
 			}
-			count := uint64(y) & uint64(bits-1) // as the processors that PostgreSQL runs on do
+			count := uint64(y) & uint64(bits-1) //nolint:gosec // as the processors that PostgreSQL runs on do
 			if op == ">>" {
 				return datum.NewInt(k, x>>count), nil
 			}
 			x <<= count
-			switch k {
+			switch k { //nolint:exhaustive // the kinds not named share the last case
 			case datum.SmallInt:
-				x = int64(int16(x))
+				x = int64(int16(x)) //nolint:gosec // truncation is what is asked about
 			case datum.Int:
-				x = int64(int32(x))
+				x = int64(int32(x)) //nolint:gosec // bounded where it was made
 			default:
 			}
 		}

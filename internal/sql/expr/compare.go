@@ -97,6 +97,7 @@ func (e *compareExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, er
 	}
 	return datum.NewBool(e.op.holds(datum.Compare(left, right))), nil
 }
+
 func (e *compareExpr) String() string {
 	return "(" + e.left.String() + " " + e.op.String() + " " + e.right.String() + ")"
 }
@@ -106,12 +107,12 @@ func (e *compareExpr) rebuild(operands []Expr) Expr {
 }
 func (e *compareExpr) volatility() volatility { return immutable }
 
-// comparable2 converts two expressions so that datum.Compare orders their values by meaning.
-func (b *binder) comparable2(left, right Expr, leftNode, rightNode parse.Expr) (l, r Expr, err error) {
+// matchSides converts two expressions so that datum.Compare orders their values by meaning.
+func (b *binder) matchSides(left, right Expr, leftNode, rightNode parse.Expr) (l, r Expr, err error) {
 	switch {
 	case isUntyped(left) && isUntyped(right):
 		pair := []Expr{left, right}
-		if _, err := b.unify("comparison", pair, []parse.Expr{leftNode, rightNode}); err != nil {
+		if _, err = b.unify("comparison", pair, []parse.Expr{leftNode, rightNode}); err != nil {
 			return nil, nil, err
 		}
 		return pair[0], pair[1], nil
@@ -174,7 +175,7 @@ func (b *binder) bindComparison(op Comparison, n *parse.Binary) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	left, right, err = b.comparable2(left, right, n.Left, n.Right)
+	left, right, err = b.matchSides(left, right, n.Left, n.Right)
 	if err != nil {
 		return nil, err
 	}
@@ -192,32 +193,35 @@ func (b *binder) bindBetween(n *parse.Between) (Expr, error) {
 			return nil, err
 		}
 	}
-	within := func(low, high Expr, lowNode, highNode parse.Expr) (Expr, error) {
-		l, lowBound, err := b.comparable2(operand, low, n.Expr, lowNode)
-		if err != nil {
-			return nil, err
-		}
-		h, highBound, err := b.comparable2(operand, high, n.Expr, highNode)
-		if err != nil {
-			return nil, err
-		}
-		return &logicalExpr{operands: []Expr{
-			fold(&compareExpr{op: GreaterOrEqual, left: l, right: lowBound}),
-			fold(&compareExpr{op: LessOrEqual, left: h, right: highBound}),
-		}}, nil
-	}
-	e, err := within(bounds[0], bounds[1], n.Low, n.High)
+	low, high := bounds[0], bounds[1]
+	e, err := b.within(operand, low, high, n.Expr, n.Low, n.High)
 	if err != nil {
 		return nil, err
 	}
 	if n.Symmetric {
-		swapped, err := within(bounds[1], bounds[0], n.High, n.Low)
+		swapped, err := b.within(operand, high, low, n.Expr, n.High, n.Low)
 		if err != nil {
 			return nil, err
 		}
 		e = &logicalExpr{or: true, operands: []Expr{fold(e), fold(swapped)}}
 	}
 	return not(fold(e), n.Not), nil
+}
+
+// within is operand >= low AND operand <= high.
+func (b *binder) within(operand, low, high Expr, operandNode, lowNode, highNode parse.Expr) (Expr, error) {
+	left, lowBound, err := b.matchSides(operand, low, operandNode, lowNode)
+	if err != nil {
+		return nil, err
+	}
+	right, highBound, err := b.matchSides(operand, high, operandNode, highNode)
+	if err != nil {
+		return nil, err
+	}
+	return &logicalExpr{operands: []Expr{
+		fold(&compareExpr{op: GreaterOrEqual, left: left, right: lowBound}),
+		fold(&compareExpr{op: LessOrEqual, left: right, right: highBound}),
+	}}, nil
 }
 
 // distinctExpr is IS [NOT] DISTINCT FROM; NULL equals NULL.
@@ -238,6 +242,7 @@ func (e *distinctExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, e
 	}
 	return datum.NewBool(datum.Equal(left, right) == e.negated), nil
 }
+
 func (e *distinctExpr) String() string {
 	word := " IS DISTINCT FROM "
 	if e.negated {
@@ -260,7 +265,7 @@ func (b *binder) bindIsDistinct(n *parse.IsDistinct) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if left, right, err = b.comparable2(left, right, n.Left, n.Right); err != nil {
+	if left, right, err = b.matchSides(left, right, n.Left, n.Right); err != nil {
 		return nil, err
 	}
 	return &distinctExpr{negated: n.Not, left: left, right: right}, nil
@@ -322,6 +327,7 @@ func (e *inExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error) 
 	}
 	return datum.NewBool(false), nil
 }
+
 func (e *inExpr) String() string {
 	return "(" + e.operand.String() + " IN (" + joinExprs(e.list, ", ") + "))"
 }
@@ -352,7 +358,7 @@ func (b *binder) bindIn(n *parse.In) (Expr, error) {
 	}
 	asDouble := false
 	for i, item := range list {
-		left, right, err := b.comparable2(operand, item, n.Expr, n.List[i])
+		left, right, err := b.matchSides(operand, item, n.Expr, n.List[i])
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ func (e *caseExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	return e.results[len(e.conditions)].Eval(ctx, row)
 }
+
 func (e *caseExpr) String() string {
 	var b strings.Builder
 	b.WriteString("CASE")
@@ -37,9 +38,11 @@ func (e *caseExpr) String() string {
 	b.WriteString(" ELSE " + e.results[len(e.conditions)].String() + " END")
 	return b.String()
 }
+
 func (e *caseExpr) children() []Expr {
 	return append(append(make([]Expr, 0, 2*len(e.results)), e.conditions...), e.results...)
 }
+
 func (e *caseExpr) rebuild(operands []Expr) Expr {
 	n := len(e.conditions)
 	return &caseExpr{conditions: operands[:n], results: operands[n:], typ: e.typ}
@@ -48,22 +51,19 @@ func (e *caseExpr) volatility() volatility { return immutable }
 
 func (b *binder) bindCase(n *parse.Case) (Expr, error) {
 	e := &caseExpr{}
-	var operand Expr
-	var err error
-	if n.Operand != nil {
-		if operand, err = b.bind(n.Operand); err != nil {
-			return nil, err
-		}
+	operand, err := b.bindOptional(n.Operand)
+	if err != nil {
+		return nil, err
 	}
 	nodes := make([]parse.Expr, 0, len(n.Whens)+1)
 	for _, when := range n.Whens {
-		condition, err := b.bindWhen(operand, n.Operand, when.Condition)
-		if err != nil {
-			return nil, err
+		condition, whenErr := b.bindWhen(operand, n.Operand, when.Condition)
+		if whenErr != nil {
+			return nil, whenErr
 		}
-		result, err := b.bind(when.Result)
-		if err != nil {
-			return nil, err
+		result, resultErr := b.bind(when.Result)
+		if resultErr != nil {
+			return nil, resultErr
 		}
 		e.conditions = append(e.conditions, condition)
 		e.results = append(e.results, result)
@@ -83,6 +83,14 @@ func (b *binder) bindCase(n *parse.Case) (Expr, error) {
 	return e, nil
 }
 
+// bindOptional binds a node that may be missing; nil then.
+func (b *binder) bindOptional(node parse.Expr) (Expr, error) {
+	if node == nil {
+		return nil, nil
+	}
+	return b.bind(node)
+}
+
 // bindWhen makes the condition of one branch: the comparison with the operand when there is one.
 func (b *binder) bindWhen(operand Expr, operandNode, node parse.Expr) (Expr, error) {
 	if operandNode == nil {
@@ -99,7 +107,7 @@ func (b *binder) bindWhen(operand Expr, operandNode, node parse.Expr) (Expr, err
 	if err != nil {
 		return nil, err
 	}
-	left, right, err := b.comparable2(operand, value, operandNode, node)
+	left, right, err := b.matchSides(operand, value, operandNode, node)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +153,7 @@ func (b *binder) nullif(operands []Expr, node parse.Expr, nodes []parse.Expr) (E
 	if len(operands) != 2 {
 		return nil, faultAt(node, fault.InvalidStatement, "function nullif takes 2 argument(s), got %d", len(operands))
 	}
-	left, right, err := b.comparable2(operands[0], operands[1], nodes[0], nodes[1])
+	left, right, err := b.matchSides(operands[0], operands[1], nodes[0], nodes[1])
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,7 @@ func (e *castExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	return converted, err
 }
+
 func (e *castExpr) String() string {
 	if e.try {
 		return "TRY_CAST(" + e.operand.String() + " AS " + e.typ.String() + ")"
@@ -176,7 +177,7 @@ func castExists(from, to datum.Type) bool {
 	case t.IsFloat(), t == datum.Decimal:
 		return f.IsNumeric()
 	}
-	switch t {
+	switch t { //nolint:exhaustive // the kinds not named share the last case
 	case datum.Boolean:
 		return f.IsInteger()
 	case datum.JSON:
@@ -200,7 +201,7 @@ func castExists(from, to datum.Type) bool {
 
 // numericRank orders the numeric kinds as PostgreSQL promotes them.
 func numericRank(k datum.Kind) int {
-	switch k {
+	switch k { //nolint:exhaustive // the kinds not named share the last case
 	case datum.SmallInt:
 		return 1
 	case datum.Int:

@@ -58,8 +58,8 @@ func divideDecimals(a, b *apd.Decimal) (datum.Datum, error) {
 	// Enough digits for an exact integer quotient of a*10^(scale+1) by b.
 	context := exactContext()
 	quotient := new(apd.Decimal)
-	context.Precision = uint32(max(a.NumDigits()-b.NumDigits()+int64(a.Exponent)-int64(b.Exponent), 0)) + uint32(scale) + 20
-	context.Rounding = apd.RoundDown // rounding once, below; the extra digits decide it
+	context.Precision = uint32(max(a.NumDigits()-b.NumDigits()+int64(a.Exponent)-int64(b.Exponent), 0)) + uint32(scale) + 20 //nolint:gosec // bounded where it was made
+	context.Rounding = apd.RoundDown                                                                                         // rounding once, below; the extra digits decide it
 	if _, err := context.Quo(quotient, a, b); err != nil {
 		return datum.Datum{}, numberFault(datum.Decimal)
 	}
@@ -87,7 +87,7 @@ func leadingGroup(d *apd.Decimal) (weight int32, first int64) {
 	if d.IsZero() {
 		return 0, 0
 	}
-	leading := int32(d.NumDigits()) + d.Exponent - 1 // exponent of the first digit
+	leading := int32(d.NumDigits()) + d.Exponent - 1 //nolint:gosec // exponent of the first digit
 	weight = leading >> 2
 	wanted := int(leading-4*weight) + 1 // digits of the first group
 	digits := d.Coeff.String()

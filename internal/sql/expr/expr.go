@@ -83,6 +83,7 @@ func (e *constExpr) Type() datum.Type { return e.typ }
 func (e *constExpr) Eval(*EvalContext, []datum.Datum) (datum.Datum, error) {
 	return e.value, nil
 }
+
 func (e *constExpr) String() string {
 	if e.value.IsNull() {
 		return "NULL"
@@ -160,6 +161,7 @@ func (e *externalExpr) children() []Expr { return e.Operands }
 func (e *externalExpr) rebuild([]Expr) Expr {
 	return e // Compute reads its operands itself
 }
+
 func (e *externalExpr) volatility() volatility {
 	if e.PerRow {
 		return perRow

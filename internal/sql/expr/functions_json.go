@@ -77,7 +77,7 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 		switch {
 		case step.Kind() == datum.Text:
 			var members map[string]json.RawMessage
-			if current[0] != '{' || json.Unmarshal(current, &members) != nil {
+			if !unmarshals(current, '{', &members) {
 				return nil, false, nil
 			}
 			if current, ok = members[step.Str()]; !ok {
@@ -85,7 +85,7 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 			}
 		case step.Kind().IsInteger():
 			var elements []json.RawMessage
-			if current[0] != '[' || json.Unmarshal(current, &elements) != nil {
+			if !unmarshals(current, '[', &elements) {
 				return nil, false, nil
 			}
 			index := step.Int()
@@ -102,6 +102,11 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 		current = bytes.TrimSpace(current)
 	}
 	return current, true, nil
+}
+
+// unmarshals reports whether a value of valid JSON starts with first and was read into target.
+func unmarshals(m json.RawMessage, first byte, target any) bool {
+	return m[0] == first && json.Unmarshal(m, target) == nil
 }
 
 func compacted(m json.RawMessage) string {
@@ -279,7 +284,7 @@ func buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, e
 
 // appendJSONValue writes a value as JSON knows it: numbers as numbers, JSON as itself, the rest as text.
 func appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
-	switch d.Kind() {
+	switch d.Kind() { //nolint:exhaustive // the kinds not named share the last case
 	case datum.BigInt:
 		return strconv.AppendInt(dst, d.Int(), 10), nil
 	case datum.JSON:

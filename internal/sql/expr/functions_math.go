@@ -78,12 +78,11 @@ func mathFunction(name string) (definition, bool) {
 // wholeType is Decimal for a Decimal and Double for every other number, as PostgreSQL declares ceil and
 // its kin; integers stay what they are, which loses nothing.
 func wholeType(operands []Expr) datum.Type {
-	switch k := operands[0].Type().Kind; {
-	case k == datum.Float, k == datum.Null:
+	k := operands[0].Type().Kind
+	if k == datum.Float || k == datum.Null {
 		return datum.Of(datum.Double)
-	default:
-		return datum.Of(k)
 	}
+	return datum.Of(k)
 }
 
 func roundType(operands []Expr) datum.Type {

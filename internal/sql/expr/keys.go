@@ -208,7 +208,7 @@ func (r KeyRange) intersect(other KeyRange) KeyRange {
 		}
 	}
 	if !r.Low.IsNull() && !r.High.IsNull() {
-		if c := datum.Compare(r.Low, r.High); c > 0 || c == 0 && !(r.LowInclusive && r.HighInclusive) {
+		if c := datum.Compare(r.Low, r.High); c > 0 || c == 0 && (!r.LowInclusive || !r.HighInclusive) {
 			return KeyRange{IsPoints: true}
 		}
 	}

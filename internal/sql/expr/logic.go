@@ -175,6 +175,7 @@ func (e *isExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error) 
 	}
 	return datum.NewBool(holds != e.negated), nil
 }
+
 func (e *isExpr) String() string {
 	word := " IS "
 	if e.negated {

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -122,9 +123,9 @@ func (p *likePiece) suffixOf(text string) bool {
 	if p.runes == nil {
 		return strings.HasSuffix(text, p.literal)
 	}
-	for i := len(p.runes) - 1; i >= 0; i-- {
+	for _, want := range slices.Backward(p.runes) {
 		r, size := utf8.DecodeLastRuneInString(text)
-		if size == 0 || p.runes[i] != anyRune && r != p.runes[i] {
+		if size == 0 || want != anyRune && r != want {
 			return false
 		}
 		text = text[:len(text)-size]
@@ -202,6 +203,7 @@ func (e *likeExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	return datum.NewBool(compiled.matches(text)), nil
 }
+
 func (e *likeExpr) String() string {
 	word := " LIKE "
 	if e.fold {
@@ -319,6 +321,7 @@ func (e *regularExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, er
 	}
 	return datum.NewBool(compiled.MatchString(text.Str())), nil
 }
+
 func (e *regularExpr) String() string {
 	op := " ~ "
 	if e.ignoreCase {

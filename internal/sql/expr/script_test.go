@@ -16,35 +16,58 @@ import (
 )
 
 // parseExpr reads one expression.
-func parseExpr(t testing.TB, text string) parse.Expr {
-	t.Helper()
+func parseExpr(tb testing.TB, text string) parse.Expr {
+	tb.Helper()
 	statement, err := parse.Parse("SELECT " + text)
 	if err != nil {
-		t.Fatalf("parse %q: %v", text, err)
+		tb.Fatalf("parse %q: %v", text, err)
 	}
-	return statement.(*parse.Query).Body.(*parse.Select).Items[0].Expr
+	query, isQuery := statement.(*parse.Query)
+	if !isQuery {
+		tb.Fatalf("%q is a %T", text, statement)
+	}
+	body, isSelect := query.Body.(*parse.Select)
+	if !isSelect || len(body.Items) != 1 {
+		tb.Fatalf("%q is not one expression", text)
+	}
+	return body.Items[0].Expr
 }
 
 // testTable has one column of every kind, and a row without and one with NULLs.
-func testTable(t testing.TB) (scope *Scope, rows map[string][]datum.Datum) {
-	t.Helper()
+func testTable(tb testing.TB) (scope *Scope, rows map[string][]datum.Datum) {
+	tb.Helper()
 	definitions := []struct{ name, typ, value string }{
-		{"b", "boolean", "true"}, {"si", "smallint", "7"}, {"i", "int", "42"}, {"bi", "bigint", "9000000000"}, {"f", "float", "1.5"},
-		{"d", "double", "2.25"}, {"m", "decimal(10,2)", "12.34"}, {"t", "text", "Hello, wörld"}, {"j", "json", `{"a":{"b":[1,"x",null]},"n":1.5,"k":true}`},
-		{"by", "bytes", `\x00ff`}, {"u", "uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}, {"ts", "timestamp", "2024-02-29 13:14:15.678901"},
-		{"dt", "datetime", "2024-02-29T13:14:15Z"}, {"da", "date", "2024-02-29"}, {"ti", "time", "13:14:15"}, {"e", "embedding(3)", "[1,2,3]"},
+		{"b", "boolean", "true"},
+		{"si", "smallint", "7"},
+		{"i", "int", "42"},
+		{"bi", "bigint", "9000000000"},
+		{"f", "float", "1.5"},
+		{"d", "double", "2.25"},
+		{"m", "decimal(10,2)", "12.34"},
+		{"t", "text", "Hello, wörld"},
+		{"j", "json", `{"a":{"b":[1,"x",null]},"n":1.5,"k":true}`},
+		{"by", "bytes", `\x00ff`},
+		{"u", "uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
+		{"ts", "timestamp", "2024-02-29 13:14:15.678901"},
+		{"dt", "datetime", "2024-02-29T13:14:15Z"},
+		{"da", "date", "2024-02-29"},
+		{"ti", "time", "13:14:15"},
+		{"e", "embedding(3)", "[1,2,3]"},
 	}
 	var columns []Column
 	rows = map[string][]datum.Datum{}
 	for i, d := range definitions {
-		typ := parseExpr(t, "NULL::"+d.typ).(*parse.Cast).Type
-		resolved, err := resolveTypeName(&typ)
+		cast, isCast := parseExpr(tb, "NULL::"+d.typ).(*parse.Cast)
+		if !isCast {
+			tb.Fatalf("%s is not a type", d.typ)
+		}
+		resolved, err := resolveTypeName(&cast.Type)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		value, err := datum.ParseText(d.value, resolved)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		columns = append(columns, Column{Namespace: "app", Table: "x", Name: d.name, Type: resolved, Position: i})
 		rows["row"] = append(rows["row"], value)
@@ -87,7 +110,9 @@ func TestScripts(t *testing.T) {
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
 			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+				t.Helper()
 				scope, rows := testTable(t)
 				var params []datum.Datum
 				options := Options{}
@@ -108,7 +133,7 @@ func TestScripts(t *testing.T) {
 					}
 				}
 				var out strings.Builder
-				for _, line := range strings.Split(d.Input, "\n") {
+				for line := range strings.SplitSeq(d.Input, "\n") {
 					out.WriteString(evalLine(t, line, scope, options, testEnv(params...), rows[d.Cmd]) + "\n")
 				}
 				return out.String()

