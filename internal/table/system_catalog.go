@@ -27,9 +27,13 @@ func (s *System) usersRows(_ context.Context, request *ViewRequest) ([][]datum.D
 	for _, user := range request.Catalog.Users(true) {
 		rows = append(rows, []datum.Datum{
 			textValue(string(user.ID)), textValue(user.PasswordHash), textValue(user.Role.String()), optionalText(user.Email),
-			textValue(user.AuthType), optionalJSON(user.AuthData), textValue("table"), {}, small(user.FailedLogins),
+			textValue(user.AuthType), optionalJSON(user.AuthData), textValue("table"),
+			{},
+			small(user.FailedLogins),
 			instant(user.LockedUntilMicros), instant(user.LastLoginMicros), datum.NewInt(datum.Timestamp, user.CreatedMicros),
-			datum.NewInt(datum.Timestamp, user.UpdatedMicros), {}, instant(user.DeletedMicros),
+			datum.NewInt(datum.Timestamp, user.UpdatedMicros),
+			{},
+			instant(user.DeletedMicros),
 		})
 	}
 	return rows, nil
@@ -68,7 +72,9 @@ func (s *System) tablesRows(_ context.Context, request *ViewRequest) ([][]datum.
 		}
 		rows = append(rows, []datum.Datum{
 			textValue(t.Namespace), textValue(t.Name), textValue(t.Kind.String()), optionalText(t.Options["STORAGE_ID"]),
-			number(t.Version), options, {}, datum.NewInt(datum.Timestamp, t.UpdatedMicros),
+			number(t.Version), options,
+			{},
+			datum.NewInt(datum.Timestamp, t.UpdatedMicros),
 			datum.NewInt(datum.Timestamp, t.CreatedMicros),
 		})
 	}
@@ -85,7 +91,8 @@ func (s *System) columnsRows(_ context.Context, request *ViewRequest) ([][]datum
 				keyPosition = number(1)
 			}
 			rows = append(rows, []datum.Datum{
-				textValue(t.Namespace), textValue(t.Name), number(t.Version), number(column.ID), textValue(column.Name), {},
+				textValue(t.Namespace), textValue(t.Name), number(t.Version), number(column.ID), textValue(column.Name),
+				{},
 				textValue(column.Type.String()), defaultValue(column.Default), number(i + 1), datum.NewBool(column.Nullable),
 				datum.NewBool(column.PrimaryKey), keyPosition,
 			})
@@ -133,7 +140,8 @@ func (s *System) schemasRows(_ context.Context, request *ViewRequest) ([][]datum
 		}
 		rows = append(rows, []datum.Datum{
 			textValue(t.FullName()), textValue(t.Name), textValue(t.Namespace), textValue(t.Kind.String()),
-			datum.NewInt(datum.Timestamp, t.CreatedMicros), small(t.Version), datum.NewString(datum.JSON, string(encoded)), {},
+			datum.NewInt(datum.Timestamp, t.CreatedMicros), small(t.Version), datum.NewString(datum.JSON, string(encoded)),
+			{},
 			datum.NewInt(datum.Timestamp, t.UpdatedMicros), options, access, datum.NewBool(true),
 			optionalText(t.Options["STORAGE_ID"]), optionalBool(t.Options["USE_USER_STORAGE"]),
 		})
@@ -179,7 +187,10 @@ func (s *System) informationColumnsRows(_ context.Context, request *ViewRequest)
 			}
 			rows = append(rows, []datum.Datum{
 				textValue("kalam"), textValue(t.Namespace), textValue(t.Name), textValue(column.Name), number(i + 1),
-				defaultValue(column.Default), textValue(nullable), textValue(column.Type.String()), {}, precision, scale, {},
+				defaultValue(column.Default), textValue(nullable), textValue(column.Type.String()),
+				{},
+				precision, scale,
+				{},
 			})
 		}
 	}

@@ -43,7 +43,7 @@ func (d *viewDefinition) descriptor() *schema.Table {
 	descriptor := &schema.Table{Namespace: d.namespace, Name: d.name, Kind: schema.KindSystem, Version: 1}
 	for i, column := range d.columns {
 		descriptor.Columns = append(descriptor.Columns, schema.Column{
-			ID: uint32(i + 1), Name: column.name, Type: datum.Of(column.kind), Nullable: column.nullable, //nolint:gosec // a few dozen
+			ID: uint32(i + 1), Name: column.name, Type: datum.Of(column.kind), Nullable: column.nullable,
 		})
 	}
 	descriptor.NextColumnID = uint32(len(d.columns) + 1) //nolint:gosec // a few dozen

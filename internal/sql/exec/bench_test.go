@@ -28,6 +28,7 @@ func fillEvents(b *testing.B, n *node, rows int) {
 }
 
 func benchmark(b *testing.B, rows int, want int, sql string, params ...datum.Datum) {
+	b.Helper()
 	n := startNode(b, func(deps *exec.Deps) { deps.Limits = exec.Limits{} })
 	fillEvents(b, n, rows)
 	as := caller("admin", session.RoleDBA)

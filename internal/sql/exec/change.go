@@ -89,7 +89,7 @@ func (e *Engine) changeOnce(
 		return outcome{change: kind, Result: changeResult(kind, 0, caller.User)}, nil
 	}
 	// The snapshot is not needed while the command is on its way.
-	if err := r.close(); err != nil {
+	if err = r.close(); err != nil {
 		return outcome{}, err
 	}
 	response, err := e.deps.Executor.Execute(ctx, set.scope.Group, &commandv1.Command{

@@ -29,30 +29,38 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 	builder := r.newRowBuilder(s, set)
 	if s.Source == nil {
 		for _, values := range s.Values {
-			if err := builder.add(values, nil); err != nil {
+			if err = builder.add(values, nil); err != nil {
 				return nil, err
 			}
 		}
 		return set, r.idError
 	}
-	if err := r.barrier(ctx, s.Scans); err != nil {
+	if err = r.barrier(ctx, s.Scans); err != nil {
 		return nil, err
 	}
-	for _, scan := range s.Scans {
-		source, err := r.scope(scan.Table, scan)
-		if err != nil {
-			return nil, err
-		}
-		// What another group does meanwhile cannot be seen from here; within the group the statement is
-		// right only while its source stays as it was read.
-		if source.Group == scope.Group {
-			if err := set.expectUnchanged(source); err != nil {
-				return nil, err
-			}
-		}
+	if err = set.expectSources(s.Scans); err != nil {
+		return nil, err
 	}
 	err = r.each(ctx, s.Source, func(row []datum.Datum) error { return builder.add(s.Casts, row) })
 	return set, err
+}
+
+// expectSources makes the command fail when what the statement read changes before it is applied. What
+// another group does meanwhile cannot be seen from here.
+func (s *writeSet) expectSources(scans []*plan.Scan) error {
+	for _, scan := range scans {
+		source, err := s.run.scope(scan.Table, scan)
+		if err != nil {
+			return err
+		}
+		if source.Group != s.scope.Group {
+			continue
+		}
+		if err = s.expectUnchanged(source); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rowBuilder makes whole rows out of the values that an INSERT gives.
@@ -104,7 +112,7 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 			return inColumn(err, b.columns[position].Name)
 		}
 	}
-	if err := checkNotNull(b.columns, b.row); err != nil {
+	if err = checkNotNull(b.columns, b.row); err != nil {
 		return err
 	}
 	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)
@@ -177,28 +185,34 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 		values[i] = expr.Prepare(assignment.Value, r.eval)
 	}
 	changed := make([]datum.Datum, len(columns))
-	err = r.each(ctx, s.Scan, func(row []datum.Datum) error {
-		copy(changed, row)
-		differs := false
-		for i, assignment := range s.Assignments {
-			value, err := values[i].Eval(r.eval, row)
-			if err != nil {
-				return inColumn(err, columns[assignment.Position].Name)
-			}
-			changed[assignment.Position] = value
-			old := row[assignment.Position]
-			differs = differs || value.IsNull() != old.IsNull() || !datum.Equal(value, old)
-		}
-		if !differs {
-			return nil
-		}
-		if err := checkNotNull(columns, changed); err != nil {
+	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
+		differs, err := r.assign(s.Assignments, values, columns, row, changed)
+		if !differs || err != nil {
 			return err
 		}
-		_, err := set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+		if err = checkNotNull(columns, changed); err != nil {
+			return err
+		}
+		_, err = set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 		return err
 	})
-	return set, err
+}
+
+// assign computes the changed version of a row and reports whether it differs.
+func (r *run) assign(
+	assignments []plan.Assignment, values []expr.Expr, columns []schema.Column, row, changed []datum.Datum,
+) (differs bool, failure error) {
+	copy(changed, row)
+	for i, assignment := range assignments {
+		value, err := values[i].Eval(r.eval, row)
+		if err != nil {
+			return false, inColumn(err, columns[assignment.Position].Name)
+		}
+		changed[assignment.Position] = value
+		old := row[assignment.Position]
+		differs = differs || value.IsNull() != old.IsNull() || !datum.Equal(value, old)
+	}
+	return differs, nil
 }
 
 // deleteSet computes the tombstones of the rows that a DELETE removes.
@@ -207,11 +221,10 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 	if err != nil {
 		return nil, err
 	}
-	err = r.each(ctx, s.Scan, func(row []datum.Datum) error {
+	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
 		_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 		return err
 	})
-	return set, err
 }
 
 // seqOf returns the _seq of a scanned row.

@@ -56,7 +56,7 @@ type Deps struct {
 }
 
 func (d *Deps) validate() error {
-	missing := ""
+	var missing string
 	switch {
 	case d.Catalog == nil:
 		missing = "Catalog"

@@ -40,8 +40,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Fault returns the failure that caused e. One of kind Internal is made up when the cause has no kind.
 func (e *Error) Fault() *fault.Error {
-	var f *fault.Error
-	if errors.As(e.cause, &f) {
+	if f, ok := errors.AsType[*fault.Error](e.cause); ok {
 		return f
 	}
 	return fault.New(fault.Internal, "%w", e.cause)
@@ -49,8 +48,7 @@ func (e *Error) Fault() *fault.Error {
 
 // CodeOf returns the code of err as the SQL route spells it.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return codeOfKind(fault.KindOf(err))

@@ -40,7 +40,7 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 		}
 	}
 	b := &batchRun{engine: e, session: request.Session, params: request.Params}
-	if err := b.prepare(ctx, batch); err != nil {
+	if err = b.prepare(ctx, batch); err != nil {
 		err = ended(err)
 		return nil, refuse(CodeOf(err), err)
 	}
@@ -62,8 +62,7 @@ func refuse(code Code, err error) error {
 
 // describe is what a caller is told: the sentence of the failure, without the operations it was wrapped in.
 func describe(err error) string {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f.Message
 	}
 	return err.Error()
@@ -71,8 +70,7 @@ func describe(err error) string {
 
 // ended turns the end of a context, which has no kind, into a failure that has one.
 func ended(err error) error {
-	var f *fault.Error
-	if !errors.As(err, &f) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+	if _, known := errors.AsType[*fault.Error](err); !known && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		return fault.New(fault.Timeout, "the statement was stopped: its time is over or the caller left: %w", err)
 	}
 	return err

@@ -48,7 +48,7 @@ func (i *identifiers) snowflake(epochMillis int64) int64 {
 	default:
 		i.millis, i.counter = i.millis+1, 0
 	}
-	node := int64(i.node % (1 << snowflakeNodeBits)) //nolint:gosec // ten bits
+	node := int64(i.node % (1 << snowflakeNodeBits))
 	return ((i.millis-epochMillis)<<snowflakeNodeBits|node)<<snowflakeCounterBits | i.counter
 }
 
@@ -59,7 +59,7 @@ func (i *identifiers) uuidV7() (string, error) {
 		return "", fmt.Errorf("draw a UUID: %w", err)
 	}
 	var millis [8]byte
-	binary.BigEndian.PutUint64(millis[:], uint64(i.clock.Now().UnixMilli())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(millis[:], uint64(i.clock.Now().UnixMilli()))
 	copy(id[:6], millis[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
@@ -68,7 +68,7 @@ func (i *identifiers) uuidV7() (string, error) {
 
 // newULID returns a new ULID in canonical text.
 func (i *identifiers) newULID() (string, error) {
-	id, err := ulid.New(uint64(i.clock.Now().UnixMilli()), i.random) //nolint:gosec // after 1970
+	id, err := ulid.New(uint64(i.clock.Now().UnixMilli()), i.random)
 	if err != nil {
 		return "", fmt.Errorf("draw a ULID: %w", err)
 	}

@@ -119,32 +119,15 @@ func (plainPasswords) Hash(_ context.Context, plain string) (string, error) {
 
 // startNode founds a cluster of one node with 2 user shards and 1 shared shard, the namespace app and the
 // limits of a default server.
-func startNode(t testing.TB, adjust func(*exec.Deps)) *node {
-	t.Helper()
-	store, err := storage.Open(storage.Options{FS: disk.Local(), Dir: t.TempDir()})
-	if err != nil {
-		t.Fatalf("open store: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Errorf("close store: %v", err)
-		}
-	})
+func startNode(tb testing.TB, adjust func(*exec.Deps)) *node {
+	tb.Helper()
+	store := openStore(tb)
 	n := &node{
 		catalog: catalog.NewStore(), storage: store, machines: map[shard.GroupID]statemachine.Machine{},
 		applied: map[shard.GroupID]uint64{},
 	}
 	shards := shard.Map{UserShards: 2, SharedShards: 1}
-	for _, group := range shards.Groups() {
-		machine, err := statemachine.New(group, n.catalog)
-		if err != nil {
-			t.Fatalf("state machine of %s: %v", group, err)
-		}
-		if err := machine.Restore(store); err != nil {
-			t.Fatalf("restore %s: %v", group, err)
-		}
-		n.machines[group] = machine
-	}
+	n.startMachines(tb, shards)
 	// The clock stands still: what a statement stores and shows is the same in every run.
 	wall := clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC))
 	direct := executor.NewDirect(n, wall, rand.Reader)
@@ -156,51 +139,80 @@ func startNode(t testing.TB, adjust func(*exec.Deps)) *node {
 	if adjust != nil {
 		adjust(&deps)
 	}
+	var err error
 	if n.engine, err = exec.New(deps); err != nil {
-		t.Fatalf("new engine: %v", err)
+		tb.Fatalf("new engine: %v", err)
 	}
 	found := &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
 		ClusterUid: make([]byte, 16), ClusterId: "test", UserShards: shards.UserShards, SharedShards: shards.SharedShards,
 		Member: &commandv1.Member{NodeId: 1, StoreId: []byte("0123456789abcdef"), RpcAddr: "127.0.0.1:1", ApiAddr: "127.0.0.1:2"},
 	}}}
-	if _, err := direct.Execute(t.Context(), shard.Meta, found); err != nil {
-		t.Fatalf("found the cluster: %v", err)
+	if _, err := direct.Execute(tb.Context(), shard.Meta, found); err != nil {
+		tb.Fatalf("found the cluster: %v", err)
 	}
-	n.must(t, "CREATE NAMESPACE app")
+	n.must(tb, "CREATE NAMESPACE app")
 	return n
+}
+
+func openStore(tb testing.TB) *storage.Engine {
+	tb.Helper()
+	store, err := storage.Open(storage.Options{FS: disk.Local(), Dir: tb.TempDir()})
+	if err != nil {
+		tb.Fatalf("open store: %v", err)
+	}
+	tb.Cleanup(func() {
+		if failed := store.Close(); failed != nil {
+			tb.Errorf("close store: %v", failed)
+		}
+	})
+	return store
+}
+
+func (n *node) startMachines(tb testing.TB, shards shard.Map) {
+	tb.Helper()
+	for _, group := range shards.Groups() {
+		machine, err := statemachine.New(group, n.catalog)
+		if err != nil {
+			tb.Fatalf("state machine of %s: %v", group, err)
+		}
+		if err = machine.Restore(n.storage); err != nil {
+			tb.Fatalf("restore %s: %v", group, err)
+		}
+		n.machines[group] = machine
+	}
 }
 
 func caller(user string, role session.Role) session.Session {
 	return session.Session{User: ident.UserID(user), Role: role, Namespace: "app"}
 }
 
-func (n *node) run(t testing.TB, as session.Session, sql string, params ...datum.Datum) (*exec.Response, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+func (n *node) run(tb testing.TB, as session.Session, sql string, params ...datum.Datum) (*exec.Response, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	return n.engine.Execute(ctx, exec.Request{SQL: sql, Params: params, Session: as})
 }
 
 // must runs statements as a dba.
-func (n *node) must(t testing.TB, sql string, params ...datum.Datum) *exec.Response {
-	t.Helper()
-	return n.mustAs(t, caller("admin", session.RoleDBA), sql, params...)
+func (n *node) must(tb testing.TB, sql string, params ...datum.Datum) *exec.Response {
+	tb.Helper()
+	return n.mustAs(tb, caller("admin", session.RoleDBA), sql, params...)
 }
 
-func (n *node) mustAs(t testing.TB, as session.Session, sql string, params ...datum.Datum) *exec.Response {
-	t.Helper()
-	response, err := n.run(t, as, sql, params...)
+func (n *node) mustAs(tb testing.TB, as session.Session, sql string, params ...datum.Datum) *exec.Response {
+	tb.Helper()
+	response, err := n.run(tb, as, sql, params...)
 	if err != nil {
-		t.Fatalf("%s: %v", sql, err)
+		tb.Fatalf("%s: %v", sql, err)
 	}
 	return response
 }
 
 // text prints the rows of the only result, one line each, values separated by a bar.
-func text(t testing.TB, response *exec.Response) string {
-	t.Helper()
+func text(tb testing.TB, response *exec.Response) string {
+	tb.Helper()
 	if len(response.Results) != 1 {
-		t.Fatalf("got %d results, want 1: %+v", len(response.Results), response.Results)
+		tb.Fatalf("got %d results, want 1: %+v", len(response.Results), response.Results)
 	}
 	return rowsText(response.Results[0].Rows)
 }

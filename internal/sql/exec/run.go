@@ -122,7 +122,7 @@ func (r *run) each(ctx context.Context, node plan.Node, visit func(row []datum.D
 
 // query runs a statement that gives rows.
 func (r *run) query(ctx context.Context, query *plan.Query) (result Result, err error) {
-	if err := r.barrier(ctx, query.Scans); err != nil {
+	if err = r.barrier(ctx, query.Scans); err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -130,8 +130,8 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result Result, err 
 	masked := r.maskedColumns(query.Columns)
 	var arena rowArena
 	err = r.each(ctx, query.Root, func(row []datum.Datum) error {
-		if err := r.budget.take(row); err != nil {
-			return err
+		if full := r.budget.take(row); full != nil {
+			return full
 		}
 		kept := arena.copy(row)
 		for _, i := range masked {

@@ -216,7 +216,7 @@ func tableColumns(node *parse.CreateTable, descriptor *schema.Table) error {
 		if err != nil {
 			return err
 		}
-		column.ID = uint32(i + 1) //nolint:gosec // at most maxColumns
+		column.ID = uint32(i + 1)
 		descriptor.Columns = append(descriptor.Columns, column)
 	}
 	descriptor.NextColumnID = uint32(len(node.Columns) + 1) //nolint:gosec // at most maxColumns
@@ -319,10 +319,9 @@ func checkPrimaryKey(node *parse.CreateTable, descriptor *schema.Table) error {
 			continue
 		}
 		count++
-		switch kind := descriptor.Columns[i].Type.Kind; kind {
-		case datum.JSON, datum.File, datum.Embedding:
+		kind := descriptor.Columns[i].Type.Kind
+		if kind == datum.JSON || kind == datum.File || kind == datum.Embedding {
 			return invalid(&node.Columns[i], "column '%s' of type %s cannot be a primary key", descriptor.Columns[i].Name, kind)
-		default:
 		}
 	}
 	switch {

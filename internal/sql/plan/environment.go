@@ -73,8 +73,7 @@ func at(node parse.Node, err *fault.Error) *fault.Error {
 // wrapFault puts words before the message of an error and keeps its kind and place.
 func wrapFault(err error, words string) error {
 	wrapped := fault.New(fault.KindOf(err), words+"%w", err)
-	var inner *fault.Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*fault.Error](err); ok {
 		return wrapped.At(inner.Line, inner.Column)
 	}
 	return wrapped

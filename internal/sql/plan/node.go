@@ -106,7 +106,7 @@ func (a *Aggregate) Width() int { return len(a.Grouping.Keys) + len(a.Grouping.C
 func (s *Sort) Width() int { return s.Input.Width() }
 
 // Width implements Node.
-func (p *Project) Width() int { return len(p.Exprs) }
+func (n *Project) Width() int { return len(n.Exprs) }
 
 // Width implements Node.
 func (d *Distinct) Width() int { return d.Input.Width() }

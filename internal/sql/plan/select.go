@@ -22,7 +22,7 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := b.where(&from, body.Where); err != nil {
+	if err = b.where(&from, body.Where); err != nil {
 		return nil, nil, err
 	}
 	grouping, err := b.grouping(body, orderBy, from.scope)

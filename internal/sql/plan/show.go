@@ -63,9 +63,15 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 	}
 	text, bigInt, integer, boolean := datum.Of(datum.Text), datum.Of(datum.BigInt), datum.Of(datum.Int), datum.Of(datum.Boolean)
 	description := &Describe{Columns: []Column{
-		{Name: "column_name", Type: text}, {Name: "ordinal_position", Type: integer}, {Name: "column_id", Type: bigInt},
-		{Name: "data_type", Type: text}, {Name: "is_nullable", Type: boolean}, {Name: "is_primary_key", Type: boolean},
-		{Name: "column_default", Type: text}, {Name: "column_comment", Type: text}, {Name: "schema_version", Type: integer},
+		{Name: "column_name", Type: text},
+		{Name: "ordinal_position", Type: integer},
+		{Name: "column_id", Type: bigInt},
+		{Name: "data_type", Type: text},
+		{Name: "is_nullable", Type: boolean},
+		{Name: "is_primary_key", Type: boolean},
+		{Name: "column_default", Type: text},
+		{Name: "column_comment", Type: text},
+		{Name: "schema_version", Type: integer},
 	}}
 	add := func(column *schema.Column) {
 		defaultText := datum.Datum{}
@@ -75,7 +81,9 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 		description.Rows = append(description.Rows, []datum.Datum{
 			datum.NewText(column.Name), datum.NewInt(datum.Int, int64(len(description.Rows)+1)), datum.NewBigInt(int64(column.ID)),
 			datum.NewText(column.Type.String()), datum.NewBool(column.Nullable), datum.NewBool(column.PrimaryKey),
-			defaultText, {}, datum.NewInt(datum.Int, int64(found.Version)),
+			defaultText,
+			{},
+			datum.NewInt(datum.Int, int64(found.Version)),
 		})
 	}
 	for i := range found.Columns {

@@ -209,8 +209,9 @@ func (e *Environment) assignment(node *parse.Assignment, found *schema.Table, sc
 		return Assignment{}, invalid(node, "primary key column '%s' cannot be updated", column.Name)
 	}
 	if _, isDefault := node.Value.(*parse.DefaultValue); isDefault {
-		value, err := defaultExpr(column)
-		return Assignment{Position: position, Value: value}, err
+		assignment := Assignment{Position: position}
+		assignment.Value, err = defaultExpr(column)
+		return assignment, err
 	}
 	options := expr.Options{Clause: "SET", ParamTypes: e.paramTypes()}
 	value, err := expr.BindAs(node.Value, scope, options, column.Type)
