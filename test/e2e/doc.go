@@ -8,5 +8,6 @@
 // Nothing sleeps: a test waits for what it wants to see, with a deadline (eventually). When a test fails,
 // the data directories and logs are kept and their place is printed.
 //
-// KALAMDB_E2E_RACE=1 builds the server with the race detector.
+// KALAMDB_E2E_RACE=1 builds the server with the race detector; KALAMDB_E2E_BINARY names one that is built
+// already.
 package e2e

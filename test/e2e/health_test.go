@@ -8,6 +8,16 @@ import (
 	"testing"
 )
 
+// clusterHealth is a part of what a node says about its cluster.
+type clusterHealth struct {
+	Status      string           `json:"status"`
+	ClusterID   string           `json:"cluster_id"`
+	IsCluster   bool             `json:"is_cluster_mode"`
+	NodeID      int              `json:"node_id"`
+	TotalGroups int              `json:"total_groups"`
+	Nodes       []map[string]any `json:"nodes"`
+}
+
 // TestHealthAndViews reads what a node says about itself and its cluster.
 func TestHealthAndViews(t *testing.T) {
 	c := startCluster(t, nil)
@@ -22,19 +32,15 @@ func TestHealthAndViews(t *testing.T) {
 		if health.Status != "healthy" || health.APIVersion != "v1" {
 			t.Errorf("%v: health %+v", n, health)
 		}
-		var state struct {
-			Status      string           `json:"status"`
-			ClusterID   string           `json:"cluster_id"`
-			IsCluster   bool             `json:"is_cluster_mode"`
-			NodeID      int              `json:"node_id"`
-			TotalGroups int              `json:"total_groups"`
-			Nodes       []map[string]any `json:"nodes"`
-		}
-		at.getJSON(t, "/v1/api/cluster/health", &state)
-		if state.Status != "healthy" || !state.IsCluster || state.ClusterID != "e2e" || state.NodeID != n.id ||
-			state.TotalGroups != 34 || len(state.Nodes) != 3 {
-			t.Errorf("%v: cluster health %+v", n, state)
-		}
+		eventually(t, fmt.Sprintf("%v finds the cluster healthy", n), func() error {
+			var state clusterHealth
+			at.getJSON(t, "/v1/api/cluster/health", &state)
+			if state.Status != "healthy" || !state.IsCluster || state.ClusterID != "e2e" || state.NodeID != n.id ||
+				state.TotalGroups != 34 || len(state.Nodes) != 3 {
+				return fmt.Errorf("%+v", state)
+			}
+			return nil
+		})
 		for _, path := range []string{"/livez", "/readyz", "/metrics", "/v1/api/healthcheck"} {
 			if status, raw, err := at.send(t.Context(), http.MethodGet, path, nil); err != nil || status != http.StatusOK {
 				t.Errorf("%v: %s: %d %s, %v", n, path, status, raw, err)

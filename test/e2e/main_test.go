@@ -14,6 +14,10 @@ var serverBinary string
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	if prebuilt := os.Getenv("KALAMDB_E2E_BINARY"); prebuilt != "" {
+		serverBinary = prebuilt
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "kalamdb-e2e-bin-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
