@@ -146,9 +146,9 @@ func aggregateType(name string, args []Expr) (datum.Type, error) {
 		switch {
 		case t.Kind == datum.SmallInt, t.Kind == datum.Int:
 			return datum.Of(datum.BigInt), nil
-		case t.Kind == datum.BigInt, t.Kind == datum.Decimal:
-			return datum.Of(datum.Decimal), nil
-		case t.Kind.IsFloat(), t.Kind == datum.Interval:
+		case t.Kind == datum.BigInt, t.Kind == datum.Decimal && t.Precision > 0:
+			return datum.Type{Kind: datum.Decimal, Precision: datum.MaxPrecision, Scale: t.Scale}, nil
+		case t.Kind.IsFloat(), t.Kind == datum.Interval, t.Kind == datum.Decimal:
 			return t, nil
 		}
 		return datum.Type{}, unfit

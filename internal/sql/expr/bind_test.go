@@ -63,6 +63,16 @@ func TestScopeExpandsStars(t *testing.T) {
 	}
 }
 
+// TestNamesCannotForgeExpressions: grouping compares expressions by how they print.
+func TestNamesCannotForgeExpressions(t *testing.T) {
+	t.Parallel()
+	sum := &binaryExpr{op: "+", left: NewColumn(0, datum.Of(datum.Int), "a"), right: NewColumn(1, datum.Of(datum.Int), "b")}
+	forged := NewColumn(1, datum.Of(datum.Int), "(a#0 + b")
+	if sum.String() == forged.String()+")" || forged.String() != `"(a#0 + b"#1` {
+		t.Errorf("a column prints as %s", forged)
+	}
+}
+
 func TestBindAs(t *testing.T) {
 	t.Parallel()
 	money := datum.Type{Kind: datum.Decimal, Precision: 10, Scale: 2}

@@ -125,7 +125,9 @@ func (e *columnExpr) Eval(_ *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	return row[e.position], nil
 }
-func (e *columnExpr) String() string         { return e.name + "#" + itoa(e.position) }
+func (e *columnExpr) String() string {
+	return printedName(e.name) + "#" + itoa(e.position)
+}
 func (e *columnExpr) children() []Expr       { return nil }
 func (e *columnExpr) rebuild([]Expr) Expr    { return e }
 func (e *columnExpr) volatility() volatility { return perRow }

@@ -98,6 +98,17 @@ func faultAt(node parse.Node, kind fault.Kind, format string, args ...any) *faul
 	return fault.New(kind, format, args...).At(int(position.Line), int(position.Column))
 }
 
+// printedName quotes a name that is not a plain word, so that no name can look like an expression.
+func printedName(name string) string {
+	for i := range len(name) {
+		b := name[i]
+		if (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '_' {
+			return strconv.Quote(name)
+		}
+	}
+	return name
+}
+
 func itoa(i int) string { return strconv.Itoa(i) }
 
 func quoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
