@@ -27,21 +27,21 @@ const (
 // world is a service over a real meta group, with time that tests move.
 type world struct {
 	*auth.Service
-	t     *testing.T
+	t     testing.TB
 	node  *metanode.Node
 	clock *clock.Manual
 }
 
-func newWorld(t *testing.T, change func(*auth.Config)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, change func(*auth.Config)) *world {
+	tb.Helper()
 	wall := clock.NewManual(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
-	node, err := metanode.Open(t.TempDir(), wall)
+	node, err := metanode.Open(tb.TempDir(), wall)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if failure := node.Close(); failure != nil {
-			t.Error(failure)
+			tb.Error(failure)
 		}
 	})
 	config := auth.Config{
@@ -53,9 +53,9 @@ func newWorld(t *testing.T, change func(*auth.Config)) *world {
 	}
 	service, err := auth.New(config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return &world{Service: service, t: t, node: node, clock: wall}
+	return &world{Service: service, t: tb, node: node, clock: wall}
 }
 
 func (w *world) run(body *commandv1.Command) {

@@ -75,7 +75,7 @@ func (f *fakeHealth) Cluster(context.Context) (httpapi.ClusterHealth, error) { r
 // world is the HTTP surface over real accounts, with time that tests move.
 type world struct {
 	*httpapi.Server
-	t        *testing.T
+	t        testing.TB
 	node     *metanode.Node
 	auth     *auth.Service
 	clock    *clock.Manual
@@ -104,16 +104,16 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-func newWorld(t *testing.T, change func(*config.Config)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, change func(*config.Config)) *world {
+	tb.Helper()
 	wall := clock.NewManual(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
-	node, err := metanode.Open(t.TempDir(), wall)
+	node, err := metanode.Open(tb.TempDir(), wall)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if failure := node.Close(); failure != nil {
-			t.Error(failure)
+			tb.Error(failure)
 		}
 	})
 	service, err := auth.New(auth.Config{
@@ -121,10 +121,10 @@ func newWorld(t *testing.T, change func(*config.Config)) *world {
 		BcryptCost: bcrypt.MinCost, LockoutFailures: 5,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w := &world{
-		t: t, node: node, auth: service, clock: wall, settings: config.Default(), logs: &lockedBuffer{},
+		t: tb, node: node, auth: service, clock: wall, settings: config.Default(), logs: &lockedBuffer{},
 		sql: &fakeSQL{response: &exec.Response{}}, health: &fakeHealth{ready: httpapi.Readiness{Ready: true}},
 	}
 	if change != nil {
@@ -136,7 +136,7 @@ func newWorld(t *testing.T, change func(*config.Config)) *world {
 		Build: httpapi.Build{Version: "1.2.3", Date: "2026-05-01"},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.handler = w.Handler()
 	return w
