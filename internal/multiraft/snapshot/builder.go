@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,72 +16,99 @@ import (
 // Builder reads one key span and hands it out in chunks. It belongs to one goroutine and must be closed
 // before the view it reads.
 type Builder struct {
-	cfg     Config
-	it      *storage.Iterator
-	zip     *zstd.Encoder
-	digest  *xxhash.Digest
-	pairs   uint64
-	started bool
-	valid   bool
-	ended   bool
-	raw     []byte // reused between chunks
+	cfg      Config
+	it       *storage.Iterator
+	zip      *zstd.Encoder
+	lo, hi   []byte
+	digest   *xxhash.Digest
+	pairs    uint64
+	sequence uint64
+	started  bool
+	valid    bool
+	ended    bool
+	failed   error  // the first error; it sticks
+	waiting  []byte // encoded pairs; those before given are in a chunk already
+	given    int
+	raw      []byte // reused between chunks
 }
 
 // NewBuilder starts reading lo <= key < hi from a consistent view.
 func NewBuilder(view storage.Reader, lo, hi []byte, cfg Config) (*Builder, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: start compression: %w", err)
 	}
 	it, err := view.Scan(lo, hi)
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+		return nil, errors.Join(fmt.Errorf("snapshot: %w", err), zip.Close())
 	}
-	return &Builder{cfg: cfg.withDefaults(), it: it, zip: zip, digest: xxhash.New()}, nil
+	return &Builder{cfg: cfg, it: it, zip: zip, lo: bytes.Clone(lo), hi: bytes.Clone(hi), digest: xxhash.New()}, nil
 }
 
-// Next returns the next chunk, owned by the caller, and io.EOF after the trailer.
+// Next returns the next chunk, owned by the caller, and io.EOF after the trailer. After an error it returns
+// that error again: a snapshot never goes on behind a hole.
 func (b *Builder) Next() ([]byte, error) {
+	if b.failed != nil {
+		return nil, b.failed
+	}
 	if b.ended {
 		return nil, io.EOF
 	}
+	if b.failed = b.read(); b.failed != nil {
+		return nil, b.failed
+	}
+	pairs := b.waiting[b.given:min(len(b.waiting), b.given+b.cfg.ChunkBytes)]
+	if len(pairs) == 0 {
+		b.ended = true
+		b.header(kindTrailer)
+		b.raw = trailer{pairs: b.pairs, digest: b.digest.Sum64(), lo: b.lo, hi: b.hi}.append(b.raw)
+		return b.zip.EncodeAll(b.raw, nil), nil
+	}
+	if _, b.failed = b.digest.Write(pairs); b.failed != nil {
+		return nil, b.failed
+	}
+	b.given += len(pairs)
+	b.header(kindPairs)
+	b.raw = append(b.raw, pairs...)
+	return b.zip.EncodeAll(b.raw, nil), nil
+}
+
+// header starts a chunk.
+func (b *Builder) header(kind byte) {
+	b.raw = binary.AppendUvarint(append(b.raw[:0], format, kind), b.sequence)
+	b.sequence++
+}
+
+// read encodes pairs until there are enough for a chunk or the span ends.
+func (b *Builder) read() error {
 	if !b.started {
 		b.started = true
 		b.valid = b.it.First()
 	}
-	b.raw = append(b.raw[:0], format, kindPairs)
-	for b.valid && len(b.raw) < b.cfg.ChunkBytes {
-		if err := b.addPair(); err != nil {
-			return nil, err
+	if len(b.waiting)-b.given >= b.cfg.ChunkBytes {
+		return nil // a large pair fills several chunks
+	}
+	b.waiting = b.waiting[:copy(b.waiting, b.waiting[b.given:])]
+	b.given = 0
+	for b.valid && len(b.waiting) < b.cfg.ChunkBytes {
+		key := b.it.Key()
+		value, err := b.it.Value()
+		if err != nil {
+			return fmt.Errorf("snapshot: read: %w", err)
 		}
+		if len(key) > maxPairBytes || len(value) > maxPairBytes {
+			return fmt.Errorf("snapshot: pair with a key of %d and a value of %d bytes, limit %d", len(key), len(value), maxPairBytes)
+		}
+		b.waiting = appendBytes(appendBytes(b.waiting, key), value)
+		b.pairs++
 		b.valid = b.it.Next()
 	}
 	if err := b.it.Err(); err != nil {
-		return nil, fmt.Errorf("snapshot: read: %w", err)
-	}
-	if len(b.raw) == 2 {
-		b.ended = true
-		b.raw = append(b.raw[:0], format, kindTrailer)
-		b.raw = binary.AppendUvarint(b.raw, b.pairs)
-		b.raw = binary.BigEndian.AppendUint64(b.raw, b.digest.Sum64())
-	}
-	return b.zip.EncodeAll(b.raw, nil), nil
-}
-
-func (b *Builder) addPair() error {
-	value, err := b.it.Value()
-	if err != nil {
 		return fmt.Errorf("snapshot: read: %w", err)
-	}
-	start := len(b.raw)
-	key := b.it.Key()
-	b.raw = binary.AppendUvarint(b.raw, uint64(len(key)))
-	b.raw = append(b.raw, key...)
-	b.raw = binary.AppendUvarint(b.raw, uint64(len(value)))
-	b.raw = append(b.raw, value...)
-	b.pairs++
-	if _, err := b.digest.Write(b.raw[start:]); err != nil {
-		return fmt.Errorf("snapshot: digest: %w", err)
 	}
 	return nil
 }

@@ -18,24 +18,31 @@ import (
 // Receiver takes the chunks of one snapshot and writes table files. It belongs to one goroutine; it ends
 // with Finish or Discard.
 type Receiver struct {
-	cfg    Config
-	engine *storage.Engine
-	dir    string
-	lo, hi []byte
-	unzip  *zstd.Decoder
-	digest *xxhash.Digest
-	pairs  uint64
-	last   []byte
-	paths  []string
-	file   *storage.TableWriter
-	closed bool // the trailer has arrived and agreed
-	raw    []byte
+	cfg      Config
+	engine   *storage.Engine
+	dir      string
+	lo, hi   []byte
+	unzip    *zstd.Decoder
+	digest   *xxhash.Digest
+	pairs    uint64
+	sequence uint64
+	last     []byte
+	partial  []byte // the beginning of a pair that goes on in the next chunk
+	paths    []string
+	file     *storage.TableWriter
+	failed   error // the first error of Add; it sticks
+	closed   bool  // the trailer has arrived and agreed
+	raw      []byte
 }
 
 // NewReceiver prepares a directory of its own under dir, on the engine's file system, for a snapshot of
 // lo <= key < hi.
 func NewReceiver(engine *storage.Engine, dir string, lo, hi []byte, cfg Config) (*Receiver, error) {
-	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunkBytes))
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunkBytes+maxHeaderBytes))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: start decompression: %w", err)
 	}
@@ -45,7 +52,7 @@ func NewReceiver(engine *storage.Engine, dir string, lo, hi []byte, cfg Config) 
 		return nil, err
 	}
 	return &Receiver{
-		cfg: cfg.withDefaults(), engine: engine, dir: own, lo: lo, hi: hi, unzip: unzip, digest: xxhash.New(),
+		cfg: cfg, engine: engine, dir: own, lo: bytes.Clone(lo), hi: bytes.Clone(hi), unzip: unzip, digest: xxhash.New(),
 	}, nil
 }
 
@@ -73,8 +80,16 @@ func ownDirectory(fsys disk.FS, dir string, lo []byte) (string, error) {
 	return "", fmt.Errorf("snapshot: %d snapshots of one group are already being received", maxSiblings)
 }
 
-// Add checks one chunk and writes its pairs. After an error the receiver can only be discarded.
+// Add checks one chunk and writes its pairs; it does not keep the chunk. After an error the receiver returns that
+// error again and can only be discarded.
 func (r *Receiver) Add(chunk []byte) error {
+	if r.failed == nil {
+		r.failed = r.add(chunk)
+	}
+	return r.failed
+}
+
+func (r *Receiver) add(chunk []byte) error {
 	if r.closed {
 		return malformed("a chunk follows the trailer")
 	}
@@ -86,43 +101,59 @@ func (r *Receiver) Add(chunk []byte) error {
 	if len(raw) < 2 || raw[0] != format {
 		return malformed("%d bytes of an unknown format", len(raw))
 	}
+	sequence, n := binary.Uvarint(raw[2:])
+	if n <= 0 || sequence != r.sequence {
+		return malformed("chunk %d where %d was due", sequence, r.sequence)
+	}
+	r.sequence++
+	payload := raw[2+n:]
 	switch raw[1] {
 	case kindPairs:
-		return r.addPairs(raw[2:])
+		return r.addPairs(payload)
 	case kindTrailer:
-		return r.checkTrailer(raw[2:])
+		return r.checkTrailer(payload)
 	}
 	return malformed("kind %d", raw[1])
 }
 
+// addPairs writes the pairs that are complete with this chunk and keeps the beginning of the next.
 func (r *Receiver) addPairs(raw []byte) error {
+	if _, err := r.digest.Write(raw); err != nil {
+		return fmt.Errorf("snapshot: digest: %w", err)
+	}
+	if len(r.partial) > 0 {
+		r.partial = append(r.partial, raw...)
+		raw = r.partial
+	}
 	for len(raw) > 0 {
-		key, rest, ok := takeBytes(raw)
-		if !ok {
-			return malformed("a key is cut off")
+		key, rest, ok, err := takeBytes(raw)
+		if err != nil {
+			return err
 		}
-		value, rest, ok := takeBytes(rest)
 		if !ok {
-			return malformed("a value is cut off")
+			break
+		}
+		value, rest, ok, err := takeBytes(rest)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
 		}
 		if err := r.addPair(key, value); err != nil {
 			return err
 		}
-		if _, err := r.digest.Write(raw[:len(raw)-len(rest)]); err != nil {
-			return fmt.Errorf("snapshot: digest: %w", err)
-		}
 		raw = rest
 	}
+	if cap(r.partial) > largestSpare && len(raw) < largestSpare {
+		r.partial = nil // the room of a large pair is not kept
+	}
+	r.partial = append(r.partial[:0], raw...)
 	return nil
 }
 
-func takeBytes(raw []byte) (taken, rest []byte, ok bool) {
-	length, n := binary.Uvarint(raw)
-	if n <= 0 || length > uint64(len(raw)-n) {
-		return nil, nil, false
-	}
-	return raw[n : n+int(length)], raw[n+int(length):], true
-}
+// largestSpare is how much room for incomplete pairs is kept between chunks, in bytes.
+const largestSpare = 4 << 20
 
 func (r *Receiver) addPair(key, value []byte) error {
 	if bytes.Compare(key, r.lo) < 0 || bytes.Compare(key, r.hi) >= 0 {
@@ -160,12 +191,18 @@ func (r *Receiver) endFile() error {
 }
 
 func (r *Receiver) checkTrailer(raw []byte) error {
-	pairs, n := binary.Uvarint(raw)
-	if n <= 0 || len(raw)-n != 8 {
-		return malformed("a trailer of %d bytes", len(raw))
+	sent, err := parseTrailer(raw)
+	if err != nil {
+		return err
 	}
-	if digest := binary.BigEndian.Uint64(raw[n:]); pairs != r.pairs || digest != r.digest.Sum64() {
-		return malformed("%d pairs with digest %016x arrived, %d with %016x were sent", r.pairs, r.digest.Sum64(), pairs, digest)
+	if len(r.partial) > 0 {
+		return malformed("the last pair is cut off")
+	}
+	if sent.pairs != r.pairs || sent.digest != r.digest.Sum64() {
+		return malformed("%d pairs with digest %016x arrived, %d with %016x were sent", r.pairs, r.digest.Sum64(), sent.pairs, sent.digest)
+	}
+	if !bytes.Equal(sent.lo, r.lo) || !bytes.Equal(sent.hi, r.hi) {
+		return malformed("span %x to %x was sent, want %x to %x", sent.lo, sent.hi, r.lo, r.hi)
 	}
 	r.closed = true
 	return nil
@@ -173,8 +210,11 @@ func (r *Receiver) checkTrailer(raw []byte) error {
 
 // Finish hands out the complete snapshot. Without a trailer it is not complete, and everything is removed.
 func (r *Receiver) Finish() (*Staged, error) {
-	if !r.closed {
-		return nil, errors.Join(malformed("the snapshot ends without a trailer"), r.Discard())
+	if r.failed == nil && !r.closed {
+		r.failed = malformed("the snapshot ends without a trailer")
+	}
+	if r.failed != nil {
+		return nil, errors.Join(r.failed, r.Discard())
 	}
 	r.unzip.Close()
 	if r.file != nil {

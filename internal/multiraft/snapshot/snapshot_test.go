@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/klauspost/compress/zstd"
 
@@ -66,8 +67,13 @@ func fill(t *testing.T, engine *storage.Engine, n int, prefix string) {
 
 func chunks(t *testing.T, engine *storage.Engine, cfg Config) [][]byte {
 	t.Helper()
+	return chunksOf(t, engine, group, cfg)
+}
+
+func chunksOf(t *testing.T, engine *storage.Engine, g shard.GroupID, cfg Config) [][]byte {
+	t.Helper()
 	view := engine.NewSnapshot()
-	lo, hi := keys.GroupSpan(group)
+	lo, hi := keys.GroupSpan(g)
 	builder, err := NewBuilder(view, lo, hi, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +173,12 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := zip.EncodeAll(append([]byte{format, kindPairs, 3}, "abc\x00"...), nil)
+	foreign := zip.EncodeAll(append([]byte{format, kindPairs, 0, 3}, "abc\x00"...), nil)
+	lo, hi := keys.GroupSpan(group)
+	end := func(sequence byte, more []byte) []byte { // the trailer of an empty snapshot
+		raw := trailer{digest: xxhash.Sum64(nil), lo: lo, hi: hi}.append([]byte{format, kindTrailer, sequence})
+		return zip.EncodeAll(append(raw, more...), nil)
+	}
 	tests := []struct {
 		name string
 		send [][]byte
@@ -179,10 +190,19 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 		{"a foreign key", append([][]byte{foreign}, good...)},
 		{"a chunk after the trailer", append(append([][]byte{}, good...), good[0])},
 		{"not zstd", append([][]byte{[]byte("garbage")}, good...)},
-		{"unknown format", [][]byte{zip.EncodeAll([]byte{9, kindPairs}, nil)}},
-		{"unknown kind", [][]byte{zip.EncodeAll([]byte{format, 9}, nil)}},
-		{"cut key", [][]byte{zip.EncodeAll([]byte{format, kindPairs, 200, 1}, nil)}},
-		{"cut trailer", [][]byte{zip.EncodeAll([]byte{format, kindTrailer, 0}, nil)}},
+		{"unknown format", [][]byte{zip.EncodeAll([]byte{9, kindPairs, 0}, nil)}},
+		{"unknown kind", [][]byte{zip.EncodeAll([]byte{format, 9, 0}, nil)}},
+		{"no sequence", [][]byte{zip.EncodeAll([]byte{format, kindPairs}, nil)}},
+		{"wrong sequence", [][]byte{zip.EncodeAll([]byte{format, kindPairs, 1}, nil)}},
+		{"cut key", [][]byte{zip.EncodeAll([]byte{format, kindPairs, 0, 200, 1}, nil)}},
+		{"cut key, then a trailer", [][]byte{zip.EncodeAll([]byte{format, kindPairs, 0, 200, 1}, nil), end(1, nil)}},
+		{"a length over the limit", [][]byte{zip.EncodeAll([]byte{format, kindPairs, 0, 0xff, 0xff, 0xff, 0x7f}, nil)}},
+		{"a length that is no number", [][]byte{zip.EncodeAll(append([]byte{format, kindPairs, 0}, bytes.Repeat([]byte{0xff}, 11)...), nil)}},
+		{"cut trailer", [][]byte{zip.EncodeAll([]byte{format, kindTrailer, 0, 0}, nil)}},
+		{"trailer without span", [][]byte{zip.EncodeAll(append([]byte{format, kindTrailer, 0, 0}, make([]byte, 8)...), nil)}},
+		{"bytes behind the trailer", [][]byte{end(0, []byte("x"))}},
+		{"an empty snapshot of another span", chunksOf(t, from, group+7, cfg)},
+		{"a bomb", [][]byte{zip.EncodeAll(append([]byte{format, kindPairs, 0}, make([]byte, maxChunkBytes+maxHeaderBytes)...), nil)}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -225,35 +245,4 @@ func TestCleanStagingRemovesLeftovers(t *testing.T) {
 	if _, err := to.FS().List("staging"); err == nil {
 		t.Error("the staging directory still exists")
 	}
-}
-
-func FuzzReceiver(f *testing.F) {
-	zip, err := zstd.NewWriter(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	lo, hi := keys.GroupSpan(group)
-	f.Add([]byte{format, kindPairs}, true)
-	f.Add(append([]byte{format, kindPairs, byte(len(lo))}, append(lo, 0)...), true)
-	f.Add([]byte{format, kindTrailer, 0, 0, 0, 0, 0, 0, 0, 0, 0}, true)
-	f.Add([]byte("anything"), false)
-	engine, err := storage.Open(storage.Options{FS: vfs.NewMem(), Dir: "store"})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, data []byte, compress bool) {
-		if compress {
-			data = zip.EncodeAll(data, nil)
-		}
-		receiver, err := NewReceiver(engine, "staging", lo, hi, Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := receiver.Add(data); err != nil && !errors.Is(err, ErrMalformed) {
-			t.Fatalf("error %v is not ErrMalformed", err)
-		}
-		if err := receiver.Discard(); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
