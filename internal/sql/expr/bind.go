@@ -235,12 +235,13 @@ func (b *binder) bindColumn(n *parse.ColumnRef) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := NewColumn(column.Position, column.Type, column.Name)
+	name := printedName(column.Name)
+	e := NewColumn(column.Position, column.Type, name)
 	if b.options.Grouping != nil && !b.inAggregate {
 		if key := b.groupKey(e); key != e {
 			return key, nil
 		}
-		plain := columnExpr{position: column.Position, typ: column.Type, name: column.Name}
+		plain := columnExpr{position: column.Position, typ: column.Type, name: name}
 		return &ungroupedExpr{columnExpr: plain, node: n}, nil
 	}
 	return e, nil

@@ -154,7 +154,7 @@ func (b *binder) finish(e Expr) (Expr, error) {
 			}
 		case *ungroupedExpr:
 			if err == nil {
-				err = faultAt(n.node, fault.InvalidStatement, "column %q must appear in GROUP BY or be used in an aggregate function", n.name)
+				err = faultAt(n.node, fault.InvalidStatement, "column %q must appear in GROUP BY or be used in an aggregate function", n.node.Name)
 			}
 		}
 		return err == nil

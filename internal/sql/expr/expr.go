@@ -113,7 +113,8 @@ type columnExpr struct {
 	name     string
 }
 
-// NewColumn makes an expression that reads a position of the row; name is for printing only.
+// NewColumn makes an expression that reads a position of the row. The name is for printing
+// only, but grouping compares what is printed.
 func NewColumn(position int, t datum.Type, name string) Expr {
 	return &columnExpr{position: position, typ: t, name: name}
 }
@@ -125,9 +126,7 @@ func (e *columnExpr) Eval(_ *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	return row[e.position], nil
 }
-func (e *columnExpr) String() string {
-	return printedName(e.name) + "#" + itoa(e.position)
-}
+func (e *columnExpr) String() string         { return e.name + "#" + itoa(e.position) }
 func (e *columnExpr) children() []Expr       { return nil }
 func (e *columnExpr) rebuild([]Expr) Expr    { return e }
 func (e *columnExpr) volatility() volatility { return perRow }

@@ -8,7 +8,7 @@ import (
 // it can still equal a key; if it survives binding, the statement is refused.
 type ungroupedExpr struct {
 	columnExpr
-	node parse.Expr
+	node *parse.ColumnRef
 }
 
 func (e *ungroupedExpr) rebuild([]Expr) Expr { return e }
