@@ -362,3 +362,11 @@ func TestGeneratedIDs(t *testing.T) {
 		t.Errorf("got %q, want distinct defaults and one UUID of the statement", got)
 	}
 }
+
+func TestResultsOfABatchAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(deps *exec.Deps) { deps.Limits.QueryMemoryBytes = 1 << 20 })
+	const one = "SELECT repeat('x', 200000)"
+	n.must(t, one)
+	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, strings.Repeat(one+";", 10))
+}

@@ -92,6 +92,9 @@ type batchRun struct {
 	stale bool
 	// authorized is the catalog under which all statements were authorized.
 	authorized *catalog.Catalog
+	// keptBytes is the memory of the results so far. The bound of a statement's memory is the bound of
+	// the request's results too.
+	keptBytes int64
 }
 
 // prepare makes the catalog current and checks the permissions of all statements.
@@ -175,8 +178,11 @@ func (b *batchRun) statement(ctx context.Context, statement parse.Statement) (ou
 func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller session.Session, bound plan.Statement) (outcome, error) {
 	switch s := bound.(type) {
 	case *plan.Query:
-		result, err := b.engine.newRun(current, caller, b.params).query(ctx, s)
-		return outcome{Result: result}, err
+		r := b.engine.newRun(current, caller, b.params)
+		r.budget.usedBytes = b.keptBytes
+		result, err := r.query(ctx, s)
+		b.keptBytes += result.keptBytes
+		return result, err
 	case *plan.Describe:
 		return outcome{Result: Result{
 			Columns: s.Columns, Rows: s.Rows, HasRows: true, RowCount: len(s.Rows), AsUser: caller.User,

@@ -37,6 +37,8 @@ type outcome struct {
 	Result
 
 	change changeKind
+	// keptBytes is the memory of the rows, which stay until the whole request has run.
+	keptBytes int64
 }
 
 // changeResult is the entry of an INSERT, UPDATE or DELETE.

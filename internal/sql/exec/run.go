@@ -121,18 +121,19 @@ func (r *run) each(ctx context.Context, node plan.Node, visit func(row []datum.D
 }
 
 // query runs a statement that gives rows.
-func (r *run) query(ctx context.Context, query *plan.Query) (result Result, err error) {
+func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err error) {
 	if err = r.barrier(ctx, query.Scans); err != nil {
-		return Result{}, err
+		return outcome{}, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	result = Result{Columns: query.Columns, HasRows: true, Rows: [][]datum.Datum{}, AsUser: r.session.User}
+	result.Result = Result{Columns: query.Columns, HasRows: true, Rows: [][]datum.Datum{}, AsUser: r.session.User}
 	masked := r.maskedColumns(query.Columns)
 	var arena rowArena
 	err = r.each(ctx, query.Root, func(row []datum.Datum) error {
 		if full := r.budget.take(row); full != nil {
 			return full
 		}
+		result.keptBytes += rowBytes(row)
 		kept := arena.copy(row)
 		for _, i := range masked {
 			kept[i] = datum.NewText("***")
