@@ -2,6 +2,8 @@ package multiraft
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -277,10 +279,11 @@ func (w *worker) post(g *group, m *raftpb.Message) {
 	w.out.messages[to] = append(w.out.messages[to], g.message(m))
 }
 
-// transmit hands the collected messages to the transport, one call for each peer.
+// transmit hands the collected messages to the transport, one call for each peer, in the order of replica
+// ids: the same inputs make the same outputs.
 func (w *worker) transmit() {
-	for to, messages := range w.out.messages {
-		if len(messages) > 0 {
+	for _, to := range slices.Sorted(maps.Keys(w.out.messages)) {
+		if messages := w.out.messages[to]; len(messages) > 0 {
 			w.m.transport.Send(to, messages)
 		}
 		// The transport has taken the slice.

@@ -1,0 +1,132 @@
+package multiraft
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// This file is the engine without waiting, for a driver that moves it with Pump on one goroutine and would
+// never come back from Propose or Barrier. What it hands out is looked at between two pumps.
+
+// Submitted is a proposal whose result is looked for and not waited for.
+type Submitted struct {
+	group *group
+	w     *waiter
+	end   *proposalResult
+}
+
+// Submit is Propose without waiting. It returns the same errors where nothing was proposed; the result of
+// what was proposed is found by Poll.
+func (m *Manager) Submit(id shard.GroupID, request ident.RequestID, data []byte) (*Submitted, error) {
+	g := m.groups[id]
+	switch {
+	case g == nil:
+		return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	case len(data) > m.cfg.MaxProposal:
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), m.cfg.MaxProposal)
+	case !g.leading.Load():
+		return nil, &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
+	}
+	w, err := g.register(request, len(data), &m.cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
+	return &Submitted{group: g, w: w}, nil
+}
+
+// Poll returns how the proposal ended, as Propose does; done is false while it has not. It can be repeated.
+func (s *Submitted) Poll() (result []byte, index uint64, done bool, err error) {
+	if s.end == nil {
+		select {
+		case end := <-s.w.done:
+			s.end = &end
+		default:
+			return nil, 0, false, nil
+		}
+	}
+	return s.end.data, s.end.index, true, s.end.err
+}
+
+// Forget gives up: the proposal may still be applied, and nobody waits for its result.
+func (s *Submitted) Forget() {
+	if s.end == nil {
+		s.group.drop(s.w)
+	}
+}
+
+// Reading is a linearizable read that is not waited for.
+type Reading struct {
+	m       *Manager
+	group   *group
+	request *readRequest
+	answer  *readIndex
+}
+
+// BeginRead is Barrier without waiting. The error is ErrUnknownGroup.
+func (m *Manager) BeginRead(id shard.GroupID) (*Reading, error) {
+	g := m.groups[id]
+	if g == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	}
+	r := &Reading{m: m, group: g, request: &readRequest{done: make(chan readIndex, 1)}}
+	g.worker.enqueue(item{group: g, read: r.request})
+	return r, nil
+}
+
+// Poll reports whether this replica has applied everything that was acknowledged before BeginRead, and the
+// index that took; done is false while it has not. The error is ErrStopped.
+func (r *Reading) Poll() (index uint64, done bool, err error) {
+	if r.answer == nil {
+		select {
+		case answer := <-r.request.done:
+			r.answer = &answer
+		default:
+			if failure := r.m.Failure(); failure != nil {
+				return 0, true, errors.Join(ErrStopped, failure)
+			}
+			return 0, false, nil
+		}
+	}
+	if r.answer.err != nil {
+		return 0, true, r.answer.err
+	}
+	return r.answer.index, r.group.visible.Load() >= r.answer.index, nil
+}
+
+// Glance is what a driver may look at between two pumps without disturbing anything.
+type Glance struct {
+	Term, Commit, Applied  uint64
+	FirstIndex, LastIndex  uint64
+	Leader                 ident.ReplicaID // zero when unknown
+	Leading, Voter, Joint  bool
+	Voters, Learners       []ident.ReplicaID
+	SnapshotsSent          uint64 // since the start
+	SnapshotsInstalled     uint64 // since the start
+	LeadershipBeingMovedTo ident.ReplicaID
+}
+
+// Glance describes a group from the goroutine that drives Pump; it must not be mixed with Start. The
+// zero value is returned for a group that is unknown.
+func (m *Manager) Glance(id shard.GroupID) Glance {
+	g := m.groups[id]
+	if g == nil {
+		return Glance{}
+	}
+	status := g.node.BasicStatus()
+	conf := g.confirmed.Conf
+	return Glance{
+		Term: status.GetTerm(), Commit: status.GetCommit(), Applied: g.visible.Load(),
+		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
+		Leader: ident.ReplicaID(status.Lead), Leading: status.RaftState == raft.StateLeader,
+		Voter: isVoter(conf, uint64(m.cfg.Replica)), Joint: isJoint(conf),
+		Voters: replicaIDs(conf.GetVoters()), Learners: replicaIDs(conf.GetLearners()),
+		SnapshotsSent: g.snapsSent.Load(), SnapshotsInstalled: g.snapsTaken.Load(),
+		LeadershipBeingMovedTo: ident.ReplicaID(status.LeadTransferee),
+	}
+}
