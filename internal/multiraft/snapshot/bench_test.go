@@ -53,7 +53,8 @@ func copyGroup(b *testing.B, from, to *storage.Engine, lo, hi []byte) {
 		b.Fatal(err)
 	}
 	for {
-		chunk, err := builder.Next()
+		var chunk []byte
+		chunk, err = builder.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}

@@ -91,7 +91,7 @@ func takeBytes(raw []byte) (taken, rest []byte, ok bool, err error) {
 	if n < 0 || length > maxPairBytes {
 		return nil, nil, false, malformed("a length over %d", maxPairBytes)
 	}
-	if length > uint64(len(raw)-n) {
+	if length > uint64(len(raw)-n) { //nolint:gosec // n is at most len(raw)
 		return nil, nil, false, nil
 	}
 	return raw[n : n+int(length)], raw[n+int(length):], true, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -129,7 +130,7 @@ func dump(t *testing.T, reader storage.Reader, lo, hi []byte) string {
 func TestInstallReplacesExactlyTheGroup(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 1, 5000} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
 			from, to := openStore(t), openStore(t)
 			fill(t, from, n, "new")

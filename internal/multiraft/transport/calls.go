@@ -57,12 +57,8 @@ func (t *GRPC) forward(ctx context.Context, to ident.ReplicaID, req *nodev1.Forw
 // neverHandled reports whether a status can only come from before the handler. HandleForward returns no
 // error, so every refusing status of the server was decided without it.
 func neverHandled(code codes.Code) bool {
-	switch code {
-	case codes.FailedPrecondition, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.ResourceExhausted:
-		return true
-	default:
-		return false
-	}
+	return code == codes.FailedPrecondition || code == codes.PermissionDenied || code == codes.Unauthenticated ||
+		code == codes.Unimplemented || code == codes.ResourceExhausted
 }
 
 // SendSnapshot streams the state of one group and returns once the peer has installed it, or with the

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -140,13 +141,13 @@ func (c GRPCConfig) withDefaults() (GRPCConfig, error) {
 	}
 	switch {
 	case c.Resolver == nil:
-		return c, fmt.Errorf("transport: resolver is missing")
+		return c, errors.New("transport: resolver is missing")
 	case c.Clock == nil:
-		return c, fmt.Errorf("transport: clock is missing")
+		return c, errors.New("transport: clock is missing")
 	case c.DialTimeout < 0 || c.BackoffBase < 0 || c.BackoffMax < c.BackoffBase || c.ReportInterval < 0:
-		return c, fmt.Errorf("transport: a timeout or pause is negative, or the longest pause is below the first")
+		return c, errors.New("transport: a timeout or pause is negative, or the longest pause is below the first")
 	case c.TLS != nil && c.TLS.RequireClientCert && c.NodeOf == nil:
-		return c, fmt.Errorf("transport: client certificates are required but the node of a replica cannot be looked up")
+		return c, errors.New("transport: client certificates are required but the node of a replica cannot be looked up")
 	}
 	if err := c.Limits.validate(); err != nil {
 		return c, fmt.Errorf("transport: %w", err)

@@ -20,12 +20,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestGRPC(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, func(*testing.T) transporttest.Cluster { return newGRPCCluster() })
+	transporttest.Run(t, newGRPCCluster)
 }
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, func(t *testing.T) transporttest.Cluster { return newMemoryCluster(t) })
+	transporttest.Run(t, newMemoryCluster)
 }
 
 // grpcCluster runs real transports on loopback. Faults happen in the connections it dials.
@@ -37,7 +37,8 @@ type grpcCluster struct {
 	marker []byte
 }
 
-func newGRPCCluster() *grpcCluster {
+func newGRPCCluster(t *testing.T) transporttest.Cluster {
+	t.Helper()
 	return &grpcCluster{names: map[string]string{}, cut: map[[2]string]bool{}}
 }
 
@@ -159,7 +160,8 @@ type memoryCluster struct {
 	network *transport.Network
 }
 
-func newMemoryCluster(t *testing.T) *memoryCluster {
+func newMemoryCluster(t *testing.T) transporttest.Cluster {
+	t.Helper()
 	c := &memoryCluster{network: transport.NewNetwork(clock.Real{})}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {

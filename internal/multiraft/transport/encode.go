@@ -94,7 +94,7 @@ func appendMessage(dst []byte, msg Message) ([]byte, error) {
 		return dst, err
 	}
 	dst = binary.AppendUvarint(dst, uint64(msg.Group))
-	dst = append(dst, byte(m.GetType()))
+	dst = append(dst, byte(m.GetType())) //nolint:gosec // mayTravel knows only small types
 	maskAt := len(dst)
 	dst = append(dst, 0, 0)
 	mask := uint16(0)
@@ -189,7 +189,7 @@ func appendEntries(dst []byte, m *raftpb.Message) []byte {
 		}
 		if e.Type != nil {
 			mask |= entryHasType
-			dst = append(dst, byte(*e.Type))
+			dst = append(dst, byte(*e.Type)) //nolint:gosec // checkEncodable lets 0 to 2 pass
 		}
 		if e.Data != nil {
 			mask |= entryHasData

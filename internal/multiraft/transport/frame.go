@@ -68,9 +68,9 @@ func (b *frameBuilder) hasRoom(size, entries, target int) bool {
 // finish completes the header and returns the frame.
 func (b *frameBuilder) finish() []byte {
 	b.buf[0] = frameVersion
-	binary.LittleEndian.PutUint32(b.buf[offsetLength:], uint32(len(b.buf)))
-	binary.LittleEndian.PutUint32(b.buf[offsetMessages:], uint32(b.messages))
-	binary.LittleEndian.PutUint32(b.buf[offsetEntries:], uint32(b.entries))
+	binary.LittleEndian.PutUint32(b.buf[offsetLength:], uint32(len(b.buf)))   //nolint:gosec // bounded by the frame limit
+	binary.LittleEndian.PutUint32(b.buf[offsetMessages:], uint32(b.messages)) //nolint:gosec // bounded by the frame limit
+	binary.LittleEndian.PutUint32(b.buf[offsetEntries:], uint32(b.entries))   //nolint:gosec // bounded by the frame limit
 	binary.LittleEndian.PutUint32(b.buf[offsetChecksum:], checksum(b.buf[offsetLength:]))
 	return b.buf
 }

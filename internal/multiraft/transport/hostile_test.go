@@ -61,26 +61,26 @@ type fixedResolver string
 func (f fixedResolver) Address(ident.ReplicaID) (string, bool) { return string(f), f != "" }
 
 // serve runs a transport on loopback until the test ends.
-func serve(t testing.TB, cfg GRPCConfig, handler Handler) (*GRPC, string) {
-	t.Helper()
+func serve(tb testing.TB, cfg GRPCConfig, handler Handler) (*GRPC, string) {
+	tb.Helper()
 	if cfg.Resolver == nil {
 		cfg.Resolver = fixedResolver("")
 	}
 	cfg.Clock = clock.Real{}
 	node, err := NewGRPC(cfg, handler)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- node.Serve(listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		node.Stop(context.Background())
 		if err := <-served; err != nil {
-			t.Errorf("Serve = %v", err)
+			tb.Errorf("Serve = %v", err)
 		}
 	})
 	return node, listener.Addr().String()
@@ -166,14 +166,14 @@ func TestHostileHelloIsRefused(t *testing.T) {
 		}
 		ctx := metadata.NewOutgoingContext(t.Context(), metadata.New(md))
 		client := nodev1.NewNodeServiceClient(conn)
-		if _, err := client.Forward(ctx, &nodev1.ForwardRequest{}); status.Code(err) != c.code {
+		if _, err = client.Forward(ctx, &nodev1.ForwardRequest{}); status.Code(err) != c.code {
 			t.Errorf("%s: Forward = %v, want %v", name, err, c.code)
 		}
 		snapshot, err := client.InstallSnapshot(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := snapshot.CloseAndRecv(); status.Code(err) != c.code {
+		if _, err = snapshot.CloseAndRecv(); status.Code(err) != c.code {
 			t.Errorf("%s: InstallSnapshot = %v, want %v", name, err, c.code)
 		}
 	}

@@ -180,12 +180,10 @@ func accepted(stream grpc.ClientStream) error {
 
 // describe marks an error of a stream or call that the peer refused.
 func describe(err error) error {
-	switch status.Code(err) {
-	case codes.FailedPrecondition, codes.PermissionDenied:
+	if code := status.Code(err); code == codes.FailedPrecondition || code == codes.PermissionDenied {
 		return fmt.Errorf("%w: %s", ErrRefused, status.Convert(err).Message())
-	default:
-		return err
 	}
+	return err
 }
 
 // cancelAfter cancels once d has passed on the clock, unless the returned function is called before; that

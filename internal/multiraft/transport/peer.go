@@ -141,7 +141,7 @@ func jitteredPause(base, most time.Duration, failures int) time.Duration {
 	if failures < 30 && base<<failures < most { // 30 doublings exceed any sensible bound
 		pause = base << failures
 	}
-	return pause/2 + rand.N(pause/2+1)
+	return pause/2 + rand.N(pause/2+1) //nolint:gosec // jitter is no secret
 }
 
 // Sizes of gRPC's own buffers, in bytes. Windows are fixed, not probed: the bulk lane must be able to

@@ -18,9 +18,10 @@ const (
 	LaneControl Lane = iota
 	// LaneBulk carries the rest: log entries and their acknowledgements.
 	LaneBulk
-
-	laneCount
 )
+
+// laneCount is untyped, so that it is no lane itself.
+const laneCount = 2
 
 // String prints the lane as metrics and metadata name it.
 func (l Lane) String() string {
@@ -34,7 +35,7 @@ func (l Lane) String() string {
 }
 
 func parseLane(text string) (Lane, error) {
-	for lane := range laneCount {
+	for lane := range Lane(laneCount) {
 		if lane.String() == text {
 			return lane, nil
 		}
@@ -47,12 +48,10 @@ func LaneOf(msg Message) Lane {
 	if msg.Group == shard.Meta {
 		return LaneControl
 	}
-	switch msg.Raft.GetType() {
-	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgSnap:
+	if kind := msg.Raft.GetType(); kind == raftpb.MsgApp || kind == raftpb.MsgAppResp || kind == raftpb.MsgSnap {
 		return LaneBulk
-	default:
-		return LaneControl
 	}
+	return LaneControl
 }
 
 // outQueue is the bounded queue of one peer and lane. What was taken counts against the bounds until it

@@ -50,7 +50,7 @@ func newServer(t *GRPC) *grpc.Server {
 	}
 	server := grpc.NewServer(options...)
 	s := &service{transport: t}
-	for lane := range laneCount {
+	for lane := range Lane(laneCount) {
 		s.received[lane] = t.metrics.traffic("received", lane)
 	}
 	desc := nodev1.NodeService_ServiceDesc
@@ -218,7 +218,7 @@ func (s *service) InstallSnapshot(stream grpc.ClientStreamingServer[nodev1.Insta
 	if err != nil {
 		return err
 	}
-	if err := s.enter(ctx); err != nil {
+	if err = s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.transport.calls.leave()
@@ -232,14 +232,14 @@ func (s *service) InstallSnapshot(stream grpc.ClientStreamingServer[nodev1.Insta
 	}
 	received := s.transport.metrics.snapshots.WithLabelValues("received")
 	sink := &chunkSink{limit: s.transport.cfg.Limits.SnapshotChunk, recv: func() (*nodev1.SnapshotChunk, error) {
-		req, err := stream.Recv()
-		if err != nil {
-			return nil, err
+		req, recvErr := stream.Recv()
+		if recvErr != nil {
+			return nil, recvErr
 		}
 		received.Add(float64(len(req.GetChunk().GetData())))
 		return req.GetChunk(), nil
 	}}
-	if err := s.transport.handler.HandleSnapshot(ctx, header, sink.next); err != nil {
+	if err = s.transport.handler.HandleSnapshot(ctx, header, sink.next); err != nil {
 		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMalformed) {
 			s.transport.metrics.refused.WithLabelValues(refusedSnapshot).Inc()
 		}

@@ -49,6 +49,7 @@ func (f *fixture) onlySnapshot(t *testing.T) (got Snapshot) {
 }
 
 func snapshotWhole(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	var sent [][]byte
 	var texts []string
@@ -69,6 +70,7 @@ func snapshotWhole(t *testing.T, cluster Cluster) {
 }
 
 func snapshotEmpty(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	if err := f.a.SendSnapshot(t.Context(), replicaB, snapshotHeader(), chunks()); err != nil {
 		t.Fatal(err)
@@ -93,6 +95,7 @@ func (f *fixture) neverWhole(t *testing.T) {
 }
 
 func snapshotSourceFails(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	broken := errors.New("disk on fire")
 	count := 0
@@ -110,6 +113,7 @@ func snapshotSourceFails(t *testing.T, cluster Cluster) {
 }
 
 func snapshotStreamBreaks(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	const most = 10_000
 	count := 0
@@ -130,6 +134,7 @@ func snapshotStreamBreaks(t *testing.T, cluster Cluster) {
 }
 
 func snapshotCorrupted(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	marker := "these bytes will be hit by a cosmic ray"
 	f.cluster.Corrupt([]byte(marker))
@@ -144,6 +149,7 @@ func snapshotCorrupted(t *testing.T, cluster Cluster) {
 }
 
 func snapshotChunkTooLarge(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{SnapshotChunk: 100})
 	err := f.a.SendSnapshot(t.Context(), replicaB, snapshotHeader(), chunks("fine", strings.Repeat("x", 101)))
 	if err == nil || !strings.Contains(err.Error(), "limit 100") {
@@ -153,6 +159,7 @@ func snapshotChunkTooLarge(t *testing.T, cluster Cluster) {
 }
 
 func snapshotForeign(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	header := snapshotHeader()
 	header.From = 9
@@ -167,6 +174,7 @@ func snapshotForeign(t *testing.T, cluster Cluster) {
 }
 
 func snapshotInstallFails(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	f.recB.InstallError = errors.New("no room on disk")
 	err := f.a.SendSnapshot(t.Context(), replicaB, snapshotHeader(), chunks("x"))
@@ -176,6 +184,7 @@ func snapshotInstallFails(t *testing.T, cluster Cluster) {
 }
 
 func forwardAnswered(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	for i := range 20 {
 		data := bytes.Repeat([]byte{byte(i)}, i*5000)
@@ -187,6 +196,7 @@ func forwardAnswered(t *testing.T, cluster Cluster) {
 }
 
 func forwardNotDelivered(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{FrameLimit: 64 << 10})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -213,6 +223,7 @@ func forwardNotDelivered(t *testing.T, cluster Cluster) {
 }
 
 func forwardUnknown(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	f.recB.HoldForward = make(chan struct{})
 	result := make(chan error, 1)

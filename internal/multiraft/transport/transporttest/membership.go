@@ -37,24 +37,28 @@ func (f *fixture) refusedEverywhere(t *testing.T) {
 }
 
 func wrongCluster(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	f.b.SetIdentity(transport.Identity{ClusterUID: ident.ClusterUID{9}, Replica: replicaB})
 	f.refusedEverywhere(t)
 }
 
 func wrongAddressee(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	f.b.SetIdentity(identityOf(12)) // its disk was replaced, and it was admitted anew
 	f.refusedEverywhere(t)
 }
 
 func ownID(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	f.a.SetIdentity(identityOf(replicaB))
 	f.refusedEverywhere(t)
 }
 
 func strangers(t *testing.T, cluster Cluster) {
+	t.Helper()
 	directory, recA, recB := &Directory{}, NewRecorder(), NewRecorder()
 	a, _ := cluster.Start(t, "a", directory, recA, transport.Limits{})
 	b, addrB := cluster.Start(t, "b", directory, recB, transport.Limits{})
@@ -86,6 +90,7 @@ func strangers(t *testing.T, cluster Cluster) {
 }
 
 func restart(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	sendUntilArrived(t, f.a, f.recB, bulk(1))
 	f.b.Stop(t.Context())
@@ -110,6 +115,7 @@ func restart(t *testing.T, cluster Cluster) {
 }
 
 func partition(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	sendUntilArrived(t, f.a, f.recB, bulk(1))
 	f.cluster.Cut("a", "b")
@@ -130,6 +136,7 @@ func partition(t *testing.T, cluster Cluster) {
 }
 
 func unknownAddress(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	const nowhere ident.ReplicaID = 40
 	m := bulk(1)
@@ -147,6 +154,7 @@ func unknownAddress(t *testing.T, cluster Cluster) {
 }
 
 func stopped(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	sendUntilArrived(t, f.a, f.recB, bulk(1))
 	f.a.Stop(t.Context())

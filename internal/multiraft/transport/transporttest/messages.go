@@ -24,6 +24,7 @@ func beat(index uint64) transport.Message {
 }
 
 func orderPerLane(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{FrameTarget: 2048})
 	const count = 600
 	var sent [2][]transport.Message
@@ -56,6 +57,7 @@ func orderPerLane(t *testing.T, cluster Cluster) {
 }
 
 func fullQueue(t *testing.T, cluster Cluster) {
+	t.Helper()
 	directory, recA, recB := &Directory{}, NewRecorder(), NewRecorder()
 	recB.HoldMessages = make(chan struct{})
 	limits := transport.Limits{QueueMessages: 50, FrameTarget: 32 << 10}
@@ -98,6 +100,7 @@ func fullQueue(t *testing.T, cluster Cluster) {
 }
 
 func forbiddenMessages(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	forbidden := []*raftpb.Message{
 		Message(raftpb.MsgHup, replicaA, replicaB, 1),
@@ -131,6 +134,7 @@ func forbiddenMessages(t *testing.T, cluster Cluster) {
 }
 
 func oversizedMessage(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{FrameTarget: 4 << 10, FrameLimit: 64 << 10})
 	f.a.Send(replicaB, []transport.Message{
 		bulk(1, make([]byte, 100)), bulk(2, make([]byte, 64<<10)), bulk(3, make([]byte, 32<<10)), bulk(4),
@@ -145,6 +149,7 @@ func oversizedMessage(t *testing.T, cluster Cluster) {
 }
 
 func oversizedFrame(t *testing.T, cluster Cluster) {
+	t.Helper()
 	directory, recA, recB := &Directory{}, NewRecorder(), NewRecorder()
 	a, addrA := cluster.Start(t, "a", directory, recA, transport.Limits{})
 	b, addrB := cluster.Start(t, "b", directory, recB, transport.Limits{FrameTarget: 4 << 10, FrameLimit: 64 << 10})
@@ -183,6 +188,7 @@ func sendUntilArrived(t *testing.T, from Node, to *Recorder, m transport.Message
 }
 
 func foreignMessage(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	for name, m := range map[string]*raftpb.Message{
 		"from another":  Message(raftpb.MsgApp, 9, replicaB, 1),
@@ -204,6 +210,7 @@ func foreignMessage(t *testing.T, cluster Cluster) {
 }
 
 func corruptedFrame(t *testing.T, cluster Cluster) {
+	t.Helper()
 	f := newFixture(t, cluster, transport.Limits{})
 	marker := []byte("these bytes will be hit by a cosmic ray")
 	cluster.Corrupt(marker)
