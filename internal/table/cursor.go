@@ -14,6 +14,8 @@ import (
 type ScanOptions struct {
 	// Needed says which values are read, by position in the row; nil is all. The others stay as they are.
 	Needed []bool
+	// Decoder decodes the needed values; nil makes one. A statement that runs often keeps its decoder.
+	Decoder *schema.RowDecoder
 	// IncludeDeleted shows tombstones: the last live values with _deleted set.
 	IncludeDeleted bool
 }
@@ -37,16 +39,9 @@ type Cursor struct {
 // needs a consistent one, a single key does not.
 func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
 	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted}
-	var positions []int
-	if options.Needed != nil {
-		positions = make([]int, 0, len(scope.Table.Columns))
-		for i := range scope.Table.Columns {
-			if options.Needed[i] {
-				positions = append(positions, i)
-			}
-		}
+	if c.decoder = options.Decoder; c.decoder == nil {
+		c.decoder = NewDecoder(scope.Table, options.Needed)
 	}
-	c.decoder = schema.NewRowDecoder(scope.Table, positions)
 	if bounds.Points != nil {
 		c.reader, c.points = reader, bounds.Points
 		return c, nil
@@ -63,6 +58,20 @@ func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions
 		return nil, fmt.Errorf("scan %s: %w", scope.Table.FullName(), err)
 	}
 	return c, nil
+}
+
+// NewDecoder makes the decoder of the needed values of a table's rows; nil needs all.
+func NewDecoder(t *schema.Table, needed []bool) *schema.RowDecoder {
+	if needed == nil {
+		return schema.NewRowDecoder(t, nil)
+	}
+	positions := make([]int, 0, len(t.Columns))
+	for i := range t.Columns {
+		if needed[i] {
+			positions = append(positions, i)
+		}
+	}
+	return schema.NewRowDecoder(t, positions)
 }
 
 // Next fills row, which has room for the declared columns, _seq and _deleted, with the next row. It

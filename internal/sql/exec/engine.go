@@ -83,6 +83,7 @@ type Engine struct {
 	deps  Deps
 	views *table.System
 	ids   *identifiers
+	plans *planCache
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -101,6 +102,7 @@ func New(deps Deps) (*Engine, error) {
 		views: table.NewSystem(table.SystemOptions{
 			Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
 		}),
-		ids: &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node},
+		plans: newPlanCache(),
+		ids:   &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node},
 	}, nil
 }

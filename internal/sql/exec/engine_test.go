@@ -370,3 +370,69 @@ func TestResultsOfABatchAreBoundedTogether(t *testing.T) {
 	n.must(t, one)
 	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, strings.Repeat(one+";", 10))
 }
+
+// TestPlansAreNotSharedAcrossCallersOrCatalogs repeats one text under everything that its plan depends on.
+func TestPlansAreNotSharedAcrossCallersOrCatalogs(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE USER TABLE own (id INT PRIMARY KEY, v TEXT); CREATE NAMESPACE other")
+	ann, bob := caller("ann", session.RoleUser), caller("bob", session.RoleUser)
+	n.mustAs(t, ann, "INSERT INTO own VALUES (1, 'ann')")
+	n.mustAs(t, bob, "INSERT INTO own VALUES (1, 'bob')")
+	const query = "SELECT v FROM own WHERE id = $1"
+	one := datum.NewBigInt(1)
+	for range 3 {
+		for want, as := range map[string]session.Session{"ann\n": ann, "bob\n": bob} {
+			if got := text(t, n.mustAs(t, as, query, one)); got != want {
+				t.Errorf("%s reads %q, want %q", as.User, got, want)
+			}
+		}
+		if got := text(t, n.mustAs(t, ann, query, datum.NewText("1"))); got != "ann\n" {
+			t.Errorf("with a text parameter: got %q", got)
+		}
+		elsewhere := ann
+		elsewhere.Namespace = "other"
+		if _, err := n.run(t, elsewhere, query, one); fault.KindOf(err) != fault.TableNotFound {
+			t.Errorf("in another namespace: got %v, want table_not_found", err)
+		}
+		if _, err := n.run(t, ann, query); fault.KindOf(err) != fault.InvalidParameter {
+			t.Errorf("without its parameter: got %v, want invalid_parameter", err)
+		}
+	}
+	n.must(t, "DROP TABLE own")
+	if _, err := n.run(t, ann, query, one); fault.KindOf(err) != fault.TableNotFound {
+		t.Errorf("after DROP TABLE: got %v, want table_not_found", err)
+	}
+	n.must(t, "CREATE USER TABLE own (id INT PRIMARY KEY, v INT)")
+	if got := text(t, n.mustAs(t, ann, query, one)); got != "" {
+		t.Errorf("after the table was made anew: got %q, want nothing", got)
+	}
+	anonymous := ann
+	anonymous.Role = session.RoleAnonymous
+	if _, err := n.run(t, anonymous, query, one); fault.KindOf(err) != fault.PermissionDenied {
+		t.Errorf("with another role: got %v, want permission_denied", err)
+	}
+}
+
+// TestRepeatedStatementsGiveNewResults repeats a text whose plan is kept.
+func TestRepeatedStatementsGiveNewResults(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE TABLE r (id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID(), v INT)")
+	for i := range 3 {
+		n.must(t, "INSERT INTO r (v) VALUES ($1)", datum.NewBigInt(int64(i)))
+		want := fmt.Sprintf("%d|%d\n", i+1, i)
+		if got := text(t, n.must(t, "SELECT COUNT(*), MAX(v) FROM r")); got != want {
+			t.Errorf("after %d inserts: got %q, want %q", i+1, got, want)
+		}
+		message := n.must(t, "UPDATE r SET v = v WHERE v > $1", datum.NewBigInt(-1)).Results[0].Message
+		if message != "Updated 0 row(s)" {
+			t.Errorf("an UPDATE that changes nothing says %q", message)
+		}
+	}
+	n.fails(t, "SQL_EXECUTION_ERROR", fault.DuplicateKey, "INSERT INTO r SELECT * FROM (SELECT id, v FROM r) AS s WHERE v = $1", datum.NewBigInt(1))
+	message := n.fails(t, "SQL_EXECUTION_ERROR", fault.DuplicateKey, "INSERT INTO r SELECT * FROM (SELECT id, v FROM r) AS s WHERE v = $1", datum.NewBigInt(1))
+	if !strings.HasPrefix(message, "Statement 1 failed: Primary key violation") {
+		t.Errorf("a kept plan fails with %q", message)
+	}
+}

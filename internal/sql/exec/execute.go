@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -18,6 +19,13 @@ import (
 // runs; each then commits by itself, and the first failure ends the request: what ran before it stays.
 // The error is an *Error, which unwraps to the *fault.Error behind it.
 func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
+	b := &batchRun{engine: e, session: request.Session, params: request.Params}
+	key, cacheable := keyOf(&request)
+	if cacheable {
+		if response, hit, err := b.cached(ctx, key); hit || err != nil {
+			return response, err
+		}
+	}
 	batch, err := parse.ParseBatch(request.SQL)
 	if err != nil {
 		return nil, &Error{Code: codeOfParse(err), message: err.Error(), cause: err}
@@ -39,20 +47,27 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 			}
 		}
 	}
-	b := &batchRun{engine: e, session: request.Session, params: request.Params}
+	if cacheable && len(batch) == 1 {
+		b.key = &key
+	}
 	if err = b.prepare(ctx, batch); err != nil {
 		err = ended(err)
 		return nil, refuse(CodeOf(err), err)
 	}
 	response, at, err := b.execute(ctx, batch)
 	if err != nil {
-		err = ended(err)
-		return nil, &Error{
-			Code: codeOfKind(fault.KindOf(err)), Statement: at + 1, SQL: batch[at].Text,
-			message: fmt.Sprintf("Statement %d failed: %s", at+1, describe(err)), cause: err,
-		}
+		return nil, failed(at+1, batch[at].Text, err)
 	}
 	return response, nil
+}
+
+// failed makes the error of a statement that failed while it ran.
+func failed(statement int, sql string, err error) error {
+	err = ended(err)
+	return &Error{
+		Code: codeOfKind(fault.KindOf(err)), Statement: statement, SQL: sql,
+		message: fmt.Sprintf("Statement %d failed: %s", statement, describe(err)), cause: err,
+	}
 }
 
 // refuse makes the error of a request of which nothing ran.
@@ -88,6 +103,7 @@ type batchRun struct {
 	engine  *Engine
 	session session.Session // its namespace follows USE
 	params  []datum.Datum
+	key     *planKey // under which the plan of the only statement may be kept; nil when it may not
 	// stale is set after a change of the catalog, which another node may have applied first.
 	stale bool
 	// authorized is the catalog under which all statements were authorized.
@@ -143,7 +159,7 @@ func (b *batchRun) execute(ctx context.Context, batch []parse.Parsed) (response 
 	response = &Response{}
 	totals := changeTotals{user: b.session.User}
 	for i := range batch {
-		result, err := b.statement(ctx, batch[i].Statement)
+		result, err := b.statement(ctx, &batch[i])
 		if err != nil {
 			return nil, i, err
 		}
@@ -158,8 +174,31 @@ func (b *batchRun) execute(ctx context.Context, batch []parse.Parsed) (response 
 	return response, 0, nil
 }
 
+// cached runs a request whose plan is known and still valid. The catalog that it was made for is the
+// current one, so the permissions that were checked then are those of now.
+func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response, hit bool, err error) {
+	found, ok := b.engine.plans.find(key)
+	if !ok {
+		return nil, false, nil
+	}
+	b.stale = found.needsCatalog
+	current, err := b.catalog(ctx)
+	if err != nil {
+		err = ended(err)
+		return nil, false, refuse(CodeOf(err), err)
+	}
+	if current != found.catalog {
+		return nil, false, nil
+	}
+	result, err := b.bound(ctx, current, b.session, found.bound)
+	if err != nil {
+		return nil, false, failed(1, strings.TrimSpace(key.sql), err)
+	}
+	return &Response{Results: []Result{result.Result}, SingleRows: result.HasRows}, true, nil
+}
+
 // statement plans and runs one statement.
-func (b *batchRun) statement(ctx context.Context, statement parse.Statement) (outcome, error) {
+func (b *batchRun) statement(ctx context.Context, parsed *parse.Parsed) (outcome, error) {
 	current, err := b.catalog(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -168,9 +207,12 @@ func (b *batchRun) statement(ctx context.Context, statement parse.Statement) (ou
 	if current != b.authorized {
 		build = plan.Build // the catalog has changed since
 	}
-	bound, err := build(b.environment(current, b.session), statement)
+	bound, err := build(b.environment(current, b.session), parsed.Statement)
 	if err != nil {
 		return outcome{}, err
+	}
+	if b.key != nil {
+		b.engine.plans.keep(*b.key, current, parsed, bound)
 	}
 	return b.bound(ctx, current, b.session, bound)
 }

@@ -42,7 +42,7 @@ func (r *run) openScan(n *plan.Scan) (operator, error) {
 		// One key is read atomically; anything more needs one picture of the store.
 		reader = r.openSnapshot()
 	}
-	cursor, err := table.Open(reader, scope, bounds, table.ScanOptions{Needed: n.Needed, IncludeDeleted: n.IncludeDeleted})
+	cursor, err := table.Open(reader, scope, bounds, table.ScanOptions{Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,9 @@
 package plan
 
-import "github.com/kalamdb/kalamdb-go/internal/sql/expr"
+import (
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
 
 // markNeeded tells every scan of a query which of its values are read, so that the others need not be
 // decoded.
@@ -61,4 +64,5 @@ func (s *Scan) need(used map[int]bool) {
 	for i := range s.Needed {
 		s.Needed[i] = used == nil || used[i]
 	}
+	s.Decoder = table.NewDecoder(s.Table, s.Needed)
 }

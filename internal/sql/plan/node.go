@@ -25,6 +25,8 @@ type Scan struct {
 	User ident.UserID
 	// Needed says which positions are read by anything above; the others are left NULL.
 	Needed []bool
+	// Decoder decodes them.
+	Decoder *schema.RowDecoder
 	// Condition holds for every row that is given; nil is all. Key bounds are derived from it when the
 	// values of parameters are known.
 	Condition expr.Expr
