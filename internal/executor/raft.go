@@ -18,15 +18,15 @@ import (
 const (
 	firstPause      = 5 * time.Millisecond
 	lastPause       = 200 * time.Millisecond
-	defaultPatience = 10 * time.Second // when the caller's context has no deadline
+	defaultPatience = 10 * time.Second
 	overloadedRetry = 100 * time.Millisecond
 	firstAttempt    = 2 * time.Second // doubled after every attempt whose outcome is unknown
 	maxHints        = 2
 )
 
 // Raft executes commands in a cluster: at this replica when it leads the group, else at the leader. An
-// attempt that failed, or whose outcome is unknown, is repeated under the same request id until the
-// context's deadline; the group's table of requests makes sure that it is applied once.
+// attempt that failed, or whose outcome is unknown, is repeated under the same request id until its
+// patience or the caller's ends; the group's table of requests makes sure that it is applied once.
 type Raft struct {
 	stamp    stamper
 	proposer Proposer
@@ -36,8 +36,8 @@ type Raft struct {
 	patience time.Duration
 }
 
-// NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience bounds requests
-// whose context has no deadline, zero means 10 s.
+// NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience
+// bounds every request and every barrier, whatever its context allows; zero means 10 s.
 func NewRaft(proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration) *Raft {
 	if patience <= 0 {
 		patience = defaultPatience
@@ -54,11 +54,8 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	if err != nil {
 		return nil, err
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		bound, cancel := context.WithTimeout(ctx, r.patience)
-		defer cancel()
-		ctx = bound
-	}
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
 	var hint ident.ReplicaID
 	ran, followed, limit := false, 0, firstAttempt
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -125,10 +122,7 @@ func (r *Raft) rest(ctx context.Context, pause time.Duration) error {
 
 // Barrier implements CommandExecutor.
 func (r *Raft) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
-		bound, cancel := context.WithTimeout(ctx, r.patience)
-		defer cancel()
-		ctx = bound
-	}
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
 	return barrier(ctx, r.proposer, group)
 }
