@@ -436,3 +436,31 @@ func TestRepeatedStatementsGiveNewResults(t *testing.T) {
 		t.Errorf("a kept plan fails with %q", message)
 	}
 }
+
+// TestErrorsCarryTheStatementButNoSecret checks what an administrator is shown as details.
+func TestErrorsCarryTheStatementButNoSecret(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	cases := []struct {
+		sql, want string
+		statement int
+	}{
+		{"SELECT 1; SELECT 1/0 ;", "SELECT 1/0", 2},
+		{"ALTER USER nobody SET PASSWORD 'hunter22'", "", 1},
+		{"CREATE USER kim WITH PASSWORD 'xyz' ROLE user", "", 1},
+	}
+	for _, c := range cases {
+		_, err := n.run(t, admin(), c.sql)
+		failure, ok := errors.AsType[*exec.Error](err)
+		if !ok {
+			t.Errorf("%s: got %v, want an *exec.Error", c.sql, err)
+			continue
+		}
+		if failure.SQL != c.want || failure.Statement != c.statement {
+			t.Errorf("%s: statement %d, text %q; want %d, %q", c.sql, failure.Statement, failure.SQL, c.statement, c.want)
+		}
+		if strings.Contains(failure.Error(), "hunter22") || strings.Contains(failure.Error(), "xyz") {
+			t.Errorf("the message holds the password: %s", failure)
+		}
+	}
+}

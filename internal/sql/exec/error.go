@@ -27,7 +27,7 @@ const (
 type Error struct {
 	Code      Code
 	Statement int    // 1-based number of the statement that failed while running; zero before the first ran
-	SQL       string // the text of that statement, "" when unknown; for administrators only
+	SQL       string // the text of that statement, "" when unknown or secret; for administrators only
 	message   string
 	cause     error
 }

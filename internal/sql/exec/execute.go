@@ -56,9 +56,18 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 	}
 	response, at, err := b.execute(ctx, batch)
 	if err != nil {
-		return nil, failed(at+1, batch[at].Text, err)
+		return nil, failed(at+1, showable(&batch[at]), err)
 	}
 	return response, nil
+}
+
+// showable returns the text of a statement, or nothing when it may hold a secret.
+func showable(parsed *parse.Parsed) string {
+	switch parsed.Statement.(type) {
+	case *parse.CreateUser, *parse.AlterUser, *parse.CreateStorage, *parse.AlterStorage:
+		return ""
+	}
+	return parsed.Text
 }
 
 // failed makes the error of a statement that failed while it ran.

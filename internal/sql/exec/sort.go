@@ -109,13 +109,12 @@ func (o *sortOperator) fill(ctx context.Context) error {
 
 // keep stores a row unless enough better ones are known.
 func (o *sortOperator) keep(row []datum.Datum, place int) error {
-	full := o.top > 0 && len(o.rows.rows) == o.top
-	if full && o.rows.compare(sortRow{keys: o.scratch, place: place}, o.rows.rows[0]) >= 0 {
-		return nil
-	}
-	if full {
-		// The last row makes room; its memory is used again.
+	if full := o.top > 0 && len(o.rows.rows) == o.top; full {
 		last := &o.rows.rows[0]
+		if o.rows.compareKeys(o.scratch, last.keys) >= 0 {
+			return nil // a row that equals the last one came after it
+		}
+		// The last row makes room; its memory is used again.
 		o.budget.give(last.row)
 		if err := o.budget.take(row); err != nil {
 			return err
@@ -144,11 +143,18 @@ func (o *sortOperator) keep(row []datum.Datum, place int) error {
 	return nil
 }
 
-func (s *sortedRows) compare(a, b sortRow) int {
+func (s *sortedRows) compareKeys(a, b []datum.Datum) int {
 	for i := range s.keys {
-		if c := s.keys[i].Compare(a.keys[i], b.keys[i]); c != 0 {
+		if c := s.keys[i].Compare(a[i], b[i]); c != 0 {
 			return c
 		}
+	}
+	return 0
+}
+
+func (s *sortedRows) compare(a, b sortRow) int {
+	if c := s.compareKeys(a.keys, b.keys); c != 0 {
+		return c
 	}
 	return a.place - b.place
 }
@@ -157,7 +163,13 @@ func (s *sortedRows) compare(a, b sortRow) int {
 func (s *sortedRows) Len() int { return len(s.rows) }
 
 // Less implements heap.Interface: the last row comes first.
-func (s *sortedRows) Less(i, j int) bool { return s.compare(s.rows[i], s.rows[j]) > 0 }
+func (s *sortedRows) Less(i, j int) bool {
+	a, b := &s.rows[i], &s.rows[j]
+	if c := s.compareKeys(a.keys, b.keys); c != 0 {
+		return c > 0
+	}
+	return a.place > b.place
+}
 
 // Swap implements heap.Interface.
 func (s *sortedRows) Swap(i, j int) { s.rows[i], s.rows[j] = s.rows[j], s.rows[i] }
