@@ -1,0 +1,21 @@
+package expr
+
+// KeptBytes estimates the memory of the values that the accumulator keeps until its result is asked for, so
+// that a query of many groups can be bounded as a whole. It is zero for aggregates that keep a number.
+func (a *Accumulator) KeptBytes() int { return keptBytes(a.aggregate) }
+
+func keptBytes(aggregate Aggregate) int {
+	switch a := aggregate.(type) {
+	case *distinctAggregate:
+		return a.bytes + keptBytes(a.inner)
+	case *orderedAggregate:
+		return a.bytes
+	case *stringAggregate:
+		return len(a.text)
+	case *arrayAggregate:
+		return a.bytes
+	case *extremeAggregate:
+		return len(a.value.Str())
+	}
+	return 0
+}
