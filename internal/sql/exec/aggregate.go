@@ -31,6 +31,7 @@ type aggregateOperator struct {
 type group struct {
 	keys         []datum.Datum
 	accumulators []*expr.Accumulator
+	keptBytes    int // by the accumulators, as accounted for
 }
 
 func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
@@ -99,12 +100,27 @@ func (o *aggregateOperator) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, accumulator := range current.accumulators {
-			if err := accumulator.AddRow(o.eval, row); err != nil {
-				return err
-			}
+		if err := o.accumulate(current, row); err != nil {
+			return err
 		}
 	}
+}
+
+// accumulate adds a row to its group and accounts for what the group keeps of it.
+func (o *aggregateOperator) accumulate(current *group, row []datum.Datum) error {
+	kept := 0
+	for _, accumulator := range current.accumulators {
+		if err := accumulator.AddRow(o.eval, row); err != nil {
+			return err
+		}
+		kept += accumulator.KeptBytes()
+	}
+	if kept == current.keptBytes {
+		return nil
+	}
+	grown := kept - current.keptBytes
+	current.keptBytes = kept
+	return o.budget.takeBytes(int64(grown))
 }
 
 // groupOf finds the group of a row, or starts it.

@@ -145,6 +145,8 @@ func TestQueryMemoryIsBounded(t *testing.T) {
 	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "SELECT s FROM wide")
 	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "SELECT s FROM wide ORDER BY s LIMIT 40")
 	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "SELECT COUNT(*) FROM wide GROUP BY s || id")
+	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "SELECT id, COUNT(DISTINCT s || id) FROM wide GROUP BY id")
+	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "SELECT id, MAX(s || id) FROM wide GROUP BY id")
 	n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, "DELETE FROM wide WHERE true")
 	if got := text(t, n.must(t, "SELECT COUNT(*), MAX(length(s)) FROM wide")); got != "40|65536\n" {
 		t.Errorf("a scan that keeps nothing: got %q", got)
