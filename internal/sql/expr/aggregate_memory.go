@@ -15,7 +15,7 @@ func keptBytes(aggregate Aggregate) int {
 	case *arrayAggregate:
 		return a.bytes
 	case *extremeAggregate:
-		return len(a.value.Str())
+		return len(a.best.Str())
 	}
 	return 0
 }
