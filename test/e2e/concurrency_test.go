@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -91,4 +93,67 @@ func TestAbandonedRequestsRetryElsewhere(t *testing.T) {
 		}
 	}
 	c.wantEqualDigests(t, root, "orders", rows)
+}
+
+// TestStatementsAreAtomic changes all rows of a table at once from every node, and single rows beside that,
+// while readers look: no reader may see a statement half done, and no change may be lost.
+func TestStatementsAreAtomic(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.cells (id INT PRIMARY KEY, wide BIGINT NOT NULL, narrow BIGINT NOT NULL) WITH (TYPE = 'SHARED')")
+	const cells, each = 40, 15
+	for id := range cells {
+		root.must(t, "INSERT INTO app.cells (id, wide, narrow) VALUES ($1, 0, 0)", id)
+	}
+	reading, stopReading := context.WithCancel(t.Context())
+	var readers, writers sync.WaitGroup
+	for _, n := range c.nodes {
+		readers.Go(func() {
+			for reading.Err() == nil {
+				got, err := root.at(n).sql(reading, "SELECT MIN(wide), MAX(wide), COUNT(*) FROM app.cells")
+				if err != nil || !got.ok() {
+					continue
+				}
+				if row := got.rows()[0]; row[0] != row[1] || row[2] != strconv.Itoa(cells) {
+					t.Errorf("%v sees a statement half done: %v", n, row)
+				}
+			}
+		})
+	}
+	// repeat runs a change until it is acknowledged; a conflict has changed nothing.
+	repeat := func(at *client, rows int64, text string, params ...any) {
+		for attempt := range 1000 {
+			got, err := at.sql(t.Context(), text, params...)
+			switch {
+			case err == nil && got.ok() && got.Results[0].RowCount == rows:
+				return
+			case err != nil || got.HTTP != http.StatusConflict || attempt == 999:
+				t.Errorf("%s at %s: %v, %v", text, at.base, got, err)
+				return
+			}
+		}
+	}
+	for i, n := range c.nodes {
+		at := root.at(n)
+		writers.Go(func() {
+			for range each {
+				repeat(at, cells, "UPDATE app.cells SET wide = wide + 1 WHERE id >= 0")
+			}
+		})
+		writers.Go(func() {
+			for k := range each {
+				repeat(at, 1, "UPDATE app.cells SET narrow = narrow + 1 WHERE id = $1", (i+k)%cells)
+			}
+		})
+	}
+	writers.Wait()
+	stopReading()
+	readers.Wait()
+	want := fmt.Sprintf("[[%d %d %d]]", 3*each, 3*each, 3*each)
+	for _, n := range c.nodes {
+		if got := fmt.Sprint(root.at(n).must(t, "SELECT MIN(wide), MAX(wide), SUM(narrow) FROM app.cells").rows()); got != want {
+			t.Errorf("%v has %s, want %s", n, got, want)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -75,8 +76,11 @@ func TestStandaloneGrowsToThreeNodes(t *testing.T) {
 	first.start(t)
 	first.waitReady(t)
 	check(first)
-	members := root.at(third).must(t, "SELECT node_id, status FROM system.cluster ORDER BY node_id")
-	if got := fmt.Sprint(members.rows()); got != "[[1 active] [2 active] [3 active]]" {
-		t.Errorf("members: %s", got)
-	}
+	eventually(t, "all members are active", func() error {
+		members := root.at(third).must(t, "SELECT node_id, status FROM system.cluster ORDER BY node_id")
+		if got := fmt.Sprint(members.rows()); got != "[[1 active] [2 active] [3 active]]" {
+			return errors.New(got)
+		}
+		return nil
+	})
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,42 @@ func TestWipedNodeGetsEverythingBack(t *testing.T) {
 		n.waitReady(t)
 	}
 	c.wantSameDigests(t, root, "ledger")
+}
+
+// TestInterruptedReturns kills a node again and again on its way back from an empty disk, and takes its disk
+// away once more, before it is let in peace.
+func TestInterruptedReturns(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	createLedger(t, root, 4)
+	l := openLedger(t, c, root, 4)
+	l.write(t)
+	l.waitFor(t, 20)
+	n := c.nodes[1]
+	n.kill(t)
+	for round := range 6 {
+		if round%2 == 0 {
+			n.wipe(t)
+		}
+		n.start(t)
+		eventually(t, "the node has joined", func() error {
+			if !strings.Contains(n.log(), "identity") {
+				return fmt.Errorf("%s", n.log())
+			}
+			return nil
+		})
+		l.waitFor(t, round) // some writes later: not at all at first, a little further each time
+		n.kill(t)
+	}
+	n.start(t)
+	n.waitReady(t)
+	l.stop()
+	l.wantAll(t, c.nodes)
+	c.wantSameRows(t, l, root)
+	members := root.must(t, "SELECT node_id FROM system.cluster ORDER BY node_id")
+	if got := fmt.Sprint(members.rows()); got != "[[1] [2] [3]]" {
+		t.Errorf("members after the returns: %s", got)
+	}
 }
 
 // wantSameDigests compares digests whatever the number of rows.

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -85,4 +88,86 @@ func TestTableIsThereForEveryNodeAtOnce(t *testing.T) {
 			t.Fatalf("%s has %d rows after it was created again, want none", table, count)
 		}
 	}
+}
+
+// TestLargeStatements writes, changes and deletes thousands of rows at once: all of them or none.
+func TestLargeStatements(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.bulk (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'SHARED')")
+	const rows = 4000
+	insert := func(first int) string {
+		values := make([]string, rows)
+		for i := range values {
+			values[i] = fmt.Sprintf("(%d, '%0200d', 1)", first+i, i)
+		}
+		return "INSERT INTO app.bulk (id, body, n) VALUES " + strings.Join(values, ", ")
+	}
+	for i, n := range c.nodes {
+		if got := root.at(n).must(t, insert(i*rows)); got.Results[0].RowCount != rows {
+			t.Errorf("INSERT at %v: %v", n, got)
+		}
+	}
+	if got, err := root.sql(t.Context(), insert(3*rows-1)); err != nil || !got.duplicate() {
+		t.Errorf("INSERT whose first row exists: %v, %v", got, err)
+	}
+	for _, n := range c.nodes {
+		if count := root.at(n).number(t, "SELECT COUNT(*) FROM app.bulk"); count != 3*rows {
+			t.Errorf("%v counts %d rows, want %d", n, count, 3*rows)
+		}
+	}
+	if got := root.at(c.nodes[1]).must(t, "UPDATE app.bulk SET n = n + 1 WHERE id < $1", 2*rows); got.Results[0].RowCount != 2*rows {
+		t.Errorf("UPDATE: %v", got)
+	}
+	if sum := root.at(c.nodes[2]).number(t, "SELECT SUM(n) FROM app.bulk"); sum != 5*rows {
+		t.Errorf("sum %d, want %d", sum, 5*rows)
+	}
+	if got := root.at(c.nodes[2]).must(t, "DELETE FROM app.bulk WHERE id >= $1", rows); got.Results[0].RowCount != 2*rows {
+		t.Errorf("DELETE: %v", got)
+	}
+	if count := root.number(t, "SELECT COUNT(*) FROM app.bulk"); count != rows {
+		t.Errorf("%d rows left, want %d", count, rows)
+	}
+	c.wantEqualDigests(t, root, "bulk", rows)
+}
+
+// TestDroppedTableTakesItsRowsAlong drops a table while clients write to it and creates it again at once: no
+// row of the old one may ever be seen in the new one.
+func TestDroppedTableTakesItsRowsAlong(t *testing.T) {
+	c := startCluster(t, nil)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	const create = "CREATE TABLE app.brief (id BIGINT PRIMARY KEY, round INT) WITH (TYPE = 'SHARED')"
+	root.must(t, create)
+	for round := range 5 {
+		writing, stop := context.WithCancel(t.Context())
+		var writers sync.WaitGroup
+		started := make(chan struct{}, len(c.nodes))
+		for i, n := range c.nodes {
+			writers.Go(func() {
+				for id := i; writing.Err() == nil; id += len(c.nodes) {
+					// Refusals are expected around the drop; what was acknowledged before it goes with it.
+					_, _ = root.at(n).sql(writing, "INSERT INTO app.brief (id, round) VALUES ($1, $2)", id, round)
+					if id == i+20*len(c.nodes) {
+						started <- struct{}{}
+					}
+				}
+			})
+		}
+		for range c.nodes {
+			<-started
+		}
+		root.at(c.nodes[round%3]).must(t, "DROP TABLE app.brief")
+		stop()
+		writers.Wait()
+		root.at(c.nodes[(round+1)%3]).must(t, create)
+		for _, n := range c.nodes {
+			if got := root.at(n).must(t, "SELECT id, round FROM app.brief LIMIT 5"); len(got.rows()) != 0 {
+				t.Fatalf("round %d: %v sees rows of the dropped table: %v", round, n, got.rows())
+			}
+		}
+	}
+	root.must(t, "INSERT INTO app.brief (id, round) VALUES (1, 99)")
+	c.wantEqualDigests(t, root, "brief", 1)
 }
