@@ -19,6 +19,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog/raftlogtest"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
 
@@ -260,6 +261,13 @@ func TestTornLastRecord(t *testing.T) {
 			}
 		}
 	}
+	// What was cut off is gone from the disk before anything new is written.
+	fs = after.with(name, func(b []byte) { copy(b[to-100:], bytes.Repeat([]byte{0xa5}, 9000)) }).restore(t)
+	l = open(t, smallConfig(fs))
+	if !bytes.Equal(readFiles(t, fs)[name], before[name]) {
+		t.Error("bytes of the torn record are still on disk")
+	}
+	closeLog(t, l)
 	// The pages of the record reach the disk in any order.
 	for pages := range 3 {
 		left := before.with(name, func(b []byte) {
@@ -389,6 +397,33 @@ func TestRandomBytesInSegments(t *testing.T) {
 		}).restore(t)
 		if l, err := raftlog.Open(smallConfig(fs)); err == nil {
 			closeLog(t, l)
+		}
+	}
+}
+
+// The last record of a closed segment has no other behind it in its segment; that it is gone still shows, even when
+// no entry was in it.
+func TestLostLastRecordOfClosedSegment(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	l := open(t, smallConfig(fs))
+	for group := shard.GroupID(1); l.Stats().Segments < 3; group++ {
+		u := raftlog.Update{Group: group, Hard: &raftlog.HardState{Term: 1, Vote: math.MaxUint64}}
+		if err := l.Append([]raftlog.Update{u}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeLog(t, l)
+	all := readFiles(t, fs)
+	for i, name := range all.segments()[:2] {
+		left := all.with(name, func(b []byte) { b[bytes.LastIndexByte(b, 0xff)] = 0 })
+		l, err := raftlog.Open(smallConfig(left.restore(t)))
+		var damage *raftlog.DamageError
+		if !errors.As(err, &damage) || damage.Segment != uint64(i+1) {
+			if err == nil {
+				closeLog(t, l)
+			}
+			t.Errorf("open without the last record of %s: %v, want a DamageError", name, err)
 		}
 	}
 }
