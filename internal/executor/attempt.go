@@ -20,7 +20,50 @@ const (
 	Stopped                    // the replica is shutting down or does not know the group
 	Unreachable                // the request surely did not arrive
 	Unknown                    // proposed, but the result was not learned
+	Behind                     // committed and applied at the leader, but not yet on all voters; only for All
+	Missing                    // refused for All: a voter does not answer
 )
+
+// Mode says when a command is answered.
+type Mode uint8
+
+// The modes of replication.
+const (
+	Quorum Mode = iota // durable on a quorum and applied at the leader
+	All                // besides, applied on every voter
+)
+
+// Modes are a cluster's modes by class of group; a request can ask for another (WithMode).
+type Modes struct {
+	Meta, User, Shared Mode
+}
+
+// of returns the mode of a group's class.
+func (m Modes) of(group shard.GroupID) Mode {
+	switch group.Class() {
+	case shard.ClassMeta:
+		return m.Meta
+	case shard.ClassUser:
+		return m.User
+	case shard.ClassShared:
+		return m.Shared
+	}
+	return Quorum
+}
+
+type modeKey struct{}
+
+// WithMode makes every Execute under the context use a mode, whatever the cluster's is.
+func WithMode(ctx context.Context, mode Mode) context.Context {
+	return context.WithValue(ctx, modeKey{}, mode)
+}
+
+func modeOf(ctx context.Context, modes Modes, group shard.GroupID) Mode {
+	if mode, ok := ctx.Value(modeKey{}).(Mode); ok {
+		return mode
+	}
+	return modes.of(group)
+}
 
 // Attempt is one try to propose a command.
 type Attempt struct {
@@ -34,7 +77,7 @@ type Attempt struct {
 // Proposer replicates on this node.
 type Proposer interface {
 	// Propose runs one attempt at this replica and waits for its end or the context's.
-	Propose(ctx context.Context, group shard.GroupID, id ident.RequestID, data []byte) Attempt
+	Propose(ctx context.Context, mode Mode, group shard.GroupID, id ident.RequestID, data []byte) Attempt
 	// Barrier returns once reads of the group on this node are linearizable, and the applied index.
 	Barrier(ctx context.Context, group shard.GroupID) (uint64, error)
 	// Applied returns the index up to which readers of this node see the group.
@@ -48,5 +91,5 @@ type Peers interface {
 	// Leader returns the leader of a group as far as this node knows, zero when it does not.
 	Leader(group shard.GroupID) ident.ReplicaID
 	// Forward runs one attempt at another replica.
-	Forward(ctx context.Context, to ident.ReplicaID, group shard.GroupID, id ident.RequestID, data []byte) Attempt
+	Forward(ctx context.Context, to ident.ReplicaID, mode Mode, group shard.GroupID, id ident.RequestID, data []byte) Attempt
 }

@@ -33,7 +33,7 @@ func (d *Direct) Execute(ctx context.Context, group shard.GroupID, cmd *commandv
 	if err != nil {
 		return nil, err
 	}
-	attempt := d.proposer.Propose(ctx, group, id, data)
+	attempt := d.proposer.Propose(ctx, Quorum, group, id, data)
 	if attempt.Outcome == Done {
 		return readResponse(attempt.Result)
 	}
@@ -103,6 +103,10 @@ func barrier(ctx context.Context, proposer Proposer, group shard.GroupID) (uint6
 // verdict is the error of a request whose attempts are over. ran says that some attempt may have been applied.
 func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) error {
 	switch {
+	case last.Outcome == Behind:
+		return fault.New(fault.Timeout, "the write to %s is committed, but not yet applied everywhere: %w", group, last.Err)
+	case last.Outcome == Missing:
+		return fault.New(fault.Unavailable, "replication mode all: %w; nothing was written", last.Err)
 	case last.Outcome == TooLarge:
 		return fault.New(fault.LimitExceeded, "the statement writes too much at once: %w", last.Err)
 	case last.Outcome == Overloaded && !ran:

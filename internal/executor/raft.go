@@ -34,16 +34,17 @@ type Raft struct {
 	clock    clock.Clock
 	random   io.Reader
 	patience time.Duration
+	modes    Modes
 }
 
 // NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience
 // bounds every request and every barrier, whatever its context allows; zero means 10 s.
-func NewRaft(proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration) *Raft {
+func NewRaft(proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration, modes Modes) *Raft {
 	if patience <= 0 {
 		patience = defaultPatience
 	}
 	return &Raft{
-		proposer: proposer, peers: peers, clock: wall, random: random, patience: patience,
+		proposer: proposer, peers: peers, clock: wall, random: random, patience: patience, modes: modes,
 		stamp: stamper{clock: wall, random: random, proposer: proposer},
 	}
 }
@@ -56,14 +57,15 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
+	mode := modeOf(ctx, r.modes, group)
 	var hint ident.ReplicaID
 	ran, followed, limit := false, 0, firstAttempt
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		attempt := r.attempt(ctx, limit, hint, group, id, data)
+		attempt := r.attempt(ctx, limit, hint, mode, group, id, data)
 		switch attempt.Outcome {
 		case Done:
 			return readResponse(attempt.Result)
-		case TooLarge, Overloaded:
+		case TooLarge, Overloaded, Behind, Missing:
 			return nil, verdict(ctx, group, attempt, ran)
 		case Unknown:
 			ran = true
@@ -86,21 +88,24 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 }
 
 // attempt proposes once where the leader is believed to be. It ends after limit, so that a leader that hangs
-// is left for its successor.
-func (r *Raft) attempt(ctx context.Context, limit time.Duration, hint ident.ReplicaID, group shard.GroupID, id ident.RequestID, data []byte) Attempt {
+// is left for its successor; in mode All waiting is the point.
+func (r *Raft) attempt(ctx context.Context, limit time.Duration, hint ident.ReplicaID, mode Mode, group shard.GroupID, id ident.RequestID, data []byte) Attempt {
 	leader := hint
 	if leader == 0 {
 		leader = r.peers.Leader(group)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	if mode != All {
+		bound, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		ctx = bound
+	}
 	switch leader {
 	case 0:
 		return Attempt{Outcome: NotLeader, Err: fmt.Errorf("no leader of %s is known", group)}
 	case r.peers.Self():
-		return r.proposer.Propose(ctx, group, id, data)
+		return r.proposer.Propose(ctx, mode, group, id, data)
 	}
-	return r.peers.Forward(ctx, leader, group, id, data)
+	return r.peers.Forward(ctx, leader, mode, group, id, data)
 }
 
 // rest waits for half the pause to the whole of it.

@@ -38,7 +38,7 @@ func (s *script) next(to ident.ReplicaID, id ident.RequestID, data []byte) Attem
 	return answer
 }
 
-func (s *script) Propose(_ context.Context, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+func (s *script) Propose(_ context.Context, _ Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
 	return s.next(s.self, id, data)
 }
 func (s *script) Barrier(context.Context, shard.GroupID) (uint64, error) { return 7, nil }
@@ -50,7 +50,7 @@ func (s *script) Applied(g shard.GroupID) uint64 {
 }
 func (s *script) Self() ident.ReplicaID                { return s.self }
 func (s *script) Leader(shard.GroupID) ident.ReplicaID { return s.leader }
-func (s *script) Forward(_ context.Context, to ident.ReplicaID, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+func (s *script) Forward(_ context.Context, to ident.ReplicaID, _ Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
 	return s.next(to, id, data)
 }
 
@@ -66,7 +66,7 @@ func done(t *testing.T, response *commandv1.Response) Attempt {
 func execute(t *testing.T, s *script, patience time.Duration) (*commandv1.Response, error) {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
-	r := NewRaft(s, s, clock.Real{}, random, patience)
+	r := NewRaft(s, s, clock.Real{}, random, patience, Modes{})
 	return r.Execute(t.Context(), shard.UserShard(3), &commandv1.Command{
 		Header: &commandv1.Header{Actor: "alice"},
 		Body:   &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 9}},
@@ -112,6 +112,8 @@ func TestOutcomesBecomeFaults(t *testing.T) {
 		{"once proposed, never told", []Attempt{{Outcome: Unknown}}, fault.Timeout},
 		{"overloaded", []Attempt{{Outcome: Overloaded}}, fault.Overloaded},
 		{"overloaded after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: Overloaded}}, fault.Timeout},
+		{"committed, not applied everywhere", []Attempt{{Outcome: Behind, Err: errors.New("not yet applied on node 3")}}, fault.Timeout},
+		{"a voter is missing", []Attempt{{Outcome: Missing, Err: errors.New("no answer from node 3")}}, fault.Unavailable},
 		{"too large", []Attempt{{Outcome: TooLarge, Err: errors.New("5 MiB")}}, fault.LimitExceeded},
 		{"refused by the state machine", []Attempt{done(t, &commandv1.Response{
 			Failure: &commandv1.Failure{Kind: uint32(fault.DuplicateKey), Message: "Primary key violation"},

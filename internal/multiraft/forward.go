@@ -18,11 +18,15 @@ func (m *Manager) HandleForward(ctx context.Context, req *nodev1.ForwardRequest)
 			Message: "the request id must have 16 bytes",
 		}
 	}
-	result, index, err := m.Propose(ctx, shard.GroupID(req.GetGroup()), id, req.GetData())
+	propose := m.Propose
+	if req.GetAll() {
+		propose = m.ProposeAll
+	}
+	result, index, err := propose(ctx, shard.GroupID(req.GetGroup()), id, req.GetData())
 	if err == nil {
 		return &nodev1.ForwardResponse{Result: result, Index: index}
 	}
-	response := &nodev1.ForwardResponse{Error: forwardError(err), Message: err.Error()}
+	response := &nodev1.ForwardResponse{Result: result, Index: index, Error: forwardError(err), Message: err.Error()}
 	var notLeader *NotLeaderError
 	if errors.As(err, &notLeader) {
 		response.LeaderHint = uint64(notLeader.Leader)
@@ -33,7 +37,13 @@ func (m *Manager) HandleForward(ctx context.Context, req *nodev1.ForwardRequest)
 // forwardError is the wire form of a failed proposal.
 func forwardError(err error) nodev1.ForwardError {
 	var notLeader *NotLeaderError
+	var behind *BehindError
+	var missing *MissingVoterError
 	switch {
+	case errors.As(err, &behind):
+		return nodev1.ForwardError_FORWARD_ERROR_BEHIND
+	case errors.As(err, &missing):
+		return nodev1.ForwardError_FORWARD_ERROR_MISSING_VOTER
 	case errors.As(err, &notLeader):
 		return nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER
 	case errors.Is(err, ErrOverloaded):

@@ -34,6 +34,8 @@ type group struct {
 	lead    atomic.Uint64 // replica id of the leader, zero when unknown
 	term    atomic.Uint64
 	leading atomic.Bool
+	members atomic.Pointer[groupMembers] // as of confirmed
+	peers   *peerApplied                 // what other replicas say they have applied
 
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
@@ -61,6 +63,19 @@ type readIndex struct {
 type reads struct {
 	requests []*readRequest
 	asked    int // tick
+}
+
+// groupMembers is a group's configuration for readers outside the worker.
+type groupMembers struct {
+	voters, learners []uint64
+}
+
+// confirm takes over what the state contains now. It runs on the worker.
+func (g *group) confirm(state AppliedState) {
+	if old := g.members.Load(); old == nil || g.confirmed.Conf != state.Conf {
+		g.members.Store(&groupMembers{voters: state.Conf.GetVoters(), learners: state.Conf.GetLearners()})
+	}
+	g.confirmed = state
 }
 
 // groupStorage is what Raft reads of a group: entries and hard state from the log, membership from the state.
@@ -107,8 +122,9 @@ func (s groupStorage) Snapshot() (*raftpb.Snapshot, error) {
 func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
 	g := &group{
 		replica: r, log: m.cfg.Log.Group(r.id), worker: w,
-		confirmed: r.state, batches: make(map[uint64]*reads), staged: make(map[uint64]*staged),
+		batches: make(map[uint64]*reads), staged: make(map[uint64]*staged), peers: newPeerApplied(),
 	}
+	g.confirm(r.state)
 	if err := reconcileLog(m.cfg.Log, g.log, r); err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func (w *worker) finishInstall(g *group, state AppliedState, s *staged) {
 			g.id, meta.GetIndex(), meta.GetTerm(), state.Index, state.Term))
 		return
 	}
-	g.confirmed = state
+	g.confirm(state)
 	g.snapsTaken.Add(1)
 	w.out.updates = append(w.out.updates, raftlog.Update{
 		Group: g.id, Hard: hardState(message), Entries: message.GetEntries(),

@@ -194,7 +194,8 @@ func (m *Manager) Self() ident.ReplicaID { return m.cfg.Replica }
 func (m *Manager) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
 	m.peers.heard(from)
 	for i := range messages {
-		if g := m.groups[messages[i].Group]; g != nil {
+		g := m.groups[messages[i].Group]
+		if g != nil && !m.takeNotice(g, messages[i].Raft) {
 			g.worker.enqueue(item{group: g, message: messages[i].Raft})
 		}
 	}

@@ -33,6 +33,13 @@ type replica struct {
 	waitingCount int
 	waitingBytes int64
 	readers      []indexWaiter
+	observers    []indexObserver
+}
+
+// indexObserver is a peer that wants to hear when an index is applied here.
+type indexObserver struct {
+	index uint64
+	tell  func(applied uint64)
 }
 
 // waiter is one caller that waits for the result of its proposal.
@@ -71,6 +78,12 @@ func (r *replica) load(engine *storage.Engine) error {
 	r.state = state
 	r.advance(state.Index)
 	return nil
+}
+
+// ReadApplied returns the applied index of a group as a view of the store shows it.
+func ReadApplied(view storage.Reader, id shard.GroupID) (uint64, error) {
+	state, err := readApplied(view, id)
+	return state.Index, err
 }
 
 // readApplied reads a group's applied state; a group without any has index zero and no members.
@@ -193,6 +206,33 @@ func (r *replica) advance(index uint64) {
 	}
 	clear(r.readers[len(kept):])
 	r.readers = kept
+	observers := r.observers[:0]
+	for _, o := range r.observers {
+		if o.index <= index {
+			o.tell(index)
+			continue
+		}
+		observers = append(observers, o)
+	}
+	clear(r.observers[len(observers):])
+	r.observers = observers
+}
+
+// maxObservers bounds the peers' questions that wait for one group; the oldest is forgotten, and asked again.
+const maxObservers = 1024
+
+// observe calls tell, under the replica's mutex, once index is applied: at once if it is already.
+func (r *replica) observe(index uint64, tell func(applied uint64)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if applied := r.visible.Load(); applied >= index {
+		tell(applied)
+		return
+	}
+	if len(r.observers) >= maxObservers {
+		r.observers = r.observers[1:]
+	}
+	r.observers = append(r.observers, indexObserver{index: index, tell: tell})
 }
 
 // waitApplied returns once index is applied here.

@@ -252,7 +252,7 @@ func (w *worker) applyTask(g *group, m *raftpb.Message) *applyTask {
 			state := g.state
 			w.enqueue(item{group: g, do: func(g *group) {
 				if state.Index > g.confirmed.Index {
-					g.confirmed = state
+					g.confirm(state)
 				}
 				w.deliver(g, m.GetResponses())
 			}})

@@ -6,13 +6,18 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
 	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/table"
 )
 
 // openAPI builds authentication, SQL and HTTP, and starts the listener for clients.
@@ -57,6 +62,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	engine, err := exec.New(exec.Deps{
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
+		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
 		Limits: exec.Limits{
 			DefaultRows: int64(n.cfg.Limits.DefaultQueryLimit), MaxRows: int64(n.cfg.Limits.MaxQueryLimit),
 		},
@@ -71,6 +77,35 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Logger: n.logger.With("part", "api"), Clock: n.clock, Build: n.build,
 	})
 	return err
+}
+
+// settingRows are the rows of system.settings; secrets are masked.
+func settingRows(cfg *config.Config) []table.Setting {
+	described := config.Describe(cfg)
+	rows := make([]table.Setting, len(described))
+	for i, s := range described {
+		category, _, _ := strings.Cut(s.Name, ".")
+		rows[i] = table.Setting{Name: s.Name, Value: s.Value, Description: s.Doc, Category: category}
+	}
+	return rows
+}
+
+// statRows are rows of system.stats about this node.
+func (n *Node) statRows() []table.Stat {
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	log := n.log.Stats()
+	row := func(name string, value any) table.Stat { return table.Stat{Name: name, Value: fmt.Sprint(value)} }
+	return []table.Stat{
+		row("server_version", n.build.Version),
+		row("node_id", n.cfg.Cluster.NodeID),
+		row("cluster_mode", !n.cfg.Standalone()),
+		row("memory_usage_mb", (memory.Sys-memory.HeapReleased)>>20),
+		row("uptime_seconds", int64(n.clock.Now().Sub(n.started).Seconds())),
+		row("log_segments", log.Segments),
+		row("log_live_bytes", log.LiveBytes),
+		row("log_syncs", log.Syncs),
+	}
 }
 
 // tokenSecret chooses the key that signs tokens: the configured one; a key of its own for a standalone node

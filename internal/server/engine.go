@@ -76,9 +76,17 @@ func (n *Node) runClustered() error {
 	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica})
 	manager.Start()
 	peers := clusterPeers{manager: manager, network: n.network}
-	n.exec.set(executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout()))
+	n.exec.set(executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(), n.modes()))
 	n.watch(manager.Failed(), manager.Failure)
 	return nil
+}
+
+// modes are the cluster's replication modes.
+func (n *Node) modes() executor.Modes {
+	if n.cfg.Cluster.ReplicationMode == "all" {
+		return executor.Modes{Meta: executor.All, User: executor.All, Shared: executor.All}
+	}
+	return executor.Modes{}
 }
 
 // watch stops the node when the engine fails.
@@ -156,20 +164,29 @@ func (n *Node) announce(ctx context.Context) error {
 type soloProposer struct{ *multiraft.Solo }
 
 // Propose implements executor.Proposer.
-func (s soloProposer) Propose(ctx context.Context, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+func (s soloProposer) Propose(ctx context.Context, _ executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
 	return attemptOf(s.Solo.Propose(ctx, group, id, data))
 }
 
 type managerProposer struct{ *multiraft.Manager }
 
 // Propose implements executor.Proposer.
-func (m managerProposer) Propose(ctx context.Context, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+func (m managerProposer) Propose(ctx context.Context, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+	if mode == executor.All {
+		return attemptOf(m.ProposeAll(ctx, group, id, data))
+	}
 	return attemptOf(m.Manager.Propose(ctx, group, id, data))
 }
 
 func attemptOf(result []byte, index uint64, err error) executor.Attempt {
 	var notLeader *multiraft.NotLeaderError
+	var behind *multiraft.BehindError
+	var missing *multiraft.MissingVoterError
 	switch {
+	case errors.As(err, &behind):
+		return executor.Attempt{Outcome: executor.Behind, Result: result, Index: index, Err: err}
+	case errors.As(err, &missing):
+		return executor.Attempt{Outcome: executor.Missing, Err: err}
 	case err == nil:
 		return executor.Attempt{Outcome: executor.Done, Result: result, Index: index}
 	case errors.As(err, &notLeader):
@@ -197,8 +214,12 @@ func (p clusterPeers) Self() ident.ReplicaID { return p.manager.Self() }
 func (p clusterPeers) Leader(group shard.GroupID) ident.ReplicaID { return p.manager.Leader(group) }
 
 // Forward implements executor.Peers.
-func (p clusterPeers) Forward(ctx context.Context, to ident.ReplicaID, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
-	answer, err := p.network.Forward(ctx, to, &nodev1.ForwardRequest{Group: uint64(group), RequestId: id[:], Data: data})
+func (p clusterPeers) Forward(
+	ctx context.Context, to ident.ReplicaID, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte,
+) executor.Attempt {
+	answer, err := p.network.Forward(ctx, to, &nodev1.ForwardRequest{
+		Group: uint64(group), RequestId: id[:], Data: data, All: mode == executor.All,
+	})
 	switch {
 	case errors.Is(err, transport.ErrNotDelivered):
 		return executor.Attempt{Outcome: executor.Unreachable, Err: err}
@@ -217,6 +238,10 @@ func (p clusterPeers) Forward(ctx context.Context, to ident.ReplicaID, group sha
 		return executor.Attempt{Outcome: executor.Stopped, Err: refused}
 	case nodev1.ForwardError_FORWARD_ERROR_TOO_LARGE:
 		return executor.Attempt{Outcome: executor.TooLarge, Err: refused}
+	case nodev1.ForwardError_FORWARD_ERROR_BEHIND:
+		return executor.Attempt{Outcome: executor.Behind, Result: answer.GetResult(), Index: answer.GetIndex(), Err: refused}
+	case nodev1.ForwardError_FORWARD_ERROR_MISSING_VOTER:
+		return executor.Attempt{Outcome: executor.Missing, Err: refused}
 	case nodev1.ForwardError_FORWARD_ERROR_OUTCOME_UNKNOWN:
 	}
 	return executor.Attempt{Outcome: executor.Unknown, Err: refused}

@@ -13,7 +13,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -90,9 +89,6 @@ type Node struct {
 // joining in the background. The error names what is wrong with the configuration, the data directory or
 // an address.
 func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) {
-	if err := checkSupported(cfg); err != nil {
-		return nil, err
-	}
 	n := &Node{
 		cfg: cfg, logger: opts.Logger, build: opts.Build, clock: clock.Real{}, random: rand.Reader,
 		fs: disk.Local(), started: time.Now(), catalog: catalog.NewStore(),
@@ -109,14 +105,6 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) 
 		return nil, err
 	}
 	return n, nil
-}
-
-// checkSupported refuses settings that this version accepts as keys but does not honour.
-func checkSupported(cfg *config.Config) error {
-	if cfg.Cluster.ReplicationMode == "all" {
-		return errors.New(`cluster.replication_mode = "all": this version acknowledges on a quorum only; want "quorum"`)
-	}
-	return nil
 }
 
 func (n *Node) open(ctx context.Context, opts Options) error {

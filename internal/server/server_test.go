@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 )
 
 const rootPassword = "correct horse battery"
@@ -139,8 +142,8 @@ func (c client) sql(text string) string {
 	return string(body)
 }
 
-// openCluster starts n nodes in this process that form one cluster.
-func openCluster(t *testing.T, n int) []*Node {
+// openCluster starts n nodes in this process that form one cluster; change may adapt the configurations.
+func openCluster(t *testing.T, n int, change ...func(*config.Config)) []*Node {
 	t.Helper()
 	api, rpc := make([]net.Listener, n), make([]net.Listener, n)
 	var peers []config.Peer
@@ -161,6 +164,9 @@ func openCluster(t *testing.T, n int) []*Node {
 		cfg.Cluster.ClusterID, cfg.Cluster.NodeID = "test", uint64(i+1)
 		cfg.Cluster.RPCAddr, cfg.Cluster.APIAddr = peers[i].RPCAddr, peers[i].APIAddr
 		cfg.Cluster.Peers = peers
+		for _, apply := range change {
+			apply(cfg)
+		}
 		nodes[i] = openNode(t, cfg, Options{APIListener: api[i], RPCListener: rpc[i]})
 	}
 	return nodes
@@ -204,4 +210,40 @@ func TestStandaloneServesSQLAndRemembers(t *testing.T) {
 	if got := c.sql("SELECT id, amount FROM shop.orders ORDER BY id DESC"); !strings.Contains(got, `["2","-0.25"],["1","2.50"]`) {
 		t.Errorf("after a restart: %s", got)
 	}
+}
+
+func TestReplicationModeAll(t *testing.T) {
+	nodes := openCluster(t, 3, func(cfg *config.Config) { cfg.Cluster.ReplicationMode = "all" })
+	waitReady(t, nodes...)
+	c := login(t, nodes[1], "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	c.sql("CREATE TABLE shop.t (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO shop.t VALUES (1), (2)")
+	group := shard.SharedShard(0)
+	for _, n := range nodes {
+		rows, _, err := rowvalue.TableDigest(n.store, group, mustTable(t, n, "shop", "t"))
+		if err != nil || rows != 2 {
+			t.Errorf("node %d stores %d rows when the write was answered, %v", n.cfg.Cluster.NodeID, rows, err)
+		}
+	}
+	closeNode(t, nodes[2])
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		status, body := c.post("/v1/api/sql", map[string]any{"sql": "INSERT INTO shop.t VALUES (3)"})
+		if status == http.StatusServiceUnavailable && strings.Contains(string(body), "node 3") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("without node 3 a write for all is answered %d %s", status, body)
+		}
+	}
+}
+
+func mustTable(t *testing.T, n *Node, namespace, name string) ident.TableID {
+	t.Helper()
+	table, ok := n.catalog.Current().Table(namespace, name)
+	if !ok {
+		t.Fatalf("node %d does not know %s.%s", n.cfg.Cluster.NodeID, namespace, name)
+	}
+	return table.ID
 }

@@ -62,7 +62,7 @@ func (n *Node) FailWith(failure error) {
 }
 
 // Propose implements executor.Proposer.
-func (n *Node) Propose(_ context.Context, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+func (n *Node) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.failure != nil {

@@ -56,15 +56,17 @@ const largestMessageFixed = 10 + 1 + 2 + 8*10 + 10 + 10 // group, type, mask, nu
 
 // mayTravel reports whether a message of this type may go from one node to another. Local messages would
 // let a peer play this node's own storage or clock, and proposals are forwarded by their own call.
+// MsgStorageApply and MsgStorageApplyResp travel as notices about applied indexes, which the engine takes
+// out before Raft sees them; Raft itself refuses them from a peer.
 func mayTravel(kind raftpb.MessageType) bool {
 	switch kind {
 	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgSnap,
 		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgTransferLeader, raftpb.MsgTimeoutNow,
-		raftpb.MsgReadIndex, raftpb.MsgReadIndexResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+		raftpb.MsgReadIndex, raftpb.MsgReadIndexResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp,
+		raftpb.MsgStorageApply, raftpb.MsgStorageApplyResp:
 		return true
 	case raftpb.MsgHup, raftpb.MsgBeat, raftpb.MsgProp, raftpb.MsgUnreachable, raftpb.MsgSnapStatus,
-		raftpb.MsgCheckQuorum, raftpb.MsgStorageAppend, raftpb.MsgStorageAppendResp, raftpb.MsgStorageApply,
-		raftpb.MsgStorageApplyResp, raftpb.MsgForgetLeader:
+		raftpb.MsgCheckQuorum, raftpb.MsgStorageAppend, raftpb.MsgStorageAppendResp, raftpb.MsgForgetLeader:
 		return false
 	}
 	return false

@@ -43,7 +43,7 @@ type node struct {
 }
 
 // Propose implements executor.Proposer.
-func (n *node) Propose(_ context.Context, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+func (n *node) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
 	if hook := n.takeHook(group); hook != nil {
 		hook()
 	}

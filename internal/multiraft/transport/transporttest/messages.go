@@ -111,8 +111,6 @@ func forbiddenMessages(t *testing.T, cluster Cluster) {
 		Message(raftpb.MsgCheckQuorum, replicaA, replicaB, 1),
 		Message(raftpb.MsgStorageAppend, replicaA, replicaB, 1),
 		Message(raftpb.MsgStorageAppendResp, replicaA, replicaB, 1),
-		Message(raftpb.MsgStorageApply, replicaA, replicaB, 1),
-		Message(raftpb.MsgStorageApplyResp, replicaA, replicaB, 1),
 		Message(raftpb.MsgForgetLeader, replicaA, replicaB, 1),
 		nil,
 	}

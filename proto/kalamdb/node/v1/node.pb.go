@@ -37,6 +37,8 @@ const (
 	ForwardError_FORWARD_ERROR_OUTCOME_UNKNOWN ForwardError = 3 // proposed; leadership was lost before the result was known
 	ForwardError_FORWARD_ERROR_STOPPED         ForwardError = 4 // not proposed: the node is shutting down
 	ForwardError_FORWARD_ERROR_TOO_LARGE       ForwardError = 5 // not proposed: over the size limit
+	ForwardError_FORWARD_ERROR_BEHIND          ForwardError = 6 // committed; some voter has not applied it yet; result is set
+	ForwardError_FORWARD_ERROR_MISSING_VOTER   ForwardError = 7 // not proposed: `all` was asked for and a voter does not answer
 )
 
 // Enum value maps for ForwardError.
@@ -48,6 +50,8 @@ var (
 		3: "FORWARD_ERROR_OUTCOME_UNKNOWN",
 		4: "FORWARD_ERROR_STOPPED",
 		5: "FORWARD_ERROR_TOO_LARGE",
+		6: "FORWARD_ERROR_BEHIND",
+		7: "FORWARD_ERROR_MISSING_VOTER",
 	}
 	ForwardError_value = map[string]int32{
 		"FORWARD_ERROR_UNSPECIFIED":     0,
@@ -56,6 +60,8 @@ var (
 		"FORWARD_ERROR_OUTCOME_UNKNOWN": 3,
 		"FORWARD_ERROR_STOPPED":         4,
 		"FORWARD_ERROR_TOO_LARGE":       5,
+		"FORWARD_ERROR_BEHIND":          6,
+		"FORWARD_ERROR_MISSING_VOTER":   7,
 	}
 )
 
@@ -728,6 +734,7 @@ type ForwardRequest struct {
 	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
 	RequestId     []byte                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	All           bool                   `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"` // answer once every voter has applied it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +788,13 @@ func (x *ForwardRequest) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *ForwardRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
 }
 
 type ForwardResponse struct {
@@ -1211,12 +1225,13 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x19\n" +
 	"\brpc_addr\x18\x03 \x01(\tR\arpcAddr\x12\x19\n" +
-	"\bapi_addr\x18\x04 \x01(\tR\aapiAddr\"Y\n" +
+	"\bapi_addr\x18\x04 \x01(\tR\aapiAddr\"k\n" +
 	"\x0eForwardRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\fR\trequestId\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xaf\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\"\xaf\x01\n" +
 	"\x0fForwardResponse\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\fR\x06result\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x123\n" +
@@ -1243,14 +1258,16 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\"\x19\n" +
-	"\x17InstallSnapshotResponse*\xc4\x01\n" +
+	"\x17InstallSnapshotResponse*\xff\x01\n" +
 	"\fForwardError\x12\x1d\n" +
 	"\x19FORWARD_ERROR_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18FORWARD_ERROR_NOT_LEADER\x10\x01\x12\x1c\n" +
 	"\x18FORWARD_ERROR_OVERLOADED\x10\x02\x12!\n" +
 	"\x1dFORWARD_ERROR_OUTCOME_UNKNOWN\x10\x03\x12\x19\n" +
 	"\x15FORWARD_ERROR_STOPPED\x10\x04\x12\x1b\n" +
-	"\x17FORWARD_ERROR_TOO_LARGE\x10\x052\xe2\x02\n" +
+	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
+	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
+	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a2\xe2\x02\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +

@@ -1,0 +1,119 @@
+package multiraft
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// outcome is how a ProposeAll ended.
+type outcome struct {
+	index uint64
+	err   error
+}
+
+// proposeAll runs ProposeAll at the leader while the lab ticks, at most so many times; ended is false when it
+// still waits then. A context with a deadline is waited for.
+func (l *lab) proposeAll(ctx context.Context, n *labNode, g shard.GroupID, amount uint64, ticks int) (outcome, bool) {
+	l.t.Helper()
+	done := make(chan outcome, 1)
+	id := l.id()
+	go func() {
+		_, index, err := n.manager.ProposeAll(ctx, g, id, binary.BigEndian.AppendUint64(nil, amount))
+		done <- outcome{index, err}
+	}()
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := 0; time.Now().Before(deadline); tick++ {
+		if tick < ticks {
+			l.tick()
+		}
+		select {
+		case o := <-done:
+			return o, true
+		case <-time.After(time.Millisecond):
+		}
+		if _, bounded := ctx.Deadline(); !bounded && tick >= ticks {
+			return outcome{}, false
+		}
+	}
+	return outcome{}, false
+}
+
+func TestAllWaitsForEveryVoter(t *testing.T) {
+	l := threeNodes(t, 31)
+	g := shard.UserShard(0)
+	n := l.leader(g)
+	o, ended := l.proposeAll(t.Context(), n, g, 4, 2000)
+	if !ended || o.err != nil {
+		t.Fatalf("ProposeAll = %v, ended %v", o.err, ended)
+	}
+	for id, node := range l.nodes {
+		if node.manager.Applied(g) < o.index || node.sum(g) != 4 {
+			t.Errorf("replica %d has applied %d, want %d", id, node.manager.Applied(g), o.index)
+		}
+	}
+}
+
+func TestAllNamesTheNodeThatIsBehind(t *testing.T) {
+	l := threeNodes(t, 32)
+	g := shard.UserShard(0)
+	n := l.leader(g)
+	var slow ident.ReplicaID
+	for id := range l.nodes {
+		if id != n.replica {
+			slow = id
+		}
+	}
+	for id := range l.nodes {
+		if id != slow {
+			l.network.Partition(address(id), address(slow))
+		}
+	}
+	// The silence is not noticed yet, so the command is proposed and commits without the slow node.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if o, ended := l.proposeAll(ctx, n, g, 5, 20); ended {
+		t.Fatalf("ProposeAll ended with %v although a voter has not applied", o.err)
+	}
+	if n.sum(g) != 5 {
+		t.Fatalf("the command is not committed at the leader")
+	}
+	l.until(400, "the voter counts as missing", func() bool { return !n.manager.Live(slow) })
+	n = l.leader(g) // the balancer may have moved it
+	o, ended := l.proposeAll(t.Context(), n, g, 6, 50)
+	var missing *MissingVoterError
+	if !ended || !errors.As(o.err, &missing) || len(missing.Missing) != 1 || missing.Missing[0] != slow {
+		t.Fatalf("ProposeAll without a voter = %v", o.err)
+	}
+	if n.sum(g) != 5 {
+		t.Error("a refused command was applied")
+	}
+}
+
+func TestAllTellsWhoIsBehindWhenTimeIsUp(t *testing.T) {
+	l := threeNodes(t, 33)
+	g := shard.UserShard(0)
+	n := l.leader(g)
+	for id := range l.nodes {
+		if id != n.replica {
+			l.network.Partition(address(n.replica), address(id))
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	o, ended := l.proposeAll(ctx, n, g, 5, 10)
+	var behind *BehindError
+	if !ended || !errors.As(o.err, &behind) || o.index == 0 {
+		t.Fatalf("ProposeAll = %v at %d, ended %v; want BehindError with the index", o.err, o.index, ended)
+	}
+	if !strings.Contains(behind.Error(), "committed, not yet applied on node") {
+		t.Errorf("message %q", behind.Error())
+	}
+}
