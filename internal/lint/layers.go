@@ -22,19 +22,19 @@ func Layers() []Layer {
 			"internal/config", "internal/clock", "internal/metrics", "internal/invariant", "internal/fault",
 		}},
 		{"contract", []string{
-			"proto/*", "internal/command", "internal/sql/parse", "internal/sql/expr",
+			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr",
 		}},
 		{"storage", []string{"internal/storage/*"}},
 		{"replication", []string{"internal/multiraft/*"}},
 		{"state", []string{
-			"internal/statemachine", "internal/applier", "internal/catalog", "internal/table",
+			"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table",
 		}},
 		{"execution", []string{
 			"internal/sql/plan", "internal/sql/exec", "internal/executor",
 		}},
 		{"service", []string{"internal/auth"}},
 		{"api", []string{"internal/api/*"}},
-		{"assembly", []string{"internal/server", "internal/demo", "internal/bench"}},
+		{"assembly", []string{"internal/server", "internal/demo", "internal/bench", "internal/sim"}},
 		{"program", []string{"cmd/*"}},
 		{"rules", []string{"internal/lint", "test/*"}},
 	}
@@ -51,7 +51,9 @@ type Wall struct {
 
 // Walls returns the walls between packages.
 func Walls() []Wall {
-	state := []string{"internal/statemachine", "internal/applier", "internal/catalog", "internal/table"}
+	state := []string{
+		"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table",
+	}
 	walls := []Wall{
 		{Except: []string{"internal/storage/*"}, Import: "github.com/cockroachdb/pebble/*", Why: "use internal/storage"},
 		{Except: []string{"internal/multiraft/*"}, Import: "go.etcd.io/raft/*", Why: "use internal/multiraft"},

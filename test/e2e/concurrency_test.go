@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -156,4 +158,55 @@ func TestStatementsAreAtomic(t *testing.T) {
 			t.Errorf("%v has %s, want %s", n, got, want)
 		}
 	}
+}
+
+// TestModeAllWaitsForEveryNode acknowledges a write only when every node has applied it, and refuses clearly
+// while one is away.
+func TestModeAllWaitsForEveryNode(t *testing.T) {
+	c := startCluster(t, settings{"cluster.replication_mode": "all", "cluster.replication_timeout_ms": 1500})
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.notes (id INT PRIMARY KEY) WITH (TYPE = 'SHARED')")
+	const insert = "INSERT INTO app.notes (id) VALUES ($1)"
+	const rows = 30
+	applied := make([]int64, rows)
+	for id := range applied {
+		root.at(c.nodes[id%3]).must(t, insert, id)
+		groups, err := root.at(c.nodes[(id+1)%3]).groups(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied[id] = groups[sharedGroup].applied
+	}
+	for _, row := range root.must(t, "SELECT id, _seq FROM app.notes ORDER BY id").rows() {
+		id, index := integer(t, row[0]), integer(t, row[1])>>16
+		if applied[id] < index {
+			t.Errorf("row %d at index %d was acknowledged while another node had applied %d", id, index, applied[id])
+		}
+	}
+	away := c.nodes[2]
+	away.signal(t, syscall.SIGSTOP)
+	if got, err := root.sql(t.Context(), insert, rows); err != nil || got.ok() || got.Error == nil || got.Error.Code == "INTERNAL_ERROR" {
+		t.Errorf("INSERT while %v is paused: %v, %v; want a clear refusal", away, got, err)
+	}
+	away.signal(t, syscall.SIGCONT)
+	root.soon(t, "DELETE FROM app.notes WHERE id = $1", rows) // it may have been committed
+
+	away.kill(t)
+	eventually(t, "an INSERT is refused and names the node that is away", func() error {
+		got, err := root.sql(t.Context(), insert, rows+1)
+		if err != nil {
+			return err
+		}
+		if got.ok() || got.HTTP != http.StatusServiceUnavailable || !strings.Contains(got.Error.Message, "node 3") {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+	if count := root.soonNumber(t, "SELECT COUNT(*) FROM app.notes"); count < rows {
+		t.Errorf("%d rows can be read while a node is away, want %d", count, rows)
+	}
+	away.start(t)
+	away.waitReady(t)
+	root.soon(t, insert, rows+2)
 }
