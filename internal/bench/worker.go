@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -57,8 +59,12 @@ type roundResult struct {
 	Error     string
 }
 
-// Worker is one process of a benchmark cluster: it reads orders from in and answers on out until in ends.
+// Worker is one process of a benchmark cluster: it reads orders from in and answers on out until in ends. It
+// collects garbage as a server with the default configuration does.
 func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
+	defaults := config.Default().Performance
+	debug.SetGCPercent(defaults.GCPercent)
+	debug.SetMemoryLimit(defaults.MemoryLimitBytes)
 	lines := bufio.NewReader(in)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

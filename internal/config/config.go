@@ -195,6 +195,7 @@ func Default() *Config {
 		Logging: Logging{Level: "info", Format: "text"},
 		Performance: Performance{
 			RequestTimeoutSeconds: 30, KeepaliveSeconds: 75, MaxConnections: 25_000,
+			GCPercent: 400, MemoryLimitBytes: 4 << 30,
 		},
 		Raft: Raft{LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20},
 		Cluster: Cluster{

@@ -72,7 +72,7 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 			"credentials for everyone", "[security.cors]\nallowed_origins = [\"*\"]\nallow_credentials = true",
 			[]string{"security.cors.allow_credentials"},
 		},
-		{"collector off without limit", "[performance]\ngc_percent = -1", []string{"performance.gc_percent"}},
+		{"collector off without limit", "[performance]\ngc_percent = -1\nmemory_limit_bytes = 0", []string{"performance.gc_percent"}},
 		{"no TOML", "[server\nport = 1", []string{"line 1"}},
 		{"key twice", "[server]\nport = 1\nport = 2", []string{"port"}},
 	} {
