@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -44,7 +45,7 @@ func check(t *testing.T, err error) {
 
 func restored(t *testing.T, b *storage.Batch) *Data {
 	t.Helper()
-	d := NewData(group)
+	d := NewData(group, changelog.DefaultRetention(), nil)
 	check(t, d.Restore(b))
 	return d
 }
@@ -77,7 +78,7 @@ func TestDamagedStateStopsTheReplica(t *testing.T) {
 	}
 	b := newBatch(t)
 	check(t, b.Set(append(keys.Purged(group, 5), 0), nil))
-	if err := NewData(group).Restore(b); err == nil {
+	if err := NewData(group, changelog.DefaultRetention(), nil).Restore(b); err == nil {
 		t.Error("a malformed marker was restored")
 	}
 	b = newBatch(t)
@@ -130,8 +131,8 @@ func TestLargestCommand(t *testing.T) {
 			t.Errorf("scope of %s: %v, %v", user, ok, err)
 		}
 	}
-	if want := command.MaxRows + 3; b.Count() != want {
-		t.Errorf("%d writes, want %d: one for each row and scope", b.Count(), want)
+	if want := 2*command.MaxRows + 3 + 1; b.Count() != want {
+		t.Errorf("%d writes, want %d: two for each row, one for each scope, and where the changes begin", b.Count(), want)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -18,6 +20,14 @@ import (
 // maxIndex is the largest log index whose _seq fits into 64 bits.
 const maxIndex = 1<<48 - 1
 
+// Publisher learns of committed changes. *changefeed.Feed implements it. It never waits.
+type Publisher interface {
+	// Publish is given the changes of a committed batch, in apply order; the slice is the caller's.
+	Publish(group shard.GroupID, changes []changefeed.Change)
+	// Reset says that the group's state was replaced.
+	Reset(group shard.GroupID)
+}
+
 // Data applies the commands of one data group.
 type Data struct {
 	group shard.GroupID
@@ -28,11 +38,20 @@ type Data struct {
 	purged map[ident.TableID]struct{}
 	// value is reused between rows.
 	value []byte
+	// log keeps the newest changes in the store.
+	log *changelog.Writer
+	// publisher is told of changes; nil tells nobody.
+	publisher Publisher
+	// changes are those of the commands since the last Publish.
+	changes []changefeed.Change
 }
 
-// NewData returns the applier of a data group; Restore must be called before Apply.
-func NewData(group shard.GroupID) *Data {
-	return &Data{group: group, private: group.Class() == shard.ClassUser}
+// NewData returns the applier of a data group; Restore must be called before Apply. The publisher may be nil.
+func NewData(group shard.GroupID, retention changelog.Retention, publisher Publisher) *Data {
+	return &Data{
+		group: group, private: group.Class() == shard.ClassUser,
+		log: changelog.NewWriter(group, retention), publisher: publisher,
+	}
 }
 
 // Apply stages one command. The batch shows the effects of the commands before it.
@@ -40,9 +59,9 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 	invariant.Check(index > 0 && index <= maxIndex, "log index %d of group %s", index, d.group)
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_WriteRows:
-		return d.writeRows(batch, index, body.WriteRows)
+		return d.writeRows(batch, index, cmd.GetHeader().GetNowMicros(), body.WriteRows)
 	case *commandv1.Command_PurgeTable:
-		return d.purgeTable(batch, ident.TableID(body.PurgeTable.GetTableId()))
+		return d.purgeTable(batch, index, ident.TableID(body.PurgeTable.GetTableId()))
 	default:
 		return misplaced(d.group, cmd), nil
 	}
@@ -52,10 +71,23 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 func (d *Data) Finish(*storage.Batch, uint64) error { return nil }
 
 // Publish is called when the batch is committed.
-func (d *Data) Publish() {}
+func (d *Data) Publish() {
+	if d.publisher != nil {
+		d.publisher.Publish(d.group, d.changes)
+	}
+	clear(d.changes)
+	d.changes = d.changes[:0]
+}
 
-// Restore reads the markers of purged tables.
+// Restore reads the markers of purged tables and where the change log stands.
 func (d *Data) Restore(reader storage.Reader) error {
+	d.changes = nil
+	if err := d.log.Restore(reader); err != nil {
+		return err
+	}
+	if d.publisher != nil {
+		d.publisher.Reset(d.group)
+	}
 	d.purged = make(map[ident.TableID]struct{})
 	lo, hi := keys.PurgedSpan(d.group)
 	it, err := reader.Scan(lo, hi)
@@ -77,7 +109,7 @@ func (d *Data) Restore(reader storage.Reader) error {
 }
 
 // purgeTable removes the rows of a dropped table. Repeating it changes nothing.
-func (d *Data) purgeTable(batch *storage.Batch, table ident.TableID) (*commandv1.Response, error) {
+func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableID) (*commandv1.Response, error) {
 	if err := batch.DeleteRange(keys.TableSpan(d.group, table)); err != nil {
 		return nil, err
 	}
@@ -88,6 +120,7 @@ func (d *Data) purgeTable(batch *storage.Batch, table ident.TableID) (*commandv1
 		return nil, err
 	}
 	d.purged[table] = struct{}{}
+	d.changes = append(d.changes, changefeed.Change{Kind: changefeed.Purge, Table: table, Seq: command.Seq(index, 0)})
 	return done("Table %d purged", table), nil
 }
 
@@ -95,9 +128,12 @@ func (d *Data) purgeTable(batch *storage.Batch, table ident.TableID) (*commandv1
 type version struct {
 	seq  uint64
 	live bool
+	row  []byte
 }
 
-func (d *Data) writeRows(batch *storage.Batch, index uint64, body *commandv1.WriteRows) (*commandv1.Response, error) {
+func (d *Data) writeRows(
+	batch *storage.Batch, index uint64, nowMicros int64, body *commandv1.WriteRows,
+) (*commandv1.Response, error) {
 	if refusal := d.admit(body); refusal != nil {
 		return refusal, nil
 	}
@@ -108,7 +144,8 @@ func (d *Data) writeRows(batch *storage.Batch, index uint64, body *commandv1.Wri
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
 	}
-	if refusal, err := checkRows(batch, index, body.GetRows(), rowKeys); refusal != nil || err != nil {
+	before, refusal, err := checkRows(batch, index, body.GetRows(), rowKeys)
+	if refusal != nil || err != nil {
 		return refusal, err
 	}
 	for i, row := range body.GetRows() {
@@ -118,6 +155,9 @@ func (d *Data) writeRows(batch *storage.Batch, index uint64, body *commandv1.Wri
 		}
 	}
 	if err := d.touchScopes(batch, index, body.GetRows()); err != nil {
+		return nil, err
+	}
+	if err := d.recordChanges(batch, index, nowMicros, body.GetRows(), before); err != nil {
 		return nil, err
 	}
 	return &commandv1.Response{Affected: uint32(len(body.GetRows()))}, nil //nolint:gosec // at most command.MaxRows
@@ -175,32 +215,58 @@ func (d *Data) checkScopes(batch *storage.Batch, scopes []*commandv1.ScopeUnchan
 }
 
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same
-// command that stands before it counts as written.
+// command that stands before it counts as written. It returns the version before each row.
 func checkRows(
 	batch *storage.Batch, index uint64, rows []*commandv1.RowWrite, rowKeys [][]byte,
-) (*commandv1.Response, error) {
+) ([]version, *commandv1.Response, error) {
 	var own map[string]version // versions this command writes; unused when it writes one row
 	if len(rows) > 1 {
 		own = make(map[string]version, len(rows))
 	}
+	before := make([]version, len(rows))
 	for i, row := range rows {
-		if row.GetExpect() != commandv1.Expect_EXPECT_ANY {
-			current, found := own[string(rowKeys[i])]
-			if !found {
-				var err error
-				if current, err = readVersion(batch, rowKeys[i]); err != nil {
-					return nil, err
-				}
-			}
-			if refusal := checkRow(row, current); refusal != nil {
-				return refusal, nil
+		current, found := own[string(rowKeys[i])]
+		if !found {
+			var err error
+			if current, err = readVersion(batch, rowKeys[i]); err != nil {
+				return nil, nil, err
 			}
 		}
+		if refusal := checkRow(row, current); refusal != nil {
+			return nil, refusal, nil
+		}
+		before[i] = current
 		if own != nil {
-			own[string(rowKeys[i])] = version{seq: command.Seq(index, i), live: !row.GetDeleted()}
+			own[string(rowKeys[i])] = version{seq: command.Seq(index, i), live: !row.GetDeleted(), row: row.GetRow()}
 		}
 	}
-	return nil, nil
+	return before, nil, nil
+}
+
+// recordChanges logs what the rows of a command changed. To delete what is not there changes nothing.
+func (d *Data) recordChanges(
+	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, before []version,
+) error {
+	first := len(d.changes)
+	for i, row := range rows {
+		change := changefeed.Change{
+			Kind: changefeed.Insert, Table: ident.TableID(row.GetTableId()), User: ident.UserID(row.GetUser()),
+			Seq: command.Seq(index, i), Micros: nowMicros, PrimaryKey: row.GetPrimaryKey(), New: row.GetRow(),
+		}
+		switch {
+		case row.GetDeleted() && !before[i].live:
+			continue
+		case row.GetDeleted():
+			change.Kind, change.New = changefeed.Delete, nil
+		case before[i].live:
+			change.Kind = changefeed.Update
+		}
+		if before[i].live {
+			change.OldSeq, change.Old = before[i].seq, before[i].row
+		}
+		d.changes = append(d.changes, change)
+	}
+	return d.log.Append(batch, d.changes[first:])
 }
 
 func checkRow(row *commandv1.RowWrite, current version) *commandv1.Response {
@@ -222,11 +288,11 @@ func readVersion(batch *storage.Batch, key []byte) (version, error) {
 	if err != nil || !ok {
 		return version{}, err
 	}
-	seq, deleted, _, err := rowvalue.Decode(value)
+	seq, deleted, row, err := rowvalue.Decode(value)
 	if err != nil {
 		return version{}, fmt.Errorf("%w: row %x: %w", storage.ErrCorruption, key, err)
 	}
-	return version{seq: seq, live: !deleted}, nil
+	return version{seq: seq, live: !deleted, row: row}, nil
 }
 
 // touchScopes records the index as the last that wrote to each table and user of the rows.

@@ -56,9 +56,9 @@ func (r *replica) restart(tb testing.TB) {
 	r.store = catalog.NewStore()
 	switch r.group.Class() {
 	case shard.ClassUser:
-		r.machine = NewUserData(r.group, func() uint64 { return r.metaIndex })
+		r.machine = NewUserData(r.group, func() uint64 { return r.metaIndex }, nil)
 	case shard.ClassShared:
-		r.machine = NewSharedData(r.group, func() uint64 { return r.metaIndex })
+		r.machine = NewSharedData(r.group, func() uint64 { return r.metaIndex }, nil)
 	case shard.ClassMeta:
 		r.machine = NewMeta(r.store)
 	}

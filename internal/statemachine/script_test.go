@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -200,6 +201,10 @@ func printKey(t *testing.T, hexKey, hexValue string, withValue bool) string {
 		scope, err := keys.ParseScope(key)
 		must(t, err)
 		return fmt.Sprintf("scope t=%d u=%s written at %d", scope.Table, scope.User, binary.BigEndian.Uint64(value))
+	case keys.KindChanges:
+		return ""
+	case keys.KindChange:
+		return printChange(t, key, value)
 	case keys.KindPurged:
 		_, table, err := keys.ParsePurged(key)
 		must(t, err)
@@ -210,6 +215,16 @@ func printKey(t *testing.T, hexKey, hexValue string, withValue bool) string {
 		}
 	}
 	return fmt.Sprintf("kind %x %q", byte(kind), bytes.TrimLeft(rest, "\x00"))
+}
+
+func printChange(t *testing.T, key, value []byte) string {
+	t.Helper()
+	_, seq, err := keys.ParseChange(key)
+	must(t, err)
+	c, totals, err := changefeed.DecodeRecord(seq, value)
+	must(t, err)
+	return fmt.Sprintf("change %d.%d %s t=%d u=%s k=%s old=%q new=%q (%d so far)", command.SeqIndex(seq), seq&command.MaxOrdinal,
+		c.Kind, c.Table, c.User, c.PrimaryKey, c.Old, c.New, totals.Entries)
 }
 
 // fields are the words of one entry: name=value pairs and bare flags, in order.

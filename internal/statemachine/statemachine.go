@@ -20,6 +20,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -67,34 +68,41 @@ func NewMeta(store *catalog.Store) *Meta {
 }
 
 // NewUserData returns the state machine of a user-data shard. metaIndex returns the meta index that is applied
-// and published on this node.
-func NewUserData(group shard.GroupID, metaIndex func() uint64) *UserData {
-	return &UserData{newData(group, shard.ClassUser, metaIndex)}
+// and published on this node; publisher is told of committed row changes and may be nil.
+func NewUserData(group shard.GroupID, metaIndex func() uint64, publisher applier.Publisher) *UserData {
+	return &UserData{newData(group, shard.ClassUser, metaIndex, publisher)}
 }
 
 // NewSharedData returns the state machine of a shared-data shard. metaIndex returns the meta index that is applied
-// and published on this node.
-func NewSharedData(group shard.GroupID, metaIndex func() uint64) *SharedData {
-	return &SharedData{newData(group, shard.ClassShared, metaIndex)}
+// and published on this node; publisher is told of committed row changes and may be nil.
+func NewSharedData(group shard.GroupID, metaIndex func() uint64, publisher applier.Publisher) *SharedData {
+	return &SharedData{newData(group, shard.ClassShared, metaIndex, publisher)}
 }
 
-// New returns the state machine of any group. Data groups wait for the store's published index.
+// New returns the state machine of any group. Data groups wait for the store's published index, and nobody is
+// told of their changes.
 func New(group shard.GroupID, store *catalog.Store) (Machine, error) {
+	return NewPublishing(group, store, nil)
+}
+
+// NewPublishing is New for a node that has subscribers: the publisher is told of committed row changes.
+func NewPublishing(group shard.GroupID, store *catalog.Store, publisher applier.Publisher) (Machine, error) {
 	switch group.Class() {
 	case shard.ClassMeta:
 		return NewMeta(store), nil
 	case shard.ClassUser:
-		return NewUserData(group, store.Index), nil
+		return NewUserData(group, store.Index, publisher), nil
 	case shard.ClassShared:
-		return NewSharedData(group, store.Index), nil
+		return NewSharedData(group, store.Index, publisher), nil
 	default:
 		return nil, fmt.Errorf("state machine of %s: no such group", group)
 	}
 }
 
-func newData(group shard.GroupID, class shard.Class, metaIndex func() uint64) core {
+func newData(group shard.GroupID, class shard.Class, metaIndex func() uint64, publisher applier.Publisher) core {
 	invariant.Check(group.Class() == class, "group %s is not of class %s", group, class)
-	return core{group: group, metaIndex: metaIndex, applier: applier.NewData(group), duplicates: newDuplicates(group)}
+	data := applier.NewData(group, changelog.DefaultRetention(), publisher)
+	return core{group: group, metaIndex: metaIndex, applier: data, duplicates: newDuplicates(group)}
 }
 
 // core is what the three state machines have in common.

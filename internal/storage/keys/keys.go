@@ -33,6 +33,8 @@ const (
 	KindApplied   Kind = 0x01 // the group's applied state; written by multiraft only
 	KindDedup     Kind = 0x02 // index(8): request id and response of one applied command
 	KindPurged    Kind = 0x03 // table(8): the table is dropped and its rows are gone
+	KindChange    Kind = 0x04 // seq(8): one committed row change; see package changelog
+	KindChanges   Kind = 0x05 // where the changes that are kept begin
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindCluster   Kind = 0x20 // identity and shard map of the cluster
@@ -92,6 +94,25 @@ func PurgedSpan(group shard.GroupID) (lo, hi []byte) {
 	lo = kindPrefix(group, KindPurged, 0)
 	return lo, PrefixEnd(lo)
 }
+
+// Change is the key of the change that wrote the version with a _seq.
+func Change(group shard.GroupID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(group, KindChange, 8), seq)
+}
+
+// ChangeSpan is the span of the changes with low <= _seq < high.
+func ChangeSpan(group shard.GroupID, low, high uint64) (lo, hi []byte) {
+	return Change(group, low), Change(group, high)
+}
+
+// ChangesAfter is the span of the changes with a _seq above after.
+func ChangesAfter(group shard.GroupID, after uint64) (lo, hi []byte) {
+	lo = append(Change(group, after), 0)
+	return lo, PrefixEnd(kindPrefix(group, KindChange, 0))
+}
+
+// Changes is the key of where the changes of a group begin.
+func Changes(group shard.GroupID) []byte { return kindPrefix(group, KindChanges, 0) }
 
 // Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
 // order-preserving encoding of the key value.

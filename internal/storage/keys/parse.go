@@ -62,6 +62,16 @@ func ParseDedup(key []byte) (group shard.GroupID, index uint64, err error) {
 	return group, index, err
 }
 
+// ParseChange returns the group and _seq of a Change key.
+func ParseChange(key []byte) (group shard.GroupID, seq uint64, err error) {
+	group, rest, err := expect(key, KindChange)
+	if err != nil {
+		return 0, 0, err
+	}
+	seq, err = number(key, rest)
+	return group, seq, err
+}
+
 // ParsePurged returns the group and table of a Purged key.
 func ParsePurged(key []byte) (group shard.GroupID, table ident.TableID, err error) {
 	group, rest, err := expect(key, KindPurged)

@@ -1,0 +1,209 @@
+// Package changelog keeps the newest changes of a group in the store, so that a cursor can be resumed.
+//
+// Each row that a command writes leaves one record under its _seq, in the same batch as the row: what was
+// there before, and what is there now. The log is part of the group's keys, so replicas hold the same one and
+// snapshots carry it. It is bounded by Retention; what falls out of it leaves a floor behind. A cursor at or above the
+// floor is resumed exactly. One below it is refused with ErrTooOld, unless nothing of what it asks for has
+// changed since: then nothing was missed.
+//
+// Writer is used by the applier alone and is deterministic: what is dropped depends on the log, on numbers
+// stored with it and on times stamped into commands. The functions read any storage.Reader; they want a
+// consistent one.
+package changelog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// ErrTooOld says that changes after the cursor were dropped from the log.
+var ErrTooOld = errors.New("cursor is too old")
+
+// Retention bounds the log of one group. The replicas of a group must agree on it.
+type Retention struct {
+	Entries   uint64 // changes
+	Bytes     uint64 // of changes, as changefeed.Change.SizeBytes counts
+	AgeMicros int64  // by the times stamped into commands
+}
+
+// DefaultRetention is what every server keeps.
+func DefaultRetention() Retention {
+	return Retention{Entries: 100_000, Bytes: 32 << 20, AgeMicros: 24 * 3600 * 1_000_000}
+}
+
+// trimPart is the part of a bound that is dropped at once when it is passed.
+const trimPart = 16
+
+// start is the stored beginning of the log.
+type start struct {
+	floor        uint64            // _seq of the newest change that was dropped
+	totals       changefeed.Totals // at that place
+	oldestMicros int64             // of the oldest change that is kept; zero when there is none
+}
+
+const (
+	startFormat byte = 1
+	startLen         = 1 + 4*8
+)
+
+func (s start) encode() []byte {
+	value := append(make([]byte, 0, startLen), startFormat)
+	value = binary.BigEndian.AppendUint64(value, s.floor)
+	value = binary.BigEndian.AppendUint64(value, s.totals.Entries)
+	value = binary.BigEndian.AppendUint64(value, s.totals.Bytes)
+	return binary.BigEndian.AppendUint64(value, uint64(s.oldestMicros)) //nolint:gosec // the bits are kept
+}
+
+// readStart returns the beginning of a group's log; found is false when the group never wrote a change.
+func readStart(reader storage.Reader, group shard.GroupID) (s start, found bool, err error) {
+	value, found, err := reader.Get(keys.Changes(group))
+	if err != nil || !found {
+		return s, false, err
+	}
+	if len(value) != startLen || value[0] != startFormat {
+		return s, false, fmt.Errorf("%w: beginning of the changes of %s: %d bytes", storage.ErrCorruption, group, len(value))
+	}
+	number := func(i int) uint64 { return binary.BigEndian.Uint64(value[1+8*i:]) }
+	s = start{floor: number(0), totals: changefeed.Totals{Entries: number(1), Bytes: number(2)}}
+	s.oldestMicros = int64(number(3)) //nolint:gosec // the bits are kept
+	return s, true, nil
+}
+
+// Writer appends to the log of one group.
+type Writer struct {
+	group     shard.GroupID
+	retention Retention
+	start     start
+	started   bool // the beginning is stored
+	totals    changefeed.Totals
+	value     []byte // reused between records
+}
+
+// NewWriter returns the writer of a group's log; Restore must be called before Append.
+func NewWriter(group shard.GroupID, retention Retention) *Writer {
+	return &Writer{group: group, retention: retention}
+}
+
+// Restore reads where the log stands.
+func (w *Writer) Restore(reader storage.Reader) error {
+	var err error
+	if w.start, w.started, err = readStart(reader, w.group); err != nil {
+		return fmt.Errorf("restore change log: %w", err)
+	}
+	w.totals = w.start.totals
+	lo, hi := keys.ChangesAfter(w.group, w.start.floor)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return fmt.Errorf("restore change log: %w", err)
+	}
+	if it.Last() {
+		var record stored
+		if record, err = recordAt(it); err == nil {
+			w.totals = record.totals
+		}
+	}
+	if closeErr := it.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("restore change log: %w", err)
+	}
+	return nil
+}
+
+// Append stages the changes of one command and drops what the bounds no longer allow.
+func (w *Writer) Append(batch *storage.Batch, changes []changefeed.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if !w.started {
+		// What was written before this command, if anything, left no record.
+		w.start = start{floor: changes[0].Seq - 1, oldestMicros: changes[0].Micros}
+		w.started = true
+		if err := batch.Set(keys.Changes(w.group), w.start.encode()); err != nil {
+			return err
+		}
+	}
+	for i := range changes {
+		w.totals.Entries++
+		w.totals.Bytes += changes[i].SizeBytes()
+		w.value = changefeed.AppendRecord(w.value[:0], &changes[i], w.totals)
+		if err := batch.Set(keys.Change(w.group, changes[i].Seq), w.value); err != nil {
+			return err
+		}
+	}
+	return w.trim(batch, changes[len(changes)-1].Micros)
+}
+
+// trim drops the oldest changes when a bound is passed. It never drops the newest one.
+func (w *Writer) trim(batch *storage.Batch, nowMicros int64) error {
+	kept := changefeed.Totals{
+		Entries: w.totals.Entries - w.start.totals.Entries, Bytes: w.totals.Bytes - w.start.totals.Bytes,
+	}
+	age := nowMicros - w.start.oldestMicros
+	r := w.retention
+	if kept.Entries <= r.Entries && kept.Bytes <= r.Bytes && age <= r.AgeMicros+r.AgeMicros/trimPart {
+		return nil
+	}
+	lo, hi := keys.ChangesAfter(w.group, w.start.floor)
+	it, err := batch.Scan(lo, hi)
+	if err != nil {
+		return err
+	}
+	next := w.start
+	for ok := it.First(); ok; ok = it.Next() {
+		record, err := recordAt(it)
+		if err != nil {
+			_ = it.Close() // the malformed record is the error that matters
+			return err
+		}
+		next.oldestMicros = record.Micros
+		entries, bytes := w.totals.Entries-next.totals.Entries, w.totals.Bytes-next.totals.Bytes
+		fits := entries <= r.Entries-r.Entries/trimPart && bytes <= r.Bytes-r.Bytes/trimPart
+		if entries == 1 || fits && nowMicros-record.Micros <= r.AgeMicros {
+			break
+		}
+		next.floor, next.totals = record.Seq, record.totals
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	low, high := keys.ChangeSpan(w.group, 0, next.floor+1)
+	if next.floor != w.start.floor {
+		if err := batch.DeleteRange(low, high); err != nil {
+			return err
+		}
+	}
+	w.start = next
+	return batch.Set(keys.Changes(w.group), next.encode())
+}
+
+// stored is a record with its running numbers.
+type stored struct {
+	changefeed.Change
+	totals changefeed.Totals
+}
+
+// recordAt decodes the record under an iterator; it aliases the iterator's memory.
+func recordAt(it *storage.Iterator) (stored, error) {
+	_, seq, err := keys.ParseChange(it.Key())
+	if err != nil {
+		return stored{}, fmt.Errorf("%w: %w", storage.ErrCorruption, err)
+	}
+	value, err := it.Value()
+	if err != nil {
+		return stored{}, err
+	}
+	change, totals, err := changefeed.DecodeRecord(seq, value)
+	if err != nil {
+		return stored{}, fmt.Errorf("%w: change %d.%d: %w", storage.ErrCorruption, command.SeqIndex(seq), seq&command.MaxOrdinal, err)
+	}
+	return stored{change, totals}, nil
+}

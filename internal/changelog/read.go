@@ -1,0 +1,134 @@
+package changelog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+)
+
+// Last returns the _seq of the newest change of a group, zero when there never was one.
+func Last(reader storage.Reader, group shard.GroupID) (uint64, error) {
+	s, _, err := readStart(reader, group)
+	if err != nil {
+		return 0, err
+	}
+	lo, hi := keys.ChangesAfter(group, s.floor)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return 0, fmt.Errorf("newest change of %s: %w", group, err)
+	}
+	last := s.floor
+	if it.Last() {
+		_, last, err = keys.ParseChange(it.Key())
+	}
+	if closeErr := it.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("newest change of %s: %w", group, err)
+	}
+	return last, nil
+}
+
+// Check reports whether all changes of a group after a cursor are in the log; if not it is ErrTooOld.
+func Check(reader storage.Reader, group shard.GroupID, after uint64) error {
+	s, found, err := readStart(reader, group)
+	if err != nil {
+		return err
+	}
+	if found && after >= s.floor {
+		return nil
+	}
+	return fmt.Errorf("changes of %s after %d: %w", group, after, ErrTooOld)
+}
+
+// CheckScope is Check for somebody who is interested in one table (and user) only: a cursor is also good when
+// no row of it was written since. Then nothing was missed, whatever else was dropped.
+func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID, after uint64) error {
+	tooOld := Check(reader, group, after)
+	if tooOld == nil {
+		return nil
+	}
+	value, found, err := reader.Get(keys.Scope(group, table, user))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return nil
+	}
+	if len(value) != 8 {
+		return fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, table, len(value))
+	}
+	switch written := binary.BigEndian.Uint64(value); {
+	case written < command.SeqIndex(after):
+		return nil
+	case written > command.SeqIndex(after):
+		return tooOld
+	}
+	// The cursor may stand between two rows of the last command.
+	newest, err := newestVersion(reader, group, table, user)
+	if err != nil {
+		return err
+	}
+	if newest > after {
+		return tooOld
+	}
+	return nil
+}
+
+// newestVersion is the highest _seq among the stored versions of a scope, tombstones included.
+func newestVersion(reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID) (uint64, error) {
+	lo, hi := keys.UserTableSpan(group, table, user)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return 0, err
+	}
+	newest := uint64(0)
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.Value()
+		if err == nil {
+			var seq uint64
+			seq, _, _, err = rowvalue.Decode(value)
+			newest = max(newest, seq)
+		}
+		if err != nil {
+			_ = it.Close() // the first error is the one that matters
+			return 0, err
+		}
+	}
+	return newest, it.Close()
+}
+
+// Read gives the changes of a group after a cursor, in order, until give returns false. The changes may be
+// kept. It does not check whether the log reaches back to the cursor.
+func Read(reader storage.Reader, group shard.GroupID, after uint64, give func(changefeed.Change) bool) error {
+	lo, hi := keys.ChangesAfter(group, after)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return fmt.Errorf("changes of %s: %w", group, err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		record, err := recordAt(it)
+		if err != nil {
+			_ = it.Close() // the malformed record is the error that matters
+			return fmt.Errorf("changes of %s: %w", group, err)
+		}
+		change := record.Change
+		change.PrimaryKey, change.Old, change.New = bytes.Clone(change.PrimaryKey), bytes.Clone(change.Old), bytes.Clone(change.New)
+		if !give(change) {
+			break
+		}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("changes of %s: %w", group, err)
+	}
+	return nil
+}
