@@ -154,7 +154,8 @@ func (w *worker) preferredLeader(g *group, status raft.Status) uint64 {
 	voters := slices.Clone(conf.GetVoters())
 	slices.Sort(voters)
 	voters = slices.DeleteFunc(voters, func(id uint64) bool {
-		return id != uint64(w.m.cfg.Replica) && !w.m.peers.live(ident.ReplicaID(id))
+		return w.m.policy.avoids(ident.ReplicaID(id)) ||
+			id != uint64(w.m.cfg.Replica) && !w.m.peers.live(ident.ReplicaID(id))
 	})
 	if len(voters) == 0 {
 		return 0
@@ -169,17 +170,29 @@ func (w *worker) canLead(g *group, status raft.Status, id uint64) bool {
 		progress.Match >= status.GetCommit() && w.m.peers.live(ident.ReplicaID(id))
 }
 
-// bestSuccessor is the live voter that is furthest along, zero when there is none.
+// bestSuccessor is the voter to hand a group to, zero when no other one is live: the one that the balancer
+// would choose if it could take over without a pause, else the one that is furthest along. One that is
+// draining comes last.
 func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
-	best, match := uint64(0), uint64(0)
-	for _, id := range g.confirmed.Conf.GetVoters() {
+	var ready []uint64
+	best, match, avoided := uint64(0), uint64(0), true
+	voters := slices.Clone(g.confirmed.Conf.GetVoters())
+	slices.Sort(voters)
+	for _, id := range voters {
 		progress, ok := status.Progress[id]
 		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) {
 			continue
 		}
-		if best == 0 || progress.Match > match {
-			best, match = id, progress.Match
+		avoid := w.m.policy.avoids(ident.ReplicaID(id))
+		if !avoid && w.canLead(g, status, id) {
+			ready = append(ready, id)
 		}
+		if best == 0 || avoided && !avoid || avoided == avoid && progress.Match > match {
+			best, match, avoided = id, progress.Match, avoid
+		}
+	}
+	if len(ready) > 0 {
+		return ready[slices.Index(w.m.order, g)%len(ready)]
 	}
 	return best
 }
@@ -190,6 +203,9 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 func (w *worker) truncate(g *group) {
 	cfg := &w.m.cfg
 	upto, _ := retention(g.log, cfg, w.m.durable.index(g.id))
+	// The state may be ahead of what Raft knows: of a run of entries that ends with one that waits for the meta
+	// group, the front is applied and Raft hears of it only with the whole. It still reads from there.
+	upto = min(upto, g.node.BasicStatus().Applied)
 	first, last := g.log.FirstIndex(), g.log.LastIndex()
 	if upto < first {
 		return
