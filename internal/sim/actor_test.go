@@ -1,0 +1,82 @@
+package sim
+
+import (
+	"iter"
+	"time"
+)
+
+// actor is a plain function that gives way where production would wait. The driver resumes every actor once
+// in each step, so all of them take turns on the driver's goroutine.
+type actor struct {
+	w     *world
+	name  string
+	node  *simNode // the process it belongs to; nil for a client
+	life  int
+	at    *simNode // where its request is being served; it stands still while that node is paused
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+	ended bool
+}
+
+// actorStopped unwinds an actor that is not resumed any more.
+type actorStopped struct{}
+
+// spawn starts a client.
+func (w *world) spawn(name string, run func(*actor)) *actor {
+	a := &actor{w: w, name: name}
+	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
+		defer func() {
+			if r := recover(); r != nil {
+				if _, stopped := r.(actorStopped); !stopped {
+					panic(r)
+				}
+			}
+		}()
+		a.yield = yield
+		run(a)
+	})
+	w.actors = append(w.actors, a)
+	return a
+}
+
+// spawnAt starts a part of a node's process, which ends with it.
+func (w *world) spawnAt(n *simNode, name string, run func(*actor)) {
+	a := w.spawn(name, run)
+	a.node, a.life = n, n.life
+}
+
+// resume lets an actor go on until it gives way.
+func (a *actor) resume() {
+	switch {
+	case a.ended, a.node != nil && a.node.paused, a.at != nil && a.at.paused:
+		return
+	case a.node != nil && a.node.life != a.life:
+		a.end()
+		return
+	}
+	if _, more := a.next(); !more {
+		a.ended = true
+	}
+}
+
+func (a *actor) end() {
+	if !a.ended {
+		a.ended = true
+		a.stop()
+	}
+}
+
+// pause gives way for one step.
+func (a *actor) pause() {
+	if !a.yield(struct{}{}) {
+		panic(actorStopped{})
+	}
+}
+
+// sleep gives way for a time.
+func (a *actor) sleep(d time.Duration) {
+	for end := a.w.clock.Now().Add(d); a.w.clock.Now().Before(end); {
+		a.pause()
+	}
+}

@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// join makes a fresh directory a member, as a server's admission does: it asks one peer after another.
+func join(a *actor) {
+	w, n := a.w, a.node
+	for n.manager == nil {
+		a.sleep(150 * time.Millisecond)
+		peer := w.plan.pick(func(p *simNode) bool {
+			return p != n && p.up && !p.paused && p.manager != nil && !w.isCut(n, p) && !w.isCut(p, n)
+		})
+		if peer == nil {
+			continue
+		}
+		var told whoami
+		a.serve(peer, func(s *session) { told = s.admit(n) })
+		if told.Replica == 0 || w.isCut(peer, n) {
+			continue
+		}
+		n.self = told
+		if err := n.saveIdentity(); err != nil {
+			w.fail("save the identity of node %d: %v", n.id, err)
+		}
+		w.trace.event("node %d joins as replica %d", n.id, n.self.Replica)
+		if err := n.openEngine(); err != nil {
+			w.bootFailed(n, err)
+		}
+	}
+}
+
+// admit is the peer's part of joining. The answer has no replica while the store cannot be taken.
+func (s *session) admit(n *simNode) (told whoami) {
+	if !s.barrier(shard.Meta) {
+		return told
+	}
+	current := s.n.catalog.Current()
+	if current.Cluster() == nil {
+		return told
+	}
+	for _, m := range current.Members() {
+		silent := !s.n.manager.Live(m.Replica)
+		if m.Store == n.self.Store && m.Removed || m.Node == n.id && !m.Removed && m.Store != n.self.Store && !silent {
+			return told
+		}
+	}
+	store := n.self.Store
+	r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
+		Member: &commandv1.Member{NodeId: uint64(n.id), StoreId: store[:], RpcAddr: address(n.id)},
+	}}})
+	if r.outcome != succeeded || !s.barrier(shard.Meta) {
+		return told
+	}
+	told = whoami{Store: store, Replica: ident.ReplicaID(r.response.GetObjectId())}
+	for _, m := range s.n.catalog.Current().Members() {
+		if !m.Removed {
+			told.Members = append(told.Members, knownMember{m.Replica, m.RPCAddr})
+		}
+	}
+	return told
+}
+
+// announce gives the cluster its first command; every later start finds it done.
+func announce(a *actor) {
+	n := a.node
+	for done := false; !done; a.sleep(200 * time.Millisecond) {
+		a.serve(n, func(s *session) {
+			if !s.barrier(shard.Meta) {
+				return
+			}
+			if n.catalog.Current().Cluster() != nil {
+				done = true
+				return
+			}
+			if n.self.Replica != 1 {
+				return
+			}
+			s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
+				ClusterUid: n.w.uid[:], ClusterId: "sim", UserShards: n.w.shards.UserShards, SharedShards: n.w.shards.SharedShards,
+				Member: &commandv1.Member{NodeId: uint64(n.id), StoreId: n.self.Store[:], RpcAddr: address(n.id)},
+			}}})
+		})
+	}
+}
+
+// janitor removes the rows of dropped tables, on the node that leads the meta group.
+func janitor(a *actor) {
+	n := a.node
+	for ; ; a.sleep(time.Second) {
+		if n.manager.Leader(shard.Meta) != n.self.Replica || n.catalog.Current().Cluster() == nil {
+			continue
+		}
+		for _, cleanup := range n.catalog.Current().Cleanups() {
+			table := uint64(cleanup.Table.ID)
+			purge := &commandv1.Command{Body: &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: table}}}
+			done := &commandv1.Command{Body: &commandv1.Command_CleanupDone{CleanupDone: &commandv1.CleanupDone{TableId: table}}}
+			a.serve(n, func(s *session) {
+				for _, g := range cleanup.Groups(n.w.shards) {
+					if s.execute(g, purge).outcome != succeeded {
+						return
+					}
+				}
+				s.execute(shard.Meta, done)
+			})
+			if n.life != a.life {
+				return
+			}
+		}
+	}
+}
+
+// removeNode takes a node's replica out of the cluster and lets the node come back with an empty disk.
+func (a *actor) removeNode(n *simNode) {
+	w, replica := a.w, n.self.Replica
+	w.trace.event("replica %d of node %d is removed", replica, n.id)
+	for removed := false; !removed; a.sleep(100 * time.Millisecond) {
+		peer := w.plan.pick(func(p *simNode) bool { return p != n && running(p) })
+		if peer == nil {
+			continue
+		}
+		a.serve(peer, func(s *session) {
+			r := s.execute(shard.Meta, &commandv1.Command{
+				Body: &commandv1.Command_RemoveMember{RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(replica)}},
+			})
+			removed = r.outcome == succeeded
+		})
+	}
+	// Its copy counts until every group has let it go.
+	for !w.released(replica) {
+		a.sleep(100 * time.Millisecond)
+	}
+	if n.up {
+		n.crash("its replica was removed")
+	}
+	n.wipe()
+	w.plan.leaving = nil
+}
+
+// released reports that no replica's newest configuration holds a replica any more.
+func (w *world) released(replica ident.ReplicaID) bool {
+	for _, g := range w.groups {
+		led, held := false, false
+		for _, n := range w.nodes {
+			if n.manager == nil || n.self.Replica == replica {
+				continue
+			}
+			if seen := n.manager.Glance(g); seen.Leading {
+				led = true
+				held = held || seen.Joint || slices.Contains(seen.Voters, replica) || slices.Contains(seen.Learners, replica)
+			}
+		}
+		if !led || held {
+			return false
+		}
+	}
+	return true
+}

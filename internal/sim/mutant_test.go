@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+)
+
+// mutant is one planted bug. The zero value has none: every place where a bug can sit asks it, and does the
+// right thing when there is no answer.
+type mutant struct {
+	name        string
+	onFS        func(*simDisk, disk.FS) disk.FS
+	onOpen      func(*simNode) error
+	onMachine   func(*simNode, shard.GroupID) (statemachine.Machine, error)
+	onRestore   func(*machine, storage.Reader) error
+	onPropose   func(*session, ident.RequestID, []byte) (ident.RequestID, []byte)
+	onSubmitted func(*simNode, shard.GroupID) (executor.Attempt, bool)
+	onBarrier   func(*session, shard.GroupID) bool
+	onRoute     func(*world, cell) shard.GroupID
+}
+
+func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {
+	if m.onFS != nil {
+		return m.onFS(d, fs)
+	}
+	return fs
+}
+
+func (m *mutant) beforeOpen(n *simNode) error {
+	if m.onOpen != nil {
+		return m.onOpen(n)
+	}
+	return nil
+}
+
+func (m *mutant) newMachine(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	if m.onMachine != nil {
+		return m.onMachine(n, group)
+	}
+	return realMachine(n, group)
+}
+
+func (m *mutant) restored(at *machine, reader storage.Reader) error {
+	if m.onRestore != nil {
+		return m.onRestore(at, reader)
+	}
+	return nil
+}
+
+func (m *mutant) beforePropose(s *session, id ident.RequestID, data []byte) (ident.RequestID, []byte) {
+	if m.onPropose != nil {
+		return m.onPropose(s, id, data)
+	}
+	return id, data
+}
+
+func (m *mutant) acknowledge(n *simNode, group shard.GroupID) (executor.Attempt, bool) {
+	if m.onSubmitted != nil {
+		return m.onSubmitted(n, group)
+	}
+	return executor.Attempt{}, false
+}
+
+func (m *mutant) skipBarrier(s *session, group shard.GroupID) bool {
+	return m.onBarrier != nil && m.onBarrier(s, group)
+}
+
+func (m *mutant) route(w *world, c cell) shard.GroupID {
+	if m.onRoute != nil {
+		return m.onRoute(w, c)
+	}
+	return c.group
+}

@@ -1,0 +1,334 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// simNode is one server process and its disk.
+type simNode struct {
+	w    *world
+	id   ident.NodeID
+	disk *simDisk
+
+	life   int  // counts starts of the process
+	up     bool // the process runs
+	paused bool // the process runs and gets no time
+	torn   string
+	offset time.Duration // of its wall clock
+	lag    int           // one of this many ticks is lost; zero loses none
+
+	self     whoami
+	store    *storage.Engine
+	log      *raftlog.Log
+	wire     *transport.Memory
+	catalog  *catalog.Store
+	manager  *multiraft.Manager // nil until the node is a member
+	machines map[shard.GroupID]*machine
+	downAt   int // step at which it stopped
+}
+
+// whoami is the identity file of a data directory.
+type whoami struct {
+	Store   ident.StoreID
+	Replica ident.ReplicaID // zero until it is a member
+	Members []knownMember   // told at joining
+}
+
+type knownMember struct {
+	Replica ident.ReplicaID
+	Address string
+}
+
+func address(id ident.NodeID) string { return fmt.Sprintf("node-%d", id) }
+
+// Now implements clock.Clock with the node's own idea of the time.
+func (n *simNode) Now() time.Time { return n.w.clock.Now().Add(n.offset) }
+
+// NewTimer implements clock.Clock; the engine asks for timers only when it runs on goroutines.
+func (n *simNode) NewTimer(d time.Duration) clock.Timer { return n.w.clock.NewTimer(d) }
+
+// Address implements transport.Resolver as a server does: the catalog first, then what was told at joining.
+func (n *simNode) Address(replica ident.ReplicaID) (string, bool) {
+	if m, ok := n.catalog.Current().Member(replica); ok {
+		return m.RPCAddr, m.RPCAddr != ""
+	}
+	for _, m := range n.self.Members {
+		if m.Replica == replica {
+			return m.Address, true
+		}
+	}
+	return "", false
+}
+
+// members is the reconciler's view of the catalog.
+func (n *simNode) members() []multiraft.Member {
+	stored := n.catalog.Current().Members()
+	members := make([]multiraft.Member, len(stored))
+	for i, m := range stored {
+		members[i] = multiraft.Member{Replica: m.Replica, Node: m.Node, Replaces: m.Replaces, Removed: m.Removed}
+	}
+	return members
+}
+
+// start begins a life of the process. An error means that it does not come up.
+func (n *simNode) start() error {
+	w := n.w
+	n.life++
+	n.up, n.paused, n.torn = true, false, ""
+	n.catalog, n.manager, n.store, n.log = catalog.NewStore(), nil, nil, nil
+	n.machines = make(map[shard.GroupID]*machine)
+	if err := n.loadIdentity(); err != nil {
+		return err
+	}
+	wire, err := w.network.Node(transport.MemoryConfig{Address: address(n.id), Resolver: n}, handler{n, n.life})
+	if err != nil {
+		return err
+	}
+	n.wire = wire
+	w.trace.event("node %d starts, life %d, replica %d", n.id, n.life, n.self.Replica)
+	if n.self.Replica == 0 {
+		w.spawnAt(n, "join", join)
+		return nil
+	}
+	return n.openEngine()
+}
+
+func (n *simNode) openStores() error {
+	fs := n.disk.fs()
+	var err error
+	n.store, err = storage.Open(storage.Options{FS: fs, Dir: storeDir, MemTableBytes: 64 << 20, CacheBytes: 1 << 20})
+	if err != nil {
+		return err
+	}
+	n.log, err = raftlog.Open(raftlog.Config{
+		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
+	})
+	return err
+}
+
+// openEngine makes a member of the process.
+func (n *simNode) openEngine() error {
+	w := n.w
+	if n.store == nil {
+		if err := n.openStores(); err != nil {
+			return err
+		}
+	}
+	if err := w.mutant.beforeOpen(n); err != nil {
+		return err
+	}
+	manager, err := multiraft.Open(multiraft.Config{
+		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
+		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
+		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance,
+	}, n.wire)
+	if err != nil {
+		return err
+	}
+	n.manager = manager
+	n.wire.SetIdentity(transport.Identity{ClusterUID: w.uid, Replica: n.self.Replica})
+	w.oracle.opened(n)
+	w.spawnAt(n, "announce", announce)
+	w.spawnAt(n, "janitor", janitor)
+	return nil
+}
+
+func (n *simNode) newMachine(group shard.GroupID) multiraft.StateMachine {
+	inner, err := n.w.mutant.newMachine(n, group)
+	if err != nil {
+		panic(err)
+	}
+	m := &machine{n: n, life: n.life, group: group, inner: inner}
+	n.machines[group] = m
+	return m
+}
+
+func realMachine(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return statemachine.New(group, n.catalog)
+}
+
+// stop ends the process. Everything it wrote stays, synced or not, as the operating system keeps it.
+func (n *simNode) stop(why string) {
+	n.w.trace.event("node %d stops: %s", n.id, why)
+	n.close()
+}
+
+// crash ends process and machine: only what was synced stays.
+func (n *simNode) crash(why string) {
+	n.w.trace.event("node %d crashes: %s", n.id, why)
+	if err := n.disk.powerCut(n.torn); err != nil {
+		n.w.fail("power cut of node %d: %v", n.id, err)
+	}
+	n.close()
+	n.disk.replace()
+}
+
+func (n *simNode) close() {
+	n.up, n.paused = false, false
+	n.life++
+	n.downAt = n.w.step
+	if n.wire != nil {
+		n.wire.Stop(context.Background())
+	}
+	if n.manager != nil {
+		n.manager.Stop()
+	}
+	// These only free memory where the disk is thrown away; where it stays, what they write is not needed.
+	if n.log != nil {
+		_ = n.log.Close()
+	}
+	if n.store != nil {
+		_ = n.store.Close()
+	}
+	n.manager, n.store, n.log, n.wire = nil, nil, nil, nil
+}
+
+// wipe throws the disk away.
+func (n *simNode) wipe() {
+	n.w.trace.event("node %d loses its disk", n.id)
+	n.w.oracle.wiped(n.self.Replica)
+	n.disk = newDisk(n)
+	n.self = whoami{}
+}
+
+// pump moves the engine; a failure ends the process.
+func (n *simNode) pump() {
+	if !n.up || n.paused || n.manager == nil {
+		return
+	}
+	err := n.manager.Pump()
+	if err == nil {
+		n.look()
+		return
+	}
+	n.died(err)
+}
+
+// died judges why the engine failed: only an injected fault may do that.
+func (n *simNode) died(err error) {
+	switch {
+	case n.disk.crashed != nil || n.torn != "":
+		n.crash("power")
+	case n.disk.broken && errors.Is(err, errDisk):
+		// What the disk holds after a failed write or sync is unknown; the worst is that it holds what was synced.
+		n.crash("its disk is broken: " + err.Error())
+	default:
+		n.w.fail("node %d fails without a reason: %v", n.id, err)
+	}
+}
+
+// look checks what can be checked after every pump.
+func (n *simNode) look() {
+	for _, g := range n.w.groups {
+		if n.manager.Leader(g) == n.self.Replica {
+			n.w.oracle.glance(n, g)
+		}
+	}
+}
+
+func (n *simNode) loadIdentity() error {
+	n.self = whoami{}
+	f, err := n.disk.base.Open(identity)
+	if errors.Is(err, os.ErrNotExist) {
+		for i := range n.self.Store {
+			n.self.Store[i] = byte(n.w.rng.Uint32())
+		}
+		return n.saveIdentity()
+	}
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, &n.self)
+}
+
+func (n *simNode) saveIdentity() error {
+	raw, err := json.Marshal(n.self)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFileAtomic(n.disk.base, identity, raw)
+}
+
+// handler gives one life of a node what the network brings.
+type handler struct {
+	n    *simNode
+	life int
+}
+
+func (h handler) manager() *multiraft.Manager {
+	if !h.n.up || h.n.life != h.life {
+		return nil
+	}
+	return h.n.manager
+}
+
+// HandleMessages implements transport.Handler.
+func (h handler) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
+	h.n.w.oracle.messages(from, messages)
+	if m := h.manager(); m != nil {
+		m.HandleMessages(from, messages)
+	}
+}
+
+// HandleUnreachable implements transport.Handler.
+func (h handler) HandleUnreachable(to ident.ReplicaID) {
+	if m := h.manager(); m != nil {
+		m.HandleUnreachable(to)
+	}
+}
+
+// HandleSnapshot implements transport.Handler.
+func (h handler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
+	m := h.manager()
+	if m == nil || h.n.paused {
+		return errors.New("nobody answers")
+	}
+	h.n.w.trace.event("node %d receives a snapshot of %s at %d from replica %d", h.n.id, shard.GroupID(header.GetGroup()),
+		header.GetIndex(), header.GetFrom())
+	return m.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
+}
+
+// HandleForward implements transport.Handler. Proposals are forwarded by sessions, which can give way.
+func (handler) HandleForward(context.Context, *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	return &nodev1.ForwardResponse{Error: nodev1.ForwardError_FORWARD_ERROR_STOPPED}
+}
+
+// HandleNodeInfo implements transport.Handler.
+func (handler) HandleNodeInfo(context.Context, *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
+	return &nodev1.GetNodeInfoResponse{}
+}
+
+// HandleJoin implements transport.Handler. Nodes join through sessions, which can give way.
+func (handler) HandleJoin(context.Context, *nodev1.JoinRequest) *nodev1.JoinResponse {
+	return &nodev1.JoinResponse{Refused: "not here", Retry: true}
+}
+
+func (w *world) logger(n *simNode) *slog.Logger {
+	if w.trace.print == nil || !w.opt.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", uint64(n.id))
+}

@@ -1,0 +1,333 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// plan says which faults a run has, and how often. Zero rates mean that a fault does not exist: a run with few
+// kinds of faults gets further into each of them than one with all.
+type plan struct {
+	w      *world
+	active bool
+
+	// Of one packet.
+	drop, duplicate, overtake, late float64
+	latest                          time.Duration // of a late packet
+	loss                            float64       // of a call, or of one chunk of a snapshot
+	scramble                        bool          // engines and messages take turns in small portions
+
+	// Of one step.
+	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
+
+	healAt   int              // step at which partitions end
+	wakeAt   map[*simNode]int // paused and stopped nodes
+	breaking bool             // a flush with a broken disk is going on
+	leaving  *simNode         // its replica is being removed
+}
+
+// calmPlan has no faults.
+func calmPlan() *plan { return &plan{wakeAt: make(map[*simNode]int)} }
+
+// drawPlan draws which faults exist. Each exists in every second run or so.
+func (w *world) drawPlan() {
+	p, rng := w.plan, w.rng
+	maybe := func(rate float64) float64 {
+		if rng.IntN(2) == 0 {
+			return 0
+		}
+		return rate * (0.3 + 1.4*rng.Float64())
+	}
+	p.drop, p.duplicate, p.overtake, p.late = maybe(0.02), maybe(0.02), maybe(0.02), maybe(0.1)
+	p.latest = time.Duration(rng.Int64N(int64(400 * time.Millisecond)))
+	p.loss, p.scramble = maybe(0.05), rng.IntN(2) == 0
+	p.crash, p.crashAtSync, p.tear = maybe(0.003), maybe(0.004), maybe(0.002)
+	p.breakDisk, p.restart, p.pauses = maybe(0.001), maybe(0.001), maybe(0.002)
+	p.cutTwoWay, p.cutOneWay = maybe(0.003), maybe(0.003)
+	p.wipe, p.remove = maybe(0.001), maybe(0.0007)
+	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
+}
+
+func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
+
+// packet judges a frame when it is sent.
+func (p *plan) packet(frame *transport.Packet) transport.Verdict {
+	var v transport.Verdict
+	if p.active {
+		v.Drop = p.chance(p.drop)
+		v.Overtake = p.chance(p.overtake)
+		if p.chance(p.duplicate) {
+			v.Copies = 1
+		}
+		if p.chance(p.late) {
+			v.Delay = time.Duration(p.w.rng.Int64N(int64(p.latest) + 1))
+		}
+	}
+	p.w.trace.bytes('p', uint64(frame.From)<<32|uint64(frame.To), uint64(v.Delay), frame.Frame)
+	return v
+}
+
+// call judges a snapshot, or one chunk of it.
+func (p *plan) call(c *transport.Call) transport.CallVerdict {
+	p.w.trace.bytes('c', uint64(c.From)<<32|uint64(c.To), uint64(c.Kind), c.Wire)
+	if p.active && p.chance(p.loss) {
+		return transport.LoseRequest
+	}
+	return transport.DeliverCall
+}
+
+// loseCall judges one way of a forwarded proposal.
+func (p *plan) loseCall() bool { return p.active && p.chance(p.loss) }
+
+// delay is how long one way of a forwarded proposal takes.
+func (p *plan) delay() time.Duration {
+	if p.active && p.chance(p.late) {
+		return time.Duration(p.w.rng.Int64N(int64(p.latest) + 1))
+	}
+	return 0
+}
+
+// pick returns a random node that fits, nil when none does.
+func (p *plan) pick(fits func(*simNode) bool) *simNode {
+	var fitting []*simNode
+	for _, n := range p.w.nodes {
+		if fits(n) {
+			fitting = append(fitting, n)
+		}
+	}
+	if len(fitting) == 0 {
+		return nil
+	}
+	return fitting[p.w.rng.IntN(len(fitting))]
+}
+
+func running(n *simNode) bool { return n.up && !n.paused && n.manager != nil }
+func upright(n *simNode) bool { return n.up }
+
+// after draws a step in the future.
+func (p *plan) after(least, most time.Duration) int {
+	return p.w.step + int(least/stepTime) + p.w.rng.IntN(int((most-least)/stepTime))
+}
+
+// strike lets this step's faults happen.
+func (p *plan) strike() {
+	p.wake()
+	if !p.active {
+		return
+	}
+	p.strikeProcesses()
+	p.strikeDisks()
+	p.strikeNetwork()
+	p.strikeGroups()
+}
+
+// wake brings back what was stopped or paused for long enough.
+func (p *plan) wake() {
+	w := p.w
+	for _, n := range w.nodes {
+		switch at, waiting := p.wakeAt[n]; {
+		case !n.up && !waiting && w.step > 0 && n.life > 0:
+			p.wakeAt[n] = p.after(100*time.Millisecond, 5*time.Second)
+		case !waiting || w.step < at:
+		case n.paused:
+			delete(p.wakeAt, n)
+			w.trace.event("node %d goes on", n.id)
+			n.paused = false
+		case !n.up:
+			delete(p.wakeAt, n)
+			w.boot(n)
+		default:
+			delete(p.wakeAt, n)
+		}
+	}
+	if p.healAt != 0 && w.step >= p.healAt {
+		p.healAt = 0
+		w.trace.event("the network is whole")
+		w.healNetwork()
+	}
+}
+
+func (p *plan) strikeProcesses() {
+	w := p.w
+	if p.chance(p.crash) {
+		if n := p.pick(upright); n != nil {
+			w.stats.crashes++
+			n.crash("power")
+		}
+	}
+	if p.chance(p.restart) {
+		if n := p.pick(upright); n != nil {
+			n.stop("restart")
+		}
+	}
+	if p.chance(p.pauses) {
+		if n := p.pick(running); n != nil {
+			w.stats.pauses++
+			w.trace.event("node %d is paused", n.id)
+			n.paused = true
+			p.wakeAt[n] = p.after(200*time.Millisecond, 6*time.Second)
+		}
+	}
+	if p.chance(p.jump) {
+		if n := p.pick(upright); n != nil {
+			n.offset += time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
+			w.trace.event("the clock of node %d jumps to %v", n.id, n.offset)
+		}
+	}
+}
+
+func (p *plan) strikeDisks() {
+	w := p.w
+	if p.chance(p.crashAtSync) {
+		if n := p.pick(running); n != nil && n.disk.crashIn == 0 {
+			w.stats.crashes++
+			n.disk.crashIn = 1 + w.rng.IntN(12)
+		}
+	}
+	if p.chance(p.tear) {
+		if n := p.pick(running); n != nil && n.disk.crashIn == 0 {
+			w.stats.crashes++
+			n.disk.crashIn, n.disk.tear = 1+w.rng.IntN(12), true
+		}
+	}
+	if p.chance(p.breakDisk) {
+		if n := p.pick(running); n != nil {
+			w.trace.event("the disk of node %d breaks", n.id)
+			n.disk.broken = true
+		}
+	}
+	if p.chance(p.flush) {
+		if n := p.pick(running); n != nil {
+			if err := n.store.Flush(); err != nil {
+				w.fail("node %d flushes: %v", n.id, err)
+			}
+		}
+	}
+	if p.chance(p.wipe) && p.complete() {
+		if n := p.pick(upright); n != nil {
+			w.stats.wipes++
+			n.crash("wipe")
+			n.wipe()
+		}
+	}
+}
+
+func (p *plan) strikeNetwork() {
+	w := p.w
+	if p.healAt != 0 {
+		return
+	}
+	two, one := p.chance(p.cutTwoWay), p.chance(p.cutOneWay)
+	if !two && !one {
+		return
+	}
+	w.stats.partitions++
+	p.healAt = p.after(300*time.Millisecond, 6*time.Second)
+	if one {
+		a, b := p.pick(anyNode), p.pick(anyNode)
+		if a != b {
+			w.trace.event("node %d cannot be heard by node %d", a.id, b.id)
+			w.cut(a, b)
+		}
+		return
+	}
+	// Every node falls on one of two sides.
+	sides := w.rng.Uint32()
+	w.trace.event("the network is split: %b", sides&(1<<len(w.nodes)-1))
+	for i, a := range w.nodes {
+		for j, b := range w.nodes {
+			if sides>>i&1 != sides>>j&1 {
+				w.cut(a, b)
+			}
+		}
+	}
+}
+
+func anyNode(*simNode) bool { return true }
+
+func (p *plan) strikeGroups() {
+	w := p.w
+	if p.chance(p.transfer) {
+		n, to := p.pick(running), p.pick(running)
+		g := w.groups[w.rng.IntN(len(w.groups))]
+		if n != nil && to != nil && n != to && n.manager.Glance(g).Leading {
+			w.trace.event("node %d hands %s to node %d", n.id, g, to.id)
+			if err := n.manager.TransferLeadership(g, to.self.Replica); err != nil {
+				w.fail("transfer %s from node %d: %v", g, n.id, err)
+			}
+		}
+	}
+	if p.chance(p.remove) && len(w.nodes) > 3 && p.complete() {
+		if n := p.pick(running); n != nil {
+			p.leaving = n
+			w.spawn("remove", func(a *actor) { a.removeNode(n) })
+		}
+	}
+}
+
+// complete reports that no member is on its way in or out of any group, as far as the leaders know. A disk may be
+// lost only then: to lose two copies at once is to lose data.
+func (p *plan) complete() bool {
+	if p.leaving != nil {
+		return false
+	}
+	for _, g := range p.w.groups {
+		if !p.w.settled(g) {
+			return false
+		}
+	}
+	return true
+}
+
+// settled reports that a group has a leader and exactly the nodes' present replicas vote in it.
+func (w *world) settled(g shard.GroupID) bool {
+	var newest *simNode
+	term := uint64(0)
+	for _, n := range w.nodes {
+		if n.self.Replica == 0 {
+			return false
+		}
+		if n.manager == nil {
+			continue
+		}
+		if seen := n.manager.Glance(g); seen.Leading && seen.Term > term {
+			newest, term = n, seen.Term
+		}
+	}
+	if newest == nil {
+		return false
+	}
+	seen := newest.manager.Glance(g)
+	if seen.Joint || len(seen.Learners) > 0 || len(seen.Voters) != len(w.nodes) {
+		return false
+	}
+	votes := 0
+	for _, n := range w.nodes {
+		for _, voter := range seen.Voters {
+			if voter == n.self.Replica {
+				votes++
+			}
+		}
+	}
+	return votes == len(w.nodes)
+}
+
+// stopFaults makes the world kind again.
+func (p *plan) stopFaults() {
+	w := p.w
+	w.trace.event("the faults stop")
+	p.active = false
+	p.healAt = 0
+	w.healNetwork()
+	for _, n := range w.nodes {
+		n.lag = 0
+		if n.up && n.torn == "" && n.disk.crashed == nil {
+			n.disk.mend()
+		}
+		if n.paused || !n.up {
+			p.wakeAt[n] = w.step
+		}
+	}
+}

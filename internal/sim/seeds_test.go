@@ -1,0 +1,111 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+var verbose = flag.Bool("events", false, "print every event of a simulation")
+
+// envNumber reads a number from the environment.
+func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s = %q: want a number", name, text)
+	}
+	return n
+}
+
+// drawOptions draws the shape of a cluster.
+func drawOptions(w *world) options {
+	rng := w.rng
+	o := defaultOptions()
+	o.nodes = []int{3, 3, 3, 4, 5}[rng.IntN(5)]
+	o.shards = shard.Map{UserShards: uint32(1 + rng.IntN(4)), SharedShards: uint32(1 + rng.IntN(2))}
+	if rng.IntN(12) == 0 {
+		o.shards = shard.Default()
+	}
+	o.retain = []uint64{5, 20, 100, 10_000}[rng.IntN(4)]
+	o.segmentBytes = []int64{64 << 10, 256 << 10, 1 << 20}[rng.IntN(3)]
+	o.noBalance = rng.IntN(4) == 0
+	return o
+}
+
+// simulate runs one seed: a cluster grows, works under faults, heals and is judged.
+func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
+	t.Helper()
+	draw := &world{rng: newRand(seed)}
+	w := newWorld(t, seed, drawOptions(draw), calmPlan(), m)
+	if *verbose {
+		w.trace.print = func(line string) { t.Log(line) }
+	}
+	return w, w.attempt(func() { w.wholeRun(20 * time.Second) })
+}
+
+// wholeRun is the life of one simulation.
+func (w *world) wholeRun(trouble time.Duration) {
+	w.drawPlan()
+	w.found()
+	for _, n := range w.nodes[1:] {
+		w.boot(n)
+	}
+	c := &clients{w: w}
+	w.plan.active = w.rng.IntN(4) == 0 // some clusters never know peace
+	setUp := w.spawn("set up", c.setUp)
+	w.until(healBound, "the tables exist", func() bool { return setUp.ended })
+	w.plan.active = true
+	c.begin()
+	for end := w.clock.Now().Add(trouble); w.clock.Now().Before(end); {
+		w.run(time.Second)
+		w.sample()
+	}
+	w.heal(c)
+	w.judge()
+}
+
+// sample compares the digests of one group where it is applied.
+func (w *world) sample() {
+	g := w.groups[w.rng.IntN(len(w.groups))]
+	for _, n := range w.nodes {
+		if running(n) {
+			w.oracle.digest(n, g)
+		}
+	}
+}
+
+// TestSeeds runs N simulations, from SEED on.
+func TestSeeds(t *testing.T) {
+	first, count := envNumber(t, "SEED", 0), envNumber(t, "N", 0)
+	if count == 0 {
+		count = 1
+		if os.Getenv("SEED") == "" {
+			first, count = 1, 20
+		}
+	}
+	var simulated, real time.Duration
+	for seed := first; seed < first+count; seed++ {
+		fmt.Fprintf(os.Stdout, "seed %d\n", seed)
+		began := time.Now()
+		w, err := simulate(t, seed, nil)
+		if err != nil {
+			t.Fatal(w.report(err))
+		}
+		took := time.Since(began)
+		simulated += w.clock.Now().Sub(w.start)
+		real += took
+		t.Logf("seed %d: %d nodes, %d groups, %.1f s simulated in %.2f s: %+v",
+			seed, w.opt.nodes, len(w.groups), w.clock.Now().Sub(w.start).Seconds(), took.Seconds(), w.stats)
+	}
+	t.Logf("%d seeds, %.0f times real time", count, simulated.Seconds()/real.Seconds())
+}
