@@ -84,3 +84,16 @@ func (c *client) getJSON(t *testing.T, path string, into any) {
 		t.Fatalf("%s: %s: %v", path, raw, err)
 	}
 }
+
+// TestReadyNodeLetsRootIn logs in once, at the moment the first start is ready: the account must be there.
+func TestReadyNodeLetsRootIn(t *testing.T) {
+	n := newNode(t, testDir(t), 1)
+	n.settings = n.settings.with(settings{"auth.bcrypt_cost": 12}) // making the account takes its time
+	n.start(t)
+	n.waitReady(t)
+	anonymous := &client{base: n.url(), http: http.DefaultClient}
+	status, raw, err := anonymous.post(t.Context(), "/v1/api/auth/login", map[string]any{"user": "root", "password": rootPassword})
+	if err != nil || status != http.StatusOK {
+		t.Errorf("login of root as soon as the node is ready: %d %s, %v", status, raw, err)
+	}
+}
