@@ -67,7 +67,8 @@ func (d *simDisk) judge(op faultfs.Op) error {
 	if d.crashIn--; d.crashIn > 0 {
 		return nil
 	}
-	d.w.trace.event("node %d loses power before: %s", d.node.id, op)
+	// Not the operation's number: it counts what Pebble does in the background too.
+	d.w.trace.event("node %d loses power before the %v of %d bytes, %s", d.node.id, op.Kind, op.Bytes, op.Path)
 	d.crashed = d.base.CrashClone(vfs.CrashCloneCfg{})
 	if d.tear && op.Kind == faultfs.Write && op.Bytes > 1 {
 		d.crashed = nil

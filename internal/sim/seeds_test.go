@@ -11,7 +11,10 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-var verbose = flag.Bool("events", false, "print every event of a simulation")
+var (
+	verbose = flag.Bool("events", false, "print every event of a simulation")
+	record  = flag.String("record", "", "directory that gets a file with everything that is hashed, for each simulation")
+)
 
 // envNumber reads a number from the environment.
 func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
@@ -49,6 +52,14 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	w := newWorld(t, seed, drawOptions(draw), calmPlan(), m)
 	if *verbose {
 		w.trace.print = func(line string) { t.Log(line) }
+	}
+	if *record != "" {
+		f, err := os.CreateTemp(*record, fmt.Sprintf("seed%d-*", seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w.trace.record = f
 	}
 	return w, w.attempt(func() { w.wholeRun(20 * time.Second) })
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type trace struct {
 	next   int
 	count  uint64
 	print  func(line string) // nil is quiet
+	record io.Writer         // gets one line for everything that is hashed; nil gets nothing
 }
 
 func newTrace(now func() time.Duration) *trace {
@@ -36,6 +38,9 @@ func (t *trace) bytes(kind byte, a, b uint64, data []byte) {
 	_, _ = t.hash.Write(head[:]) // a hash cannot fail
 	_, _ = t.hash.Write(data)
 	t.count++
+	if t.record != nil {
+		_, _ = fmt.Fprintf(t.record, "%d %v %c %x %x %x\n", t.count, t.now(), kind, a, b, data) // a debugging aid
+	}
 }
 
 // event adds something a person wants to read.
