@@ -37,6 +37,8 @@ type group struct {
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 
+	skipTicks int // ticks that Raft does not see, see alignHeartbeats
+
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
 	snapsTaken  atomic.Uint64 // snapshots installed here
@@ -286,6 +288,16 @@ func (g *group) follow(soft *raft.SoftState) {
 	case wasLeading && !isLeading:
 		// What was proposed may still commit under the next leader; callers try again under the same id.
 		g.fail(ErrOutcomeUnknown, false)
+	}
+}
+
+// alignHeartbeats makes all groups led here send their heartbeats at the same ticks, so that one frame for
+// each peer carries them all: a new leader's clock waits for the next common beat. It has just sent an
+// append to everyone, so nothing is late. A follower's clock never waits.
+func (g *group) alignHeartbeats(tick, heartbeatTicks int) {
+	g.skipTicks = 0
+	if g.leading.Load() {
+		g.skipTicks = (heartbeatTicks - tick%heartbeatTicks) % heartbeatTicks
 	}
 }
 

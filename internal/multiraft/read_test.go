@@ -56,8 +56,11 @@ func TestADeposedLeaderAnswersNoRead(t *testing.T) {
 		t.Fatalf("the deposed leader answered a read at index %d", answer.index)
 	default:
 	}
-	if old.manager.groups[g].leading.Load() {
-		t.Error("a leader without a quorum still claims to lead")
+	l.until(2*defaultElectionTicks, "the leader without a quorum steps down", func() bool {
+		return !old.manager.groups[g].leading.Load()
+	})
+	if len(stale.done) != 0 {
+		t.Fatal("the deposed leader answered a read")
 	}
 	l.network.HealAll()
 	l.until(400, "the read is answered", func() bool { return len(stale.done) == 1 })

@@ -153,7 +153,11 @@ func (w *worker) mark(g *group) {
 func (w *worker) passTime() {
 	w.tick++
 	for _, g := range w.groups {
-		g.node.Tick()
+		if g.skipTicks > 0 {
+			g.skipTicks--
+		} else {
+			g.node.Tick()
+		}
 		g.retryReads(w.tick, w.m.cfg.ElectionTicks)
 		if g.node.HasReady() || len(g.reads) > 0 {
 			w.mark(g)
@@ -195,6 +199,7 @@ func (w *worker) take(g *group, rd raft.Ready) error {
 	}
 	if rd.SoftState != nil {
 		g.follow(rd.SoftState)
+		g.alignHeartbeats(w.tick, w.m.cfg.HeartbeatTicks)
 	}
 	g.answerReads(rd.ReadStates)
 	for _, m := range rd.Messages {
