@@ -37,6 +37,7 @@ type Manager struct {
 	readSeq   atomic.Uint64
 	durable   *durability
 	peers     *peerClock
+	policy    leaderPolicy
 	stats     counters
 
 	failOnce sync.Once

@@ -92,9 +92,83 @@ func (ForwardError) EnumDescriptor() ([]byte, []int) {
 	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
+type Order int32
+
+const (
+	Order_ORDER_UNSPECIFIED Order = 0
+	Order_ORDER_TRANSFER    Order = 1  // hand the leadership of each group to target
+	Order_ORDER_STEP_DOWN   Order = 2  // hand the leadership of each group to the best other voter
+	Order_ORDER_ELECT       Order = 3  // stand for election in each group
+	Order_ORDER_REBALANCE   Order = 4  // hand over what the balancer would, at once
+	Order_ORDER_SNAPSHOT    Order = 5  // make the applied state durable and cut the log as far as its retention allows
+	Order_ORDER_PURGE       Order = 6  // cut the log up to an index, beyond its retention, as far as it is safe
+	Order_ORDER_HOLD        Order = 7  // leave the groups where they are for a while: an operator put them there
+	Order_ORDER_DRAIN       Order = 8  // give all leaderships away and take none; groups is ignored
+	Order_ORDER_RESUME      Order = 9  // take leaderships again; groups is ignored
+	Order_ORDER_AVOID       Order = 10 // give the caller no leaderships: it is draining; groups is ignored
+)
+
+// Enum value maps for Order.
+var (
+	Order_name = map[int32]string{
+		0:  "ORDER_UNSPECIFIED",
+		1:  "ORDER_TRANSFER",
+		2:  "ORDER_STEP_DOWN",
+		3:  "ORDER_ELECT",
+		4:  "ORDER_REBALANCE",
+		5:  "ORDER_SNAPSHOT",
+		6:  "ORDER_PURGE",
+		7:  "ORDER_HOLD",
+		8:  "ORDER_DRAIN",
+		9:  "ORDER_RESUME",
+		10: "ORDER_AVOID",
+	}
+	Order_value = map[string]int32{
+		"ORDER_UNSPECIFIED": 0,
+		"ORDER_TRANSFER":    1,
+		"ORDER_STEP_DOWN":   2,
+		"ORDER_ELECT":       3,
+		"ORDER_REBALANCE":   4,
+		"ORDER_SNAPSHOT":    5,
+		"ORDER_PURGE":       6,
+		"ORDER_HOLD":        7,
+		"ORDER_DRAIN":       8,
+		"ORDER_RESUME":      9,
+		"ORDER_AVOID":       10,
+	}
+)
+
+func (x Order) Enum() *Order {
+	p := new(Order)
+	*p = x
+	return p
+}
+
+func (x Order) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Order) Descriptor() protoreflect.EnumDescriptor {
+	return file_kalamdb_node_v1_node_proto_enumTypes[1].Descriptor()
+}
+
+func (Order) Type() protoreflect.EnumType {
+	return &file_kalamdb_node_v1_node_proto_enumTypes[1]
+}
+
+func (x Order) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Order.Descriptor instead.
+func (Order) EnumDescriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
 type GetNodeInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	WithGroups    bool                   `protobuf:"varint,1,opt,name=with_groups,json=withGroups,proto3" json:"with_groups,omitempty"`
+	Caller        uint64                 `protobuf:"varint,2,opt,name=caller,proto3" json:"caller,omitempty"` // replica id of the node that asks, zero for a stranger
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +210,13 @@ func (x *GetNodeInfoRequest) GetWithGroups() bool {
 	return false
 }
 
+func (x *GetNodeInfoRequest) GetCaller() uint64 {
+	if x != nil {
+		return x.Caller
+	}
+	return 0
+}
+
 type GetNodeInfoResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -151,6 +232,8 @@ type GetNodeInfoResponse struct {
 	MemoryBytes   uint64                 `protobuf:"varint,11,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	CpuPercent    float64                `protobuf:"fixed64,12,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`
 	Groups        []*GroupStatus         `protobuf:"bytes,13,rep,name=groups,proto3" json:"groups,omitempty"`
+	Draining      bool                   `protobuf:"varint,14,opt,name=draining,proto3" json:"draining,omitempty"`                                // the node gives its leaderships away and wants none
+	CallerRemoved bool                   `protobuf:"varint,15,opt,name=caller_removed,json=callerRemoved,proto3" json:"caller_removed,omitempty"` // the replica that asks was removed from the cluster
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +357,20 @@ func (x *GetNodeInfoResponse) GetGroups() []*GroupStatus {
 		return x.Groups
 	}
 	return nil
+}
+
+func (x *GetNodeInfoResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *GetNodeInfoResponse) GetCallerRemoved() bool {
+	if x != nil {
+		return x.CallerRemoved
+	}
+	return false
 }
 
 // GroupStatus is one replica's view of one group.
@@ -1151,14 +1248,324 @@ func (*InstallSnapshotResponse) Descriptor() ([]byte, []int) {
 	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
+// OperateRequest is one order. Groups that the node does not know are refused one by one.
+type OperateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Order         Order                  `protobuf:"varint,1,opt,name=order,proto3,enum=kalamdb.node.v1.Order" json:"order,omitempty"`
+	Groups        []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`               // replica id, for ORDER_TRANSFER
+	Upto          uint64                 `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`                   // log index, for ORDER_PURGE
+	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // ORDER_REBALANCE: say what would move and move nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperateRequest) Reset() {
+	*x = OperateRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperateRequest) ProtoMessage() {}
+
+func (x *OperateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperateRequest.ProtoReflect.Descriptor instead.
+func (*OperateRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OperateRequest) GetOrder() Order {
+	if x != nil {
+		return x.Order
+	}
+	return Order_ORDER_UNSPECIFIED
+}
+
+func (x *OperateRequest) GetGroups() []uint64 {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *OperateRequest) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *OperateRequest) GetUpto() uint64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
+func (x *OperateRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type OperateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes      []*OperateOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"` // in the order of the request's groups
+	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`   // why nothing was done at all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperateResponse) Reset() {
+	*x = OperateResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperateResponse) ProtoMessage() {}
+
+func (x *OperateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
+func (*OperateResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *OperateResponse) GetOutcomes() []*OperateOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *OperateResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+type OperateOutcome struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`          // empty on success
+	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`       // replica id that leads, or would, afterwards; zero when it does not apply
+	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`         // up to where the log is cut (PURGE), or the state is durable (SNAPSHOT)
+	Elsewhere     bool                   `protobuf:"varint,5,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // the error is that this node does not lead the group
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperateOutcome) Reset() {
+	*x = OperateOutcome{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperateOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperateOutcome) ProtoMessage() {}
+
+func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
+func (*OperateOutcome) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *OperateOutcome) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *OperateOutcome) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *OperateOutcome) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *OperateOutcome) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *OperateOutcome) GetElsewhere() bool {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return false
+}
+
+type InviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	NodeId        uint64                 `protobuf:"varint,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`   // the node that is meant
+	RpcAddr       string                 `protobuf:"bytes,3,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"` // of a member to join through
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteRequest) Reset() {
+	*x = InviteRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteRequest) ProtoMessage() {}
+
+func (x *InviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
+func (*InviteRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *InviteRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *InviteRequest) GetNodeId() uint64 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+func (x *InviteRequest) GetRpcAddr() string {
+	if x != nil {
+		return x.RpcAddr
+	}
+	return ""
+}
+
+type InviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refused       string                 `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteResponse) Reset() {
+	*x = InviteResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteResponse) ProtoMessage() {}
+
+func (x *InviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
+func (*InviteResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *InviteResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 var File_kalamdb_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1akalamdb/node/v1/node.proto\x12\x0fkalamdb.node.v1\"5\n" +
+	"\x1akalamdb/node/v1/node.proto\x12\x0fkalamdb.node.v1\"M\n" +
 	"\x12GetNodeInfoRequest\x12\x1f\n" +
 	"\vwith_groups\x18\x01 \x01(\bR\n" +
-	"withGroups\"\xb5\x03\n" +
+	"withGroups\x12\x16\n" +
+	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xf8\x03\n" +
 	"\x13GetNodeInfoResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
@@ -1177,7 +1584,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\v \x01(\x04R\vmemoryBytes\x12\x1f\n" +
 	"\vcpu_percent\x18\f \x01(\x01R\n" +
 	"cpuPercent\x124\n" +
-	"\x06groups\x18\r \x03(\v2\x1c.kalamdb.node.v1.GroupStatusR\x06groups\"\xb3\x03\n" +
+	"\x06groups\x18\r \x03(\v2\x1c.kalamdb.node.v1.GroupStatusR\x06groups\x12\x1a\n" +
+	"\bdraining\x18\x0e \x01(\bR\bdraining\x12%\n" +
+	"\x0ecaller_removed\x18\x0f \x01(\bR\rcallerRemoved\"\xb3\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
@@ -1258,7 +1667,29 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\"\x19\n" +
-	"\x17InstallSnapshotResponse*\xff\x01\n" +
+	"\x17InstallSnapshotResponse\"\x9b\x01\n" +
+	"\x0eOperateRequest\x12,\n" +
+	"\x05order\x18\x01 \x01(\x0e2\x16.kalamdb.node.v1.OrderR\x05order\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x12\n" +
+	"\x04upto\x18\x04 \x01(\x04R\x04upto\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"h\n" +
+	"\x0fOperateResponse\x12;\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x1f.kalamdb.node.v1.OperateOutcomeR\boutcomes\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\"\x88\x01\n" +
+	"\x0eOperateOutcome\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x14\n" +
+	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x1c\n" +
+	"\telsewhere\x18\x05 \x01(\bR\telsewhere\"b\n" +
+	"\rInviteRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x19\n" +
+	"\brpc_addr\x18\x03 \x01(\tR\arpcAddr\"*\n" +
+	"\x0eInviteResponse\x12\x18\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused*\xff\x01\n" +
 	"\fForwardError\x12\x1d\n" +
 	"\x19FORWARD_ERROR_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18FORWARD_ERROR_NOT_LEADER\x10\x01\x12\x1c\n" +
@@ -1267,12 +1698,28 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x15FORWARD_ERROR_STOPPED\x10\x04\x12\x1b\n" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
-	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a2\xe2\x02\n" +
+	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a*\xd6\x01\n" +
+	"\x05Order\x12\x15\n" +
+	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +
+	"\x0fORDER_STEP_DOWN\x10\x02\x12\x0f\n" +
+	"\vORDER_ELECT\x10\x03\x12\x13\n" +
+	"\x0fORDER_REBALANCE\x10\x04\x12\x12\n" +
+	"\x0eORDER_SNAPSHOT\x10\x05\x12\x0f\n" +
+	"\vORDER_PURGE\x10\x06\x12\x0e\n" +
+	"\n" +
+	"ORDER_HOLD\x10\a\x12\x0f\n" +
+	"\vORDER_DRAIN\x10\b\x12\x10\n" +
+	"\fORDER_RESUME\x10\t\x12\x0f\n" +
+	"\vORDER_AVOID\x10\n" +
+	"2\xfb\x03\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
 	"\aForward\x12\x1f.kalamdb.node.v1.ForwardRequest\x1a .kalamdb.node.v1.ForwardResponse\x12f\n" +
-	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01B<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
+	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01\x12L\n" +
+	"\aOperate\x12\x1f.kalamdb.node.v1.OperateRequest\x1a .kalamdb.node.v1.OperateResponse\x12I\n" +
+	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
 
 var (
 	file_kalamdb_node_v1_node_proto_rawDescOnce sync.Once
@@ -1286,44 +1733,56 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_kalamdb_node_v1_node_proto_rawDescData
 }
 
-var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),               // 0: kalamdb.node.v1.ForwardError
-	(*GetNodeInfoRequest)(nil),      // 1: kalamdb.node.v1.GetNodeInfoRequest
-	(*GetNodeInfoResponse)(nil),     // 2: kalamdb.node.v1.GetNodeInfoResponse
-	(*GroupStatus)(nil),             // 3: kalamdb.node.v1.GroupStatus
-	(*PeerProgress)(nil),            // 4: kalamdb.node.v1.PeerProgress
-	(*JoinRequest)(nil),             // 5: kalamdb.node.v1.JoinRequest
-	(*JoinResponse)(nil),            // 6: kalamdb.node.v1.JoinResponse
-	(*MemberAddress)(nil),           // 7: kalamdb.node.v1.MemberAddress
-	(*ForwardRequest)(nil),          // 8: kalamdb.node.v1.ForwardRequest
-	(*ForwardResponse)(nil),         // 9: kalamdb.node.v1.ForwardResponse
-	(*InstallSnapshotRequest)(nil),  // 10: kalamdb.node.v1.InstallSnapshotRequest
-	(*SnapshotHeader)(nil),          // 11: kalamdb.node.v1.SnapshotHeader
-	(*SnapshotChunk)(nil),           // 12: kalamdb.node.v1.SnapshotChunk
-	(*InstallSnapshotResponse)(nil), // 13: kalamdb.node.v1.InstallSnapshotResponse
+	(Order)(0),                      // 1: kalamdb.node.v1.Order
+	(*GetNodeInfoRequest)(nil),      // 2: kalamdb.node.v1.GetNodeInfoRequest
+	(*GetNodeInfoResponse)(nil),     // 3: kalamdb.node.v1.GetNodeInfoResponse
+	(*GroupStatus)(nil),             // 4: kalamdb.node.v1.GroupStatus
+	(*PeerProgress)(nil),            // 5: kalamdb.node.v1.PeerProgress
+	(*JoinRequest)(nil),             // 6: kalamdb.node.v1.JoinRequest
+	(*JoinResponse)(nil),            // 7: kalamdb.node.v1.JoinResponse
+	(*MemberAddress)(nil),           // 8: kalamdb.node.v1.MemberAddress
+	(*ForwardRequest)(nil),          // 9: kalamdb.node.v1.ForwardRequest
+	(*ForwardResponse)(nil),         // 10: kalamdb.node.v1.ForwardResponse
+	(*InstallSnapshotRequest)(nil),  // 11: kalamdb.node.v1.InstallSnapshotRequest
+	(*SnapshotHeader)(nil),          // 12: kalamdb.node.v1.SnapshotHeader
+	(*SnapshotChunk)(nil),           // 13: kalamdb.node.v1.SnapshotChunk
+	(*InstallSnapshotResponse)(nil), // 14: kalamdb.node.v1.InstallSnapshotResponse
+	(*OperateRequest)(nil),          // 15: kalamdb.node.v1.OperateRequest
+	(*OperateResponse)(nil),         // 16: kalamdb.node.v1.OperateResponse
+	(*OperateOutcome)(nil),          // 17: kalamdb.node.v1.OperateOutcome
+	(*InviteRequest)(nil),           // 18: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),          // 19: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
-	3,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
-	4,  // 1: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
-	7,  // 2: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
+	5,  // 1: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
+	8,  // 2: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
 	0,  // 3: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
-	11, // 4: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
-	12, // 5: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	1,  // 6: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	5,  // 7: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	8,  // 8: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	10, // 9: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	2,  // 10: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	6,  // 11: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	9,  // 12: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	13, // 13: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	12, // 4: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
+	13, // 5: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
+	1,  // 6: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
+	17, // 7: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	2,  // 8: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 9: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 10: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 11: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	15, // 12: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	18, // 13: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	3,  // 14: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 15: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 16: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 17: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	16, // 18: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	19, // 19: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -1340,8 +1799,8 @@ func file_kalamdb_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   13,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
