@@ -51,17 +51,27 @@ func (p *parser) cluster() Statement {
 	p.advance()
 	action, known := clusterAction(p.token)
 	if !known {
-		p.unexpected("SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, CLEAR, REBALANCE or JOIN")
+		p.unexpected("SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, DRAIN, RESUME, CLEAR, REBALANCE, JOIN or LEAVE")
 	}
 	cluster.Action = action
 	if action == ClusterPurge {
 		p.purge(cluster)
+		p.onGroups(cluster)
 		return cluster
 	}
 	p.advance()
 	switch action {
 	case ClusterTriggerElection:
 		p.expectWord("election")
+	case ClusterRebalance:
+		if p.word("dry") {
+			p.expectWord("run")
+			cluster.DryRun = true
+		}
+	case ClusterStepdown, ClusterDrain, ClusterResume, ClusterLeave:
+		if p.token.kind == tokenNumber {
+			cluster.Node = p.integer("the number of a node", math.MaxInt64)
+		}
 	case ClusterTransferLeader:
 		p.expectWord("leader")
 		p.word("to")
@@ -71,7 +81,28 @@ func (p *parser) cluster() Statement {
 		cluster.RPCAddress = p.address("the address for other nodes")
 		cluster.APIAddress = p.address("the address for clients")
 	}
+	p.onGroups(cluster)
 	return cluster
+}
+
+// onGroups reads ON GROUP g [, g] behind the actions that can be narrowed down.
+func (p *parser) onGroups(cluster *Cluster) {
+	switch cluster.Action {
+	case ClusterClear, ClusterJoin, ClusterLeave, ClusterDrain, ClusterResume, ClusterList, ClusterStatus:
+		return
+	}
+	if !p.word("on") {
+		return
+	}
+	if !p.word("groups") {
+		p.expectWord("group")
+	}
+	for {
+		cluster.Groups = append(cluster.Groups, p.integer("the number of a group", math.MaxInt64))
+		if !p.symbol(",") {
+			return
+		}
+	}
 }
 
 // clusterAction returns what the word behind CLUSTER asks for.
@@ -103,6 +134,10 @@ func clusterAction(word token) (action ClusterAction, known bool) {
 		return ClusterStatus, true
 	case "leave":
 		return ClusterLeave, true
+	case "drain":
+		return ClusterDrain, true
+	case "resume":
+		return ClusterResume, true
 	}
 	return 0, false
 }

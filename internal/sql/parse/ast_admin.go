@@ -193,29 +193,36 @@ type Ack struct {
 // ClusterAction is what a CLUSTER statement asks for.
 type ClusterAction uint8
 
-// The cluster actions. The last three are recognised so that the caller can be told what to use instead.
+// The cluster actions. LIST and STATUS, and LEAVE without a node, are recognised so that the caller can be
+// told what to use instead.
 const (
 	ClusterSnapshot ClusterAction = iota
 	ClusterPurge                  // Upto is set
 	ClusterTriggerElection
 	ClusterTransferLeader // Node is set
-	ClusterStepdown
+	ClusterStepdown       // Node may be set
 	ClusterClear
-	ClusterRebalance
-	ClusterJoin // Node, RPCAddress and APIAddress are set
+	ClusterRebalance // DryRun may be set
+	ClusterJoin      // Node, RPCAddress and APIAddress are set
 	ClusterList
 	ClusterStatus
-	ClusterLeave
+	ClusterLeave  // Node is set, or zero when absent
+	ClusterDrain  // Node may be set
+	ClusterResume // Node may be set
 )
 
-// Cluster is a CLUSTER statement.
+// Cluster is CLUSTER SNAPSHOT | PURGE --upto n | TRIGGER ELECTION | TRANSFER LEADER [TO] n | STEPDOWN [n] |
+// REBALANCE [DRY RUN], each with [ON GROUP g [, g]], or CLUSTER DRAIN [n] | RESUME [n] | CLEAR |
+// JOIN n rpc api | LEAVE n.
 type Cluster struct {
 	Pos
 	Action     ClusterAction
 	Upto       int64
-	Node       int64
+	Node       int64 // zero when absent
 	RPCAddress string
 	APIAddress string
+	DryRun     bool
+	Groups     []int64 // of ON GROUP; nil when absent
 }
 
 func (*CreateUser) statement()      {}

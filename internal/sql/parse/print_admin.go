@@ -301,6 +301,19 @@ func (w *printer) cluster(s *Cluster) {
 		w.literal(s.APIAddress)
 	default:
 		w.text(clusterWord(s.Action))
+		w.when(s.DryRun, " DRY RUN")
+		if s.Node != 0 {
+			w.text(" ")
+			w.integer(s.Node)
+		}
+	}
+	for i, group := range s.Groups {
+		if i == 0 {
+			w.text(" ON GROUP ")
+		} else {
+			w.text(", ")
+		}
+		w.integer(group)
 	}
 }
 
@@ -321,6 +334,10 @@ func clusterWord(action ClusterAction) string {
 		return "STATUS"
 	case ClusterLeave:
 		return "LEAVE"
+	case ClusterDrain:
+		return "DRAIN"
+	case ClusterResume:
+		return "RESUME"
 	}
 	return "LIST"
 }

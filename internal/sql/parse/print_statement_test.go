@@ -199,5 +199,14 @@ func TestPrintAdministration(t *testing.T) {
 		{"cluster ls", "CLUSTER LIST"},
 		{"cluster status", "CLUSTER STATUS"},
 		{"cluster leave", "CLUSTER LEAVE"},
+		{"cluster leave 3", "CLUSTER LEAVE 3"},
+		{"cluster drain", "CLUSTER DRAIN"},
+		{"cluster drain 2", "CLUSTER DRAIN 2"},
+		{"cluster resume 2", "CLUSTER RESUME 2"},
+		{"cluster rebalance dry run", "CLUSTER REBALANCE DRY RUN"},
+		{"cluster rebalance on group 10, 100", "CLUSTER REBALANCE ON GROUP 10, 100"},
+		{"cluster stepdown 2 on groups 10", "CLUSTER STEPDOWN 2 ON GROUP 10"},
+		{"cluster transfer leader to 3 on group 200", "CLUSTER TRANSFER LEADER 3 ON GROUP 200"},
+		{"cluster purge --upto 17 on group 10", "CLUSTER PURGE --upto 17 ON GROUP 10"},
 	})
 }
