@@ -23,16 +23,7 @@ type Submitted struct {
 // Submit is Propose without waiting. It returns the same errors where nothing was proposed; the result of
 // what was proposed is found by Poll.
 func (m *Manager) Submit(id shard.GroupID, request ident.RequestID, data []byte) (*Submitted, error) {
-	g := m.groups[id]
-	switch {
-	case g == nil:
-		return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
-	case len(data) > m.cfg.MaxProposal:
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), m.cfg.MaxProposal)
-	case !g.leading.Load():
-		return nil, &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
-	}
-	w, err := g.register(request, len(data), &m.cfg)
+	g, w, err := m.admit(id, request, data)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type Config struct {
 	MaxProposal     int           // bytes of one proposal; default 4 MiB
 	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
 	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
+	MaxFollowerLag  uint64        // entries a live follower may be behind; default 50000, then ErrOverloaded
 	MaxInbox        int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
 	RetainEntries   uint64        // entries kept behind the applied index for slow followers; default 10000
 	RetainBytes     uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
@@ -61,6 +62,7 @@ const (
 	defaultMaxWaiting      = 8192
 	defaultMaxWaitingBytes = 64 << 20
 	defaultMaxInbox        = 1 << 16
+	defaultMaxFollowerLag  = 50_000
 	defaultRetainEntries   = 10_000
 	defaultRetainBytes     = 64 << 20
 )
@@ -75,6 +77,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxWaiting, defaultMaxWaiting)
 	setDefault(&c.MaxWaitingBytes, defaultMaxWaitingBytes)
 	setDefault(&c.MaxInbox, defaultMaxInbox)
+	setDefault(&c.MaxFollowerLag, defaultMaxFollowerLag)
 	setDefault(&c.RetainEntries, defaultRetainEntries)
 	setDefault(&c.RetainBytes, defaultRetainBytes)
 	setDefault(&c.SnapshotSends, 2)

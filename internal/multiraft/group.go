@@ -34,6 +34,7 @@ type group struct {
 	lead    atomic.Uint64 // replica id of the leader, zero when unknown
 	term    atomic.Uint64
 	leading atomic.Bool
+	pressed atomic.Bool                  // a live follower is too far behind; proposals are refused
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 

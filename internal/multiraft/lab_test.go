@@ -35,7 +35,9 @@ type lab struct {
 	members []Member
 	uid     ident.ClusterUID
 	retain  uint64
-	serial  byte
+	// followerLag is Config.MaxFollowerLag, zero for the default.
+	followerLag uint64
+	serial      byte
 }
 
 type labNode struct {
@@ -107,7 +109,7 @@ func (n *labNode) open() {
 		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.log, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
-		RetainEntries: l.retain, RetainBytes: 64 << 20,
+		MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
 	}, wire)
 	if err != nil {
 		l.t.Fatal(err)
@@ -201,6 +203,26 @@ func (l *lab) describe() string {
 		}
 	}
 	return text
+}
+
+// startThree adds three replicas and waits until all vote everywhere.
+func (l *lab) startThree() {
+	l.t.Helper()
+	for id := ident.ReplicaID(1); id <= 3; id++ {
+		l.add(id)
+	}
+	l.until(3000, "three voters everywhere", l.settled)
+}
+
+// otherThan returns the live node with the lowest replica id that is not n.
+func (l *lab) otherThan(n *labNode) *labNode {
+	for id := ident.ReplicaID(1); id <= 9; id++ {
+		if other := l.nodes[id]; other != nil && other != n && other.manager != nil {
+			return other
+		}
+	}
+	l.t.Fatal("there is no other node")
+	return nil
 }
 
 // leader returns the node that leads a group, nil when there is none.

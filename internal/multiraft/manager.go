@@ -53,6 +53,7 @@ type counters struct {
 	droppedMessages atomic.Uint64 // inbox was full
 	ignoredMessages atomic.Uint64 // meant nothing to the group
 	truncated       atomic.Uint64 // entries dropped from the log's front
+	refused         refusalCounters
 }
 
 // Open loads every group from the store and the log. Nothing runs until Start, or Pump in the simulator.
@@ -126,27 +127,6 @@ func (m *Manager) Failure() error {
 	default:
 		return nil
 	}
-}
-
-// Propose replicates a command and returns its result once it is applied here. Only the leader's replica
-// proposes; others answer *NotLeaderError. Other errors: ErrUnknownGroup, ErrStopped, ErrOverloaded and
-// ErrTooLarge (nothing was proposed), ErrOutcomeUnknown (also when the context ends first).
-func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
-	g := m.groups[id]
-	switch {
-	case g == nil:
-		return nil, 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
-	case len(data) > m.cfg.MaxProposal:
-		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), m.cfg.MaxProposal)
-	case !g.leading.Load():
-		return nil, 0, &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
-	}
-	w, err := g.register(request, len(data), &m.cfg)
-	if err != nil {
-		return nil, 0, err
-	}
-	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
-	return g.await(ctx, w)
 }
 
 // Barrier returns once this replica has applied everything that was acknowledged anywhere before the call,

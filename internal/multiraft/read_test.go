@@ -13,10 +13,7 @@ import (
 func threeNodes(t *testing.T, seed uint64) *lab {
 	t.Helper()
 	l := newLab(t, seed, 2)
-	for id := ident.ReplicaID(1); id <= 3; id++ {
-		l.add(id)
-	}
-	l.until(3000, "three voters everywhere", l.settled)
+	l.startThree()
 	return l
 }
 

@@ -159,6 +159,9 @@ func (w *worker) passTime() {
 			g.node.Tick()
 		}
 		g.retryReads(w.tick, w.m.cfg.ElectionTicks)
+		if w.tick%pressureEvery == 0 {
+			w.feelPressure(g)
+		}
 		if g.node.HasReady() || len(g.reads) > 0 {
 			w.mark(g)
 		}

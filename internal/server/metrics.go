@@ -20,6 +20,7 @@ type groupCollector struct {
 	logBytes    *prometheus.Desc
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
+	refused     *prometheus.Desc
 }
 
 func newGroupCollector(n *Node) *groupCollector {
@@ -41,6 +42,8 @@ func newGroupCollector(n *Node) *groupCollector {
 		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
 		logSegments: log("segments", "Files of the log."),
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
+		refused: prometheus.NewDesc("kalamdb_proposals_refused_total",
+			"Proposals turned away before they entered the log.", []string{"reason"}, nil),
 	}
 }
 
@@ -59,6 +62,16 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	manager := c.n.engine()
 	if manager == nil {
 		return
+	}
+	refusals := manager.Refusals()
+	for _, r := range []struct {
+		reason string
+		count  uint64
+	}{
+		{"not_leader", refusals.NotLeader}, {"waiting", refusals.Waiting},
+		{"follower_lag", refusals.FollowerLag}, {"too_large", refusals.TooLarge},
+	} {
+		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(r.count), r.reason)
 	}
 	bound, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

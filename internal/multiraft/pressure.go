@@ -1,0 +1,99 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// This file says no early. A proposal is refused before it enters the log when too many wait for a result,
+// when they hold too many bytes, or when a live follower is so far behind that more would only make it need
+// a snapshot. A follower that is not heard of at all does not slow anybody.
+
+// pressureEvery is how often the followers' lag is looked at, in ticks.
+const pressureEvery = 4
+
+// Refusals counts, since the start, what was turned away and why.
+type Refusals struct {
+	NotLeader   uint64 // asked the wrong replica
+	Waiting     uint64 // too many proposals, or bytes, wait for a result
+	FollowerLag uint64 // a live follower is too far behind
+	TooLarge    uint64 // over the size limit
+}
+
+type refusalCounters struct {
+	notLeader, waiting, followerLag, tooLarge atomic.Uint64
+}
+
+// Refusals returns the counters.
+func (m *Manager) Refusals() Refusals {
+	return Refusals{
+		NotLeader: m.stats.refused.notLeader.Load(), Waiting: m.stats.refused.waiting.Load(),
+		FollowerLag: m.stats.refused.followerLag.Load(), TooLarge: m.stats.refused.tooLarge.Load(),
+	}
+}
+
+// admit registers a proposal, or says why not.
+func (m *Manager) admit(id shard.GroupID, request ident.RequestID, data []byte) (*group, *waiter, error) {
+	g := m.groups[id]
+	switch {
+	case g == nil:
+		return nil, nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	case len(data) > m.cfg.MaxProposal:
+		m.stats.refused.tooLarge.Add(1)
+		return nil, nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), m.cfg.MaxProposal)
+	case !g.leading.Load():
+		m.stats.refused.notLeader.Add(1)
+		return nil, nil, &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
+	case g.pressed.Load():
+		m.stats.refused.followerLag.Add(1)
+		return nil, nil, fmt.Errorf("%w: a follower of %s is too far behind", ErrOverloaded, id)
+	}
+	w, err := g.register(request, len(data), &m.cfg)
+	if err != nil {
+		m.stats.refused.waiting.Add(1)
+		return nil, nil, err
+	}
+	return g, w, nil
+}
+
+// feelPressure looks how far the slowest live follower of a led group is behind. Proposals are refused from
+// MaxFollowerLag on, and taken again once half of that is caught up, so that the answer does not flicker.
+func (w *worker) feelPressure(g *group) {
+	if !g.leading.Load() {
+		g.pressed.Store(false)
+		return
+	}
+	last := g.log.LastIndex()
+	slowest := last
+	g.node.WithProgress(func(id uint64, kind raft.ProgressType, progress tracker.Progress) {
+		// A learner, or a follower that is being sent a snapshot, catches up by itself.
+		if kind == raft.ProgressTypePeer && id != uint64(w.m.cfg.Replica) &&
+			progress.State != tracker.StateSnapshot && w.m.peers.live(ident.ReplicaID(id)) {
+			slowest = min(slowest, progress.Match)
+		}
+	})
+	limit := w.m.cfg.MaxFollowerLag
+	if g.pressed.Load() {
+		limit /= 2
+	}
+	g.pressed.Store(last-slowest > limit)
+}
+
+// Propose replicates a command and returns its result once it is applied here. Only the leader's replica
+// proposes; others answer *NotLeaderError. Other errors: ErrUnknownGroup, ErrStopped, ErrOverloaded and
+// ErrTooLarge (nothing was proposed), ErrOutcomeUnknown (also when the context ends first).
+func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
+	g, w, err := m.admit(id, request, data)
+	if err != nil {
+		return nil, 0, err
+	}
+	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
+	return g.await(ctx, w)
+}
