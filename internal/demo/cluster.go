@@ -34,7 +34,7 @@ func openCluster(ctx context.Context, dir string, options Options) (*cluster, er
 	c := &cluster{}
 	for i, own := range listeners {
 		node, err := server.Open(ctx, nodeConfig(dir, secret, i, listeners), server.Options{
-			Logger: logger.With("node", i+1), APIListener: own.api, RPCListener: own.rpc,
+			Logger: logger.With(slog.Int("node", i+1)), APIListener: own.api, RPCListener: own.rpc,
 		})
 		if err != nil {
 			for _, unused := range listeners[i+1:] {
@@ -85,7 +85,7 @@ func nodeConfig(dir, secret string, node int, all []ports) *config.Config {
 	cfg.Cluster.APIAddr = all[node].api.Addr().String()
 	for i, other := range all {
 		cfg.Cluster.Peers = append(cfg.Cluster.Peers, config.Peer{
-			NodeID: uint64(i) + 1, RPCAddr: other.rpc.Addr().String(), APIAddr: other.api.Addr().String(), //nolint:gosec // at most maxNodes
+			NodeID: uint64(i) + 1, RPCAddr: other.rpc.Addr().String(), APIAddr: other.api.Addr().String(),
 		})
 	}
 	return cfg

@@ -22,9 +22,9 @@ import (
 // Names and passwords of what the demo creates. They protect nothing: the nodes listen on loopback.
 const (
 	rootUser     = "root"
-	rootPassword = "kalamdb-demo-root"
+	rootPassword = "kalamdb-demo-root" //nolint:gosec // printed on purpose, see above
 	demoUser     = "demo"
-	demoPassword = "kalamdb-demo"
+	demoPassword = "kalamdb-demo" //nolint:gosec // printed on purpose, see above
 )
 
 // Options say how a demo runs.
@@ -77,7 +77,7 @@ func (o *Options) complete() error {
 // Run runs a demo until ctx ends or its time is over, and closes every node before it returns. The error
 // says what could not be started, which node failed, or which acknowledged rows are missing.
 func Run(ctx context.Context, options Options) (err error) {
-	if err := options.complete(); err != nil {
+	if err = options.complete(); err != nil {
 		return err
 	}
 	dir := options.Dir
@@ -99,7 +99,7 @@ func Run(ctx context.Context, options Options) (err error) {
 		return err
 	}
 	defer func() {
-		fmt.Fprintln(options.Out, "stopping")
+		say(options.Out, "stopping\n")
 		err = errors.Join(err, cluster.close())
 	}()
 	return runOn(ctx, cluster, dir, options)
@@ -143,8 +143,10 @@ func runOn(ctx context.Context, cluster *cluster, dir string, options Options) e
 // ended chooses what a run that stopped returns: nothing when its caller wanted it to end, the failure of a
 // node when there was one, err otherwise.
 func ended(caller, running context.Context, err error) error {
-	if caller.Err() != nil {
+	select {
+	case <-caller.Done():
 		return nil
+	default:
 	}
 	if cause := context.Cause(running); cause != nil {
 		return cause
@@ -152,16 +154,21 @@ func ended(caller, running context.Context, err error) error {
 	return err
 }
 
+// say prints to a person. When nobody can read it any more, the demo goes on: its result is the error of Run.
+func say(out io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(out, format, args...)
+}
+
 // introduce prints what a person needs to use the cluster.
 func introduce(options Options, cluster *cluster, session *session, dir string) {
-	fmt.Fprintf(options.Out, "KalamDB demo: %d nodes in one process, data in %s\n\n", len(cluster.nodes), dir)
+	say(options.Out, "KalamDB demo: %d nodes in one process, data in %s\n\n", len(cluster.nodes), dir)
 	for i, node := range cluster.nodes {
-		fmt.Fprintf(options.Out, "  node %d   http://%s\n", i+1, node.APIAddr())
+		say(options.Out, "  node %d   http://%s\n", i+1, node.APIAddr())
 	}
-	fmt.Fprintf(options.Out, "  login    user %s, password %s   (administrator: %s, %s)\n\n", demoUser, demoPassword, rootUser, rootPassword)
-	fmt.Fprintf(options.Out, "  curl -s %s/v1/api/sql -H 'Content-Type: application/json' -H 'Authorization: Bearer %s' -d '{\"sql\":\"%s\"}'\n\n",
+	say(options.Out, "  login    user %s, password %s   (administrator: %s, %s)\n\n", demoUser, demoPassword, rootUser, rootPassword)
+	say(options.Out, "  curl -s %s/v1/api/sql -H 'Content-Type: application/json' -H 'Authorization: Bearer %s' -d '{\"sql\":\"%s\"}'\n\n",
 		cluster.url(0), session.token, "SELECT id, body FROM "+sampleTable+" ORDER BY id DESC LIMIT 3")
 	if options.For == 0 {
-		fmt.Fprintln(options.Out, "Ctrl-C ends.")
+		say(options.Out, "Ctrl-C ends.\n")
 	}
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -24,13 +25,13 @@ func showStatus(ctx context.Context, options Options, c *cluster, w *writer) {
 			line := statusLine(context.WithoutCancel(ctx), c, w, now.Sub(last))
 			last = now
 			if options.Terminal {
-				fmt.Fprintf(options.Out, "\r\x1b[K  %s", line)
+				say(options.Out, "\r\x1b[K  %s", line)
 			} else {
-				fmt.Fprintf(options.Out, "  %s\n", line)
+				say(options.Out, "  %s\n", line)
 			}
 		case <-ctx.Done():
 			if options.Terminal {
-				fmt.Fprintln(options.Out)
+				say(options.Out, "\n")
 			}
 			return
 		}
@@ -42,8 +43,8 @@ func statusLine(ctx context.Context, c *cluster, w *writer, since time.Duration)
 	var leading, lag []string
 	for _, node := range c.nodes {
 		status := node.Status(ctx)
-		leading = append(leading, fmt.Sprint(status.Leading))
-		lag = append(lag, fmt.Sprint(status.Lag))
+		leading = append(leading, strconv.Itoa(status.Leading))
+		lag = append(lag, strconv.FormatUint(status.Lag, 10))
 	}
 	return fmt.Sprintf("%.0f writes/s   p99 %.1f ms   leaders %s   lag %s   rows %d",
 		float64(rows)/since.Seconds(), float64(p99.Microseconds())/1000,

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -13,16 +14,16 @@ const pageRows = 1000
 func verify(ctx context.Context, out io.Writer, c *cluster, s *session, w *writer) error {
 	want := w.total()
 	if want == 0 {
-		return fmt.Errorf("no row was acknowledged")
+		return errors.New("no row was acknowledged")
 	}
-	fmt.Fprintf(out, "verifying %d acknowledged rows\n", want)
+	say(out, "verifying %d acknowledged rows\n", want)
 	missing := int64(0)
 	for node := range c.nodes {
 		found, err := countOwned(ctx, s, c.url(node), w)
 		if err != nil {
 			return fmt.Errorf("read node %d: %w", node+1, err)
 		}
-		fmt.Fprintf(out, "  node %d   %d of %d\n", node+1, found, want)
+		say(out, "  node %d   %d of %d\n", node+1, found, want)
 		missing += want - found
 	}
 	if missing != 0 {
