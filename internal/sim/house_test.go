@@ -162,3 +162,36 @@ func (w *world) released(replica ident.ReplicaID) bool {
 	}
 	return true
 }
+
+// gossip asks the members this node knows which members they know. A node that was away while the cluster
+// changed may be led by a replica whose address stands in entries that only this leader can send.
+func gossip(a *actor) {
+	w, n := a.w, a.node
+	for ; ; a.sleep(time.Second) {
+		for _, peer := range w.nodes {
+			if peer == n || !running(peer) || w.isCut(n, peer) || w.isCut(peer, n) || !n.knows(peer) {
+				continue
+			}
+			for _, m := range peer.catalog.Current().Members() {
+				if !m.Removed {
+					n.heard[m.Replica] = m.RPCAddr
+				}
+			}
+		}
+	}
+}
+
+// knows reports whether a node has the address of a peer from its catalog or from joining.
+func (n *simNode) knows(peer *simNode) bool {
+	for _, m := range n.catalog.Current().Members() {
+		if !m.Removed && m.RPCAddr == address(peer.id) {
+			return true
+		}
+	}
+	for _, m := range n.self.Members {
+		if m.Address == address(peer.id) {
+			return true
+		}
+	}
+	return false
+}

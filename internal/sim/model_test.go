@@ -151,6 +151,8 @@ func eachRow(reader storage.Reader, group shard.GroupID, visit func(rowName, mod
 	if err != nil {
 		return err
 	}
+	// A visitor may end the run.
+	defer it.Close()
 	end := append(slices.Clone(lo[:len(lo)-1]), byte(keys.KindRow)+1)
 	for ok := it.First(); ok && bytes.Compare(it.Key(), end) < 0; ok = it.Next() {
 		key, err := keys.ParseRow(it.Key())
@@ -167,5 +169,5 @@ func eachRow(reader storage.Reader, group shard.GroupID, visit func(rowName, mod
 		}
 		visit(rowName{uint64(key.Table), string(key.User), string(key.PrimaryKey)}, modelRow{seq, deleted, string(row)})
 	}
-	return it.Close()
+	return it.Err()
 }

@@ -21,6 +21,9 @@ type mutant struct {
 	onSubmitted func(*simNode, shard.GroupID) (executor.Attempt, bool)
 	onBarrier   func(*session, shard.GroupID) bool
 	onRoute     func(*world, cell) shard.GroupID
+	onAttempt   func(executor.Attempt) executor.Attempt
+	noGossip    bool // nodes know only the addresses in their own catalog
+	onWipe      func(*simNode) whoami
 }
 
 func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {
@@ -74,4 +77,19 @@ func (m *mutant) route(w *world, c cell) shard.GroupID {
 		return m.onRoute(w, c)
 	}
 	return c.group
+}
+
+func (m *mutant) attempt(a executor.Attempt) executor.Attempt {
+	if m.onAttempt != nil {
+		return m.onAttempt(a)
+	}
+	return a
+}
+
+// emptyDisk is the identity of a node whose disk was lost.
+func (m *mutant) emptyDisk(n *simNode) whoami {
+	if m.onWipe != nil {
+		return m.onWipe(n)
+	}
+	return whoami{}
 }

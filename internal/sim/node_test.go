@@ -43,7 +43,7 @@ type simNode struct {
 	catalog  *catalog.Store
 	manager  *multiraft.Manager // nil until the node is a member
 	machines map[shard.GroupID]*machine
-	downAt   int // step at which it stopped
+	heard    map[ident.ReplicaID]string // addresses that peers told
 }
 
 // whoami is the identity file of a data directory.
@@ -66,10 +66,14 @@ func (n *simNode) Now() time.Time { return n.w.clock.Now().Add(n.offset) }
 // NewTimer implements clock.Clock; the engine asks for timers only when it runs on goroutines.
 func (n *simNode) NewTimer(d time.Duration) clock.Timer { return n.w.clock.NewTimer(d) }
 
-// Address implements transport.Resolver as a server does: the catalog first, then what was told at joining.
+// Address implements transport.Resolver as a server does: the catalog first, then what peers say, then what was
+// told at joining.
 func (n *simNode) Address(replica ident.ReplicaID) (string, bool) {
 	if m, ok := n.catalog.Current().Member(replica); ok {
 		return m.RPCAddr, m.RPCAddr != ""
+	}
+	if addr, ok := n.heard[replica]; ok {
+		return addr, true
 	}
 	for _, m := range n.self.Members {
 		if m.Replica == replica {
@@ -95,7 +99,7 @@ func (n *simNode) start() error {
 	n.life++
 	n.up, n.paused, n.torn = true, false, ""
 	n.catalog, n.manager, n.store, n.log = catalog.NewStore(), nil, nil, nil
-	n.machines = make(map[shard.GroupID]*machine)
+	n.machines, n.heard = make(map[shard.GroupID]*machine), make(map[ident.ReplicaID]string)
 	if err := n.loadIdentity(); err != nil {
 		return err
 	}
@@ -149,6 +153,9 @@ func (n *simNode) openEngine() error {
 	w.oracle.opened(n)
 	w.spawnAt(n, "announce", announce)
 	w.spawnAt(n, "janitor", janitor)
+	if !w.mutant.noGossip {
+		w.spawnAt(n, "gossip", gossip)
+	}
 	return nil
 }
 
@@ -185,7 +192,6 @@ func (n *simNode) crash(why string) {
 func (n *simNode) close() {
 	n.up, n.paused = false, false
 	n.life++
-	n.downAt = n.w.step
 	if n.wire != nil {
 		n.wire.Stop(context.Background())
 	}
@@ -207,7 +213,7 @@ func (n *simNode) wipe() {
 	n.w.trace.event("node %d loses its disk", n.id)
 	n.w.oracle.wiped(n.self.Replica)
 	n.disk = newDisk(n)
-	n.self = whoami{}
+	n.self = n.w.mutant.emptyDisk(n)
 }
 
 // pump moves the engine; a failure ends the process.

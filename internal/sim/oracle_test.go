@@ -270,6 +270,11 @@ func (o *oracle) refused(id ident.RequestID) {
 // describe prints the logs' ends for a failure.
 func (w *world) describe() string {
 	var text strings.Builder
+	for _, a := range w.actors {
+		if a.node == nil {
+			fmt.Fprintf(&text, "still busy: %s\n", a.name)
+		}
+	}
 	for _, n := range w.nodes {
 		fmt.Fprintf(&text, "node %d: up %v paused %v life %d replica %d\n", n.id, n.up, n.paused, n.life, n.self.Replica)
 		if n.manager == nil {

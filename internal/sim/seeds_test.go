@@ -61,7 +61,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 		defer f.Close()
 		w.trace.record = f
 	}
-	return w, w.attempt(func() { w.wholeRun(20 * time.Second) })
+	return w, w.attempt(func() { w.wholeRun(time.Duration(10+draw.rng.IntN(40)) * time.Second) })
 }
 
 // wholeRun is the life of one simulation.

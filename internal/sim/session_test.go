@@ -83,7 +83,9 @@ func (s *session) execute(group shard.GroupID, cmd *commandv1.Command) result {
 	case s.gone():
 		r.outcome = unknown
 	case response != nil && errors.As(err, &known) && known.Kind != fault.Timeout:
+		// Also a refusal is a promise: the request has changed nothing.
 		r.outcome = refused
+		w.oracle.refused(s.id)
 	case errors.As(err, &known) && (known.Kind == fault.Unavailable || known.Kind == fault.Overloaded):
 		r.outcome = never
 		if s.proposed {
@@ -139,7 +141,7 @@ func (s *session) attempt(a executor.Attempt) executor.Attempt {
 	if a.Outcome == executor.Unknown {
 		s.unknowns++
 	}
-	return a
+	return s.a.w.mutant.attempt(a)
 }
 
 // Propose implements executor.Proposer.

@@ -90,6 +90,7 @@ func (s *session) read(cells ...cell) (found []version, index uint64, ok bool) {
 	}
 	index = s.n.manager.Applied(group)
 	view := s.n.store.NewSnapshot()
+	defer view.Close()
 	for i, c := range cells {
 		v := w.get(view, c)
 		found = append(found, v)
@@ -102,9 +103,6 @@ func (s *session) read(cells ...cell) (found []version, index uint64, ok bool) {
 			}
 			w.store.learn(c, v)
 		}
-	}
-	if err := view.Close(); err != nil {
-		w.fail("close a snapshot at node %d: %v", s.n.id, err)
 	}
 	w.stats.reads++
 	return found, index, true

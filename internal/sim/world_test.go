@@ -66,6 +66,7 @@ type world struct {
 	cuts    map[[2]ident.NodeID]bool
 	store   *truth // what clients know
 	stats   stats
+	end     string // how the groups stood when the run failed
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
@@ -263,6 +264,9 @@ func (w *world) attempt(run func()) (err error) {
 		} else if r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
+		if err != nil {
+			w.end = w.describe()
+		}
 		w.close()
 	}()
 	run()
@@ -287,5 +291,5 @@ func (w *world) close() {
 
 // report makes a failure readable: what, which seed, and what happened last.
 func (w *world) report(err error) string {
-	return fmt.Sprintf("seed %d: %v\n\nlast events:\n%s\n%s\nrepeat it with: make sim SEED=%d", w.seed, err, w.trace.last(), w.describe(), w.seed)
+	return fmt.Sprintf("seed %d: %v\n\nlast events:\n%s\n%s\nrepeat it with: make sim SEED=%d", w.seed, err, w.trace.last(), w.end, w.seed)
 }

@@ -1,0 +1,426 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// mutants are bugs that a replicated database can have. Every one of them must be seen.
+func mutants() []mutant {
+	return []mutant{
+		{name: "the log is not synced", onFS: deafSync(logDir, false)},
+		{name: "the directory of the log is not synced", onFS: deafSync(logDir, true)},
+		{name: "the store is not synced", onFS: deafSync(storeDir, false)},
+		{name: "errors of the disk are ignored", onFS: deafErrors},
+		{name: "the vote is not saved", onOpen: forgetVotes},
+		{name: "the term is not saved", onOpen: forgetTerms},
+		{name: "the applied index is saved apart from the rows", onOpen: runAhead},
+		{name: "a wiped node keeps its old name", onWipe: keepName},
+		{name: "a snapshot lacks a row", onRestore: forgetKeys(keys.KindRow)},
+		{name: "a snapshot lacks a remembered request", onRestore: forgetKeys(keys.KindDedup)},
+		{name: "a write is acknowledged before it is committed", onSubmitted: acknowledgeEarly},
+		{name: "a retry has a new request id", onPropose: newRequest},
+		{name: "requests are not remembered", onMachine: anonymous},
+		{name: "an unknown outcome counts as not delivered", onAttempt: forgetAttempt},
+		{name: "reads do not wait", onBarrier: func(*session, shard.GroupID) bool { return true }},
+		{name: "a replica that believes to lead reads at once", onBarrier: believeToLead},
+		{name: "data does not wait for meta", onMachine: impatient},
+		{name: "apply takes the time from the clock", onMachine: clockwork},
+		{name: "an error of apply becomes a success", onMachine: swallowing},
+		{name: "expectations are not checked", onMachine: careless},
+		{name: "a user's rows are in another user's shard", onRoute: astray},
+	}
+}
+
+// deaf is a file system whose syncs of one directory do nothing and say that they did.
+type deaf struct {
+	disk.FS
+	dir         string
+	directories bool // syncs of directories are the ones that do nothing
+}
+
+func deafSync(dir string, directories bool) func(*simDisk, disk.FS) disk.FS {
+	return func(_ *simDisk, fs disk.FS) disk.FS { return &deaf{fs, dir, directories} }
+}
+
+func (d *deaf) wrap(name string, directory bool, f disk.File, err error) (disk.File, error) {
+	if err != nil || directory != d.directories || !strings.HasPrefix(name, d.dir) {
+		return f, err
+	}
+	return deafFile{f}, nil
+}
+
+func (d *deaf) Create(name string, c disk.WriteCategory) (disk.File, error) {
+	f, err := d.FS.Create(name, c)
+	return d.wrap(name, false, f, err)
+}
+
+func (d *deaf) OpenReadWrite(name string, c disk.WriteCategory, o ...disk.OpenOption) (disk.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, o...)
+	return d.wrap(name, false, f, err)
+}
+
+func (d *deaf) ReuseForWrite(from, to string, c disk.WriteCategory) (disk.File, error) {
+	f, err := d.FS.ReuseForWrite(from, to, c)
+	return d.wrap(to, false, f, err)
+}
+
+func (d *deaf) OpenDir(name string) (disk.File, error) {
+	f, err := d.FS.OpenDir(name)
+	return d.wrap(name, true, f, err)
+}
+
+type deafFile struct{ disk.File }
+
+func (deafFile) Sync() error                           { return nil }
+func (deafFile) SyncData() error                       { return nil }
+func (deafFile) SyncTo(int64) (fullSync bool, e error) { return true, nil }
+
+// stubborn files ignore every error of a broken disk.
+type stubborn struct{ disk.FS }
+
+func deafErrors(_ *simDisk, fs disk.FS) disk.FS { return &stubborn{fs} }
+
+func (s *stubborn) Create(name string, c disk.WriteCategory) (disk.File, error) {
+	f, err := s.FS.Create(name, c)
+	return stubbornFile{f}, err
+}
+
+func (s *stubborn) OpenReadWrite(name string, c disk.WriteCategory, o ...disk.OpenOption) (disk.File, error) {
+	f, err := s.FS.OpenReadWrite(name, c, o...)
+	return stubbornFile{f}, err
+}
+
+type stubbornFile struct{ disk.File }
+
+func ignoreBroken(err error) error {
+	if errors.Is(err, errDisk) {
+		return nil
+	}
+	return err
+}
+
+func (f stubbornFile) Sync() error     { return ignoreBroken(f.File.Sync()) }
+func (f stubbornFile) SyncData() error { return ignoreBroken(f.File.SyncData()) }
+func (f stubbornFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(p, at)
+	if errors.Is(err, errDisk) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+func forgetVotes(n *simNode) error {
+	return rewriteHardState(n, func(hard *raftlog.HardState) { hard.Vote = 0 })
+}
+
+func forgetTerms(n *simNode) error {
+	return rewriteHardState(n, func(hard *raftlog.HardState) { hard.Term, hard.Vote = max(hard.Term, 2)-1, 0 })
+}
+
+// rewriteHardState makes the log anew, with another hard state: raftlog itself refuses to forget a vote.
+func rewriteHardState(n *simNode, change func(*raftlog.HardState)) error {
+	var updates []raftlog.Update
+	for _, g := range n.w.groups {
+		log := n.log.Group(g)
+		hard, marker := log.HardState(), log.Marker()
+		if hard.Term == 0 {
+			continue
+		}
+		change(&hard)
+		update := raftlog.Update{Group: g, Hard: &hard, Reset: &marker}
+		if log.LastIndex() >= log.FirstIndex() {
+			entries, err := log.Entries(log.FirstIndex(), log.LastIndex()+1, math.MaxUint64)
+			if err != nil {
+				return err
+			}
+			update.Entries = entries
+		}
+		updates = append(updates, update)
+	}
+	if err := n.log.Close(); err != nil {
+		return err
+	}
+	if err := n.disk.base.RemoveAll(logDir); err != nil {
+		return err
+	}
+	var err error
+	n.log, err = raftlog.Open(raftlog.Config{FS: n.disk.fs(), Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes})
+	if err != nil {
+		return err
+	}
+	return n.log.Append(updates, true)
+}
+
+// runAhead sets the applied index of every group to what the log says is committed, without the rows.
+func runAhead(n *simNode) error {
+	batch := n.store.NewBatch()
+	defer batch.Close()
+	for _, g := range n.w.groups {
+		raw, ok, err := n.store.Get(keys.Applied(g))
+		if err != nil || !ok {
+			continue
+		}
+		var state raftpb.SnapshotMetadata
+		if err := proto.Unmarshal(raw[1:], &state); err != nil {
+			return err
+		}
+		log := n.log.Group(g)
+		commit := min(log.HardState().Commit, log.LastIndex())
+		if commit <= state.GetIndex() {
+			continue
+		}
+		term, err := log.Term(commit)
+		if err != nil {
+			return err
+		}
+		state.Index, state.Term = new(commit), new(term)
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&state)
+		if err != nil {
+			return err
+		}
+		if err := batch.Set(keys.Applied(g), append([]byte{raw[0]}, body...)); err != nil {
+			return err
+		}
+	}
+	return n.store.Commit(batch)
+}
+
+func keepName(n *simNode) whoami {
+	old := n.self
+	for i := range old.Store {
+		old.Store[i] = byte(n.w.rng.Uint32())
+	}
+	raw := n.self
+	n.self = old
+	if err := n.saveIdentity(); err != nil {
+		n.w.fail("save the identity of node %d: %v", n.id, err)
+	}
+	n.self = raw
+	return old
+}
+
+// forgetKeys drops the first key of a kind whenever a snapshot was installed.
+func forgetKeys(kind keys.Kind) func(*machine, storage.Reader) error {
+	return func(m *machine, _ storage.Reader) error {
+		if m.restored == 1 {
+			return nil
+		}
+		lo, hi := keys.GroupSpan(m.group)
+		it, err := m.n.store.Scan(append(slices.Clone(lo), byte(kind)), hi)
+		if err != nil {
+			return err
+		}
+		var key []byte
+		if it.First() && it.Key()[len(lo)] == byte(kind) {
+			key = slices.Clone(it.Key())
+		}
+		if err := it.Close(); err != nil || key == nil {
+			return err
+		}
+		batch := m.n.store.NewBatch()
+		defer batch.Close()
+		if err := batch.Delete(key); err != nil {
+			return err
+		}
+		return m.n.store.Commit(batch)
+	}
+}
+
+func acknowledgeEarly(n *simNode, group shard.GroupID) (executor.Attempt, bool) {
+	index := n.manager.Glance(group).LastIndex + 1
+	raw, err := command.EncodeResponse(&commandv1.Response{Index: index, Affected: 1})
+	if err != nil {
+		n.w.fail("encode a response: %v", err)
+	}
+	return executor.Attempt{Outcome: executor.Done, Result: raw, Index: index}, true
+}
+
+// newRequest gives every attempt after one with an unknown outcome an id of its own.
+func newRequest(s *session, id ident.RequestID, data []byte) (ident.RequestID, []byte) {
+	if s.unknowns == 0 {
+		return id, data
+	}
+	fresh := id
+	fresh[15] ^= byte(s.unknowns)
+	return fresh, rewrite(data, func(cmd *commandv1.Command) { cmd.Header.RequestId = fresh[:] })
+}
+
+func rewrite(data []byte, change func(*commandv1.Command)) []byte {
+	cmd, err := command.Decode(data)
+	if err != nil {
+		panic(err)
+	}
+	change(cmd)
+	if data, err = command.Encode(cmd); err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func forgetAttempt(a executor.Attempt) executor.Attempt {
+	if a.Outcome == executor.Unknown {
+		a.Outcome = executor.Unreachable
+	}
+	return a
+}
+
+func believeToLead(s *session, group shard.GroupID) bool {
+	return s.n.manager.Leader(group) == s.n.self.Replica
+}
+
+func impatient(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	always := func() uint64 { return math.MaxUint64 }
+	switch group.Class() {
+	case shard.ClassUser:
+		return statemachine.NewUserData(group, always, nil), nil
+	case shard.ClassShared:
+		return statemachine.NewSharedData(group, always, nil), nil
+	case shard.ClassMeta:
+	}
+	return realMachine(n, group)
+}
+
+// bent is a state machine that sees other entries than the log has.
+type bent struct {
+	statemachine.Machine
+	bend func(*command.Entry)
+}
+
+func bend(n *simNode, group shard.GroupID, change func(*command.Entry)) (statemachine.Machine, error) {
+	inner, err := realMachine(n, group)
+	return &bent{inner, change}, err
+}
+
+// Apply implements statemachine.Machine.
+func (b *bent) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	bentEntries := slices.Clone(entries)
+	for i := range bentEntries {
+		if len(bentEntries[i].Data) > 0 {
+			b.bend(&bentEntries[i])
+		}
+	}
+	return b.Machine.Apply(batch, bentEntries)
+}
+
+func anonymous(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return bend(n, group, func(e *command.Entry) {
+		e.RequestID = ident.RequestID{}
+		e.Data = rewrite(e.Data, func(cmd *commandv1.Command) { cmd.Header.RequestId = nil })
+	})
+}
+
+func clockwork(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return bend(n, group, func(e *command.Entry) {
+		e.Data = rewrite(e.Data, func(cmd *commandv1.Command) { cmd.Header.NowMicros = n.Now().UnixMicro() })
+	})
+}
+
+func careless(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return bend(n, group, func(e *command.Entry) {
+		e.Data = rewrite(e.Data, func(cmd *commandv1.Command) {
+			for _, row := range cmd.GetWriteRows().GetRows() {
+				row.Expect = commandv1.Expect_EXPECT_ANY
+			}
+			if write := cmd.GetWriteRows(); write != nil {
+				write.Scopes = nil
+			}
+		})
+	})
+}
+
+// numb fails to apply one entry in a hundred at one replica, and says that it did.
+type numb struct {
+	statemachine.Machine
+	n *simNode
+}
+
+func swallowing(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	inner, err := realMachine(n, group)
+	return &numb{inner, n}, err
+}
+
+// Apply implements statemachine.Machine.
+func (b *numb) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	seen := slices.Clone(entries)
+	lost := make(map[int]bool)
+	for i := range seen {
+		if len(seen[i].Data) > 0 && b.n.w.rng.IntN(100) == 0 {
+			seen[i].Data, lost[i] = nil, true
+		}
+	}
+	outcome, err := b.Machine.Apply(batch, seen)
+	for i := range outcome.Results {
+		if !lost[i] {
+			continue
+		}
+		if outcome.Results[i], err = command.EncodeResponse(&commandv1.Response{Index: seen[i].Index, Affected: 1}); err != nil {
+			return outcome, err
+		}
+	}
+	return outcome, err
+}
+
+func astray(w *world, c cell) shard.GroupID {
+	if c.user == "" || w.rng.IntN(50) > 0 {
+		return c.group
+	}
+	return shard.UserShard(w.rng.Uint32N(w.shards.UserShards))
+}
+
+// mostSeeds is how many seeds a mutant may survive.
+const mostSeeds = 100
+
+// seedsToCatch returns how many seeds it takes from a first one on to see a mutant, and how it shows.
+func seedsToCatch(t *testing.T, m *mutant, first uint64) (int, error) {
+	t.Helper()
+	for n := range mostSeeds {
+		if _, err := simulate(t, first+uint64(n), m); err != nil {
+			return n + 1, err
+		}
+	}
+	return mostSeeds + 1, nil
+}
+
+// TestMutantsAreCaught plants one bug after another and wants each to be seen. MUTANTS=n repeats it with n
+// stretches of seeds and prints the median number that was needed.
+func TestMutantsAreCaught(t *testing.T) {
+	trials := int(envNumber(t, "MUTANTS", 1))
+	for _, m := range mutants() {
+		var needed []int
+		var how string
+		for trial := range trials {
+			n, err := seedsToCatch(t, &m, uint64(10_000+1000*trial))
+			if n > mostSeeds {
+				t.Errorf("%s: not seen by %d seeds", m.name, mostSeeds)
+			} else if how == "" {
+				how, _, _ = strings.Cut(err.Error(), "\n")
+			}
+			needed = append(needed, n)
+		}
+		slices.Sort(needed)
+		_, _ = fmt.Fprintf(os.Stdout, "%-55s median %2d seeds, most %2d: %s\n", m.name, needed[len(needed)/2], needed[len(needed)-1], how)
+	}
+}
+
+var _ multiraft.StateMachine = (*bent)(nil)
