@@ -42,7 +42,7 @@ func (n *Node) seekAdmission(ctx context.Context) error {
 }
 
 func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
-	peers := n.cfg.Cluster.Others()
+	peers := n.seeds()
 	fresh, lowest := 1, true
 	for _, peer := range peers {
 		lowest = lowest && n.cfg.Cluster.NodeID < peer.NodeID

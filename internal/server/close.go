@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
 // drainPatience bounds how long a closing node waits for its leaderships to move.
@@ -27,8 +29,8 @@ func (n *Node) shutdown(ctx context.Context) error {
 	manager := n.engine()
 	if manager != nil && manager.Failure() == nil {
 		bound, cancel := context.WithTimeout(ctx, drainPatience)
-		if err := manager.Drain(bound); err != nil {
-			n.logger.Warn("leaderships could not all be handed over", "error", err)
+		if answer := n.operate(bound, manager.Self(), &nodev1.OperateRequest{Order: nodev1.Order_ORDER_DRAIN}); answer.GetRefused() != "" {
+			n.logger.Warn("the node stops before it has drained", "reason", answer.GetRefused())
 		}
 		cancel()
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -20,6 +21,8 @@ type gossip struct {
 	n        *Node
 	hostname string
 
+	removed atomic.Bool // a member said that this replica is none any more
+
 	mu    sync.Mutex // guards infos
 	infos map[ident.ReplicaID]heard
 }
@@ -30,8 +33,12 @@ type heard struct {
 	at   time.Time
 }
 
-// staleAfter is how old a description may be before its node counts as offline.
-const staleAfter = 4 * time.Second
+// staleAfter is how old a description may be before its node counts as offline: two of the longest election
+// timeouts, and long enough for two rounds of asking.
+func (g *gossip) staleAfter() time.Duration {
+	_, longest := g.n.cfg.Cluster.ElectionTimeout()
+	return max(2*longest, 2*housePeriod+housePeriod/4)
+}
 
 func newGossip(n *Node) *gossip {
 	// Without a name the column is shown empty.
@@ -55,18 +62,27 @@ func (g *gossip) refresh(ctx context.Context) {
 		if g.n.network == nil {
 			continue
 		}
-		addr, ok := addressBook{g.n}.Address(m.Replica)
-		if !ok {
-			continue
-		}
 		asking.Go(func() {
-			info, err := g.n.network.NodeInfo(bound, addr, &nodev1.GetNodeInfoRequest{WithGroups: true})
+			info, err := g.n.network.MemberInfo(bound, m.Replica, &nodev1.GetNodeInfoRequest{
+				WithGroups: true, Caller: uint64(g.n.self()),
+			})
 			if err == nil && info.GetReplicaId() == uint64(m.Replica) {
-				g.store(m.Replica, info)
+				g.hear(m.Replica, info)
 			}
 		})
 	}
 	asking.Wait()
+}
+
+// hear takes in what another member says of itself, and of this node.
+func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
+	g.store(replica, info)
+	if manager := g.n.engine(); manager != nil {
+		manager.Avoid(replica, info.GetDraining())
+	}
+	if info.GetCallerRemoved() {
+		g.removed.Store(true)
+	}
 }
 
 func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
@@ -80,7 +96,7 @@ func (g *gossip) get(replica ident.ReplicaID) (info *nodev1.GetNodeInfoResponse,
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h, ok := g.infos[replica]
-	return h.info, ok && g.n.clock.Now().Sub(h.at) < staleAfter
+	return h.info, ok && g.n.clock.Now().Sub(h.at) < g.staleAfter()
 }
 
 // describe says who this node is and how its groups are.
@@ -102,6 +118,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased
 	if m := n.engine(); m != nil {
+		info.Draining = m.Draining()
 		// Without an answer the groups are left out: the engine is stopping.
 		statuses, err := m.Status(ctx)
 		if err == nil {

@@ -16,6 +16,8 @@ const housePeriod = time.Second
 func (n *Node) keepHouse(ctx context.Context) {
 	for ctx.Err() == nil {
 		n.gossip.refresh(ctx)
+		n.noticeRemoval()
+		n.keepDrained(ctx)
 		n.cleanUp(ctx)
 		n.pause(ctx, housePeriod)
 	}

@@ -25,6 +25,7 @@ const (
 	stateFresh    = "fresh"    // belongs to no cluster yet
 	stateFounding = "founding" // its first state is being written
 	stateMember   = "member"
+	stateRemoved  = "removed" // was a member, and may not be one again
 )
 
 // identity is who a data directory is.
@@ -151,7 +152,11 @@ func parseIdentity(raw []byte) (identity, error) {
 
 // check refuses a configuration that contradicts what the directory is.
 func (id identity) check(cfg *config.Config) error {
-	if id.State != stateMember {
+	switch id.State {
+	case stateMember:
+	case stateRemoved:
+		return fmt.Errorf("%s: %w", cfg.Storage.DataPath, errRemoved)
+	default:
 		return nil
 	}
 	c := cfg.Cluster

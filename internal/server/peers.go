@@ -138,7 +138,11 @@ func (h peerHandler) HandleForward(ctx context.Context, req *nodev1.ForwardReque
 
 // HandleNodeInfo implements transport.Handler.
 func (h peerHandler) HandleNodeInfo(ctx context.Context, req *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
-	return h.n.describe(ctx, req.GetWithGroups())
+	info := h.n.describe(ctx, req.GetWithGroups())
+	if m, ok := h.n.catalog.Current().Member(ident.ReplicaID(req.GetCaller())); ok {
+		info.CallerRemoved = m.Removed
+	}
+	return info
 }
 
 // HandleJoin implements transport.Handler. The meta group decides; this node only checks what it can see.

@@ -69,11 +69,13 @@ type Node struct {
 	exec    *lateExecutor
 	gossip  *gossip
 
-	mu       sync.Mutex // guards identity, waiting, manager and solo
+	mu       sync.Mutex // guards identity, waiting, invitations, manager and solo
 	identity identity
 	waiting  string // why the node is not admitted yet; "" once it is
-	manager  *multiraft.Manager
-	solo     *multiraft.Solo
+	// invitations are addresses of members that asked this node to join, while it is not admitted.
+	invitations []string
+	manager     *multiraft.Manager
+	solo        *multiraft.Solo
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup

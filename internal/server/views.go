@@ -57,6 +57,9 @@ func (v clusterView) node(m *catalog.Member, info *nodev1.GetNodeInfoResponse, f
 		node.GroupsLeading = node.TotalGroups
 	} else if s.voting == int(node.TotalGroups) {
 		node.Status = "active"
+		if info.GetDraining() {
+			node.Status = "draining"
+		}
 	}
 	node.GroupsLeading = max(node.GroupsLeading, int32(s.leading))
 	node.ReplicationLag = &s.lag

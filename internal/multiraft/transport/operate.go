@@ -38,6 +38,23 @@ func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.Oper
 	return resp, nil
 }
 
+// MemberInfo asks a member who it is, over the connection that its messages use.
+func (t *GRPC) MemberInfo(ctx context.Context, of ident.ReplicaID, req *nodev1.GetNodeInfoRequest) (*nodev1.GetNodeInfoResponse, error) {
+	p, err := t.peer(of)
+	if err != nil {
+		return nil, fmt.Errorf("node info of replica %d: %w", of, err)
+	}
+	conn, err := p.connection()
+	if err != nil {
+		return nil, fmt.Errorf("node info of replica %d: %w", of, err)
+	}
+	resp, err := nodev1.NewNodeServiceClient(conn).GetNodeInfo(p.hello.attach(ctx), req)
+	if err != nil {
+		return nil, fmt.Errorf("node info of replica %d: %w", of, describe(err))
+	}
+	return resp, nil
+}
+
 // Invite asks the node at an address to join the cluster. No membership is needed.
 func (t *GRPC) Invite(ctx context.Context, addr string, req *nodev1.InviteRequest) (*nodev1.InviteResponse, error) {
 	conn, err := t.stranger(addr)

@@ -2,10 +2,15 @@ package exec
 
 import (
 	"context"
+	"strings"
 
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 )
 
 // ClusterAdmin carries out CLUSTER statements. Every order can be repeated.
@@ -35,4 +40,75 @@ type ClusterOutcome struct {
 	Target        *ident.NodeID // the node that leads afterwards, or that the row is about
 	Upto          *uint64
 	SnapshotsDir  *string
+}
+
+// cluster runs a CLUSTER statement.
+func (e *Engine) cluster(ctx context.Context, caller session.Session, statement *parse.Cluster) (Result, error) {
+	if e.deps.Admin == nil {
+		return Result{}, fault.New(fault.InvalidStatement, "this node runs alone, without a cluster")
+	}
+	order := ClusterOrder{
+		Action: statement.Action, Node: ident.NodeID(statement.Node), DryRun: statement.DryRun,
+		RPCAddr: statement.RPCAddress, APIAddr: statement.APIAddress,
+		Upto: uint64(max(statement.Upto, 0)),
+	}
+	for _, group := range statement.Groups {
+		order.Groups = append(order.Groups, shard.GroupID(group))
+	}
+	outcomes, err := e.deps.Admin.Operate(ctx, order)
+	if err != nil {
+		return Result{}, err
+	}
+	action := clusterAction(statement)
+	result := Result{Columns: plan.ClusterColumns(), HasRows: true, Rows: [][]datum.Datum{}, AsUser: caller.User}
+	for i := range outcomes {
+		result.Rows = append(result.Rows, outcomes[i].row(action))
+	}
+	result.RowCount = len(result.Rows)
+	return result, nil
+}
+
+// clusterAction names an action in lower case, with underscores.
+func clusterAction(statement *parse.Cluster) string {
+	words := parse.Print(&parse.Cluster{Action: statement.Action})
+	words = strings.TrimPrefix(words, "CLUSTER ")
+	switch statement.Action { //nolint:exhaustive // the others print as their words
+	case parse.ClusterPurge:
+		words = "PURGE"
+	case parse.ClusterTransferLeader:
+		words = "TRANSFER LEADER"
+	case parse.ClusterJoin:
+		words = "JOIN"
+	}
+	return strings.ReplaceAll(strings.ToLower(words), " ", "_")
+}
+
+func (o *ClusterOutcome) row(action string) []datum.Datum {
+	return []datum.Datum{
+		datum.NewText(action), bigInt(o.Group), datum.NewBool(o.Error == ""), text(o.Error), bigInt(o.SnapshotIndex),
+		bigInt(o.Target), bigInt(o.Upto), textOf(o.SnapshotsDir),
+	}
+}
+
+// bigInt is NULL for nil.
+func bigInt[T ~uint64](v *T) datum.Datum {
+	if v == nil {
+		return datum.Datum{}
+	}
+	return datum.NewBigInt(int64(*v)) //nolint:gosec // indexes and ids are far below 2^63
+}
+
+// text is NULL for nothing.
+func text(v string) datum.Datum {
+	if v == "" {
+		return datum.Datum{}
+	}
+	return datum.NewText(v)
+}
+
+func textOf(v *string) datum.Datum {
+	if v == nil {
+		return datum.Datum{}
+	}
+	return datum.NewText(*v)
 }

@@ -46,6 +46,7 @@ type Deps struct {
 	Clock     clock.Clock
 	Cluster   table.ClusterView
 	Passwords Passwords
+	Admin     ClusterAdmin        // carries out CLUSTER statements; nil refuses them
 	Random    io.Reader           // entropy of generated ids; crypto/rand.Reader
 	Node      ident.NodeID        // this server's number; part of generated ids
 	Limits    Limits              // zero fields have the meaning stated there

@@ -247,6 +247,9 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.SetNamespace:
 		b.session.Namespace = s.Namespace
 		return outcome{Result: Result{Message: "Using namespace '" + s.Namespace + "'", AsUser: caller.User}}, nil
+	case *plan.Cluster:
+		result, err := b.engine.cluster(ctx, caller, s.Order)
+		return outcome{Result: result}, err
 	case *plan.Impersonate:
 		return b.bound(ctx, current, s.Session, s.Statement)
 	}

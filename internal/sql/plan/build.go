@@ -56,6 +56,8 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.explain(node)
 	case *parse.ExecuteAsUser:
 		return env.impersonate(node)
+	case *parse.Cluster:
+		return clusterStatement(node)
 	}
 	return nil, notSupported(statement)
 }
@@ -83,8 +85,6 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "live queries are not supported yet")
 	case *parse.KillJob, *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
 		return unsupported(statement, "jobs are not supported yet")
-	case *parse.Cluster:
-		return unsupported(statement, "CLUSTER statements are not supported yet; read system.cluster and system.cluster_groups")
 	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
 		return unsupported(statement, "session variables are not supported")
 	}
@@ -167,10 +167,13 @@ func (e *Environment) authorizeGrant(statement parse.Statement) error {
 
 // runnable refuses the kinds of statements that are not there yet, before anything of a request runs.
 func runnable(statement parse.Statement) error {
-	switch statement.(type) {
+	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
 		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe:
 		return nil
+	case *parse.Cluster:
+		_, err := clusterStatement(node)
+		return err
 	}
 	return notSupported(statement)
 }
@@ -234,6 +237,9 @@ func (e *Environment) authorizeChange(name parse.ObjectName) error {
 
 // NeedsCatalog reports whether a statement reads or changes the catalog, or tables found through it.
 func NeedsCatalog(statement parse.Statement) bool {
+	if _, ok := statement.(*parse.Cluster); ok {
+		return false // it must work while the meta group has no leader
+	}
 	query, ok := statement.(*parse.Query)
 	return !ok || len(tablesOf(query)) > 0
 }

@@ -6,8 +6,8 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *SetNamespace, *Nothing or
-// *Impersonate.
+// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *SetNamespace, *Describe, *Cluster
+// or *Impersonate.
 type Statement interface {
 	statement()
 }

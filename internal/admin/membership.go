@@ -1,0 +1,160 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// leave takes a node out for good: its leaderships are moved away first, then the meta group records that it
+// is no member any more, then every group lets it go. A node that is dead is taken out the same way.
+func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterOutcome, error) {
+	member, err := c.member(node)
+	if err != nil {
+		if c.wasRemoved(node) {
+			return []exec.ClusterOutcome{{Target: &node}}, nil
+		}
+		return nil, err
+	}
+	if err := c.mayLeave(ctx, member); err != nil {
+		return nil, err
+	}
+	if c.cfg.Nodes.Live(ctx, member.Replica) {
+		if rows, err := c.drain(ctx, member.Node, nodev1.Order_ORDER_DRAIN); err != nil || rows[0].Error != "" {
+			c.resume(ctx, member)
+			return rows, err
+		}
+	}
+	if _, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RemoveMember{
+		RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(member.Replica)},
+	}}); err != nil {
+		return nil, err
+	}
+	return c.awaitLeave(ctx, member), nil
+}
+
+// resume takes back a drain that led to nothing; when the node does not hear it, its operator can repeat it.
+func (c *Cluster) resume(ctx context.Context, member *catalog.Member) {
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookPause)
+	defer cancel()
+	_, _ = c.cfg.Nodes.Operate(bound, member.Replica, &nodev1.OperateRequest{Order: nodev1.Order_ORDER_RESUME}) // see above
+}
+
+// wasRemoved reports whether a node was a member once.
+func (c *Cluster) wasRemoved(node ident.NodeID) bool {
+	return node != 0 && slices.ContainsFunc(c.cfg.Catalog.Current().Members(), func(m *catalog.Member) bool { return m.Node == node })
+}
+
+// mayLeave refuses to take out a node when the ones that stay would have no majority that is alive.
+func (c *Cluster) mayLeave(ctx context.Context, member *catalog.Member) error {
+	members := c.members()
+	if len(members) == 1 {
+		return fault.New(fault.InvalidStatement, "node %d is the only member", uint64(member.Node))
+	}
+	alive := 0
+	for _, m := range c.live(ctx) {
+		if m.Replica != member.Replica {
+			alive++
+		}
+	}
+	if stay := len(members) - 1; alive*2 <= stay {
+		return fault.New(fault.InvalidStatement, "node %d cannot leave: of the %d nodes that would stay, %d are alive, "+
+			"and nothing could be written any more; start the others or take the dead ones out first", uint64(member.Node), stay, alive)
+	}
+	return nil
+}
+
+// awaitLeave waits until no group counts the replica any more. What is not done in time goes on by itself.
+func (c *Cluster) awaitLeave(ctx context.Context, member *catalog.Member) []exec.ClusterOutcome {
+	bound, cancel := context.WithTimeout(ctx, leavePatience)
+	defer cancel()
+	replica := uint64(member.Replica)
+	all := c.cfg.Catalog.Current().Cluster().Shards.Groups()
+	for {
+		gone := map[uint64]bool{}
+		for _, r := range c.survey(bound) {
+			for _, g := range r.groups {
+				if g.GetState() == "leader" && r.replica != member.Replica {
+					gone[g.GetGroup()] = !slices.Contains(g.GetVoters(), replica) && !slices.Contains(g.GetLearners(), replica)
+				}
+			}
+		}
+		rows := make([]exec.ClusterOutcome, len(all))
+		waiting := false
+		for i, id := range all {
+			rows[i] = exec.ClusterOutcome{Group: &all[i], Target: &member.Node}
+			if !gone[uint64(id)] {
+				rows[i].Error, waiting = "the group has not let the node go yet; it goes on by itself", true
+			}
+		}
+		if !waiting || bound.Err() != nil {
+			return rows
+		}
+		c.pause(bound, lookPause)
+	}
+}
+
+// join invites a node that runs and belongs to no cluster yet, and waits until it is a member.
+func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder) ([]exec.ClusterOutcome, error) {
+	if _, _, err := net.SplitHostPort(order.RPCAddr); err != nil {
+		return nil, fault.New(fault.InvalidStatement, "the address for other nodes, %q, is not host:port", order.RPCAddr)
+	}
+	if order.Node == 0 {
+		return nil, fault.New(fault.InvalidStatement, "a node has a number greater than zero")
+	}
+	bound, cancel := context.WithTimeout(ctx, joinPatience)
+	defer cancel()
+	invited := false
+	failure := ""
+	for {
+		info, err := c.cfg.Nodes.Info(bound, order.RPCAddr)
+		switch {
+		case bound.Err() != nil:
+			return []exec.ClusterOutcome{{Target: &order.Node, Error: "the node is not a member yet: " + failure}}, nil
+		case err != nil:
+			failure = err.Error()
+		case info.GetNodeId() != uint64(order.Node):
+			return nil, fault.New(fault.InvalidStatement, "the node at %s is node %d", order.RPCAddr, info.GetNodeId())
+		case info.GetReplicaId() != 0:
+			return c.joined(info, order)
+		case !invited:
+			invited, failure = c.invite(bound, order)
+		}
+		c.pause(bound, 4*lookPause)
+	}
+}
+
+func (c *Cluster) invite(ctx context.Context, order exec.ClusterOrder) (invited bool, failure string) {
+	response, err := c.cfg.Nodes.Invite(ctx, order.RPCAddr, order.Node)
+	switch {
+	case err != nil:
+		return false, err.Error()
+	case response.GetRefused() != "":
+		return false, response.GetRefused()
+	}
+	return true, "it was invited and is joining"
+}
+
+// joined answers for a node that is a member of some cluster.
+func (c *Cluster) joined(info *nodev1.GetNodeInfoResponse, order exec.ClusterOrder) ([]exec.ClusterOutcome, error) {
+	var uid ident.ClusterUID
+	copy(uid[:], info.GetClusterUid())
+	if cluster := c.cfg.Catalog.Current().Cluster(); cluster.UID != uid {
+		return nil, fault.New(fault.InvalidStatement, "node %d belongs to another cluster, %q", uint64(order.Node), info.GetClusterId())
+	}
+	outcome := exec.ClusterOutcome{Target: &order.Node}
+	if order.APIAddr != "" && order.APIAddr != info.GetApiAddr() {
+		outcome.Error = fmt.Sprintf("the node is a member, and says that clients reach it at %s, not at %s",
+			info.GetApiAddr(), order.APIAddr)
+	}
+	return []exec.ClusterOutcome{outcome}, nil
+}
