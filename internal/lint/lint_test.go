@@ -155,6 +155,22 @@ func rules() []rule {
 			want: []string{"promises.md:4: there is no test a/b.TestGone", "promises.md:5: the promise names no test"},
 		},
 		{
+			name:  "dependencies",
+			check: CheckDependencies,
+			broken: map[string]string{
+				"docs/design/dependencies.md": "| Module | Why |\n|---|---|\n| `a.org/used/v2` | x |\n| `a.org/idle` | x |\n\n" +
+					"Only tests import:\n\n| Module | Why |\n|---|---|\n| `a.org/check` | x |\n",
+				"a/a.go":         "package a\nimport _ \"a.org/used/v2/deep\"\nimport _ \"a.org/check\"\nimport _ \"b.org/new\"\nimport _ \"net/http\"\n",
+				"a/a_test.go":    "package a\nimport _ \"a.org/check\"\n",
+				"a/atest/run.go": "package atest\nimport _ \"a.org/check\"\n",
+			},
+			want: []string{
+				"a/a.go:3: imports a.org/check, which docs/design/dependencies.md lists for tests",
+				"a/a.go:4: imports b.org/new, which docs/design/dependencies.md does not list",
+				"lists a.org/idle, which nothing imports",
+			},
+		},
+		{
 			name:  "tree",
 			check: CheckTree,
 			broken: map[string]string{
@@ -210,6 +226,7 @@ func TestRepository(t *testing.T) {
 		"decisions":             CheckDecisions,
 		"changelog":             CheckChangelog,
 		"promises":              CheckPromises,
+		"dependencies":          CheckDependencies,
 		"binaries and machines": CheckTree,
 	}
 	for name, check := range checks {
