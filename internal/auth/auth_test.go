@@ -181,6 +181,19 @@ func TestLockoutAfterFailuresAndItsEnd(t *testing.T) {
 	}
 }
 
+// TestEveryStoredAccountLocks: also one whose id could not be given to a new user.
+func TestEveryStoredAccountLocks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.addUser("tab\tbed", alicePassword, session.RoleUser)
+	for range 5 {
+		_, err := w.Login(t.Context(), "tab\tbed", "wrong")
+		wantReason(t, err, auth.InvalidCredentials)
+	}
+	_, err := w.Login(t.Context(), "tab\tbed", alicePassword)
+	wantReason(t, err, auth.AccountLocked)
+}
+
 func TestLockoutCanBeTurnedOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *auth.Config) { c.LockoutFailures = 0 })

@@ -38,7 +38,7 @@ func (s *Service) Login(ctx context.Context, user ident.UserID, password string)
 	if _, err := s.config.Executor.Barrier(ctx, metaGroup); err != nil {
 		return Grant{}, fmt.Errorf("read account: %w", err)
 	}
-	account, _ := s.account(user)
+	account, exists := s.account(user)
 	if user == RootUser && password == "" && account.PasswordHash == "" {
 		return Grant{}, refuse(SetupRequired, "The server has to be set up first: root has no password")
 	}
@@ -54,7 +54,7 @@ func (s *Service) Login(ctx context.Context, user ident.UserID, password string)
 		return Grant{}, err
 	}
 	if !matches {
-		return Grant{}, s.countFailure(ctx, user)
+		return Grant{}, s.countFailure(ctx, user, exists)
 	}
 	return s.admit(ctx, user, stored)
 }
@@ -84,9 +84,10 @@ func (s *Service) admit(ctx context.Context, user ident.UserID, stored string) (
 }
 
 // countFailure counts a failed login and returns the refusal. Unknown users are counted too, in vain, so
-// that the time taken tells nothing; ids that no user can have are not worth a command.
-func (s *Service) countFailure(ctx context.Context, user ident.UserID) error {
-	if s.config.LockoutFailures <= 0 || !ValidUserID(string(user)) {
+// that the time taken tells nothing; ids that no user can have are not worth a command, unless an account has
+// one all the same.
+func (s *Service) countFailure(ctx context.Context, user ident.UserID, exists bool) error {
+	if s.config.LockoutFailures <= 0 || !exists && !ValidUserID(string(user)) {
 		return invalidCredentials()
 	}
 	err := s.execute(ctx, user, recordLogin(user, false, s.config))
