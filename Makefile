@@ -13,7 +13,7 @@ UNIT     = ./cmd/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build fmt gen lint test race e2e demo cluster bench fuzz check
+.PHONY: help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ race: ## the same under the race detector (needs a C compiler)
 
 e2e: ## only the real processes; one of them with RUN=TestName
 	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
+
+sim: ## a cluster on one goroutine: N seeds from SEED on
+	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
+
+mutants: ## plant each known bug and show that the simulation sees it
+	$(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim
 
 demo: ## three nodes on this machine with sample data and a writer; FOR=5s runs that long and verifies
 	$(GO) run ./cmd/kalamdb demo $(if $(FOR),--for $(FOR))
