@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -59,27 +57,23 @@ func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // handleLogin exchanges a password for tokens.
 func (s *Server) handleLogin(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		User     *string `json:"user"`
-		Username *string `json:"username"` // alias of user
-		Password *string `json:"password"`
-	}
-	if !s.decodeStrictly(w, r, &body) {
+	var user, username, password *string // username is an alias of user
+	if !s.decodeStrictly(w, r, map[string]any{"user": &user, "username": &username, "password": &password}) {
 		return
 	}
-	name := body.User
+	name := user
 	if name == nil {
-		name = body.Username
+		name = username
 	}
 	switch {
-	case name == nil || body.Password == nil || body.User != nil && body.Username != nil:
+	case name == nil || password == nil || user != nil && username != nil:
 		writePlainError(w, http.StatusBadRequest, "invalid_request", `The body needs "user" and "password"`)
 		return
-	case len(*name) > maxUserBytes || len(*body.Password) > maxPasswordBytes:
+	case len(*name) > maxUserBytes || len(*password) > maxPasswordBytes:
 		writePlainError(w, http.StatusBadRequest, "invalid_request", "The user or the password is too long")
 		return
 	}
-	grant, err := s.config.Auth.Login(r.Context(), ident.UserID(*name), *body.Password)
+	grant, err := s.config.Auth.Login(r.Context(), ident.UserID(*name), *password)
 	if err != nil {
 		s.writeAuthFailure(w, r, err)
 		return
@@ -160,18 +154,11 @@ func (s *Server) handleSetup(w http.ResponseWriter, r *http.Request) {
 	if s.refusesSetup(w, r) {
 		return
 	}
-	var body struct {
-		User         string  `json:"user"`
-		Password     string  `json:"password"`
-		RootPassword string  `json:"root_password"`
-		Email        *string `json:"email"`
-	}
-	if !s.decodeStrictly(w, r, &body) {
+	var request auth.SetupRequest
+	if !s.decodeStrictly(w, r, map[string]any{
+		"user": &request.User, "password": &request.Password, "root_password": &request.RootPassword, "email": &request.Email,
+	}) {
 		return
-	}
-	request := auth.SetupRequest{User: ident.UserID(body.User), Password: body.Password, RootPassword: body.RootPassword}
-	if body.Email != nil {
-		request.Email = *body.Email
 	}
 	user, err := s.config.Auth.Setup(r.Context(), request)
 	if err != nil {
@@ -217,9 +204,9 @@ func (s *Server) handleSetupStatus(w http.ResponseWriter, r *http.Request) {
 // maxAuthBodyBytes bounds the bodies of these routes.
 const maxAuthBodyBytes = 16 << 10
 
-// decodeStrictly reads a JSON object whose keys are all known into body. When it cannot, it answers and
+// decodeStrictly reads a JSON object, all of whose keys have a target. When it cannot, it answers and
 // reports false.
-func (s *Server) decodeStrictly(w http.ResponseWriter, r *http.Request, body any) bool {
+func (s *Server) decodeStrictly(w http.ResponseWriter, r *http.Request, targets map[string]any) bool {
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAuthBodyBytes))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		s.writeGuard(w, bodyTooLarge(maxAuthBodyBytes))
@@ -229,14 +216,9 @@ func (s *Server) decodeStrictly(w http.ResponseWriter, r *http.Request, body any
 		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body could not be read")
 		return false
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(body); err != nil {
-		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body is not a JSON object of the expected form")
-		return false
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		writePlainError(w, http.StatusBadRequest, "invalid_request", "The body holds more than one JSON value")
+	if err := readObject(raw, targets, true); err != nil {
+		writePlainError(w, http.StatusBadRequest, "invalid_request",
+			"The body is not a JSON object of the expected form: "+err.Error())
 		return false
 	}
 	return true

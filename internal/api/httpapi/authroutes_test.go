@@ -31,6 +31,8 @@ func TestLoginRefusals(t *testing.T) {
 		{"no user", `{"password":"wrong"}`, 400, "invalid_request"},
 		{"user twice", `{"user":"alice","username":"alice","password":"wrong"}`, 400, "invalid_request"},
 		{"unknown key", `{"user":"alice","password":"wrong","admin":true}`, 400, "invalid_request"},
+		{"key in other case", `{"USER":"alice","password":"wrong"}`, 400, "invalid_request"},
+		{"key twice", `{"user":"alice","user":"root","password":"wrong"}`, 400, "invalid_request"},
 		{"no JSON", `user=alice`, 400, "invalid_request"},
 		{"two values", `{"user":"alice","password":"wrong"}{}`, 400, "invalid_request"},
 		{"no UTF-8", "{\"user\":\"\xff\",\"password\":\"wrong\"}", 400, "invalid_request"},

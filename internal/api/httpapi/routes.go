@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -46,7 +47,7 @@ type route struct {
 func (s *Server) routes() map[string]route {
 	get, post := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	scrape := s.config.Metrics.Handler()
-	return map[string]route{
+	routes := map[string]route{
 		"/health":                {get, true, s.handleHealth},
 		"/v1/api/healthcheck":    {get, true, s.handleHealth},
 		"/v1/api/cluster/health": {get, true, s.handleClusterHealth},
@@ -61,6 +62,10 @@ func (s *Server) routes() map[string]route {
 		"/v1/api/auth/setup":     {post, false, s.signIn(s.handleSetup)},
 		"/v1/api/auth/status":    {get, false, s.handleSetupStatus},
 	}
+	if s.config.Live != nil {
+		routes["/v1/ws"] = route{get[:1], false, s.config.Live.ServeHTTP}
+	}
+	return routes
 }
 
 // Handler returns the whole surface, for tests and for servers that listen elsewhere.
@@ -84,10 +89,24 @@ func (s *Server) Handler() http.Handler {
 		if id := requestID(r); id != "" {
 			w.Header().Set("X-Request-ID", id)
 		}
+		body := r.Body
 		if s.guard(recorder, r) {
 			s.dispatch(recorder, r, found, known)
 		}
+		drain(r, body)
 	})
+}
+
+// maxDrainBytes bounds what is read of a body that nobody wants.
+const maxDrainBytes = 64 << 20
+
+// drain takes the rest of a body that was refused before its end. Clients that send all before they read
+// would otherwise find the connection reset instead of the answer, which is still in its buffer. One that
+// waits for leave to send, and every stream of HTTP/2, needs none of this.
+func drain(r *http.Request, body io.Reader) {
+	if r.ProtoMajor == 1 && r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, body, maxDrainBytes) // the client's failure to send changes nothing
+	}
 }
 
 // answerPanic answers for a handler that failed by a mistake of ours. The request is lost, not the node:

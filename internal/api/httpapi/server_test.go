@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -214,6 +215,35 @@ func readAnswer(t *testing.T, reader *bufio.Reader) (status int, body string) {
 		return 0, err.Error()
 	}
 	return answer.StatusCode, string(raw)
+}
+
+// TestRefusedBodiesGetTheirAnswer: a client that sends all before it reads learns why it was refused.
+func TestRefusedBodiesGetTheirAnswer(t *testing.T) {
+	t.Parallel()
+	const bodyBytes = 24 << 20 // more than the buffers of both ends hold
+	for _, test := range []struct {
+		name  string
+		limit int64
+		want  string
+	}{
+		{"too large", 1 << 20, "413"},
+		{"not authenticated", bodyBytes, "401"},
+	} {
+		w := newWorld(t, func(c *config.Config) { c.RateLimit.RequestBodyLimitBytes = test.limit })
+		address, _ := w.serve()
+		conn, err := (&net.Dialer{Timeout: deadline}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fmt.Fprintf(conn, "POST /v1/api/sql HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", bodyBytes)
+		for sent := 0; sent < bodyBytes && err == nil; sent += 1 << 20 {
+			_, err = conn.Write(make([]byte, 1<<20))
+		}
+		line, errRead := bufio.NewReader(conn).ReadString('\n')
+		if err = errors.Join(err, errRead, conn.Close()); err != nil || !strings.Contains(line, test.want) {
+			t.Errorf("%s: answer %q, %v; want %s", test.name, line, err, test.want)
+		}
+	}
 }
 
 func TestLargeHeadersAreRefused(t *testing.T) {

@@ -29,9 +29,9 @@ type sqlRequest struct {
 
 // sqlBody is the JSON form of a request. Unknown keys are ignored.
 type sqlBody struct {
-	SQL       *string           `json:"sql"`
-	Params    []json.RawMessage `json:"params"`
-	Namespace *string           `json:"namespace_id"`
+	SQL       *string
+	Params    []json.RawMessage
+	Namespace *string
 }
 
 func invalidInput(message string) *failure {
@@ -68,28 +68,14 @@ func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
 		return sqlRequest{}, invalidInput("The body is not valid UTF-8")
 	}
 	var body sqlBody
-	if err := json.Unmarshal(raw, &body); err != nil {
-		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + describeJSON(err))
+	err := readObject(raw, map[string]any{"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace}, false)
+	if err != nil {
+		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + err.Error())
 	}
 	if body.SQL == nil {
 		return sqlRequest{}, invalidInput(`The body needs the key "sql" with a text`)
 	}
 	return checkSQLRequest(*body.SQL, body.Namespace, body.Params, limits)
-}
-
-// describeJSON says what is wrong with a document in the words of its author, not of our types.
-func describeJSON(err error) string {
-	var syntax *json.SyntaxError
-	var mismatch *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("%s at byte %d", syntax.Error(), syntax.Offset)
-	case errors.As(err, &mismatch) && mismatch.Field != "":
-		return fmt.Sprintf("key %q holds a %s", mismatch.Field, mismatch.Value)
-	case errors.As(err, &mismatch):
-		return "it is a " + mismatch.Value
-	}
-	return "it cannot be decoded"
 }
 
 func checkSQLRequest(sql string, namespace *string, params []json.RawMessage, limits config.Limits) (sqlRequest, *failure) {
@@ -106,10 +92,7 @@ func checkSQLRequest(sql string, namespace *string, params []json.RawMessage, li
 	}
 	request.params = make([]datum.Datum, len(params))
 	for i, raw := range params {
-		if int64(len(raw)) > limits.MaxParamBytes {
-			return sqlRequest{}, invalidParameter("Parameter $%d is larger than %d bytes", i+1, limits.MaxParamBytes)
-		}
-		value, problem := decodeParam(raw)
+		value, problem := decodeParam(raw, limits.MaxParamBytes)
 		if problem != "" {
 			return sqlRequest{}, invalidParameter("Parameter $%d %s", i+1, problem)
 		}
@@ -122,8 +105,9 @@ func invalidParameter(format string, args ...any) *failure {
 	return refusal(http.StatusBadRequest, exec.CodeInvalidParameter, fmt.Sprintf(format, args...))
 }
 
-// decodeParam reads one valid JSON value; problem says why it cannot be a parameter.
-func decodeParam(raw json.RawMessage) (value datum.Datum, problem string) {
+// decodeParam reads one valid JSON value; problem says why it cannot be a parameter. What counts against the
+// bound is a text itself, not how JSON escapes it.
+func decodeParam(raw json.RawMessage, maxBytes int64) (value datum.Datum, problem string) {
 	text := string(bytes.TrimSpace(raw))
 	switch {
 	case text == "null" || text == "":
@@ -135,9 +119,15 @@ func decodeParam(raw json.RawMessage) (value datum.Datum, problem string) {
 		if err := json.Unmarshal(raw, &decoded); err != nil {
 			return datum.Datum{}, "is not a valid text"
 		}
+		if int64(len(decoded)) > maxBytes {
+			return datum.Datum{}, fmt.Sprintf("is larger than %d bytes", maxBytes)
+		}
 		return datum.NewText(decoded), ""
 	case text[0] == '[' || text[0] == '{':
 		return datum.Datum{}, "is an array or object; allowed are null, booleans, numbers and texts"
+	}
+	if int64(len(text)) > maxBytes {
+		return datum.Datum{}, fmt.Sprintf("is larger than %d bytes", maxBytes)
 	}
 	return decodeNumber(text)
 }
@@ -191,6 +181,9 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 	if text := texts["params"]; text != "" {
 		if err := json.Unmarshal([]byte(text), &params); err != nil {
 			return sqlRequest{}, invalidInput(`The part "params" is not a JSON array: ` + describeJSON(err))
+		}
+		if hasLoneSurrogate([]byte(text)) {
+			return sqlRequest{}, invalidInput(`The part "params" is not a JSON array: ` + errHalfCharacter.Error())
 		}
 	}
 	namespace := texts["namespace_id"]

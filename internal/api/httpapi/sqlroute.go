@@ -56,8 +56,9 @@ func (s *Server) caller(r *http.Request) (auth.Identity, *failure) {
 
 // bearer returns the token of an Authorization header; ok is false for any other scheme.
 func bearer(header string) (token string, ok bool) {
-	scheme, token, found := strings.Cut(header, " ")
-	if !found || !strings.EqualFold(scheme, "Bearer") {
+	// An empty token loses its space on the way: headers arrive trimmed.
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		return "", false
 	}
 	return strings.TrimSpace(token), true

@@ -35,6 +35,7 @@ func TestSQLAuthenticationFailures(t *testing.T) {
 	}{
 		{"no header", "", "MISSING_AUTHORIZATION"},
 		{"empty token", "Bearer ", "MISSING_AUTHORIZATION"},
+		{"empty token, trimmed on the way", "Bearer", "MISSING_AUTHORIZATION"},
 		{"basic", "Basic YWxpY2U6cGFzcw==", "INVALID_CREDENTIALS"},
 		{"no scheme", token, "INVALID_CREDENTIALS"},
 		{"garbage", "Bearer garbage", "INVALID_CREDENTIALS"},
@@ -89,10 +90,17 @@ func TestBrokenBodies(t *testing.T) {
 		{"empty", ``, "INVALID_INPUT", "JSON"},
 		{"cut off", `{"sql":"SELECT 1"`, "INVALID_INPUT", "byte 17"},
 		{"two values", oneStatement + oneStatement, "INVALID_INPUT", "byte"},
+		{"comma behind the last", `{"sql":"SELECT 1",}`, "INVALID_INPUT", "byte 18"},
+		{"no colon", `{"sql" "SELECT 1"}`, "INVALID_INPUT", "byte 8"},
 		{"array", `[]`, "INVALID_INPUT", "array"},
 		{"null", `null`, "INVALID_INPUT", "sql"},
 		{"no sql", `{"params":[]}`, "INVALID_INPUT", "sql"},
 		{"sql null", `{"sql":null}`, "INVALID_INPUT", "sql"},
+		{"other case", `{"SQL":"SELECT 1"}`, "INVALID_INPUT", "sql"},
+		{"sql twice", `{"sql":"SELECT 1","sql":"DROP TABLE t"}`, "INVALID_INPUT", "twice"},
+		{"half a character in sql", `{"sql":"SELECT '\ud83d'"}`, "INVALID_INPUT", "surrogate"},
+		{"half a character in a param", `{"sql":"x","params":["a\\\udE00"]}`, "INVALID_INPUT", "surrogate"},
+		{"halves in the wrong order", `{"sql":"x","params":["\ude00\ud83d"]}`, "INVALID_INPUT", "surrogate"},
 		{"sql number", `{"sql":1}`, "INVALID_INPUT", `"sql" holds a number`},
 		{"params object", `{"sql":"x","params":{}}`, "INVALID_INPUT", `"params" holds a object`},
 		{"namespace number", `{"sql":"x","namespace_id":1}`, "INVALID_INPUT", "namespace_id"},
@@ -101,7 +109,8 @@ func TestBrokenBodies(t *testing.T) {
 		{"param array", `{"sql":"x","params":[1,[2]]}`, "INVALID_PARAMETER", "$2"},
 		{"param object", `{"sql":"x","params":[{"a":1}]}`, "INVALID_PARAMETER", "$1"},
 		{"51 params", `{"sql":"x","params":[` + params(51) + `]}`, "INVALID_PARAMETER", "50"},
-		{"long param", `{"sql":"x","params":["` + strings.Repeat("x", 1024) + `"]}`, "INVALID_PARAMETER", "1024"},
+		{"long param", `{"sql":"x","params":["` + strings.Repeat("x", 1025) + `"]}`, "INVALID_PARAMETER", "1024"},
+		{"long number", `{"sql":"x","params":[0.` + strings.Repeat("1", 1024) + `]}`, "INVALID_PARAMETER", "1024"},
 		{"big integer", `{"sql":"x","params":[9223372036854775808]}`, "INVALID_PARAMETER", "64 bits"},
 		{"big float", `{"sql":"x","params":[1e999]}`, "INVALID_PARAMETER", "double"},
 	} {
@@ -134,6 +143,20 @@ func TestOversizedBodyIs413WhetherAnnouncedOrNot(t *testing.T) {
 	}
 	if w.sql.calls != 0 {
 		t.Error("an oversized body was executed")
+	}
+}
+
+// TestBoundsOfParamsCountTheirText: how JSON escapes a text does not count.
+func TestBoundsOfParamsCountTheirText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Limits.MaxParamBytes = 1024 })
+	token := w.addUser("alice", session.RoleUser)
+	for name, param := range map[string]string{
+		"plain": strings.Repeat("x", 1024), "escaped": strings.Repeat(`\n`, 1024), "pairs": strings.Repeat(`\ud83d\ude00`, 256),
+	} {
+		if answer := w.query(token, `{"sql":"x","params":["`+param+`"]}`); answer.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", name, answer.Code, answer.Body)
+		}
 	}
 }
 
