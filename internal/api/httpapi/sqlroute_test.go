@@ -90,7 +90,7 @@ func TestBrokenBodies(t *testing.T) {
 		{"empty", ``, "INVALID_INPUT", "JSON"},
 		{"cut off", `{"sql":"SELECT 1"`, "INVALID_INPUT", "byte 17"},
 		{"two values", oneStatement + oneStatement, "INVALID_INPUT", "byte"},
-		{"comma behind the last", `{"sql":"SELECT 1",}`, "INVALID_INPUT", "byte 18"},
+		{"comma behind the last", `{"sql":"SELECT 1",}`, "INVALID_INPUT", "object key"},
 		{"no colon", `{"sql" "SELECT 1"}`, "INVALID_INPUT", "byte 8"},
 		{"array", `[]`, "INVALID_INPUT", "array"},
 		{"null", `null`, "INVALID_INPUT", "sql"},
