@@ -91,6 +91,38 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 	}
 }
 
+// TestValuesOfAWrongTypeAreRefusedByName: with the value and what is allowed, in the words of the file.
+func TestValuesOfAWrongTypeAreRefusedByName(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ text, want string }{
+		{"[server]\nport = \"http\"", `line 2, column 8: server.port = "http": allowed: whole numbers from 0 to 65535`},
+		{"[server]\nport = 1.5", `server.port = 1.5: allowed: whole numbers`},
+		{"[server]\nport = []", `server.port = []: allowed`},
+		{"[server]\nenable_http2 = 1", `server.enable_http2 = 1: allowed: true, false`},
+		{"[storage]\ndata_path = 5", `storage.data_path = 5: allowed: text`},
+		{"[auth]\njwt_secret = 12345", `auth.jwt_secret = ***: allowed: text`},
+		{"[cluster]\nnode_id = -1", `cluster.node_id = -1: allowed: whole numbers from 1`},
+		{"[cluster]\nsnapshot_policy = 5", `cluster.snapshot_policy = 5: allowed: LogsSinceLast(N), Never`},
+		{"[cluster]\nsnapshot_policy = \"Sometimes\"", `cluster.snapshot_policy = "Sometimes": allowed: LogsSinceLast(N), Never`},
+		{"[cluster]\nelection_timeout_ms = 500", `cluster.election_timeout_ms = 500: allowed: two whole numbers`},
+		{"[cluster]\nelection_timeout_ms = [\"a\", 2]", `cluster.election_timeout_ms = ["a", 2]: allowed: two whole numbers`},
+		{"[cluster]\npeers = \"a\"", `cluster.peers = "a": allowed: tables`},
+		{"[cluster]\npeers = [1]", `cluster.peers[0] = 1: allowed: tables`},
+		{"[cluster]\npeers = [{node_id = \"2\"}]", `cluster.peers[0].node_id = "2": allowed: a number`},
+		{"[cluster]\npeers = [{node_id = 2, rpc_addr = 9188}]", `cluster.peers[0].rpc_addr = 9188: allowed: host:port`},
+		{"[security.cors]\nallowed_origins = \"*\"", `security.cors.allowed_origins = "*": allowed: list of text`},
+	} {
+		_, _, err := config.Parse([]byte(test.text), noEnvironment)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "config.") {
+			t.Errorf("%q: err = %v, want %s", test.text, err, test.want)
+		}
+	}
+	_, _, err := config.Parse([]byte("[server]\nport = true\n[cluster]\njoin = 2"), noEnvironment)
+	if err == nil || !strings.Contains(err.Error(), "server.port = true") || !strings.Contains(err.Error(), "cluster.join = 2") {
+		t.Errorf("err = %v, want both keys", err)
+	}
+}
+
 func TestAllWrongValuesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	_, _, err := config.Parse([]byte("[server]\nport = 70000\n[auth]\nbcrypt_cost = 99"), noEnvironment)

@@ -72,19 +72,33 @@ func decode(text []byte, cfg *Config) ([]Warning, error) {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		return []Warning{unknownKeys(unknown)}, nil
 	}
-	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {
-		line, column := wrong.Position()
-		key := strings.Join(wrong.Key(), ".")
-		message := strings.TrimPrefix(wrong.Error(), "toml: ")
-		if key == "" {
-			return nil, fmt.Errorf("line %d, column %d: %s", line, column, message)
-		}
-		return nil, fmt.Errorf("line %d, column %d: %s: %s%s", line, column, key, message, allowedHint(key))
-	}
 	if err != nil {
-		return nil, fmt.Errorf("decode: %w", err)
+		return nil, refused(text, cfg, err)
 	}
 	return nil, nil
+}
+
+// refused says what is wrong with a text that could not be decoded.
+func refused(text []byte, cfg *Config, err error) error {
+	position := ""
+	wrong, located := errors.AsType[*toml.DecodeError](err)
+	if located {
+		line, column := wrong.Position()
+		position = fmt.Sprintf("line %d, column %d: ", line, column)
+	}
+	switch mistakes := wrongTypes(text, cfg); {
+	case len(mistakes) == 1:
+		return fmt.Errorf("%s%w", position, mistakes[0])
+	case len(mistakes) > 1:
+		return errors.Join(mistakes...)
+	case !located:
+		return fmt.Errorf("decode: %w", err)
+	}
+	message := strings.TrimPrefix(wrong.Error(), "toml: ")
+	if key := strings.Join(wrong.Key(), "."); key != "" {
+		message = key + ": " + message
+	}
+	return errors.New(position + message)
 }
 
 func unknownKeys(missing *toml.StrictMissingError) Warning {
@@ -99,14 +113,4 @@ func unknownKeys(missing *toml.StrictMissingError) Warning {
 	}
 	sort.Strings(keys)
 	return Warning{Message: "unknown configuration keys are ignored", Keys: keys}
-}
-
-// allowedHint says what a key accepts, for the error about a value of the wrong type.
-func allowedHint(key string) string {
-	for _, setting := range Describe(Default()) {
-		if setting.Name == key {
-			return "; allowed: " + setting.Allowed
-		}
-	}
-	return ""
 }

@@ -123,11 +123,11 @@ func (c *Config) checkTimers() []error {
 	const greatestMillis = 600_000
 	pair := c.Cluster.ElectionTimeoutMillis
 	if len(pair) != 2 || pair[0] < 1 || pair[1] <= pair[0] || pair[1] > greatestMillis {
-		return []error{invalid(key, fmt.Sprint(pair),
+		return []error{invalid(key, pair,
 			fmt.Sprintf("[least, greatest] with 1 <= least < greatest <= %d", greatestMillis))}
 	}
 	if pair[0] < 2*c.Cluster.HeartbeatIntervalMillis {
-		return []error{invalid(key, fmt.Sprint(pair),
+		return []error{invalid(key, pair,
 			fmt.Sprintf("least at least twice cluster.heartbeat_interval_ms, which is %d", c.Cluster.HeartbeatIntervalMillis))}
 	}
 	if c.Cluster.PeerWaitMaxDelayMillis < c.Cluster.PeerWaitInitialMillis {
