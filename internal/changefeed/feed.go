@@ -116,16 +116,18 @@ type Reader struct {
 	group  *group
 	wake   chan struct{} // has room for one signal
 	resets uint64
+	// covered is the _seq up to which the reader has been sent to the change log.
+	covered uint64
 }
 
 // Watch starts to read a group. Changes that are published from now on are kept for the reader; where it
-// stands is said to Next.
+// stands is said to Next: at the newest change of the store, as it is after Watch, or further.
 func (f *Feed) Watch(id shard.GroupID) *Reader {
 	g := f.group(id)
 	r := &Reader{group: g, wake: make(chan struct{}, 1)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r.resets = g.resets
+	r.resets, r.covered = g.resets, g.last
 	g.readers[r] = struct{}{}
 	return r
 }
@@ -158,12 +160,16 @@ func (r *Reader) Next(after uint64) (changes []Change, behind bool) {
 	g := r.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.resets != g.resets {
-		r.resets = g.resets
+	if r.resets != g.resets || max(after, r.covered) < g.lost {
+		// What was published is committed, so the log has it by now.
+		r.resets, r.covered = g.resets, g.last
 		return nil, true
 	}
-	if after < g.lost {
-		return nil, true
+	if len(g.readers) == 1 {
+		// Nobody else wants what this reader has seen.
+		for g.head < len(g.changes) && g.changes[g.head].Seq <= after {
+			g.drop(1)
+		}
 	}
 	kept := g.changes[g.head:]
 	// Readers stand near the end, so the search starts there.

@@ -107,9 +107,17 @@ func newestVersion(reader storage.Reader, group shard.GroupID, table ident.Table
 	return newest, it.Close()
 }
 
+// Interest says which changes Read gives; nil is all.
+type Interest struct {
+	Table ident.TableID
+	User  ident.UserID // empty for shared tables
+}
+
 // Read gives the changes of a group after a cursor, in order, until give returns false. The changes may be
 // kept. It does not check whether the log reaches back to the cursor.
-func Read(reader storage.Reader, group shard.GroupID, after uint64, give func(changefeed.Change) bool) error {
+func Read(
+	reader storage.Reader, group shard.GroupID, after uint64, only *Interest, give func(changefeed.Change) bool,
+) error {
 	lo, hi := keys.ChangesAfter(group, after)
 	it, err := reader.Scan(lo, hi)
 	if err != nil {
@@ -122,6 +130,9 @@ func Read(reader storage.Reader, group shard.GroupID, after uint64, give func(ch
 			return fmt.Errorf("changes of %s: %w", group, err)
 		}
 		change := record.Change
+		if only != nil && (change.Table != only.Table || change.User != only.User) {
+			continue
+		}
 		change.PrimaryKey, change.Old, change.New = bytes.Clone(change.PrimaryKey), bytes.Clone(change.Old), bytes.Clone(change.New)
 		if !give(change) {
 			break

@@ -32,10 +32,10 @@ func Layers() []Layer {
 		{"execution", []string{
 			"internal/sql/plan", "internal/sql/exec", "internal/executor",
 		}},
-		{"service", []string{"internal/auth"}},
+		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/live"}},
 		{"api", []string{"internal/api/*"}},
 		{"assembly", []string{"internal/server", "internal/demo", "internal/bench", "internal/sim"}},
-		{"program", []string{"cmd/*"}},
+		{"program", []string{"cmd/*", "client", "examples/*"}},
 		{"rules", []string{"internal/lint", "test/*"}},
 	}
 }

@@ -73,9 +73,12 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	}
 	n.metrics.Register(newGroupCollector(n))
 	n.users = users
+	if err := n.live.open(n); err != nil {
+		return err
+	}
 	n.api, err = httpapi.New(httpapi.Config{
 		Settings: n.cfg, SQL: engine, Auth: admittedAuth{n, users}, Health: view, Metrics: n.metrics,
-		Logger: n.logger.With("part", "api"), Clock: n.clock, Build: n.build,
+		Logger: n.logger.With("part", "api"), Clock: n.clock, Live: n.live.sockets, Build: n.build,
 	})
 	return err
 }

@@ -35,6 +35,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 		cancel()
 	}
 	var errs []error
+	closing, cancel := context.WithTimeout(ctx, drainPatience)
+	n.live.close(closing)
+	cancel()
 	if n.api != nil {
 		bound, cancel := context.WithTimeout(ctx, n.cfg.Server.ShutdownTimeout())
 		if err := n.api.Shutdown(bound); err != nil {

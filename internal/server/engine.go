@@ -19,7 +19,7 @@ import (
 
 // newStateMachine makes the state machine of a group. Groups come from the shard map, so each has a class.
 func (n *Node) newStateMachine(group shard.GroupID) multiraft.StateMachine {
-	machine, err := statemachine.New(group, n.catalog)
+	machine, err := statemachine.NewPublishing(group, n.catalog, n.live.feed)
 	if err != nil {
 		panic(fmt.Sprintf("server: group %d of the shard map: %v", uint64(group), err))
 	}

@@ -68,6 +68,7 @@ type Node struct {
 	network *transport.GRPC // nil when standalone
 	exec    *lateExecutor
 	gossip  *gossip
+	live    *liveParts
 
 	mu       sync.Mutex // guards identity, waiting, invitations, manager and solo
 	identity identity
@@ -102,6 +103,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) 
 		n.logger = slog.New(slog.DiscardHandler)
 	}
 	n.gossip = newGossip(n)
+	n.live = newLiveParts()
 	if err := n.open(ctx, opts); err != nil {
 		n.abandon()
 		return nil, err

@@ -1,0 +1,221 @@
+package wsapi
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/kalamdb/kalamdb-go/internal/live"
+)
+
+// handle does what a message asks for. It reports false when the connection is over.
+func (c *Conn) handle(ctx context.Context, kind int, data []byte) bool {
+	if !c.allowed() {
+		c.fail(idRateLimit, codeRateLimit, "too many messages; slow down")
+		return true
+	}
+	data, ok := c.decode(kind, data)
+	if !ok {
+		return true
+	}
+	m, err := parseMessage(data)
+	if err != nil {
+		c.out.end(websocket.CloseInternalServerErr, "malformed message")
+		return false
+	}
+	switch m.Type {
+	case "ping":
+	case "authenticate":
+		return c.handleAuthenticate(ctx, m)
+	case "subscribe", "next_batch", "unsubscribe":
+		if !c.known {
+			c.fail(idProtocol, codeAuthRequired, "authenticate first")
+			return true
+		}
+		c.handleSubscription(ctx, m)
+	default:
+		c.fail(idProtocol, codeProtocol, "unknown message type")
+	}
+	return true
+}
+
+// allowed counts a message against the rate of the connection.
+func (c *Conn) allowed() bool {
+	limit := float64(c.server.config.MaxMessagesPerSec)
+	if limit == 0 {
+		return true
+	}
+	now := time.Now()
+	c.tokens = min(limit, c.tokens+limit*now.Sub(c.refilled).Seconds())
+	c.refilled = now
+	if c.tokens < 1 {
+		return false
+	}
+	c.tokens--
+	return true
+}
+
+// decode gives the JSON of a frame; what cannot be read is answered.
+func (c *Conn) decode(kind int, data []byte) ([]byte, bool) {
+	if kind == websocket.TextMessage {
+		return data, true
+	}
+	if !c.protocol.msgpack {
+		c.fail(idProtocol, codeUnsupportedData, "this connection speaks JSON in text frames")
+		return nil, false
+	}
+	var err error
+	if len(data) > 1 && data[0] == 0x1f && data[1] == 0x8b {
+		if data, err = inflate(data, c.server.config.MaxMessageBytes); errors.Is(err, errTooLarge) {
+			c.fail(idProtocol, codeMessageTooLarge, "the message is too large")
+			return nil, false
+		}
+	}
+	if err == nil {
+		data, err = unpack(data)
+	}
+	if err != nil {
+		c.fail(idProtocol, codeUnsupportedData, "the frame is not msgpack")
+		return nil, false
+	}
+	return data, true
+}
+
+func (c *Conn) handleAuthenticate(ctx context.Context, m *message) bool {
+	if c.known {
+		// Who the caller is does not change on a connection.
+		c.out.force(func(dst []byte) []byte {
+			return c.server.codec.appendMessage(dst, protocol{}, authSuccess(string(c.caller.User), c.caller.Role, c.protocol))
+		})
+		return true
+	}
+	if m.Method != "jwt" {
+		c.refuse("the method of authentication is jwt")
+		return false
+	}
+	p, err := m.Protocol.protocol()
+	if err != nil {
+		c.refuse(err.Error())
+		return false
+	}
+	return c.authenticate(ctx, m.Token, p)
+}
+
+func (c *Conn) handleSubscription(ctx context.Context, m *message) {
+	bound, cancel := context.WithTimeout(ctx, c.server.config.RequestTimeout)
+	defer cancel()
+	switch m.Type {
+	case "subscribe":
+		c.subscribe(bound, m)
+	case "next_batch":
+		sub := c.find(m.SubscriptionID)
+		if sub == nil || !sub.HasInitial() {
+			c.fail(m.SubscriptionID, string(live.CodeBatchFetch), "there is no such subscription with further batches")
+			return
+		}
+		c.nextBatch(bound, sub, false)
+	case "unsubscribe":
+		if sub := c.forget(m.SubscriptionID); sub != nil {
+			sub.Close()
+		}
+	}
+}
+
+func (c *Conn) find(id string) *live.Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subs[id]
+}
+
+func (c *Conn) forget(id string) *live.Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sub := c.subs[id]
+	delete(c.subs, id)
+	return sub
+}
+
+func (c *Conn) subscribe(ctx context.Context, m *message) {
+	wanted := m.Subscription
+	if wanted == nil || wanted.ID == "" {
+		c.fail(idInvalid, string(live.CodeInvalidID), "a subscription needs an id")
+		return
+	}
+	c.mu.Lock()
+	_, taken := c.subs[wanted.ID]
+	count := len(c.subs)
+	c.mu.Unlock()
+	switch {
+	case taken:
+		c.fail(wanted.ID, string(live.CodeInvalidID), "this connection has a subscription with this id")
+		return
+	case count >= c.server.config.MaxSubscriptions:
+		c.fail(wanted.ID, string(live.CodeLimit), "this connection has too many subscriptions")
+		return
+	}
+	sub, err := c.server.config.Live.Subscribe(ctx, c.caller, c, live.Request{
+		ID: wanted.ID, Tag: changeTag(c.protocol, wanted.ID), SQL: wanted.SQL, Initial: wanted.Options.initial(),
+	})
+	if err != nil {
+		c.failWith(wanted.ID, err)
+		return
+	}
+	c.mu.Lock()
+	c.subs[wanted.ID] = sub
+	c.mu.Unlock()
+	if !sub.HasInitial() {
+		c.send(ackMessage(sub, &live.Batch{}))
+		c.follow(ctx, sub)
+		return
+	}
+	c.nextBatch(ctx, sub, true)
+}
+
+// nextBatch sends initial rows, the acknowledgement before the first of them, and makes the subscription live
+// behind the last.
+func (c *Conn) nextBatch(ctx context.Context, sub *live.Subscription, first bool) {
+	if err := c.out.pace(ctx); err != nil {
+		return // the connection is over, or its client does not read and is told so by the next delivery
+	}
+	batch, err := sub.NextBatch(ctx)
+	if err != nil {
+		c.giveUp(sub, err)
+		return
+	}
+	if first {
+		c.send(ackMessage(sub, &batch))
+	}
+	c.send(batchMessage(sub.ID, &batch))
+	if !batch.HasMore {
+		c.follow(ctx, sub)
+	}
+}
+
+func (c *Conn) follow(ctx context.Context, sub *live.Subscription) {
+	err := sub.Follow(ctx, c.out.pace)
+	switch {
+	case err == nil:
+	case errors.Is(err, errGone):
+	case errors.Is(err, context.DeadlineExceeded):
+		c.tooSlow()
+	default:
+		c.giveUp(sub, err)
+	}
+}
+
+// giveUp ends a subscription that cannot go on and says why.
+func (c *Conn) giveUp(sub *live.Subscription, err error) {
+	c.forget(sub.ID)
+	sub.Close()
+	c.failWith(sub.ID, err)
+}
+
+func (c *Conn) failWith(id string, err error) {
+	var known *live.Error
+	if !errors.As(err, &known) {
+		known = &live.Error{Code: live.CodeFailed, Message: "the live query failed"}
+	}
+	c.fail(id, string(known.Code), known.Message)
+}

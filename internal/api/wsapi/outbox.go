@@ -1,0 +1,218 @@
+package wsapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// errGone says that the connection has ended.
+var errGone = errors.New("the connection has ended")
+
+// outbox holds the frames of one connection that are not written yet. Frames are put in whole; one goroutine
+// at a time writes everything that has gathered.
+type outbox struct {
+	conn    net.Conn
+	limit   int
+	timeout time.Duration
+	pool    *sync.Pool
+
+	mu       sync.Mutex // guards everything below
+	pending  []byte
+	writing  int  // bytes of the write under way
+	draining bool // a goroutine is at work
+	ending   bool // nothing more is taken; the connection is closed when all is written
+	gone     bool // the connection is closed
+	room     chan struct{}
+	workers  sync.WaitGroup
+}
+
+func newOutbox(conn net.Conn, limit int, timeout time.Duration, pool *sync.Pool) *outbox {
+	return &outbox{conn: conn, limit: limit, timeout: timeout, pool: pool, room: make(chan struct{}, 1)}
+}
+
+// put appends what write appends, if there is room for size more bytes. An empty outbox has room for
+// anything. It reports false, and takes nothing, when there is none; it takes nothing after the end either.
+func (o *outbox) put(size int, write func(dst []byte) []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.gone {
+		return true
+	}
+	if held := len(o.pending) + o.writing; held > 0 && held+size > o.limit {
+		return false
+	}
+	o.write(write)
+	return true
+}
+
+// write appends to the pending bytes and sees that they are drained.
+func (o *outbox) write(write func(dst []byte) []byte) {
+	if o.pending == nil {
+		o.pending = o.buffer()
+	}
+	o.pending = write(o.pending)
+	if !o.draining {
+		o.draining = true
+		o.workers.Go(o.drain)
+	}
+}
+
+// force appends a frame whatever is held; for the few frames of bounded size that a connection must not lose.
+func (o *outbox) force(write func(dst []byte) []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ending && !o.gone {
+		o.write(write)
+	}
+}
+
+// end sends a close frame behind what is held and closes the connection then.
+func (o *outbox) end(code int, reason string) { o.endWith(code, reason, false, nil) }
+
+// endWith is end; dropped says that what is held is given up, and last is written in its place.
+func (o *outbox) endWith(code int, reason string, dropped bool, last func(dst []byte) []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.gone {
+		return
+	}
+	if dropped {
+		o.pending = o.pending[:0]
+	}
+	o.write(func(dst []byte) []byte {
+		if last != nil {
+			dst = last(dst)
+		}
+		return appendClose(dst, code, reason)
+	})
+	o.ending = true
+}
+
+// abort closes the connection at once.
+func (o *outbox) abort() {
+	o.mu.Lock()
+	o.gone = true
+	o.pending = nil
+	o.mu.Unlock()
+	_ = o.conn.Close() // nothing is owed to the peer any more
+	o.signal()
+}
+
+// wait waits until every goroutine of the outbox has ended.
+func (o *outbox) wait() { o.workers.Wait() }
+
+func (o *outbox) signal() {
+	select {
+	case o.room <- struct{}{}:
+	default:
+	}
+}
+
+// pace waits until everything is written, so that there is room for whatever comes next. It belongs to the
+// connection's reader.
+func (o *outbox) pace(ctx context.Context) error {
+	for {
+		o.mu.Lock()
+		held, over := len(o.pending)+o.writing, o.gone || o.ending
+		o.mu.Unlock()
+		if over {
+			return errGone
+		}
+		if held == 0 {
+			return nil
+		}
+		select {
+		case <-o.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const (
+	smallBuffer   = 2 << 10
+	largestPooled = 64 << 10
+)
+
+func (o *outbox) buffer() []byte {
+	if kept, ok := o.pool.Get().(*[]byte); ok {
+		return (*kept)[:0]
+	}
+	return make([]byte, 0, smallBuffer)
+}
+
+func (o *outbox) release(buffer []byte) {
+	if cap(buffer) > 0 && cap(buffer) <= largestPooled {
+		o.pool.Put(&buffer)
+	}
+}
+
+// drain writes until nothing is held.
+func (o *outbox) drain() {
+	for {
+		o.mu.Lock()
+		if len(o.pending) == 0 || o.gone {
+			o.draining, o.writing = false, 0
+			o.release(o.pending)
+			o.pending = nil
+			over := o.ending && !o.gone
+			o.gone = o.gone || over
+			o.mu.Unlock()
+			if over {
+				_ = o.conn.Close() // the close frame is written
+			}
+			o.signal()
+			return
+		}
+		out := o.pending
+		o.pending, o.writing = nil, len(out)
+		o.mu.Unlock()
+		err := o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
+		if err == nil {
+			_, err = o.conn.Write(out)
+		}
+		o.release(out)
+		o.mu.Lock()
+		o.writing = 0
+		o.mu.Unlock()
+		o.signal()
+		if err != nil {
+			o.abort()
+		}
+	}
+}
+
+// Opcodes of frames.
+const (
+	opText   byte = 0x1
+	opBinary byte = 0x2
+	opClose  byte = 0x8
+	opPong   byte = 0xa
+	finBit   byte = 0x80
+)
+
+// maxFrameHeader is the longest header of a frame that a server sends.
+const maxFrameHeader = 10
+
+// appendFrame appends the header of a whole message; the caller appends size bytes.
+func appendFrame(dst []byte, opcode byte, size int) []byte {
+	dst = append(dst, finBit|opcode)
+	switch {
+	case size < 126:
+		return append(dst, byte(size))
+	case size < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size)) //nolint:gosec // checked above
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size)) //nolint:gosec // not negative
+}
+
+func appendClose(dst []byte, code int, reason string) []byte {
+	payload := websocket.FormatCloseMessage(code, reason)
+	return append(appendFrame(dst, opClose, len(payload)), payload...)
+}

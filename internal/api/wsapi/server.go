@@ -1,0 +1,225 @@
+// Package wsapi is the WebSocket surface: live queries on one connection for each client.
+//
+// Server upgrades requests of GET /v1/ws and keeps the connections. A Conn authenticates its caller, reads
+// messages on one goroutine, and is the Sink of its subscriptions. Nothing writes permanently: frames are
+// put into an outbox that is bounded in bytes, and a goroutine drains it while there is something in it,
+// with one write for all that has gathered.
+//
+// Always true:
+//
+//   - Nobody waits for a client. One that does not read what it is sent has its outbox dropped, is told to
+//     resume from the last _seq it has seen, and is disconnected (close code 1013).
+//   - A frame of a change is encoded once for all receivers that see the same; only the subscription's id is
+//     put in for each, also into compressed frames.
+//   - A message over the limit is answered and the connection kept; a message that is no message ends it.
+//   - Callers prove who they are within the time limit, by the header of the upgrade or by the first message.
+//
+// Close codes: 1000 silence, 1001 shutdown, 1008 not authenticated, 1011 malformed message, 1013 too slow.
+package wsapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/kalamdb/kalamdb-go/internal/auth"
+	"github.com/kalamdb/kalamdb-go/internal/live"
+)
+
+// Authenticator proves who callers are. Refusals are *auth.Error.
+type Authenticator interface {
+	Authenticate(ctx context.Context, token string) (auth.Identity, error)
+}
+
+// Config is what a Server needs. Zero bounds take their defaults.
+type Config struct {
+	Live   *live.Service // required
+	Auth   Authenticator // required
+	Logger *slog.Logger  // required
+
+	Origins           []string      // browsers on these origins may connect; * is all. None: only the server's own
+	MaxMessageBytes   int64         // of one message from a client; default 1 MiB; a larger one is refused
+	MaxMessagesPerSec int           // of one connection; 0 means no limit; more are refused
+	MaxSubscriptions  int           // of one connection; default 100; more are refused
+	OutboxBytes       int           // unsent frames of one connection; default 2 MiB; a client over it is disconnected
+	AuthTimeout       time.Duration // from the upgrade to the first message; default 3 s
+	IdleTimeout       time.Duration // without any frame from the client; default 30 s
+	WriteTimeout      time.Duration // of one write to a client; default 10 s
+	RequestTimeout    time.Duration // of one message's work before it is refused; default 30 s
+}
+
+// Server keeps the live connections of a node.
+type Server struct {
+	config   Config
+	upgrader websocket.Upgrader
+	codec    *codec
+	buffers  sync.Pool // of *[]byte, for outboxes
+
+	mu      sync.Mutex // guards conns and closed
+	conns   map[*Conn]struct{}
+	closed  bool
+	running sync.WaitGroup
+}
+
+// New makes a server without connections.
+func New(config Config) (*Server, error) {
+	if config.Live == nil || config.Auth == nil || config.Logger == nil {
+		return nil, errors.New("wsapi: a required part is missing")
+	}
+	setDefault(&config.MaxMessageBytes, 1<<20)
+	setDefault(&config.MaxSubscriptions, 100)
+	setDefault(&config.OutboxBytes, 2<<20)
+	setDefault(&config.AuthTimeout, 3*time.Second)
+	setDefault(&config.IdleTimeout, 30*time.Second)
+	setDefault(&config.WriteTimeout, 10*time.Second)
+	setDefault(&config.RequestTimeout, 30*time.Second)
+	s := &Server{config: config, codec: newCodec(), conns: make(map[*Conn]struct{})}
+	s.upgrader = websocket.Upgrader{
+		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+		CheckOrigin: s.allowsOrigin,
+	}
+	return s, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// allowsOrigin judges the Origin of browsers; other clients send none.
+func (s *Server) allowsOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(s.config.Origins, "*") || slices.Contains(s.config.Origins, origin) {
+		return true
+	}
+	parsed, err := url.Parse(origin)
+	return err == nil && parsed.Host != "" && strings.EqualFold(parsed.Host, r.Host)
+}
+
+// hijackable finds the connection under wrapped response writers.
+type hijackable struct{ http.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(h.ResponseWriter).Hijack()
+}
+
+// ServeHTTP upgrades a request and returns; the connection goes on by itself.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	query := r.URL.Query()
+	c := newConn(s, peerIP(r))
+	c.noGzip = query.Get("compress") == "false"
+	if header := r.Header.Get("Authorization"); header != "" {
+		ok := false
+		if c.token, ok = bearer(header); !ok {
+			http.Error(w, "only Bearer tokens are accepted here", http.StatusUnauthorized)
+			return
+		}
+		c.fromHeader = true
+		c.protocol = protocol{msgpack: query.Get("serialization") == "msgpack", gzip: query.Get("compression") != "none"}
+	}
+	upgraded, err := s.upgrader.Upgrade(hijackable{w}, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	c.open(upgraded)
+	if !s.add(c) {
+		c.out.end(websocket.CloseGoingAway, "the server is shutting down")
+		return
+	}
+	// A fresh goroutine has a small stack; the one of the HTTP server has grown.
+	go func() {
+		defer s.running.Done()
+		defer s.remove(c)
+		c.run()
+	}()
+}
+
+func bearer(header string) (token string, ok bool) {
+	scheme, token, found := strings.Cut(header, " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(token), true
+}
+
+func peerIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+func (s *Server) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.running.Add(1)
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// Connections is the number of open connections.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Shutdown refuses new connections, closes the open ones with 1001 and waits for them until ctx ends; then they are
+// cut off.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.closed = true
+	open := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		c.out.end(websocket.CloseGoingAway, "the server is shutting down")
+	}
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	for _, c := range open {
+		c.out.abort()
+	}
+	<-done
+}

@@ -1,0 +1,307 @@
+package live
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// Batch is one part of the initial rows.
+type Batch struct {
+	Number  int
+	Rows    []byte // a JSON array of objects
+	Count   int
+	HasMore bool
+	LastSeq uint64 // of the last row; zero when there is none
+}
+
+// initial is where a subscription stands in its initial rows.
+type initial struct {
+	options Initial
+	// boundary is the _seq up to which initial rows are given; what is newer comes as changes.
+	boundary uint64
+	number   int    // of the next batch
+	last     uint64 // _seq of the last row that was given
+	resumed  bool   // the rows are the changes after a cursor
+	// found are the next rows in order of _seq, as they were found by a scan of the table; complete says that
+	// there are no others behind them.
+	found    []foundRow
+	complete bool
+	scanned  bool
+}
+
+// foundRow is a row that is to be given: its version and its key.
+type foundRow struct {
+	seq uint64
+	key string // encoded primary key
+}
+
+// maxFound bounds the rows that a subscription remembers between batches; a larger table is scanned again.
+const maxFound = 50_000
+
+// begin sets the boundary and what comes before it.
+func (sub *Subscription) begin(options *Initial) error {
+	snapshot := sub.service.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	boundary, err := changelog.Last(snapshot, sub.stream.group)
+	if err != nil {
+		return err
+	}
+	sub.position = boundary
+	if options == nil {
+		return nil
+	}
+	sub.initial = &initial{options: *options, boundary: boundary}
+	if options.From == nil || *options.From == 0 {
+		return nil
+	}
+	from := *options.From
+	if from > boundary {
+		return refuse(CodeCursorTooOld, "the cursor %d is none of this table's; start again without a cursor", from)
+	}
+	sub.initial.resumed, sub.initial.last, sub.position = true, from, from
+	return changelog.CheckScope(snapshot, sub.stream.group, sub.query.scope.Table.ID, sub.query.scope.User, from)
+}
+
+// HasInitial reports whether there are initial batches to fetch.
+func (sub *Subscription) HasInitial() bool { return sub.initial != nil }
+
+// NextBatch gives the next initial rows. After the one without more, Follow is due. The error is an *Error.
+func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
+	if sub.initial == nil {
+		return Batch{}, refuse(CodeBatchFetch, "the subscription has no more initial rows")
+	}
+	if err := ctx.Err(); err != nil {
+		return Batch{}, refuse(CodeBatchFetch, "the request was given up")
+	}
+	snapshot := sub.service.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	var batch Batch
+	var err error
+	if sub.initial.resumed {
+		batch, err = sub.resumedBatch(snapshot)
+	} else {
+		batch, err = sub.scannedBatch(snapshot)
+	}
+	if err != nil {
+		return Batch{}, judge(err, CodeBatchFetch)
+	}
+	batch.Number = sub.initial.number
+	sub.initial.number++
+	return batch, nil
+}
+
+// resumedBatch gives inserts and updates since the cursor as rows, until the first delete: it and everything behind
+// it come as changes, so that the order is kept and the largest _seq given is a cursor at any time.
+func (sub *Subscription) resumedBatch(snapshot *storage.Snapshot) (Batch, error) {
+	in := sub.initial
+	w := rowWriter{batch: Batch{Rows: []byte{'['}}, limit: in.options.BatchSize}
+	stopped := false
+	err := sub.changes(snapshot, in.last, in.boundary, func(r *rows, kind changefeed.Kind) (bool, error) {
+		if kind == changefeed.Delete {
+			stopped = true
+			return false, nil
+		}
+		return w.add(sub.query.projection, r.after, r.change.Seq)
+	})
+	if err != nil {
+		return Batch{}, err
+	}
+	batch := w.done()
+	if batch.Count > 0 {
+		in.last = batch.LastSeq
+	}
+	switch {
+	case batch.HasMore:
+	case stopped:
+		sub.position = in.last
+	default:
+		sub.position = max(in.last, in.boundary)
+	}
+	return batch, nil
+}
+
+// rowWriter fills a batch up to its bounds.
+type rowWriter struct {
+	batch Batch
+	limit int
+}
+
+// add appends a row, or notes that there are more and reports false.
+func (w *rowWriter) add(p *Projection, row []datum.Datum, seq uint64) (bool, error) {
+	if w.batch.Count >= w.limit || w.batch.Count > 0 && len(w.batch.Rows) > maxBatchBytes {
+		w.batch.HasMore = true
+		return false, nil
+	}
+	if w.batch.Count > 0 {
+		w.batch.Rows = append(w.batch.Rows, ',')
+	}
+	var err error
+	if w.batch.Rows, err = p.appendRow(w.batch.Rows, row, seq, false); err != nil {
+		return false, refuse(CodeConversion, "a row could not be sent: %v", err)
+	}
+	w.batch.Count++
+	w.batch.LastSeq = seq
+	return true, nil
+}
+
+func (w *rowWriter) done() Batch {
+	w.batch.Rows = append(w.batch.Rows, ']')
+	return w.batch
+}
+
+// scannedBatch gives rows of the table in order of _seq. A row that was changed after the boundary is left
+// out: the change comes later.
+func (sub *Subscription) scannedBatch(snapshot *storage.Snapshot) (Batch, error) {
+	in := sub.initial
+	w := rowWriter{batch: Batch{Rows: []byte{'['}}, limit: in.options.BatchSize}
+	for {
+		if len(in.found) == 0 {
+			if in.scanned && in.complete {
+				return w.done(), nil
+			}
+			if err := sub.scan(snapshot); err != nil {
+				return Batch{}, err
+			}
+			if len(in.found) == 0 {
+				return w.done(), nil
+			}
+		}
+		given, err := sub.giveFound(snapshot, &w)
+		if err != nil {
+			return Batch{}, err
+		}
+		in.found = in.found[given:]
+		if w.batch.HasMore {
+			return w.done(), nil
+		}
+	}
+}
+
+// giveFound writes found rows and returns how many of them are dealt with.
+func (sub *Subscription) giveFound(snapshot *storage.Snapshot, w *rowWriter) (int, error) {
+	scope := sub.query.scope
+	declared := len(scope.Table.Columns)
+	row := make([]datum.Datum, declared+2)
+	decoder := table.NewDecoder(scope.Table, nil)
+	for i, next := range sub.initial.found {
+		cursor, err := table.Open(snapshot, scope, table.Bounds{Points: [][]byte{[]byte(next.key)}}, table.ScanOptions{Decoder: decoder})
+		if err != nil {
+			return 0, err
+		}
+		ok, err := cursor.Next(row)
+		if closeErr := cursor.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return 0, err
+		}
+		if ok && cursor.Seq() == next.seq {
+			more, err := w.add(sub.query.projection, row, next.seq)
+			if err != nil {
+				return 0, err
+			}
+			if !more {
+				return i, nil
+			}
+		}
+		sub.initial.last = next.seq
+	}
+	return len(sub.initial.found), nil
+}
+
+// scan finds the matching rows above the last one given and up to the boundary: the first of them in order
+// of _seq, or the newest when only those are wanted.
+func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
+	in, q := sub.initial, sub.query
+	in.scanned, in.complete = true, true
+	keep, newest := maxFound, false
+	if in.options.LastRows != nil && in.options.From == nil {
+		if keep, newest = *in.options.LastRows, true; keep == 0 {
+			return nil
+		}
+	}
+	cursor, err := table.Open(snapshot, q.scope, q.bounds, table.ScanOptions{})
+	if err != nil {
+		return err
+	}
+	kept := &foundHeap{newest: newest}
+	row := make([]datum.Datum, len(q.scope.Table.Columns)+2)
+	key := q.projection.key
+	for {
+		ok, err := cursor.Next(row)
+		if err == nil && ok {
+			if seq := cursor.Seq(); seq <= in.last || seq > in.boundary {
+				continue
+			}
+			var matches bool
+			if matches, err = q.matches(row); err == nil && matches {
+				if dropped := kept.offer(foundRow{cursor.Seq(), string(datum.AppendKey(nil, row[key]))}, keep); dropped && !newest {
+					in.complete = false
+				}
+			}
+		}
+		if err != nil {
+			_ = cursor.Close() // the first error is the one that matters
+			return fmt.Errorf("initial rows: %w", err)
+		}
+		if !ok {
+			break
+		}
+	}
+	in.found = kept.rows
+	slices.SortFunc(in.found, func(a, b foundRow) int {
+		if a.seq < b.seq {
+			return -1
+		}
+		return 1
+	})
+	return cursor.Close()
+}
+
+// foundHeap keeps the oldest rows, or the newest; the next to be dropped is on top.
+type foundHeap struct {
+	rows   []foundRow
+	newest bool
+}
+
+// Len implements heap.Interface.
+func (h *foundHeap) Len() int { return len(h.rows) }
+
+// Less implements heap.Interface.
+func (h *foundHeap) Less(i, j int) bool {
+	if h.newest {
+		return h.rows[i].seq < h.rows[j].seq
+	}
+	return h.rows[i].seq > h.rows[j].seq
+}
+
+// Swap implements heap.Interface.
+func (h *foundHeap) Swap(i, j int) { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
+
+// Push implements heap.Interface.
+func (h *foundHeap) Push(row any) { h.rows = append(h.rows, row.(foundRow)) } //nolint:errcheck // only offer pushes
+
+// Pop implements heap.Interface.
+func (h *foundHeap) Pop() any {
+	last := h.rows[len(h.rows)-1]
+	h.rows = h.rows[:len(h.rows)-1]
+	return last
+}
+
+// offer adds a row and reports whether one had to be dropped.
+func (h *foundHeap) offer(row foundRow, keep int) bool {
+	heap.Push(h, row)
+	if len(h.rows) <= keep {
+		return false
+	}
+	heap.Pop(h)
+	return true
+}

@@ -1,0 +1,283 @@
+package live
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// query is a bound live query.
+type query struct {
+	scope      table.Scope
+	projection *Projection
+	condition  expr.Expr // nil is every row; depends on nothing but the row
+	eval       *expr.EvalContext
+	bounds     table.Bounds // of the primary key, for the initial rows
+	// indexed is the position of a column that the condition compares for equality, -1 when there is none;
+	// values are the encodings it must have one of.
+	indexed int
+	values  []string
+}
+
+// parseQuery reads the text and refuses everything that is not SELECT columns FROM ns.table WHERE condition.
+func parseQuery(text string) (*parse.Select, *parse.TableRef, error) {
+	batch, err := parse.ParseBatch(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(batch) != 1 {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query is one SELECT statement")
+	}
+	node, ok := batch[0].Statement.(*parse.Query)
+	if !ok {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query is a SELECT statement")
+	}
+	body, ok := node.Body.(*parse.Select)
+	if !ok {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query is a plain SELECT; VALUES and set operations are not supported")
+	}
+	clause := ""
+	switch {
+	case node.With != nil:
+		clause = "WITH"
+	case len(node.OrderBy) > 0:
+		clause = "ORDER BY"
+	case node.Limit != nil, node.WithTies:
+		clause = "LIMIT"
+	case node.Offset != nil:
+		clause = "OFFSET"
+	case body.Distinct:
+		clause = "DISTINCT"
+	case len(body.GroupBy) > 0:
+		clause = "GROUP BY"
+	case body.Having != nil:
+		clause = "HAVING"
+	case len(body.Windows) > 0:
+		clause = "WINDOW"
+	case batch[0].Parameters > 0:
+		clause = "a parameter"
+	}
+	if clause != "" {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query cannot have %s", clause)
+	}
+	if len(body.From) != 1 {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query reads exactly one table")
+	}
+	ref, ok := body.From[0].(*parse.TableRef)
+	if !ok {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query reads one table; joins, subqueries and functions in FROM are not supported")
+	}
+	if ref.Name.Namespace == "" {
+		return nil, nil, refuse(CodeInvalidSQL, "the table of a live query must be qualified, as in namespace.table")
+	}
+	if len(ref.Alias.Columns) > 0 {
+		return nil, nil, refuse(CodeInvalidSQL, "a live query cannot have column aliases")
+	}
+	return body, ref, nil
+}
+
+// bind checks a live query against the catalog for a caller. The caller's name and the time are values in the
+// bound condition, never text.
+func bind(current *catalog.Catalog, caller session.Session, text string, nowMicros int64) (*query, error) {
+	body, ref, err := parseQuery(text)
+	if err != nil {
+		return nil, err
+	}
+	found, err := visibleTable(current, caller, ref)
+	if err != nil {
+		return nil, err
+	}
+	q := &query{indexed: -1}
+	if q.scope, err = scopeOf(current, caller, found); err != nil {
+		return nil, err
+	}
+	if q.projection, err = project(found, ref, body.Items); err != nil {
+		return nil, err
+	}
+	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
+	if body.Where == nil {
+		return q, nil
+	}
+	condition, err := expr.BindCondition(body.Where, columnScope(found, ref), expr.Options{Clause: "WHERE of a live query"})
+	if err != nil {
+		return nil, err
+	}
+	q.condition = expr.Prepare(condition, q.eval)
+	return q, q.index()
+}
+
+// visibleTable finds the table. One that must not be seen is refused like one that does not exist.
+func visibleTable(current *catalog.Catalog, caller session.Session, ref *parse.TableRef) (*schema.Table, error) {
+	if caller.Role < session.RoleUser {
+		return nil, refuse(CodeUnauthorized, "live queries need a role")
+	}
+	namespace, name := ref.Name.Namespace, ref.Name.Name
+	if namespace == table.SystemNamespace || namespace == table.InformationNamespace {
+		if !caller.Role.IsAdmin() {
+			return nil, refuse(CodeUnauthorized, "access denied: system tables need role dba or system")
+		}
+		return nil, refuse(CodeUnsupported, "live queries on system tables are not supported")
+	}
+	found, ok := current.Table(namespace, name)
+	if !ok || !plan.CanSee(caller.Role, found) {
+		return nil, fault.New(fault.TableNotFound, "table '%s.%s' not found or access denied", namespace, name)
+	}
+	if found.PrimaryKey() < 0 {
+		return nil, refuse(CodeUnsupported, "live queries need a table with a primary key")
+	}
+	return found, nil
+}
+
+// scopeOf says where the rows of the table are that exist for the caller.
+func scopeOf(current *catalog.Catalog, caller session.Session, found *schema.Table) (table.Scope, error) {
+	if found.Kind == schema.KindShared {
+		return table.SharedScope(found), nil
+	}
+	cluster := current.Cluster()
+	if cluster == nil {
+		return table.Scope{}, refuse(CodeFailed, "the cluster is not founded yet; try again")
+	}
+	return table.UserScope(found, cluster.Shards, caller.User), nil
+}
+
+// columnScope names the columns for the condition: the declared ones, then _seq and _deleted.
+func columnScope(found *schema.Table, ref *parse.TableRef) *expr.Scope {
+	columns := schema.WithSystemColumns(found)
+	names := make([]expr.Column, len(columns))
+	for i := range columns {
+		names[i] = expr.Column{
+			Namespace: found.Namespace, Table: found.Name, Name: columns[i].Name, Type: columns[i].Type, Position: i,
+		}
+		if ref.Alias.Name != "" {
+			names[i].Namespace, names[i].Table = "", ref.Alias.Name
+		}
+	}
+	return expr.NewScope(names...)
+}
+
+// maxIndexedValues bounds the entries of one subscription in the index; a longer IN list is tested row by row.
+const maxIndexedValues = 64
+
+// index finds what the condition says about keys: bounds of the primary key, and a column to look it up by.
+func (q *query) index() error {
+	found := q.scope.Table
+	for i := range found.Columns {
+		keyRange, err := expr.KeyRangeOf(q.condition, i, found.Columns[i].Type, q.eval)
+		if err != nil {
+			return err
+		}
+		if found.Columns[i].PrimaryKey {
+			q.bounds = table.BoundsOf(keyRange)
+		}
+		if !keyRange.IsPoints || len(keyRange.Points) > maxIndexedValues || q.indexed >= 0 && len(q.values) <= len(keyRange.Points) {
+			continue
+		}
+		q.indexed, q.values = i, make([]string, len(keyRange.Points))
+		for n, point := range keyRange.Points {
+			q.values[n] = string(datum.AppendKey(nil, point))
+		}
+	}
+	return nil
+}
+
+// matches tests a row.
+func (q *query) matches(row []datum.Datum) (bool, error) {
+	if q.condition == nil {
+		return true, nil
+	}
+	return expr.Test(q.condition, q.eval, row)
+}
+
+// Projection is what a subscriber sees of a row: columns of the table by position, and their names.
+type Projection struct {
+	Table     *schema.Table
+	positions []int
+	names     []string // as JSON strings with the colon behind them
+	star      bool     // every column, _seq and _deleted
+	key       int      // position of the primary key, -1 when there is none
+	keyName   string
+	identity  string // two projections of one stream with the same identity give the same bytes
+}
+
+// project reads a select list: * or plain columns.
+func project(found *schema.Table, ref *parse.TableRef, items []parse.SelectItem) (*Projection, error) {
+	p := &Projection{Table: found, key: found.PrimaryKey()}
+	if p.key >= 0 {
+		p.keyName = jsonName(found.Columns[p.key].Name)
+	}
+	scope := columnScope(found, ref)
+	for i := range items {
+		switch node := items[i].Expr.(type) {
+		case *parse.Star:
+			if _, err := scope.Expand(node); err != nil {
+				return nil, err
+			}
+			if len(items) != 1 {
+				return nil, refuse(CodeInvalidSQL, "a live query selects * or columns, not both")
+			}
+			p.star = true
+			for n := range found.Columns {
+				p.add(n, found.Columns[n].Name)
+			}
+		case *parse.ColumnRef:
+			column, err := scope.Resolve(node)
+			if err != nil {
+				return nil, err
+			}
+			if column.Position >= len(found.Columns) {
+				return nil, refuse(CodeInvalidSQL, "a live query cannot select %s: it is part of every row that is sent", column.Name)
+			}
+			if items[i].Alias != "" && items[i].Alias != column.Name {
+				return nil, refuse(CodeInvalidSQL, "a live query cannot rename column %s", column.Name)
+			}
+			p.add(column.Position, column.Name)
+		default:
+			return nil, refuse(CodeInvalidSQL, "a live query selects * or plain columns")
+		}
+	}
+	var identity strings.Builder
+	identity.WriteString(strconv.FormatUint(uint64(found.ID), 10))
+	identity.WriteByte('@')
+	identity.WriteString(strconv.FormatUint(uint64(found.Version), 10))
+	if p.star {
+		identity.WriteByte('*')
+	} else {
+		for _, position := range p.positions {
+			identity.WriteByte(',')
+			identity.WriteString(strconv.Itoa(position))
+		}
+	}
+	p.identity = identity.String()
+	return p, nil
+}
+
+func (p *Projection) add(position int, name string) {
+	p.positions = append(p.positions, position)
+	p.names = append(p.names, jsonName(name))
+}
+
+func jsonName(name string) string {
+	return string(append(datum.AppendJSONString(nil, name), ':'))
+}
+
+// Columns are the columns of the subscription's schema, in order.
+func (p *Projection) Columns() []schema.Column {
+	all := schema.WithSystemColumns(p.Table)
+	if p.star {
+		return all
+	}
+	columns := make([]schema.Column, len(p.positions))
+	for i, position := range p.positions {
+		columns[i] = all[position]
+	}
+	return columns
+}

@@ -1,0 +1,231 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+)
+
+// Barrier makes this node's state of a group current. executor.CommandExecutor implements it.
+type Barrier interface {
+	// Barrier returns once this node's state of the group includes everything that was acknowledged before.
+	Barrier(ctx context.Context, group shard.GroupID) (uint64, error)
+}
+
+// Sink takes what one connection's subscriptions deliver. Its methods are called with locks held: they must
+// not wait and must not call back.
+type Sink interface {
+	// Deliver takes events in order. They belong together: a receiver with no room for all of them takes
+	// none and ends the connection, telling the client to resume.
+	Deliver(notifications []Notification)
+	// Ended says that the subscription gets nothing more and why.
+	Ended(sub *Subscription, why *Error)
+}
+
+// Notification is one event for one subscription.
+type Notification struct {
+	Sub   *Subscription
+	Event *Event
+}
+
+// Config is what a Service needs. All parts are required.
+type Config struct {
+	Catalog *catalog.Store
+	Store   *storage.Engine
+	Barrier Barrier
+	Feed    *changefeed.Feed
+	Clock   clock.Clock
+	Logger  *slog.Logger
+	// MaxPerUser bounds the subscriptions of one user on this node; zero means no limit. More are refused.
+	MaxPerUser int
+}
+
+// Service makes and keeps subscriptions. It may be used from any goroutine.
+type Service struct {
+	config Config
+
+	mu      sync.Mutex // guards everything below
+	streams map[shard.GroupID]*stream
+	users   map[ident.UserID]int // subscriptions
+	total   int
+	closed  bool
+	running sync.WaitGroup
+}
+
+// New makes a service without subscriptions; Close must be called.
+func New(config Config) (*Service, error) {
+	if config.Catalog == nil || config.Store == nil || config.Barrier == nil || config.Feed == nil ||
+		config.Clock == nil || config.Logger == nil {
+		return nil, errors.New("live: a required part is missing")
+	}
+	return &Service{config: config, streams: make(map[shard.GroupID]*stream), users: make(map[ident.UserID]int)}, nil
+}
+
+// Close stops following changes and waits for the goroutines. Subscriptions get nothing more; their connections
+// are ended by their owners.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, st := range s.streams {
+		close(st.stop)
+	}
+	s.streams = make(map[shard.GroupID]*stream)
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// Count is the number of subscriptions on this node.
+func (s *Service) Count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+// Request is a live query that a client asks for.
+type Request struct {
+	ID  string
+	Tag []byte // kept with the subscription for the sink
+	SQL string
+	// Initial says what comes before live changes: nil is nothing, else the rows that are there.
+	Initial *Initial
+}
+
+// Initial says which rows or changes a subscription begins with.
+type Initial struct {
+	BatchSize int     // rows of a batch; zero means 1,000; never more than 10,000
+	LastRows  *int    // only the newest rows, in one batch
+	From      *uint64 // the changes after this cursor; zero is a cursor before everything; wins over LastRows
+}
+
+// Bounds of batches.
+const (
+	defaultBatchRows = 1000
+	maxBatchRows     = 10_000
+	maxBatchBytes    = 1 << 20 // of a batch's JSON; a single row may be larger
+	maxIDBytes       = 256
+)
+
+// Subscribe makes a subscription. It delivers nothing until its initial batches are fetched with NextBatch and
+// Follow is called. The error is an *Error.
+func (s *Service) Subscribe(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
+	if request.ID == "" || len(request.ID) > maxIDBytes {
+		return nil, refuse(CodeInvalidID, "a subscription id has 1 to %d bytes", maxIDBytes)
+	}
+	if err := request.Initial.check(); err != nil {
+		return nil, err
+	}
+	if err := s.count(caller.User); err != nil {
+		return nil, err
+	}
+	sub, err := s.subscribe(ctx, caller, sink, request)
+	if err != nil {
+		s.uncount(caller.User)
+		return nil, judge(err, CodeFailed)
+	}
+	return sub, nil
+}
+
+func (i *Initial) check() error {
+	if i == nil {
+		return nil
+	}
+	if i.BatchSize <= 0 {
+		i.BatchSize = defaultBatchRows
+	}
+	i.BatchSize = min(i.BatchSize, maxBatchRows)
+	if i.LastRows == nil || i.From != nil {
+		return nil
+	}
+	if *i.LastRows < 0 || *i.LastRows > i.BatchSize {
+		return refuse(CodeUnsupported, "last_rows is %d; it must not be more than the batch size %d", *i.LastRows, i.BatchSize)
+	}
+	return nil
+}
+
+func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
+	q, err := s.bind(ctx, caller, request.SQL)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.config.Barrier.Barrier(ctx, q.scope.Group); err != nil {
+		return nil, err
+	}
+	st, err := s.stream(q.scope.Group)
+	if err != nil {
+		return nil, err
+	}
+	sub := &Subscription{
+		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
+		schema: q.projection,
+	}
+	if err := sub.begin(request.Initial); err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+// bind binds against this node's catalog, and once more against the newest one before it says that something does not
+// exist.
+func (s *Service) bind(ctx context.Context, caller session.Session, text string) (*query, error) {
+	now := s.config.Clock.Now().UnixMicro()
+	q, err := bind(s.config.Catalog.Current(), caller, text, now)
+	if fault.KindOf(err) != fault.TableNotFound {
+		return q, err
+	}
+	if _, err := s.config.Barrier.Barrier(ctx, shard.Meta); err != nil {
+		return nil, err
+	}
+	return bind(s.config.Catalog.Current(), caller, text, now)
+}
+
+func (s *Service) count(user ident.UserID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return refuse(CodeFailed, "the server is shutting down")
+	}
+	if limit := s.config.MaxPerUser; limit > 0 && s.users[user] >= limit {
+		return refuse(CodeLimit, "a user may have %d live queries at once", limit)
+	}
+	s.users[user]++
+	s.total++
+	return nil
+}
+
+func (s *Service) uncount(user ident.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.users[user]--; s.users[user] == 0 {
+		delete(s.users, user)
+	}
+}
+
+// stream returns the stream of a group and starts it if there is none.
+func (s *Service) stream(group shard.GroupID) (*stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, refuse(CodeFailed, "the server is shutting down")
+	}
+	if st := s.streams[group]; st != nil {
+		return st, nil
+	}
+	st, err := newStream(s, group)
+	if err != nil {
+		return nil, err
+	}
+	s.streams[group] = st
+	s.running.Go(st.run)
+	return st, nil
+}

@@ -1,0 +1,370 @@
+package live
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+)
+
+// runLength is how many changes are matched under one lock at least, when there are so many; a run ends where a
+// command ends.
+const runLength = 256
+
+// stream follows the changes of one group and gives them to the subscriptions that are live.
+type stream struct {
+	service *Service
+	group   shard.GroupID
+	reader  *changefeed.Reader
+	stop    chan struct{}
+
+	mu       sync.Mutex // guards everything below, and the fields of subscriptions that say so
+	position uint64     // every live subscription has been given everything up to here
+	scopes   map[scopeKey]*scopeIndex
+	conns    map[Sink]*streamConn
+	touched  []*streamConn // with notifications to be flushed
+	stamp    uint64        // counts changes, so that a subscription looks at each once
+	events   []encoded     // of the change at hand
+	before   []datum.Datum // reused between changes
+	after    []datum.Datum
+	key      []byte
+}
+
+// streamConn collects what one connection is to be told.
+type streamConn struct {
+	sink    Sink
+	subs    int
+	pending []Notification
+}
+
+// encoded is one form in which the change at hand is seen.
+type encoded struct {
+	projection *Projection
+	kind       changefeed.Kind
+	event      *Event
+	err        error
+}
+
+// newStream watches the group first and then asks the store where it stands, so that nothing falls between.
+func newStream(s *Service, group shard.GroupID) (*stream, error) {
+	st := &stream{
+		service: s, group: group, reader: s.config.Feed.Watch(group), stop: make(chan struct{}),
+		scopes: make(map[scopeKey]*scopeIndex), conns: make(map[Sink]*streamConn),
+	}
+	var err error
+	if st.position, err = changelog.Last(s.config.Store, group); err != nil {
+		st.reader.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// run is the stream's goroutine.
+func (s *stream) run() {
+	defer s.reader.Close()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.reader.Wake():
+		}
+		for s.step() {
+		}
+	}
+}
+
+// step gives what was published and reports whether there was something.
+func (s *stream) step() bool {
+	s.mu.Lock()
+	position := s.position
+	s.mu.Unlock()
+	changes, behind := s.reader.Next(position)
+	if behind {
+		if err := s.reread(position); err != nil {
+			s.abandon(err)
+		}
+		return true
+	}
+	for len(changes) > 0 {
+		n := runEnd(changes)
+		s.process(changes[:n])
+		changes = changes[n:]
+	}
+	return false
+}
+
+// runEnd returns the length of a run that ends with a command.
+func runEnd(changes []changefeed.Change) int {
+	n := min(len(changes), runLength)
+	for n < len(changes) && command.SeqIndex(changes[n].Seq) == command.SeqIndex(changes[n-1].Seq) {
+		n++
+	}
+	return n
+}
+
+// process matches changes and hands over what came of them.
+func (s *stream) process(changes []changefeed.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current := s.service.config.Catalog.Current()
+	for i := range changes {
+		change := &changes[i]
+		if change.Seq <= s.position && change.Kind != changefeed.Purge {
+			continue
+		}
+		if change.Kind == changefeed.Purge {
+			// A purge is not in the change log, so it is no position.
+			s.endTable(change.Table)
+			continue
+		}
+		s.position = max(s.position, change.Seq)
+		if index := s.scopes[scopeKey{change.Table, change.User}]; index != nil {
+			s.match(current, index, change)
+		}
+	}
+	s.flush()
+}
+
+// reread goes to the change log for what the feed no longer has: the stream fell behind, or a snapshot
+// replaced the state of the group.
+func (s *stream) reread(position uint64) error {
+	snapshot := s.service.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	err := changelog.Check(snapshot, s.group, position)
+	if errors.Is(err, changelog.ErrTooOld) {
+		return s.skip(snapshot, position)
+	}
+	if err != nil {
+		return err
+	}
+	var run []changefeed.Change
+	err = changelog.Read(snapshot, s.group, position, nil, func(change changefeed.Change) bool {
+		if len(run) >= runLength && command.SeqIndex(change.Seq) != command.SeqIndex(run[len(run)-1].Seq) {
+			s.process(run)
+			run = run[:0]
+		}
+		run = append(run, change)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	s.process(run)
+	return nil
+}
+
+// skip ends the subscriptions that missed something and moves the others on.
+func (s *stream) skip(snapshot changelogReader, position uint64) error {
+	last, err := changelog.Last(snapshot, s.group)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, index := range s.scopes {
+		if err := changelog.CheckScope(snapshot, s.group, key.table, key.user, position); err != nil {
+			for _, sub := range index.all() {
+				s.end(sub, judge(err, CodeFailed))
+			}
+		}
+	}
+	s.position = max(s.position, last)
+	return nil
+}
+
+// abandon ends everybody: the store cannot be read.
+func (s *stream) abandon(err error) {
+	s.service.config.Logger.Error("live queries cannot follow their group", "group", s.group.String(), "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, index := range s.scopes {
+		for _, sub := range index.all() {
+			s.end(sub, judge(err, CodeFailed))
+		}
+	}
+}
+
+// endTable ends the subscriptions to a dropped table.
+func (s *stream) endTable(table ident.TableID) {
+	for key, index := range s.scopes {
+		if key.table != table {
+			continue
+		}
+		for _, sub := range index.all() {
+			s.end(sub, refuse(CodeNotFound, "the table was dropped"))
+		}
+	}
+}
+
+// match gives one change to the subscriptions of its scope.
+func (s *stream) match(current *catalog.Catalog, index *scopeIndex, change *changefeed.Change) {
+	if index = s.refresh(current, index, change); index == nil {
+		return
+	}
+	r, err := s.decode(index, change)
+	if err != nil {
+		for _, sub := range index.all() {
+			s.end(sub, refuse(CodeConversion, "a changed row could not be read; start again"))
+		}
+		return
+	}
+	s.stamp++
+	s.events = s.events[:0]
+	var failed []*Subscription
+	s.key = index.find(r, s.key, func(sub *Subscription) {
+		if sub.stamp == s.stamp || change.Seq <= sub.position {
+			return
+		}
+		sub.stamp = s.stamp
+		if !s.offer(current, sub, r) {
+			failed = append(failed, sub)
+		}
+	})
+	for _, sub := range failed {
+		s.end(sub, sub.failure)
+	}
+}
+
+// refresh follows changes of the table's definition. It returns the scope's index, nil when there is none any more.
+func (s *stream) refresh(current *catalog.Catalog, index *scopeIndex, change *changefeed.Change) *scopeIndex {
+	if index.catalog == current {
+		return index
+	}
+	found, ok := current.TableByID(change.Table)
+	if !ok {
+		// Its purge ends the subscriptions; what is written before that is seen by nobody.
+		return nil
+	}
+	index.catalog = current
+	if found == index.table {
+		return index
+	}
+	fresh := newScopeIndex(current, found)
+	now := s.service.config.Clock.Now().UnixMicro()
+	for _, sub := range index.all() {
+		q, err := bind(current, sub.caller, sub.sql, now)
+		if err != nil {
+			s.end(sub, judge(err, CodeFailed))
+			continue
+		}
+		sub.places, sub.query = nil, q
+		fresh.add(sub)
+	}
+	if fresh.count == 0 {
+		return nil
+	}
+	s.scopes[scopeKey{change.Table, change.User}] = fresh
+	return fresh
+}
+
+// decode reads the rows of a change.
+func (s *stream) decode(index *scopeIndex, change *changefeed.Change) (*rows, error) {
+	return decodeRows(index, change, &s.before, &s.after)
+}
+
+// offer tests a subscription and notes what it is to be told. It reports false when the subscription cannot go
+// on; its failure then says why.
+func (s *stream) offer(current *catalog.Catalog, sub *Subscription, r *rows) bool {
+	if sub.failure = sub.recheck(current); sub.failure != nil {
+		return false
+	}
+	kind, sees, err := sub.query.classify(r)
+	if err != nil {
+		sub.failure = refuse(CodeFailed, "the condition of the live query failed for a changed row: %v", err)
+		return false
+	}
+	sub.position = r.change.Seq
+	if !sees {
+		return true
+	}
+	event, err := s.event(sub.query.projection, r, kind)
+	if err != nil {
+		sub.failure = refuse(CodeConversion, "a changed row could not be sent: %v", err)
+		return false
+	}
+	if len(sub.conn.pending) == 0 {
+		s.touched = append(s.touched, sub.conn)
+	}
+	sub.conn.pending = append(sub.conn.pending, Notification{sub, event})
+	return true
+}
+
+// event encodes the change at hand once for each way to see it.
+func (s *stream) event(p *Projection, r *rows, kind changefeed.Kind) (*Event, error) {
+	for i := range s.events {
+		if s.events[i].projection == p && s.events[i].kind == kind {
+			return s.events[i].event, s.events[i].err
+		}
+	}
+	event, err := p.event(r, kind)
+	s.events = append(s.events, encoded{p, kind, event, err})
+	return event, err
+}
+
+// flush hands over by connection.
+func (s *stream) flush() {
+	for i, conn := range s.touched {
+		conn.sink.Deliver(conn.pending)
+		clear(conn.pending)
+		conn.pending = conn.pending[:0]
+		if cap(conn.pending) > runLength {
+			conn.pending = nil
+		}
+		s.touched[i] = nil
+	}
+	s.touched = s.touched[:0]
+}
+
+// attach makes a subscription live.
+func (s *stream) attach(sub *Subscription) {
+	key := sub.key()
+	index := s.scopes[key]
+	if index == nil {
+		index = newScopeIndex(s.service.config.Catalog.Current(), sub.query.scope.Table)
+		s.scopes[key] = index
+	}
+	conn := s.conns[sub.sink]
+	if conn == nil {
+		conn = &streamConn{sink: sub.sink}
+		s.conns[sub.sink] = conn
+	}
+	conn.subs++
+	sub.conn, sub.live = conn, true
+	index.add(sub)
+}
+
+// detach ends the subscription's life in the stream, if it has one.
+func (s *stream) detach(sub *Subscription) {
+	if !sub.live {
+		return
+	}
+	sub.live = false
+	key := sub.key()
+	if index := s.scopes[key]; index != nil {
+		index.remove(sub)
+		if index.count == 0 {
+			delete(s.scopes, key)
+		}
+	}
+	if sub.conn.subs--; sub.conn.subs == 0 {
+		delete(s.conns, sub.sink)
+	}
+}
+
+// end detaches a subscription and tells its sink. What it was given before is handed over first.
+func (s *stream) end(sub *Subscription, why *Error) {
+	if !sub.live {
+		return
+	}
+	s.flush()
+	s.detach(sub)
+	sub.closed = true
+	s.service.uncount(sub.caller.User)
+	sub.sink.Ended(sub, why)
+}

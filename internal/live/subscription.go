@@ -1,0 +1,269 @@
+package live
+
+import (
+	"context"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+)
+
+// changelogReader is a consistent view of the store.
+type changelogReader = storage.Reader
+
+// Subscription is one live query of one connection. Its methods belong to the goroutine of that connection.
+type Subscription struct {
+	ID  string
+	Tag []byte // as in the Request
+
+	sql     string
+	caller  session.Session
+	sink    Sink
+	service *Service
+	stream  *stream
+	schema  *Projection // as it was when the subscription was made
+	initial *initial    // nil once there are no more initial batches
+
+	// Owned by the connection until the subscription is live, then guarded by stream.mu.
+	query    *query
+	position uint64 // everything up to here was given or does not concern the subscription
+
+	// Guarded by stream.mu.
+	live    bool
+	places  []place
+	conn    *streamConn
+	stamp   uint64
+	checked *catalog.Catalog // under which the caller's account was found good
+	failure *Error
+	closed  bool
+}
+
+// Schema lists the columns that the subscriber sees.
+func (sub *Subscription) Schema() []schema.Column { return sub.schema.Columns() }
+
+func (sub *Subscription) key() scopeKey {
+	return scopeKey{sub.query.scope.Table.ID, sub.query.scope.User}
+}
+
+// recheck looks the caller up again when the catalog has changed.
+func (sub *Subscription) recheck(current *catalog.Catalog) *Error {
+	if sub.checked == current {
+		return nil
+	}
+	account, ok := current.User(sub.caller.User)
+	if !ok || account.Deleted() || account.Role != sub.caller.Role {
+		return refuse(CodeUnauthorized, "the account was changed; connect again")
+	}
+	sub.checked = current
+	return nil
+}
+
+// classify says what a change is for the query, with the meaning of SQL: a row that enters the condition is
+// inserted, one that leaves it is deleted.
+func (q *query) classify(r *rows) (kind changefeed.Kind, sees bool, err error) {
+	var before, after bool
+	if r.before != nil {
+		if before, err = q.matches(r.before); err != nil {
+			return 0, false, err
+		}
+	}
+	if r.after != nil {
+		if after, err = q.matches(r.after); err != nil {
+			return 0, false, err
+		}
+	}
+	switch {
+	case before && after:
+		return changefeed.Update, true, nil
+	case after:
+		return changefeed.Insert, true, nil
+	case before:
+		return changefeed.Delete, true, nil
+	}
+	return 0, false, nil
+}
+
+// decodeRows reads the rows of a change into reused memory.
+func decodeRows(decoder *scopeIndex, change *changefeed.Change, before, after *[]datum.Datum) (*rows, error) {
+	r := &rows{change: change}
+	var err error
+	if change.Kind != changefeed.Insert {
+		if r.before, err = decoder.row(change.Old, change.OldSeq, before); err != nil {
+			return nil, err
+		}
+	}
+	if change.Kind != changefeed.Delete {
+		if r.after, err = decoder.row(change.New, change.Seq, after); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// row decodes one row with its system columns.
+func (x *scopeIndex) row(encoded []byte, seq uint64, reused *[]datum.Datum) ([]datum.Datum, error) {
+	declared := len(x.table.Columns)
+	if cap(*reused) < declared+2 {
+		*reused = make([]datum.Datum, declared+2)
+	}
+	row := (*reused)[:declared+2]
+	if err := x.decoder.Decode(encoded, row); err != nil {
+		return nil, err
+	}
+	row[declared] = datum.NewBigInt(int64(seq)) //nolint:gosec // a log index takes 47 bits for ages to come
+	row[declared+1] = datum.NewBool(false)
+	return row, nil
+}
+
+// Follow gives the subscription everything after its initial rows and makes it live. It may wait in pace, which
+// is called between deliveries and returns when the receiver has room, or an error to give up. The error is an
+// *Error, or that of pace.
+func (sub *Subscription) Follow(ctx context.Context, pace func(context.Context) error) error {
+	sub.initial = nil
+	if _, ok := sub.service.config.Catalog.Current().TableByID(sub.query.scope.Table.ID); !ok {
+		return refuse(CodeNotFound, "the table was dropped")
+	}
+	for range catchUpRounds {
+		if sub.tryLive() {
+			return nil
+		}
+		last, err := sub.catchUp(ctx, pace)
+		if err != nil {
+			return err
+		}
+		sub.position = max(sub.position, last)
+	}
+	// Writers are too quick for us. What is left is little, and they wait for it.
+	sub.stream.mu.Lock()
+	defer sub.stream.mu.Unlock()
+	last, err := sub.catchUp(ctx, func(context.Context) error { return nil })
+	if err != nil {
+		return err
+	}
+	if sub.position = max(sub.position, last); !sub.closed {
+		sub.stream.attach(sub)
+	}
+	return nil
+}
+
+// catchUpRounds is how often a subscription tries to catch up with its stream without holding it up.
+const catchUpRounds = 4
+
+// tryLive makes the subscription live if the stream has not passed its position.
+func (sub *Subscription) tryLive() bool {
+	sub.stream.mu.Lock()
+	defer sub.stream.mu.Unlock()
+	if sub.closed {
+		return true
+	}
+	if sub.stream.position > sub.position {
+		return false
+	}
+	sub.stream.attach(sub)
+	return true
+}
+
+// catchUpBytes is how much is delivered at once while catching up, beside the rest of a command.
+const catchUpBytes = 256 << 10
+
+// catchUp delivers what the change log has after the position and returns how far it goes.
+func (sub *Subscription) catchUp(ctx context.Context, pace func(context.Context) error) (uint64, error) {
+	snapshot := sub.service.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	last, err := changelog.Last(snapshot, sub.stream.group)
+	if err != nil {
+		return 0, judge(err, CodeFailed)
+	}
+	var pending []Notification
+	size := 0
+	flush := func() error {
+		if len(pending) == 0 {
+			return nil
+		}
+		if err := pace(ctx); err != nil {
+			return err
+		}
+		sub.sink.Deliver(pending)
+		pending, size = pending[:0], 0
+		return nil
+	}
+	var lastIndex uint64
+	err = sub.changes(snapshot, sub.position, last, func(r *rows, kind changefeed.Kind) (bool, error) {
+		if index := command.SeqIndex(r.change.Seq); index != lastIndex {
+			if size > catchUpBytes {
+				if err := flush(); err != nil {
+					return false, err
+				}
+			}
+			lastIndex = index
+		}
+		event, err := sub.query.projection.event(r, kind)
+		if err != nil {
+			return false, refuse(CodeConversion, "a changed row could not be sent: %v", err)
+		}
+		pending = append(pending, Notification{sub, event})
+		size += len(event.JSON)
+		return true, nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	return last, err
+}
+
+// changes gives the changes after a cursor, up to a boundary, that the query sees.
+func (sub *Subscription) changes(
+	snapshot changelogReader, after, boundary uint64, give func(*rows, changefeed.Kind) (bool, error),
+) error {
+	q := sub.query
+	group, found, user := sub.stream.group, q.scope.Table, q.scope.User
+	if err := changelog.CheckScope(snapshot, group, found.ID, user, after); err != nil {
+		return judge(err, CodeFailed)
+	}
+	decoder := newScopeIndex(nil, found)
+	var before, after2 []datum.Datum
+	var failed error
+	only := &changelog.Interest{Table: found.ID, User: user}
+	err := changelog.Read(snapshot, group, after, only, func(change changefeed.Change) bool {
+		if change.Seq > boundary {
+			return false
+		}
+		var r *rows
+		if r, failed = decodeRows(decoder, &change, &before, &after2); failed != nil {
+			failed = refuse(CodeConversion, "a changed row could not be read")
+			return false
+		}
+		var kind changefeed.Kind
+		var sees, more bool
+		if kind, sees, failed = q.classify(r); failed != nil {
+			failed = judge(failed, CodeFailed)
+			return false
+		}
+		if !sees {
+			return true
+		}
+		more, failed = give(r, kind)
+		return more && failed == nil
+	})
+	if err != nil {
+		return judge(err, CodeFailed)
+	}
+	return failed
+}
+
+// Close ends the subscription. Its sink gets nothing more for it once Close has returned.
+func (sub *Subscription) Close() {
+	sub.stream.mu.Lock()
+	closed := sub.closed
+	sub.closed = true
+	sub.stream.detach(sub)
+	sub.stream.mu.Unlock()
+	if !closed {
+		sub.service.uncount(sub.caller.User)
+	}
+}

@@ -1,0 +1,50 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/kalamdb/kalamdb-go/internal/api/wsapi"
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/live"
+)
+
+// liveParts are the parts of a node that serve live queries: the feed that state machines publish to, the
+// service that follows it, and the sockets of clients.
+type liveParts struct {
+	feed    *changefeed.Feed
+	service *live.Service
+	sockets *wsapi.Server
+}
+
+// newLiveParts makes the feed, which must be there before the first state machine.
+func newLiveParts() *liveParts {
+	return &liveParts{feed: changefeed.New(changefeed.Config{})}
+}
+
+// open builds what serves clients. It comes after the store, the catalog and authentication.
+func (l *liveParts) open(n *Node) (err error) {
+	rates := n.cfg.RateLimit
+	l.service, err = live.New(live.Config{
+		Catalog: n.catalog, Store: n.store, Barrier: n.exec, Feed: l.feed, Clock: n.clock,
+		Logger: n.logger.With(slog.String("part", "live")), MaxPerUser: rates.MaxSubscriptionsPerUser,
+	})
+	if err != nil {
+		return err
+	}
+	l.sockets, err = wsapi.New(wsapi.Config{
+		Live: l.service, Auth: admittedAuth{n, n.users}, Logger: n.logger.With(slog.String("part", "sockets")),
+		Origins: n.cfg.Security.CORS.AllowedOrigins, MaxMessagesPerSec: rates.MaxMessagesPerSec,
+	})
+	return err
+}
+
+// close tells clients to go elsewhere and stops following changes. It comes before the store is closed.
+func (l *liveParts) close(ctx context.Context) {
+	if l.sockets != nil {
+		l.sockets.Shutdown(ctx)
+	}
+	if l.service != nil {
+		l.service.Close()
+	}
+}
