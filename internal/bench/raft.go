@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -192,7 +193,7 @@ func (c *cluster) start(ctx context.Context, o RaftOptions) error {
 	}
 	for i, w := range c.workers {
 		err := printJSON(w.in, workerConfig{
-			Replica: ident.ReplicaID(i + 1), Dir: filepath.Join(c.dir, fmt.Sprint(i+1)), Groups: o.Groups,
+			Replica: ident.ReplicaID(i + 1), Dir: filepath.Join(c.dir, strconv.Itoa(i+1)), Groups: o.Groups,
 			Apply: o.Apply, One: o.Leaders == "one", Addresses: addresses,
 		})
 		if err != nil {
@@ -203,7 +204,7 @@ func (c *cluster) start(ctx context.Context, o RaftOptions) error {
 }
 
 func startWorker(ctx context.Context, program string) (*workerProcess, error) {
-	command := exec.CommandContext(ctx, program, "bench", "worker") //nolint:gosec // this very program
+	command := exec.CommandContext(ctx, program, "bench", "worker")
 	command.Stderr = os.Stderr
 	in, err := command.StdinPipe()
 	if err != nil {

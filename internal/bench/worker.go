@@ -66,15 +66,15 @@ func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
 	debug.SetGCPercent(defaults.GCPercent)
 	debug.SetMemoryLimit(defaults.MemoryLimitBytes)
 	lines := bufio.NewReader(in)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if _, err := fmt.Fprintln(out, listener.Addr().String()); err != nil {
+	if _, err = fmt.Fprintln(out, listener.Addr().String()); err != nil {
 		return err
 	}
 	var cfg workerConfig
-	if err := readJSON(lines, &cfg); err != nil {
+	if err = readJSON(lines, &cfg); err != nil {
 		return err
 	}
 	node, err := openWorker(cfg, listener)
@@ -84,7 +84,7 @@ func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
 	defer node.close()
 	for {
 		var order roundOrder
-		err := readJSON(lines, &order)
+		err = readJSON(lines, &order)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -126,7 +126,7 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	if n.log, err = raftlog.Open(raftlog.Config{FS: disk.Local(), Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
 		return nil, err
 	}
-	if err := multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
+	if err = multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
 		return nil, err
 	}
 	n.network, err = transport.NewGRPC(transport.GRPCConfig{Resolver: n, Clock: clock.Real{}, Logger: logger}, workerHandler{n})
@@ -199,8 +199,7 @@ func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
 				id[15] = byte(n.cfg.Replica)
 				asked := time.Now()
 				_, _, err := n.manager.Propose(ctx, led[at%len(led)], id, payload)
-				var moved *multiraft.NotLeaderError
-				if errors.As(err, &moved) {
+				if _, ok := errors.AsType[*multiraft.NotLeaderError](err); ok {
 					continue // the balancer moved the group away; others are still led here
 				}
 				if err != nil {

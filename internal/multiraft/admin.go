@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
@@ -217,12 +220,20 @@ func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
 		return errors.New("the node is no voter of the group yet")
 	case !w.m.peers.live(ident.ReplicaID(target)):
 		return errors.New("the node is not heard of")
-	case !w.canLead(g, status, target):
+	case !w.canLead(status, target):
 		return errors.New("the node is behind in this group; try again once it has caught up")
 	}
 	w.handTo(g, target)
 	s.awaited = target
 	return nil
+}
+
+// nearlyThere reports whether a replica is so close that the leader can give it the rest during a transfer.
+// Under load nobody is ever level.
+func (w *worker) nearlyThere(g *group, status raft.Status, id uint64) bool {
+	progress, ok := status.Progress[id]
+	return ok && !progress.IsLearner && progress.State == tracker.StateReplicate &&
+		progress.Match+caughtUpWithin >= g.log.LastIndex() && w.m.peers.live(ident.ReplicaID(id))
 }
 
 // handTo starts a transfer. The balancer rests meanwhile.
@@ -287,7 +298,7 @@ func (w *worker) orderRebalance(g *group, dry bool, s *step) error {
 	if to == 0 || to == self {
 		return nil
 	}
-	if !w.canLead(g, status, to) {
+	if !w.canLead(status, to) {
 		return errors.New("the node that should lead is behind in this group")
 	}
 	s.outcome.Target = to

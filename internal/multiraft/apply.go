@@ -1,12 +1,12 @@
 package multiraft
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -89,14 +89,14 @@ func signal(wake chan struct{}) {
 
 // pass applies what is queued and reports whether anything changed. Work that waits for the meta group
 // stays pending; since applying meta can free it, callers repeat until a pass does nothing.
-func (a *applyLoop) pass() (bool, error) {
+func (a *applyLoop) pass() (worked bool, err error) {
 	a.accept()
 	installed, err := a.installSnapshots()
 	if err != nil {
 		return false, err
 	}
 	batch := a.engine.NewBatch()
-	defer batch.Close()
+	defer func() { err = errors.Join(err, batch.Close()) }()
 	staged, err := a.stage(batch)
 	if err != nil {
 		return false, err
@@ -104,7 +104,7 @@ func (a *applyLoop) pass() (bool, error) {
 	if len(staged) == 0 {
 		return installed, nil
 	}
-	if err := a.engine.Commit(batch); err != nil {
+	if err = a.engine.Commit(batch); err != nil {
 		return false, fmt.Errorf("commit applied entries: %w", err)
 	}
 	for i := range staged {
@@ -220,7 +220,7 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	}
 	one := applied{replica: r, entries: run[:n], results: outcome.Results, state: r.state}
 	one.state.Index, one.state.Term = run[n-1].Index, run[n-1].Term
-	if err := one.reconfigure(r.pending, n); err != nil {
+	if err = one.reconfigure(r.pending, n); err != nil {
 		return applied{}, err
 	}
 	encoded, err := encodeApplied(one.state)

@@ -1,11 +1,12 @@
 package multiraft
 
 import (
+	"log/slog"
 	"math"
 	"slices"
 
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -73,8 +74,7 @@ func (w *worker) reconcile(g *group, members []Member) {
 	}
 	change := &raftpb.ConfChangeV2{Changes: changes}
 	if err := g.node.ProposeConfChange(change); err != nil {
-		w.m.cfg.Logger.Debug("membership change was not proposed; it is tried again",
-			"group", g.id.String(), "error", err)
+		w.m.cfg.Logger.Debug("membership change was not proposed; it is tried again", slog.String("group", g.id.String()), slog.Any("error", err))
 		return
 	}
 	w.mark(g)
@@ -134,7 +134,7 @@ func (w *worker) balance() {
 		}
 		status := g.node.Status()
 		to := w.preferredLeader(g, status)
-		if to == 0 || to == uint64(w.m.cfg.Replica) || !w.canLead(g, status, to) {
+		if to == 0 || to == uint64(w.m.cfg.Replica) || !w.canLead(status, to) {
 			continue
 		}
 		g.transferred = w.tick
@@ -164,7 +164,7 @@ func (w *worker) preferredLeader(g *group, status raft.Status) uint64 {
 }
 
 // canLead reports whether a voter has everything and can take over without a pause.
-func (w *worker) canLead(g *group, status raft.Status, id uint64) bool {
+func (w *worker) canLead(status raft.Status, id uint64) bool {
 	progress, ok := status.Progress[id]
 	return ok && !progress.IsLearner && progress.State == tracker.StateReplicate &&
 		progress.Match >= status.GetCommit() && w.m.peers.live(ident.ReplicaID(id))
@@ -184,7 +184,7 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 			continue
 		}
 		avoid := w.m.policy.avoids(ident.ReplicaID(id))
-		if !avoid && w.canLead(g, status, id) {
+		if !avoid && w.canLead(status, id) {
 			ready = append(ready, id)
 		}
 		if best == 0 || avoided && !avoid || avoided == avoid && progress.Match > match {

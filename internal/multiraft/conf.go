@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"go.etcd.io/raft/v3/confchange"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 )
 

@@ -153,11 +153,9 @@ func (m *Manager) Start() {
 }
 
 func (m *Manager) spawn(run func()) {
-	m.running.Add(1)
-	go func() {
-		defer m.running.Done()
+	m.running.Go(func() {
 		run()
-	}()
+	})
 }
 
 // loop runs pass whenever it is woken, and again as long as it finds work.

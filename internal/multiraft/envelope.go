@@ -3,9 +3,8 @@ package multiraft
 import (
 	"fmt"
 
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"

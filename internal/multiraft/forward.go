@@ -27,8 +27,7 @@ func (m *Manager) HandleForward(ctx context.Context, req *nodev1.ForwardRequest)
 		return &nodev1.ForwardResponse{Result: result, Index: index}
 	}
 	response := &nodev1.ForwardResponse{Result: result, Index: index, Error: forwardError(err), Message: err.Error()}
-	var notLeader *NotLeaderError
-	if errors.As(err, &notLeader) {
+	if notLeader, ok := errors.AsType[*NotLeaderError](err); ok {
 		response.LeaderHint = uint64(notLeader.Leader)
 	}
 	return response

@@ -1,9 +1,10 @@
 package multiraft
 
 import (
+	"errors"
 	"fmt"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -22,7 +23,7 @@ const (
 // Found writes the first state of every group into an empty store and log. A cluster is founded with one
 // voter, which the others join; when several are given, all of them must be founded with the same list. It
 // is durable when it returns. A directory in which it was interrupted must be emptied and founded again.
-func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) error {
+func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) (err error) {
 	conf := &raftpb.ConfState{}
 	for _, voter := range voters {
 		conf.Voters = append(conf.Voters, uint64(voter))
@@ -32,7 +33,7 @@ func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, vot
 		return err
 	}
 	batch := engine.NewBatch()
-	defer batch.Close()
+	defer func() { err = errors.Join(err, batch.Close()) }()
 	updates := make([]raftlog.Update, 0, len(groups))
 	for _, id := range groups {
 		if err := batch.Set(keys.Applied(id), state); err != nil {

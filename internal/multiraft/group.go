@@ -3,10 +3,11 @@ package multiraft
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -147,7 +148,7 @@ func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
 		PreVote:                   true,
 		StepDownOnRemoval:         true,
 		DisableProposalForwarding: true,
-		Logger:                    raftLogger{m.cfg.Logger.With("group", r.id.String())},
+		Logger:                    raftLogger{m.cfg.Logger.With(slog.String("group", r.id.String()))},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start raft of %s: %w", r.id, err)

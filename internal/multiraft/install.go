@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
+	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
@@ -161,7 +161,7 @@ func (g *group) discardStale(m *Manager) {
 
 func (m *Manager) discard(s *staged, why error) {
 	if err := s.files.Discard(); err != nil {
-		m.cfg.Logger.Warn("snapshot files could not be removed; they are removed at the next start", "error", err)
+		m.cfg.Logger.Warn("snapshot files could not be removed; they are removed at the next start", slog.Any("error", err))
 	}
 	s.done <- why
 }

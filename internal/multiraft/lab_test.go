@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -196,11 +197,13 @@ func (l *lab) describe() string {
 		if n == nil || n.manager == nil {
 			continue
 		}
+		var textSb199 strings.Builder
 		for _, g := range n.manager.order {
 			s := g.describe(n.manager)
-			text += fmt.Sprintf("replica %d %s: %s term %d leader %d log %d..%d commit %d applied %d voters %v learners %v %v\n",
-				id, s.Group, s.State, s.Term, s.Leader, s.FirstIndex, s.LastIndex, s.Committed, s.Applied, s.Voters, s.Learners, s.Progress)
+			textSb199.WriteString(fmt.Sprintf("replica %d %s: %s term %d leader %d log %d..%d commit %d applied %d voters %v learners %v %v\n",
+				id, s.Group, s.State, s.Term, s.Leader, s.FirstIndex, s.LastIndex, s.Committed, s.Applied, s.Voters, s.Learners, s.Progress))
 		}
+		text += textSb199.String()
 	}
 	return text
 }
@@ -316,12 +319,15 @@ func (h labHandler) HandleUnreachable(to ident.ReplicaID) { h.n.manager.HandleUn
 func (h labHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
 	return h.n.manager.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
 }
+
 func (h labHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
 	return h.n.manager.HandleForward(ctx, req)
 }
+
 func (h labHandler) HandleNodeInfo(context.Context, *nodev1.GetNodeInfoRequest) *nodev1.GetNodeInfoResponse {
 	return &nodev1.GetNodeInfoResponse{}
 }
+
 func (h labHandler) HandleJoin(context.Context, *nodev1.JoinRequest) *nodev1.JoinResponse {
 	return &nodev1.JoinResponse{}
 }

@@ -3,10 +3,11 @@ package multiraft
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
@@ -108,7 +109,7 @@ func (m *Manager) nextRead() uint64 { return m.readSeq.Add(1) }
 func (m *Manager) fail(err error) {
 	m.failOnce.Do(func() {
 		m.failure = err
-		m.cfg.Logger.Error("the replication engine stops", "error", err)
+		m.cfg.Logger.Error("the replication engine stops", slog.Any("error", err))
 		for _, g := range m.order {
 			g.fail(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), true)
 		}

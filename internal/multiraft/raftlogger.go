@@ -23,19 +23,19 @@ func (l raftLogger) Info(v ...any) { l.detail(fmt.Sprint(v...)) }
 func (l raftLogger) Infof(format string, v ...any) { l.detail(fmt.Sprintf(format, v...)) }
 
 // Warning implements raft.Logger.
-func (l raftLogger) Warning(v ...any) { l.log.Warn("raft", "message", fmt.Sprint(v...)) }
+func (l raftLogger) Warning(v ...any) { l.log.Warn("raft", slog.String("message", fmt.Sprint(v...))) }
 
 // Warningf implements raft.Logger.
 func (l raftLogger) Warningf(format string, v ...any) {
-	l.log.Warn("raft", "message", fmt.Sprintf(format, v...))
+	l.log.Warn("raft", slog.String("message", fmt.Sprintf(format, v...)))
 }
 
 // Error implements raft.Logger.
-func (l raftLogger) Error(v ...any) { l.log.Error("raft", "message", fmt.Sprint(v...)) }
+func (l raftLogger) Error(v ...any) { l.log.Error("raft", slog.String("message", fmt.Sprint(v...))) }
 
 // Errorf implements raft.Logger.
 func (l raftLogger) Errorf(format string, v ...any) {
-	l.log.Error("raft", "message", fmt.Sprintf(format, v...))
+	l.log.Error("raft", slog.String("message", fmt.Sprintf(format, v...)))
 }
 
 // Fatal implements raft.Logger.
@@ -50,4 +50,4 @@ func (l raftLogger) Panic(v ...any) { panic("raft: " + fmt.Sprint(v...)) }
 // Panicf implements raft.Logger.
 func (l raftLogger) Panicf(format string, v ...any) { panic("raft: " + fmt.Sprintf(format, v...)) }
 
-func (l raftLogger) detail(message string) { l.log.Debug("raft", "message", message) }
+func (l raftLogger) detail(message string) { l.log.Debug("raft", slog.String("message", message)) }

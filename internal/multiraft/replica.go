@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"

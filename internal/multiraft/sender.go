@@ -3,12 +3,12 @@ package multiraft
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
@@ -121,7 +121,7 @@ func (s *snapshotSender) finish(job snapshotJob, err error) {
 	status := raft.SnapshotFinish
 	if err != nil {
 		status = raft.SnapshotFailure
-		s.m.cfg.Logger.Info("snapshot was not delivered", "group", job.group.id.String(), "to", uint64(job.to), "error", err)
+		s.m.cfg.Logger.Info("snapshot was not delivered", slog.String("group", job.group.id.String()), slog.Uint64("to", uint64(job.to)), slog.Any("error", err))
 	} else {
 		job.group.snapsSent.Add(1)
 	}

@@ -3,9 +3,10 @@ package multiraft
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -311,7 +312,7 @@ func (s *Solo) Maintain() error {
 func (s *Solo) fail(err error) {
 	s.failOnce.Do(func() {
 		s.failure = err
-		s.cfg.Logger.Error("the log stops", "error", err)
+		s.cfg.Logger.Error("the log stops", slog.Any("error", err))
 		for _, r := range s.order {
 			r.fail(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err), true)
 		}

@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -57,7 +58,7 @@ func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
 			return nil, ctx.Err()
 		}
 	}
-	slices.SortFunc(all, func(a, b GroupStatus) int { return int(a.Group) - int(b.Group) })
+	slices.SortFunc(all, func(a, b GroupStatus) int { return cmp.Compare(a.Group, b.Group) })
 	return all, nil
 }
 
@@ -77,7 +78,7 @@ func (g *group) describe(m *Manager) GroupStatus {
 			Active: m.Live(ident.ReplicaID(id)),
 		})
 	}
-	slices.SortFunc(described.Progress, func(a, b PeerProgress) int { return int(a.Replica) - int(b.Replica) })
+	slices.SortFunc(described.Progress, func(a, b PeerProgress) int { return cmp.Compare(a.Replica, b.Replica) })
 	return described
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
@@ -29,7 +30,7 @@ func (n *Node) seekAdmission(ctx context.Context) error {
 			return err
 		}
 		if attempt%20 == 0 {
-			n.logger.Info("not a member yet", "reason", n.whyWaiting())
+			n.logger.Info("not a member yet", slog.String("reason", n.whyWaiting()))
 		}
 		timer := n.clock.NewTimer(admissionPause)
 		select {
@@ -115,7 +116,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	if err := n.become(id); err != nil {
 		return false, err
 	}
-	n.logger.Info("joined the cluster", "replica_id", uint64(id.Replica), "through_node", peer.NodeID)
+	n.logger.Info("joined the cluster", slog.Uint64("replica_id", uint64(id.Replica)), slog.Uint64("through_node", peer.NodeID))
 	return true, n.runClustered()
 }
 
@@ -138,7 +139,7 @@ func (n *Node) found(clusterID string) error {
 	if err := n.become(id); err != nil {
 		return err
 	}
-	n.logger.Info("founded the cluster", "cluster_id", clusterID, "cluster_uid", id.Cluster.String())
+	n.logger.Info("founded the cluster", slog.String("cluster_id", clusterID), slog.String("cluster_uid", id.Cluster.String()))
 	if clusterID == "" {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -21,11 +22,11 @@ import (
 )
 
 // openAPI builds authentication, SQL and HTTP, and starts the listener for clients.
-func (n *Node) openAPI(listener net.Listener) error {
+func (n *Node) openAPI(ctx context.Context, listener net.Listener) error {
 	if listener == nil {
 		addr := net.JoinHostPort(n.cfg.Server.Host, strconv.Itoa(n.cfg.Server.Port))
 		var err error
-		if listener, err = net.Listen("tcp", addr); err != nil {
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
 			return fmt.Errorf("server.host, server.port = %s: %w", addr, err)
 		}
 	}
@@ -78,7 +79,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	}
 	n.api, err = httpapi.New(httpapi.Config{
 		Settings: n.cfg, SQL: engine, Auth: admittedAuth{n, users}, Health: view, Metrics: n.metrics,
-		Logger: n.logger.With("part", "api"), Clock: n.clock, Live: n.live.sockets, Build: n.build,
+		Logger: n.logger.With(slog.String("part", "api")), Clock: n.clock, Live: n.live.sockets, Build: n.build,
 	})
 	return err
 }
@@ -122,7 +123,7 @@ func (n *Node) tokenSecret() (auth.SecretSource, error) {
 			return nil, fmt.Errorf("auth.jwt_secret: %w", err)
 		}
 		if warning != "" {
-			n.logger.Warn("auth.jwt_secret is weak", "warning", warning)
+			n.logger.Warn("auth.jwt_secret is weak", slog.String("warning", warning))
 		}
 		return auth.FixedSecret(configured), nil
 	}

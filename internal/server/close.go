@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
@@ -30,7 +31,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if manager != nil && manager.Failure() == nil {
 		bound, cancel := context.WithTimeout(ctx, drainPatience)
 		if answer := n.operate(bound, manager.Self(), &nodev1.OperateRequest{Order: nodev1.Order_ORDER_DRAIN}); answer.GetRefused() != "" {
-			n.logger.Warn("the node stops before it has drained", "reason", answer.GetRefused())
+			n.logger.Warn("the node stops before it has drained", slog.Any("reason", answer.GetRefused()))
 		}
 		cancel()
 	}
@@ -41,7 +42,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if n.api != nil {
 		bound, cancel := context.WithTimeout(ctx, n.cfg.Server.ShutdownTimeout())
 		if err := n.api.Shutdown(bound); err != nil {
-			n.logger.Warn("requests under way were cut off", "error", err)
+			n.logger.Warn("requests under way were cut off", slog.Any("error", err))
 			errs = append(errs, ignoreClosed(n.api.Close()))
 		}
 		cancel()
@@ -106,7 +107,7 @@ func (n *Node) abandon() {
 		n.stop = func() {}
 	}
 	if err := n.Close(bound); err != nil {
-		n.logger.Warn("a node that did not start could not be closed cleanly", "error", err)
+		n.logger.Warn("a node that did not start could not be closed cleanly", slog.Any("error", err))
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -35,8 +36,7 @@ func (n *Node) cleanUp(ctx context.Context) {
 	}
 	for _, cleanup := range current.Cleanups() {
 		if err := n.purge(ctx, cleanup, current.Cluster().Shards); err != nil {
-			n.logger.Info("a dropped table is not cleaned up yet; it is tried again",
-				"table", cleanup.Table.FullName(), "error", err)
+			n.logger.Info("a dropped table is not cleaned up yet; it is tried again", slog.String("table", cleanup.Table.FullName()), slog.Any("error", err))
 			return
 		}
 	}

@@ -68,8 +68,10 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		reason string
 		count  uint64
 	}{
-		{"not_leader", refusals.NotLeader}, {"waiting", refusals.Waiting},
-		{"follower_lag", refusals.FollowerLag}, {"too_large", refusals.TooLarge},
+		{"not_leader", refusals.NotLeader},
+		{"waiting", refusals.Waiting},
+		{"follower_lag", refusals.FollowerLag},
+		{"too_large", refusals.TooLarge},
 	} {
 		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(r.count), r.reason)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -113,7 +114,7 @@ func (n *Node) tellPeers(ctx context.Context, notice *nodev1.OperateRequest) {
 		}
 		telling.Go(func() {
 			if _, err := n.network.Operate(bound, m.Replica, notice); err != nil {
-				n.logger.Debug("a peer did not take a notice", "replica_id", uint64(m.Replica), "error", err)
+				n.logger.Debug("a peer did not take a notice", slog.Uint64("replica_id", uint64(m.Replica)), slog.Any("error", err))
 			}
 		})
 	}
@@ -192,7 +193,7 @@ func (n *Node) noticeRemoval() {
 	id := n.who()
 	id.State = stateRemoved
 	if err := n.become(id); err != nil {
-		n.logger.Warn("the removal could not be recorded; it is noticed again at the next start", "error", err)
+		n.logger.Warn("the removal could not be recorded; it is noticed again at the next start", slog.Any("error", err))
 	}
 	n.fail(errRemoved)
 }
@@ -234,6 +235,6 @@ func (n *Node) keepDrained(ctx context.Context) {
 	bound, cancel := context.WithTimeout(ctx, housePeriod)
 	defer cancel()
 	if err := manager.Drain(bound); err != nil {
-		n.logger.Debug("leaderships stay for now", "error", err)
+		n.logger.Debug("leaderships stay for now", slog.Any("error", err))
 	}
 }

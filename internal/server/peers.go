@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -14,7 +15,7 @@ import (
 )
 
 // openNetwork starts the listener for peers; a standalone node has none.
-func (n *Node) openNetwork(listener net.Listener) error {
+func (n *Node) openNetwork(ctx context.Context, listener net.Listener) error {
 	if n.cfg.Standalone() {
 		return nil
 	}
@@ -28,7 +29,7 @@ func (n *Node) openNetwork(listener net.Listener) error {
 		return fmt.Errorf("cluster.rpc_addr = %q: %w", c.RPCAddr, err)
 	}
 	network, err := transport.NewGRPC(transport.GRPCConfig{
-		Resolver: addressBook{n}, Clock: n.clock, Logger: n.logger.With("part", "transport"),
+		Resolver: addressBook{n}, Clock: n.clock, Logger: n.logger.With(slog.String("part", "transport")),
 		Registerer: n.metrics.Registerer(), TLS: security, ClusterID: c.ClusterID, NodeOf: addressBook{n}.node,
 		BackoffMax: c.ReconnectInterval(),
 	}, peerHandler{n})
@@ -36,7 +37,7 @@ func (n *Node) openNetwork(listener net.Listener) error {
 		return err
 	}
 	if listener == nil {
-		if listener, err = net.Listen("tcp", c.RPCAddr); err != nil {
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.RPCAddr); err != nil {
 			return fmt.Errorf("cluster.rpc_addr = %q: %w", c.RPCAddr, err)
 		}
 	}

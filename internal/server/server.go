@@ -117,10 +117,10 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = cancel
-	if err := n.openNetwork(opts.RPCListener); err != nil {
+	if err := n.openNetwork(ctx, opts.RPCListener); err != nil {
 		return err
 	}
-	if err := n.openAPI(opts.APIListener); err != nil {
+	if err := n.openAPI(ctx, opts.APIListener); err != nil {
 		return err
 	}
 	if n.cfg.Standalone() {
@@ -188,14 +188,14 @@ func (n *Node) wipe() error {
 func (n *Node) openStores() (err error) {
 	dir := n.cfg.Storage.DataPath
 	n.store, err = storage.Open(storage.Options{
-		FS: n.fs, Dir: filepath.Join(dir, "store"), Logger: n.logger.With("part", "store"), OnFatal: n.fail,
+		FS: n.fs, Dir: filepath.Join(dir, "store"), Logger: n.logger.With(slog.String("part", "store")), OnFatal: n.fail,
 	})
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		FS: n.fs, Dir: filepath.Join(dir, "log"), StoreID: n.identity.Store,
-		SegmentBytes: n.cfg.Raft.LogSegmentBytes, Background: true, Logger: n.logger.With("part", "log"),
+		SegmentBytes: n.cfg.Raft.LogSegmentBytes, Background: true, Logger: n.logger.With(slog.String("part", "log")),
 	})
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
@@ -215,7 +215,7 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 	return multiraft.Config{
 		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
 		StateMachines: n.newStateMachine,
-		Clock:         n.clock, Logger: n.logger.With("part", "raft"),
+		Clock:         n.clock, Logger: n.logger.With(slog.String("part", "raft")),
 		StagingDir:     filepath.Join(n.cfg.Storage.DataPath, "staging"),
 		Members:        n.members,
 		TickInterval:   tick,
@@ -228,18 +228,16 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 }
 
 func (n *Node) spawn(run func()) {
-	n.running.Add(1)
-	go func() {
-		defer n.running.Done()
+	n.running.Go(func() {
 		run()
-	}()
+	})
 }
 
 // fail records why the node must stop; Wait returns it.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
 		n.failure = err
-		n.logger.Error("the node stops", "error", err)
+		n.logger.Error("the node stops", slog.Any("error", err))
 		close(n.failed)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -124,9 +125,8 @@ func (c client) post(path string, body any) (int, []byte) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
-	if err != nil {
+	if err = errors.Join(err, response.Body.Close()); err != nil {
 		c.t.Fatal(err)
 	}
 	return response.StatusCode, answer

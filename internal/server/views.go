@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -33,7 +34,7 @@ func (v clusterView) Nodes(ctx context.Context) ([]table.ClusterNode, error) {
 		}
 		nodes = append(nodes, v.node(m, info, fresh, isSelf, committed))
 	}
-	slices.SortFunc(nodes, func(a, b table.ClusterNode) int { return int(a.NodeID) - int(b.NodeID) })
+	slices.SortFunc(nodes, func(a, b table.ClusterNode) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	return nodes, nil
 }
 
@@ -178,7 +179,7 @@ func (v clusterView) Ready(ctx context.Context) httpapi.Readiness {
 	for group, reason := range lagging {
 		readiness.Reasons = append(readiness.Reasons, httpapi.NotReady{GroupID: uint64(group), Reason: reason})
 	}
-	slices.SortFunc(readiness.Reasons, func(a, b httpapi.NotReady) int { return int(a.GroupID) - int(b.GroupID) })
+	slices.SortFunc(readiness.Reasons, func(a, b httpapi.NotReady) int { return cmp.Compare(a.GroupID, b.GroupID) })
 	return readiness
 }
 

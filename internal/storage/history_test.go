@@ -81,7 +81,7 @@ func (h *history) commit() {
 				check(h.t, b.Delete([]byte(prefix+key)))
 				continue
 			}
-			content[key] = fmt.Sprint(h.random.IntN(1000))
+			content[key] = strconv.Itoa(h.random.IntN(1000))
 			check(h.t, b.Set([]byte(prefix+key), []byte(content[key])))
 		}
 		if h.random.IntN(8) == 0 {

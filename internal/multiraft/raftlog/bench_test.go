@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog/raftlogtest"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 )
 
 // rewriteChunkBytes is about how much one rewrite record moves, so that appends wait no longer for it than for

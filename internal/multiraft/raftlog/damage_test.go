@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -74,9 +74,7 @@ func (all files) restore(t *testing.T) *vfs.MemFS {
 // with returns a copy in which one file is changed.
 func (all files) with(name string, change func([]byte)) files {
 	changed := files{}
-	for other, content := range all {
-		changed[other] = content
-	}
+	maps.Copy(changed, all)
 	changed[name] = slices.Clone(all[name])
 	change(changed[name])
 	return changed
@@ -190,8 +188,7 @@ func TestDamagedFiles(t *testing.T) {
 			t.Parallel()
 			fs := c.restore(t)
 			l, err := raftlog.Open(smallConfig(fs))
-			var damage *raftlog.DamageError
-			if !errors.As(err, &damage) {
+			if _, ok := errors.AsType[*raftlog.DamageError](err); !ok {
 				if err == nil {
 					closeLog(t, l)
 				}

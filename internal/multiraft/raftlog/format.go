@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -59,10 +60,10 @@ func segmentHeaderSum(b []byte) uint32 {
 func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 	var h segmentHeader
 	if len(b) < segmentHeaderBytes || string(b[:8]) != segmentMagic {
-		return h, fmt.Errorf("not a segment of the Raft log")
+		return h, errors.New("not a segment of the Raft log")
 	}
 	if binary.LittleEndian.Uint32(b[12:]) != segmentHeaderSum(b) {
-		return h, fmt.Errorf("checksum of the segment header does not match")
+		return h, errors.New("checksum of the segment header does not match")
 	}
 	if version := binary.LittleEndian.Uint32(b[8:]); version != formatVersion {
 		return h, fmt.Errorf("segment format %d: this version reads %d", version, formatVersion)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
@@ -145,18 +145,22 @@ func TestGoldenSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := ""
+	var textSb148 strings.Builder
 	for _, id := range l.Groups() {
 		g := l.Group(id)
-		text += fmt.Sprintf("%d %+v %+v last %d", id, g.HardState(), g.Marker(), g.LastIndex())
+		textSb148.WriteString(fmt.Sprintf("%d %+v %+v last %d", id, g.HardState(), g.Marker(), g.LastIndex()))
 		entries, err := g.Entries(g.FirstIndex(), g.LastIndex()+1, noIndex)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var textSb155 strings.Builder
 		for _, entry := range entries {
-			text += fmt.Sprintf(" %d/%d %q", entry.GetIndex(), entry.GetTerm(), entry.GetData())
+			textSb155.WriteString(fmt.Sprintf(" %d/%d %q", entry.GetIndex(), entry.GetTerm(), entry.GetData()))
 		}
-		text += "\n"
+		text += textSb155.String()
+		textSb148.WriteString("\n")
 	}
+	text += textSb148.String()
 	const wantText = `10 {Term:1 Vote:2 Commit:1} {Index:1 Term:1} last 2 2/1 "second, replaced"
 100 {Term:8 Vote:1 Commit:500} {Index:500 Term:7} last 500
 `
@@ -219,7 +223,8 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Fatalf("round trip: %q %d %t", got, found, ok)
 		}
 		for _, other := range []place{
-			{sequence: sequence + 1, offset: offset}, {sequence: sequence, offset: offset + recordAlign},
+			{sequence: sequence + 1, offset: offset},
+			{sequence: sequence, offset: offset + recordAlign},
 			{sequence: sequence, offset: offset, store: ident.StoreID{1}},
 		} {
 			if _, _, ok := decodeRecord(record, other); ok {

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )

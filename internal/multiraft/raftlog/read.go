@@ -3,7 +3,7 @@ package raftlog
 import (
 	"errors"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )

@@ -2,10 +2,11 @@ package raftlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
@@ -210,7 +211,7 @@ func (d *decoder) entries(s *section, spans []entrySpan) ([]entrySpan, error) {
 		offset := d.total - len(d.rest)
 		header := d.take(entryHeaderBytes)
 		if header == nil {
-			return nil, fmt.Errorf("entry is cut short")
+			return nil, errors.New("entry is cut short")
 		}
 		length := int64(binary.LittleEndian.Uint32(header[4:]))
 		if length > int64(len(d.rest)) {

@@ -2,8 +2,9 @@ package raftlog
 
 import (
 	"fmt"
+	"slices"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
@@ -70,8 +71,8 @@ func (l *Log) stageRequest(r *request, ops []op) []op {
 	for i := range r.updates {
 		var err error
 		if ops, err = l.stage(&r.updates[i], ops); err != nil {
-			for j := len(w.undo) - 1; j >= 0; j-- {
-				w.undo[j].group.ahead = w.undo[j].before
+			for _, v := range slices.Backward(w.undo) {
+				v.group.ahead = v.before
 			}
 			r.err = fmt.Errorf("group %v: %w", r.updates[i].Group, err)
 			clear(ops[mark:])

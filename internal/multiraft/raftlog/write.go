@@ -1,10 +1,11 @@
 package raftlog
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 )
 
 // writer is the end of the log. Who has the turn owns it.
@@ -107,7 +108,7 @@ func (l *Log) roll() error {
 	w := &l.writer
 	next := w.active.header.sequence + 1
 	if next > 1<<32-1 {
-		return l.fail(fmt.Errorf("raftlog: segment numbers are used up"))
+		return l.fail(errors.New("raftlog: segment numbers are used up"))
 	}
 	header := segmentHeader{store: w.active.header.store, sequence: next, oldest: w.oldest, number: w.number}
 	if err := l.newSegment(header); err != nil {

@@ -95,8 +95,11 @@ func TestPositions(t *testing.T) {
 		body.From[0].Position(),
 	}
 	want := []parse.Pos{
-		{Offset: 7, Line: 1, Column: 8}, {Offset: 15, Line: 2, Column: 3}, {Offset: 19, Line: 2, Column: 7},
-		{Offset: 21, Line: 2, Column: 9}, {Offset: 31, Line: 3, Column: 6},
+		{Offset: 7, Line: 1, Column: 8},
+		{Offset: 15, Line: 2, Column: 3},
+		{Offset: 19, Line: 2, Column: 7},
+		{Offset: 21, Line: 2, Column: 9},
+		{Offset: 31, Line: 3, Column: 6},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("positions differ (-want +got):\n%s", diff)

@@ -14,7 +14,7 @@ import (
 	"math"
 	"slices"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"

@@ -3,8 +3,9 @@ package raftlogtest
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -44,19 +45,21 @@ func (o Op) String() string {
 		return fmt.Sprintf("truncate %v up to %d", o.Group, o.Upto)
 	}
 	text := fmt.Sprintf("append sync=%t:", o.Sync)
+	var textSb47 strings.Builder
 	for _, u := range o.Updates {
-		text += fmt.Sprintf(" [%v", u.Group)
+		textSb47.WriteString(fmt.Sprintf(" [%v", u.Group))
 		if u.Reset != nil {
-			text += fmt.Sprintf(" reset=%d/%d", u.Reset.Index, u.Reset.Term)
+			textSb47.WriteString(fmt.Sprintf(" reset=%d/%d", u.Reset.Index, u.Reset.Term))
 		}
 		if n := len(u.Entries); n > 0 {
-			text += fmt.Sprintf(" entries=%d..%d/%d", u.Entries[0].GetIndex(), u.Entries[n-1].GetIndex(), u.Entries[0].GetTerm())
+			textSb47.WriteString(fmt.Sprintf(" entries=%d..%d/%d", u.Entries[0].GetIndex(), u.Entries[n-1].GetIndex(), u.Entries[0].GetTerm()))
 		}
 		if u.Hard != nil {
-			text += fmt.Sprintf(" hard=%+v", *u.Hard)
+			textSb47.WriteString(fmt.Sprintf(" hard=%+v", *u.Hard))
 		}
-		text += "]"
+		textSb47.WriteString("]")
 	}
+	text += textSb47.String()
 	return text
 }
 

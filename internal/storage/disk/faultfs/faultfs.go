@@ -48,7 +48,9 @@ type Op struct {
 }
 
 // String prints the operation for test failures.
-func (o Op) String() string { return fmt.Sprintf("%d: %v %s (%d bytes)", o.Number, o.Kind, o.Path, o.Bytes) }
+func (o Op) String() string {
+	return fmt.Sprintf("%d: %v %s (%d bytes)", o.Number, o.Kind, o.Path, o.Bytes)
+}
 
 // Hook decides about an operation: nil lets it happen.
 type Hook func(Op) error
