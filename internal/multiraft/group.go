@@ -256,10 +256,11 @@ func (g *group) answerReads(states []raft.ReadState) {
 	}
 }
 
-// retryReads takes back batches that nobody answered in time: the message or the leader was lost.
+// retryReads takes back batches that nobody answered in time, the message or the leader being lost; without
+// patience, all of them.
 func (g *group) retryReads(tick, patience int) {
 	for number, batch := range g.batches {
-		if tick-batch.asked >= patience {
+		if patience == 0 || tick-batch.asked >= patience {
 			delete(g.batches, number)
 			g.reads = append(g.reads, batch.requests...)
 		}
@@ -282,6 +283,10 @@ func (g *group) refuseReads(err error) {
 func (g *group) follow(soft *raft.SoftState) {
 	wasLeading := g.leading.Load()
 	isLeading := soft.RaftState == raft.StateLeader
+	if soft.Lead != g.lead.Load() || wasLeading != isLeading {
+		// The leader that was asked will not answer any more; the next one is asked at once.
+		g.retryReads(0, 0)
+	}
 	g.lead.Store(soft.Lead)
 	g.leading.Store(isLeading)
 	switch {

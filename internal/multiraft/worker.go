@@ -202,6 +202,9 @@ func (w *worker) take(g *group, rd raft.Ready) error {
 	}
 	if rd.SoftState != nil {
 		g.follow(rd.SoftState)
+		if len(g.reads) > 0 {
+			w.mark(g)
+		}
 		g.alignHeartbeats(w.tick, w.m.cfg.HeartbeatTicks)
 	}
 	g.answerReads(rd.ReadStates)
