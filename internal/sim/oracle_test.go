@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"go.etcd.io/raft/v3/raftpb"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
