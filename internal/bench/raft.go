@@ -131,7 +131,7 @@ func Idle(ctx context.Context, groups int, duration time.Duration, out io.Writer
 	}
 	defer c.stop()
 	// The first rest lets what starting left behind come to an end.
-	if _, err := c.round(roundOrder{Duration: 2 * time.Second}); err != nil {
+	if _, err = c.round(roundOrder{Duration: 2 * time.Second}); err != nil {
 		return err
 	}
 	results, err := c.round(roundOrder{Duration: duration})
@@ -258,7 +258,7 @@ func (c *cluster) round(order roundOrder) ([]roundResult, error) {
 		if err != nil {
 			return nil, fmt.Errorf("worker %d ended: %w", i+1, err)
 		}
-		if err := json.Unmarshal(line, &results[i]); err != nil {
+		if err = json.Unmarshal(line, &results[i]); err != nil { //nolint:musttag // both ends are this program
 			return nil, fmt.Errorf("worker %d: %w", i+1, err)
 		}
 		if results[i].Error != "" {

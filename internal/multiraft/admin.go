@@ -202,11 +202,15 @@ func (w *worker) order(g *group, req *nodev1.OperateRequest, s *step) {
 		s.outcome.Index, err = w.purge(g, req.GetUpto())
 	}
 	if err != nil {
-		s.outcome.Error, s.outcome.Elsewhere = err.Error(), errors.Is(err, errNotLedHere)
+		s.outcome.Error, s.outcome.Again = err.Error(), errors.Is(err, errNotLedHere) || errors.Is(err, errBehind)
 	}
 }
 
-var errNotLedHere = errors.New("this node does not lead the group")
+// Errors of orders that may pass soon.
+var (
+	errNotLedHere = errors.New("this node does not lead the group")
+	errBehind     = errors.New("the node that should lead is behind in this group; try again once it has caught up")
+)
 
 func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
 	status := g.node.Status()
@@ -221,7 +225,7 @@ func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
 	case !w.m.peers.live(ident.ReplicaID(target)):
 		return errors.New("the node is not heard of")
 	case !w.canLead(status, target):
-		return errors.New("the node is behind in this group; try again once it has caught up")
+		return errBehind
 	}
 	w.handTo(g, target)
 	s.awaited = target
@@ -299,7 +303,7 @@ func (w *worker) orderRebalance(g *group, dry bool, s *step) error {
 		return nil
 	}
 	if !w.canLead(status, to) {
-		return errors.New("the node that should lead is behind in this group")
+		return errBehind
 	}
 	s.outcome.Target = to
 	if !dry {

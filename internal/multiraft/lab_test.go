@@ -191,21 +191,19 @@ func (l *lab) until(n int, what string, ok func() bool) {
 }
 
 func (l *lab) describe() string {
-	text := ""
+	var text strings.Builder
 	for id := ident.ReplicaID(1); id <= 9; id++ {
 		n := l.nodes[id]
 		if n == nil || n.manager == nil {
 			continue
 		}
-		var textSb199 strings.Builder
 		for _, g := range n.manager.order {
 			s := g.describe(n.manager)
-			textSb199.WriteString(fmt.Sprintf("replica %d %s: %s term %d leader %d log %d..%d commit %d applied %d voters %v learners %v %v\n",
-				id, s.Group, s.State, s.Term, s.Leader, s.FirstIndex, s.LastIndex, s.Committed, s.Applied, s.Voters, s.Learners, s.Progress))
+			fmt.Fprintf(&text, "replica %d %s: %s term %d leader %d log %d..%d commit %d applied %d voters %v learners %v %v\n",
+				id, s.Group, s.State, s.Term, s.Leader, s.FirstIndex, s.LastIndex, s.Committed, s.Applied, s.Voters, s.Learners, s.Progress)
 		}
-		text += textSb199.String()
 	}
-	return text
+	return text.String()
 }
 
 // startThree adds three replicas and waits until all vote everywhere.

@@ -43,10 +43,10 @@ type identity struct {
 
 // knownMember is one address that a joining node was told.
 type knownMember struct {
-	Replica ident.ReplicaID
-	Node    ident.NodeID
-	RPCAddr string
-	APIAddr string
+	Replica ident.ReplicaID `json:"replica_id"`
+	Node    ident.NodeID    `json:"node_id"`
+	RPCAddr string          `json:"rpc_addr"`
+	APIAddr string          `json:"api_addr"`
 }
 
 // identityJSON is the stored form: identifiers as text.

@@ -106,7 +106,7 @@ func within(t *testing.T, what string, ok func() bool) {
 }
 
 func TestLeadershipMovesOnDemand(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	groups := len(nodes[0].who().Shards.Groups())
@@ -156,7 +156,7 @@ func TestLeadershipMovesOnDemand(t *testing.T) {
 }
 
 func TestDrainedNodeGetsNoLeadership(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	groups := len(nodes[0].who().Shards.Groups())
@@ -180,7 +180,7 @@ func TestDrainedNodeGetsNoLeadership(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeFollowed(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	for statement, want := range map[string]string{
@@ -217,7 +217,7 @@ func TestOrdersThatCannotBeFollowed(t *testing.T) {
 }
 
 func TestLogsAreCutOnDemand(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[1], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")
@@ -265,7 +265,7 @@ func TestLogsAreCutOnDemand(t *testing.T) {
 }
 
 func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")
@@ -327,7 +327,7 @@ func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
 }
 
 func TestLeavingMustKeepAMajorityAlive(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	closeNode(t, nodes[2])

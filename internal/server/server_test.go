@@ -142,9 +142,10 @@ func (c client) sql(text string) string {
 	return string(body)
 }
 
-// openCluster starts n nodes in this process that form one cluster; change may adapt the configurations.
-func openCluster(t *testing.T, n int, change ...func(*config.Config)) []*Node {
+// openCluster starts three nodes in this process that form one cluster; change may adapt the configurations.
+func openCluster(t *testing.T, change ...func(*config.Config)) []*Node {
 	t.Helper()
+	const n = 3
 	api, rpc := make([]net.Listener, n), make([]net.Listener, n)
 	var peers []config.Peer
 	for i := range n {
@@ -173,7 +174,7 @@ func openCluster(t *testing.T, n int, change ...func(*config.Config)) []*Node {
 }
 
 func TestThreeNodesServeSQL(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")
@@ -213,7 +214,7 @@ func TestStandaloneServesSQLAndRemembers(t *testing.T) {
 }
 
 func TestReplicationModeAll(t *testing.T) {
-	nodes := openCluster(t, 3, func(cfg *config.Config) { cfg.Cluster.ReplicationMode = "all" })
+	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.ReplicationMode = "all" })
 	waitReady(t, nodes...)
 	c := login(t, nodes[1], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")

@@ -22,11 +22,11 @@ func TestFreeingCarriesTruncation(t *testing.T) {
 	for len(l.segments) < 3 {
 		index++
 		u := Update{Group: 1, Entries: []*raftpb.Entry{testEntry(index, 2, string(make([]byte, 1000)))}}
-		if err := l.Append([]Update{u}, true); err != nil {
+		if err = l.Append([]Update{u}, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Truncate(1, index-1); err != nil {
+	if err = l.Truncate(1, index-1); err != nil {
 		t.Fatal(err)
 	}
 	records := l.Stats().Records

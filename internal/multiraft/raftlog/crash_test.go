@@ -30,7 +30,7 @@ type crasher struct {
 
 func (c *crasher) hook(op faultfs.Op) error {
 	if c.failed != nil {
-		return nil
+		return nil //nolint:nilerr // the first failure is reported at the end; the log goes on
 	}
 	clone := c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
 	if err := c.restart(clone, c.nested); err != nil {
@@ -56,12 +56,12 @@ func (c *crasher) restart(clone *vfs.MemFS, nested bool) error {
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	if err := c.check(l); err != nil {
+	if err = c.check(l); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	// Nothing that was cut off may return once the log was written to again.
 	extra := raftlog.Update{Group: 77, Entries: []*raftpbEntry{raftlogtest.Entry(1, 1, make([]byte, 100))}}
-	if err := l.Append([]raftlog.Update{extra}, true); err != nil {
+	if err = l.Append([]raftlog.Update{extra}, true); err != nil {
 		return fmt.Errorf("append after the crash: %w", err)
 	}
 	if nested {

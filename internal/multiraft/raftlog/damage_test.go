@@ -136,7 +136,7 @@ func TestFlippedBitAnywhere(t *testing.T) {
 			fs := changed.restore(t)
 			l, err := raftlog.Open(smallConfig(fs))
 			if err == nil {
-				if err := model.Recovered(l); err != nil {
+				if err = model.Recovered(l); err != nil {
 					t.Fatalf("%s at %d: opened and lost something: %v", name, offset, err)
 				}
 				closeLog(t, l)
@@ -292,15 +292,15 @@ func goOn(t *testing.T, left files, want *raftlogtest.Model) error {
 	if err != nil {
 		return err
 	}
-	if err := want.Recovered(l); err != nil {
+	if err = want.Recovered(l); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	u := raftlog.Update{Group: 9, Entries: []*raftpb.Entry{raftlogtest.Entry(1, 1, []byte("x"))}}
-	if err := l.Append([]raftlog.Update{u}, true); err != nil {
+	if err = l.Append([]raftlog.Update{u}, true); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	cut := readFiles(t, fs)
-	if err := l.Close(); err != nil {
+	if err = l.Close(); err != nil {
 		return err
 	}
 	if l, err = raftlog.Open(smallConfig(cut.restore(t))); err != nil {

@@ -126,17 +126,17 @@ func TestGoldenSegment(t *testing.T) {
 	}
 
 	old := vfs.NewMem()
-	if err := old.MkdirAll("log", 0o755); err != nil {
+	if err = old.MkdirAll("log", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f, err := old.Create("log/"+segmentName(1), disk.Category)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(undump(t, string(want))); err != nil {
+	if _, err = f.Write(undump(t, string(want))); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Close(); err != nil {
+	if err = f.Close(); err != nil {
 		t.Fatal(err)
 	}
 	cfg.FS, cfg.CacheBytes = old, -1
@@ -144,28 +144,24 @@ func TestGoldenSegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := ""
-	var textSb148 strings.Builder
+	var text strings.Builder
 	for _, id := range l.Groups() {
 		g := l.Group(id)
-		textSb148.WriteString(fmt.Sprintf("%d %+v %+v last %d", id, g.HardState(), g.Marker(), g.LastIndex()))
+		fmt.Fprintf(&text, "%d %+v %+v last %d", id, g.HardState(), g.Marker(), g.LastIndex())
 		entries, err := g.Entries(g.FirstIndex(), g.LastIndex()+1, noIndex)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var textSb155 strings.Builder
 		for _, entry := range entries {
-			textSb155.WriteString(fmt.Sprintf(" %d/%d %q", entry.GetIndex(), entry.GetTerm(), entry.GetData()))
+			fmt.Fprintf(&text, " %d/%d %q", entry.GetIndex(), entry.GetTerm(), entry.GetData())
 		}
-		text += textSb155.String()
-		textSb148.WriteString("\n")
+		text.WriteString("\n")
 	}
-	text += textSb148.String()
 	const wantText = `10 {Term:1 Vote:2 Commit:1} {Index:1 Term:1} last 2 2/1 "second, replaced"
 100 {Term:8 Vote:1 Commit:500} {Index:500 Term:7} last 500
 `
-	if text != wantText {
-		t.Errorf("read\n%swant\n%s", text, wantText)
+	if text.String() != wantText {
+		t.Errorf("read\n%swant\n%s", text.String(), wantText)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)

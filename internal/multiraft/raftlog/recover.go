@@ -46,7 +46,7 @@ func (l *Log) recover() error {
 		return err
 	}
 	if len(d.segments) == 0 {
-		if err := l.tidy(d, 0); err != nil {
+		if err = l.tidy(d, 0); err != nil {
 			return err
 		}
 		l.writer.oldest, l.writer.number = 1, 1
@@ -72,11 +72,11 @@ func (l *Log) replaySegments(d directory) (tail, error) {
 		return tail{}, err
 	}
 	begin := newReplay()
-	if _, err := begin.segment(s.header, buf); err != nil {
+	if _, err = begin.segment(s.header, buf); err != nil {
 		return tail{}, errors.Join(err, s.close())
 	}
 	oldest := max(s.header.oldest, begin.oldest)
-	if err := s.close(); err != nil {
+	if err = s.close(); err != nil {
 		return tail{}, err
 	}
 	if oldest > last {

@@ -60,7 +60,7 @@ func (p *parser) cluster() Statement {
 		return cluster
 	}
 	p.advance()
-	switch action {
+	switch action { //nolint:exhaustive // the others need nothing here
 	case ClusterTriggerElection:
 		p.expectWord("election")
 	case ClusterRebalance:
@@ -87,7 +87,7 @@ func (p *parser) cluster() Statement {
 
 // onGroups reads ON GROUP g [, g] behind the actions that can be narrowed down.
 func (p *parser) onGroups(cluster *Cluster) {
-	switch cluster.Action {
+	switch cluster.Action { //nolint:exhaustive // the others need nothing here
 	case ClusterClear, ClusterJoin, ClusterLeave, ClusterDrain, ClusterResume, ClusterList, ClusterStatus:
 		return
 	}

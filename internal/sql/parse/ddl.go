@@ -105,17 +105,17 @@ func (p *parser) tableConstraint() TableConstraint {
 	switch {
 	case p.word("primary"):
 		p.expectWord("key")
-		constraint.Columns = p.names("a column name")
+		constraint.Columns = p.columnNames()
 	case p.word("unique"):
 		constraint.Kind = UniqueConstraint
-		constraint.Columns = p.names("a column name")
+		constraint.Columns = p.columnNames()
 	case p.word("check"):
 		constraint.Kind = CheckConstraint
 		constraint.Check = p.condition()
 	case p.word("foreign"):
 		p.expectWord("key")
 		constraint.Kind = ForeignKeyConstraint
-		constraint.Columns = p.names("a column name")
+		constraint.Columns = p.columnNames()
 		p.expectWord("references")
 		constraint.References = p.reference()
 	default:
@@ -136,7 +136,7 @@ func (p *parser) condition() Expr {
 func (p *parser) reference() *Reference {
 	reference := &Reference{Pos: p.token.pos, Table: p.objectName("the name of a table")}
 	if p.is("(") {
-		reference.Columns = p.names("a column name")
+		reference.Columns = p.columnNames()
 	}
 	for p.isWord("on") && (p.peekWord("delete") || p.peekWord("update")) {
 		p.advance()
@@ -240,7 +240,7 @@ func (p *parser) createView(at Pos, replace bool) Statement {
 	view := &CreateView{Pos: at, OrReplace: replace, IfNotExists: p.ifNotExists()}
 	view.Name = p.objectName("the name of a view")
 	if p.is("(") {
-		view.Columns = p.names("a column name")
+		view.Columns = p.columnNames()
 	}
 	p.expectWord("as")
 	view.Query = p.query()

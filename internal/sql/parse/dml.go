@@ -27,7 +27,7 @@ func (p *parser) insert(at Pos, with *With) Statement {
 		insert.Alias = p.name("an alias").Name
 	}
 	if p.is("(") && !p.parenthesisedQuery() {
-		insert.Columns = p.names("a column name")
+		insert.Columns = p.columnNames()
 	}
 	switch {
 	case p.words("default", "values"):
@@ -47,11 +47,11 @@ func (p *parser) insert(at Pos, with *With) Statement {
 func (p *parser) parenthesisedQuery() bool {
 	ahead := p.lexer
 	for {
-		token := ahead.next()
+		next := ahead.next()
 		switch {
-		case token.kind == tokenSymbol && token.text == "(":
-		case token.kind == tokenWord:
-			return sameWord(token.text, "select") || sameWord(token.text, "with") || sameWord(token.text, "values") &&
+		case next.kind == tokenSymbol && next.text == "(":
+		case next.kind == tokenWord:
+			return sameWord(next.text, "select") || sameWord(next.text, "with") || sameWord(next.text, "values") &&
 				isOpening(ahead.next())
 		default:
 			return false
@@ -68,7 +68,7 @@ func (p *parser) onConflict() *OnConflict {
 	p.expectWord("conflict")
 	switch {
 	case p.is("("):
-		conflict.Columns = p.names("a column name")
+		conflict.Columns = p.columnNames()
 		conflict.TargetWhere = p.where()
 	case p.word("on"):
 		p.expectWord("constraint")
@@ -109,7 +109,7 @@ func (p *parser) assignment() Assignment {
 	assignment := Assignment{Pos: p.token.pos}
 	if p.is("(") {
 		assignment.Tuple = true
-		assignment.Columns = p.names("a column name")
+		assignment.Columns = p.columnNames()
 		p.expect("=")
 		assignment.Value = p.tupleValue()
 		return assignment

@@ -12,7 +12,7 @@ func (p *parser) prefix() Expr {
 	p.enter()
 	defer p.leave()
 	at := p.token.pos
-	switch p.token.kind {
+	switch p.token.kind { //nolint:exhaustive // the others need nothing here
 	case tokenWord:
 		return p.wordExpression()
 	case tokenQuoted:

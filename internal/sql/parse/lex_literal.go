@@ -89,7 +89,7 @@ func (l *lexer) escape(start Pos, i int, text *strings.Builder) int {
 			text.WriteByte('x')
 			return 2
 		}
-		text.WriteByte(byte(value))
+		text.WriteByte(byte(value)) //nolint:gosec // hex and octal digits of a bounded number
 		return 2 + digits
 	case 'u', 'U':
 		width := 4
@@ -97,14 +97,14 @@ func (l *lexer) escape(start Pos, i int, text *strings.Builder) int {
 			width = 8
 		}
 		value, digits := l.digits(i+2, width, 16)
-		if digits != width || value > utf8.MaxRune || !utf8.ValidRune(rune(value)) {
+		if digits != width || value > utf8.MaxRune || !utf8.ValidRune(rune(value)) { //nolint:gosec // hex and octal digits of a bounded number
 			failSyntax(start, `invalid escape "\%c" in the string, expected %d hexadecimal digits of a character`, c, width)
 		}
-		text.WriteRune(rune(value))
+		text.WriteRune(rune(value)) //nolint:gosec // hex and octal digits of a bounded number
 		return 2 + width
 	case '0', '1', '2', '3', '4', '5', '6', '7':
 		value, digits := l.digits(i+1, 3, 8)
-		text.WriteByte(byte(value))
+		text.WriteByte(byte(value)) //nolint:gosec // hex and octal digits of a bounded number
 		return 1 + digits
 	default:
 		text.WriteByte(c)

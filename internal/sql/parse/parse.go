@@ -30,7 +30,7 @@ func Parse(text string) (Statement, error) {
 // ParseBatch reads statements separated by semicolons. Empty statements are skipped, so a text of nothing
 // but comments gives an empty list. Positions in trees and errors count from the start of the whole text.
 // The first statement that cannot be parsed fails the batch.
-func ParseBatch(text string) ([]Parsed, error) {
+func ParseBatch(text string) ([]Parsed, error) { //nolint:revive // parse.Batch would not say what it does
 	return parseText(text, false)
 }
 

@@ -88,8 +88,8 @@ func TestPositions(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Parse: %v", err)
 	}
-	body := tree.(*parse.Query).Body.(*parse.Select)
-	sum := body.Items[1].Expr.(*parse.Binary)
+	body := tree.(*parse.Query).Body.(*parse.Select) //nolint:errcheck // a wrong tree fails the test by panicking
+	sum := body.Items[1].Expr.(*parse.Binary)        //nolint:errcheck // as above
 	got := []parse.Pos{
 		body.Items[0].Expr.Position(), sum.Left.Position(), sum.Position(), sum.Right.Position(),
 		body.From[0].Position(),
@@ -202,7 +202,7 @@ func TestLiterals(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Parse: %v", err)
 			}
-			got := tree.(*parse.Query).Body.(*parse.Select).Items[0].Expr
+			got := tree.(*parse.Query).Body.(*parse.Select).Items[0].Expr //nolint:errcheck // a wrong tree fails the test by panicking
 			if diff := cmp.Diff(want, got, treesEqual()); diff != "" {
 				t.Errorf("expression differs (-want +got):\n%s", diff)
 			}

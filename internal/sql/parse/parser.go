@@ -139,7 +139,7 @@ func (p *parser) another(count int) bool {
 
 // listEnds reports whether the token in hand cannot begin an item of a list.
 func (p *parser) listEnds() bool {
-	switch p.token.kind {
+	switch p.token.kind { //nolint:exhaustive // the others need nothing here
 	case tokenEnd:
 		return true
 	case tokenSymbol:
@@ -247,8 +247,9 @@ func (p *parser) dottedName(what string) Ident {
 	}
 }
 
-// names takes a list of names in parentheses.
-func (p *parser) names(what string) []Ident {
+// columnNames takes a list of column names in parentheses.
+func (p *parser) columnNames() []Ident {
+	const what = "a column name"
 	p.expect("(")
 	list := []Ident{p.name(what)}
 	for p.another(len(list)) {

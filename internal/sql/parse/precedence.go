@@ -43,7 +43,7 @@ func operatorBinding(symbol string) int {
 
 // infixBinding returns the strength with which the token in hand continues an expression, or bindNothing.
 func (p *parser) infixBinding() int {
-	switch p.token.kind {
+	switch p.token.kind { //nolint:exhaustive // the others need nothing here
 	case tokenSymbol:
 		return operatorBinding(p.token.text)
 	case tokenWord:

@@ -66,7 +66,7 @@ func (w *printer) variable(word, name string) {
 
 // show adds SHOW of a list of objects.
 func (w *printer) show(s *Show) {
-	switch s.Kind {
+	switch s.Kind { //nolint:exhaustive // the others need nothing here
 	case ShowTables, ShowViews:
 		w.text("SHOW " + showWord(s.Kind))
 		if s.Namespace.Name != "" {
@@ -285,7 +285,7 @@ func (w *printer) consume(s *Consume) {
 // cluster adds a CLUSTER statement.
 func (w *printer) cluster(s *Cluster) {
 	w.text("CLUSTER ")
-	switch s.Action {
+	switch s.Action { //nolint:exhaustive // the others need nothing here
 	case ClusterPurge:
 		w.text("PURGE --upto ")
 		w.integer(s.Upto)
@@ -319,7 +319,7 @@ func (w *printer) cluster(s *Cluster) {
 
 // clusterWord returns the words of the cluster actions that take nothing.
 func clusterWord(action ClusterAction) string {
-	switch action {
+	switch action { //nolint:exhaustive // the others need nothing here
 	case ClusterSnapshot:
 		return "SNAPSHOT"
 	case ClusterTriggerElection:

@@ -182,7 +182,7 @@ func (w *printer) frame(e *Frame) {
 
 // frameBound adds one end of a frame.
 func (w *printer) frameBound(e FrameBound) {
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the others need nothing here
 	case UnboundedPreceding:
 		w.text("UNBOUNDED PRECEDING")
 	case CurrentRow:

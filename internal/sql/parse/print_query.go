@@ -184,7 +184,7 @@ func (w *printer) table(table TableExpr) {
 func (w *printer) join(j *Join) {
 	w.table(j.Left)
 	w.when(j.Natural, " NATURAL")
-	switch j.Kind {
+	switch j.Kind { //nolint:exhaustive // the others need nothing here
 	case LeftJoin:
 		w.text(" LEFT")
 	case RightJoin:

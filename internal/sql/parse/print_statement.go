@@ -109,7 +109,7 @@ func (w *printer) drop(words string, ifExists bool, name ObjectName, cascade boo
 
 // kindWord returns the word for a kind of table, with a space behind.
 func kindWord(kind schema.TableKind) string {
-	switch kind {
+	switch kind { //nolint:exhaustive // the others need nothing here
 	case schema.KindUser:
 		return "USER "
 	case schema.KindShared:

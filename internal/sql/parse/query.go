@@ -139,7 +139,7 @@ func (p *parser) commonTable() CommonTable {
 	name := p.name("the name of a common table")
 	table := CommonTable{Pos: name.Pos, Name: name.Name}
 	if p.is("(") {
-		table.Columns = p.names("a column name")
+		table.Columns = p.columnNames()
 	}
 	p.expectWord("as")
 	switch {

@@ -197,7 +197,7 @@ func showKind(word string) (kind ShowKind, known bool) {
 
 // showSubject reads the namespace or table that a list is limited to.
 func (p *parser) showSubject(show *Show) {
-	switch show.Kind {
+	switch show.Kind { //nolint:exhaustive // the others need nothing here
 	case ShowTables, ShowViews:
 		if p.word("in") || p.word("from") {
 			show.Namespace = p.namespace()

@@ -74,7 +74,7 @@ func (p *parser) joinOperand(join *Join) {
 	case p.word("on"):
 		join.On = p.expression()
 	case p.word("using"):
-		join.Using = p.names("a column name")
+		join.Using = p.columnNames()
 	default:
 		p.unexpected("ON or USING")
 	}
@@ -174,7 +174,7 @@ func (p *parser) alias() TableAlias {
 	}
 	alias := TableAlias{Pos: name.Pos, Name: name.Name}
 	if p.is("(") {
-		alias.Columns = p.names("a column name")
+		alias.Columns = p.columnNames()
 	}
 	return alias
 }

@@ -47,15 +47,15 @@ func (o Op) String() string {
 	text := fmt.Sprintf("append sync=%t:", o.Sync)
 	var textSb47 strings.Builder
 	for _, u := range o.Updates {
-		textSb47.WriteString(fmt.Sprintf(" [%v", u.Group))
+		fmt.Fprintf(&textSb47, " [%v", u.Group)
 		if u.Reset != nil {
-			textSb47.WriteString(fmt.Sprintf(" reset=%d/%d", u.Reset.Index, u.Reset.Term))
+			fmt.Fprintf(&textSb47, " reset=%d/%d", u.Reset.Index, u.Reset.Term)
 		}
 		if n := len(u.Entries); n > 0 {
-			textSb47.WriteString(fmt.Sprintf(" entries=%d..%d/%d", u.Entries[0].GetIndex(), u.Entries[n-1].GetIndex(), u.Entries[0].GetTerm()))
+			fmt.Fprintf(&textSb47, " entries=%d..%d/%d", u.Entries[0].GetIndex(), u.Entries[n-1].GetIndex(), u.Entries[0].GetTerm())
 		}
 		if u.Hard != nil {
-			textSb47.WriteString(fmt.Sprintf(" hard=%+v", *u.Hard))
+			fmt.Fprintf(&textSb47, " hard=%+v", *u.Hard)
 		}
 		textSb47.WriteString("]")
 	}

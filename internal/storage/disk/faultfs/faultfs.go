@@ -2,7 +2,7 @@
 //
 // Wrap puts it around any disk.FS. The hook sees creations, writes, syncs, renames and removals, numbered
 // from 1 in the order they are made; it can take a crash clone of the file system below, count, or return an error,
-// which then is the result of the operation and nothing is done. A *Torn error lets the first part of a write
+// which then is the result of the operation and nothing is done. A *TornError error lets the first part of a write
 // through.
 //
 // Reads are not shown. The hook is called by whoever changes something, with no lock held; concurrent
@@ -55,17 +55,19 @@ func (o Op) String() string {
 // Hook decides about an operation: nil lets it happen.
 type Hook func(Op) error
 
-// Torn is an error that lets the first Bytes of a write through before the write fails.
-type Torn struct {
+// TornError is an error that lets the first Bytes of a write through before the write fails.
+type TornError struct {
 	Bytes int
 	Err   error // what the write returns
 }
 
 // Error implements error.
-func (t *Torn) Error() string { return fmt.Sprintf("write torn after %d bytes: %v", t.Bytes, t.Err) }
+func (t *TornError) Error() string {
+	return fmt.Sprintf("write torn after %d bytes: %v", t.Bytes, t.Err)
+}
 
 // Unwrap returns what the write returns.
-func (t *Torn) Unwrap() error { return t.Err }
+func (t *TornError) Unwrap() error { return t.Err }
 
 // FailAt returns a hook that fails operation number n with err, and every later one too.
 func FailAt(n int64, err error) Hook {
@@ -184,7 +186,7 @@ func (f *faultyFile) write(p []byte, write func([]byte) (int, error)) (int, erro
 	if err == nil {
 		return write(p)
 	}
-	var torn *Torn
+	var torn *TornError
 	if !errors.As(err, &torn) {
 		return 0, err
 	}

@@ -44,7 +44,7 @@ func TestTornWriteLetsTheBeginningThrough(t *testing.T) {
 	mem := vfs.NewMem()
 	fs := faultfs.Wrap(mem, func(op faultfs.Op) error {
 		if op.Kind == faultfs.Write {
-			return fmt.Errorf("power cut: %w", &faultfs.Torn{Bytes: 3, Err: syscall.EIO})
+			return fmt.Errorf("power cut: %w", &faultfs.TornError{Bytes: 3, Err: syscall.EIO})
 		}
 		return nil
 	})
