@@ -74,7 +74,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	}
 	n.metrics.Register(newGroupCollector(n))
 	n.users = users
-	if err := n.live.open(n); err != nil {
+	if err = n.live.open(n); err != nil {
 		return err
 	}
 	n.api, err = httpapi.New(httpapi.Config{
@@ -90,12 +90,16 @@ func settingRows(cfg *config.Config) []table.Setting {
 	rows := make([]table.Setting, len(described))
 	for i, s := range described {
 		category, _, _ := strings.Cut(s.Name, ".")
-		rows[i] = table.Setting{Name: s.Name, Value: s.Value, Description: s.Doc, Category: category}
+		value := s.Value
+		if text, err := strconv.Unquote(value); err == nil {
+			value = text // a text is shown as it is, not as the file spells it
+		}
+		rows[i] = table.Setting{Name: s.Name, Value: value, Description: s.Doc, Category: category}
 	}
 	return rows
 }
 
-// statRows are rows of system.stats about this node.
+// statRows are rows of system.stats about this node, beside those that package table knows.
 func (n *Node) statRows() []table.Stat {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
@@ -103,7 +107,6 @@ func (n *Node) statRows() []table.Stat {
 	row := func(name string, value any) table.Stat { return table.Stat{Name: name, Value: fmt.Sprint(value)} }
 	return []table.Stat{
 		row("server_version", n.build.Version),
-		row("node_id", n.cfg.Cluster.NodeID),
 		row("cluster_mode", !n.cfg.Standalone()),
 		row("memory_usage_mb", (memory.Sys-memory.HeapReleased)>>20),
 		row("uptime_seconds", int64(n.clock.Now().Sub(n.started).Seconds())),
@@ -120,7 +123,7 @@ func (n *Node) tokenSecret() (auth.SecretSource, error) {
 	if configured != "" {
 		warning, err := auth.CheckSecret(configured, loopback)
 		if err != nil {
-			return nil, fmt.Errorf("auth.jwt_secret: %w", err)
+			return nil, err
 		}
 		if warning != "" {
 			n.logger.Warn("auth.jwt_secret is weak", slog.String("warning", warning))

@@ -33,6 +33,10 @@ func (n *Node) openNetwork(ctx context.Context, listener net.Listener) error {
 		Registerer: n.metrics.Registerer(), TLS: security, ClusterID: c.ClusterID, NodeOf: addressBook{n}.node,
 		BackoffMax: c.ReconnectInterval(),
 	}, peerHandler{n})
+	if err != nil && security != nil {
+		return fmt.Errorf("rpc_tls.ca_cert = %q, rpc_tls.server_cert = %q, rpc_tls.server_key = %q: %w",
+			security.CAFile, security.CertFile, security.KeyFile, err)
+	}
 	if err != nil {
 		return err
 	}
