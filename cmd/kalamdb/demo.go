@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +23,9 @@ func newDemoCommand() *cobra.Command {
 			"fails if one is missing.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(command *cobra.Command, _ []string) error {
+			if err := checkDemo(options); err != nil {
+				return &usageError{err}
+			}
 			options.Out = command.OutOrStdout()
 			options.Terminal = isTerminal(os.Stdout)
 			return demo.Run(command.Context(), options)
@@ -34,6 +39,24 @@ func newDemoCommand() *cobra.Command {
 	flags.IntVar(&options.WritesPerSecond, "writes", 200, "most rows that the writer inserts per second")
 	flags.StringVar(&options.LogLevel, "log-level", "error", "least level of the nodes' logs: debug, info, warn or error")
 	return command
+}
+
+// checkDemo judges the flags, where zero means zero; the demo itself takes it for its default.
+func checkDemo(options demo.Options) error {
+	const maxNodes, maxWrites, maxPort = 9, 1_000_000, 65535
+	switch {
+	case options.For < 0:
+		return fmt.Errorf("--for %v: allowed: 0 or a time above it, e.g. 5s", options.For)
+	case options.Nodes < 1 || options.Nodes > maxNodes:
+		return fmt.Errorf("--nodes %d: allowed: 1 to %d", options.Nodes, maxNodes)
+	case options.WritesPerSecond < 1 || options.WritesPerSecond > maxWrites:
+		return fmt.Errorf("--writes %d: allowed: 1 to %d", options.WritesPerSecond, maxWrites)
+	case options.HTTPPort < 0 || options.HTTPPort > maxPort-options.Nodes:
+		return fmt.Errorf("--http-port %d: allowed: 0 to %d", options.HTTPPort, maxPort-options.Nodes)
+	case !slices.Contains([]string{"debug", "info", "warn", "error"}, options.LogLevel):
+		return fmt.Errorf("--log-level %s: allowed: debug, info, warn, error", options.LogLevel)
+	}
+	return nil
 }
 
 // isTerminal reports whether a person sees what is written to the file as it comes.

@@ -28,6 +28,7 @@ func writeConfig(t *testing.T, text string) string {
 func TestWrongCommandLinesAndConfigurationsExitWithTwo(t *testing.T) {
 	t.Parallel()
 	wrong := writeConfig(t, "[server]\nport = 99999\n")
+	weak := writeConfig(t, "[server]\nhost = \"0.0.0.0\"\nport = 0\n[auth]\njwt_secret = \"short\"\n")
 	for _, test := range []struct {
 		args []string
 		says string
@@ -41,6 +42,14 @@ func TestWrongCommandLinesAndConfigurationsExitWithTwo(t *testing.T) {
 		{[]string{filepath.Join(t.TempDir(), "absent.toml")}, "absent.toml"},
 		{[]string{wrong}, "server.port = 99999"},
 		{[]string{"serve", "-c", wrong}, "server.port = 99999"},
+		{[]string{weak}, "auth.jwt_secret has 5 characters"},
+		{[]string{"demo", "--for", "-1s"}, "--for -1s"},
+		{[]string{"demo", "--for", "soon"}, "soon"},
+		{[]string{"demo", "--nodes", "0"}, "1 to 9"},
+		{[]string{"demo", "--nodes", "10"}, "1 to 9"},
+		{[]string{"demo", "--writes", "0"}, "--writes 0"},
+		{[]string{"demo", "--http-port", "65535"}, "0 to 65532"},
+		{[]string{"demo", "--log-level", "loud"}, "debug, info, warn, error"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), test.args, noEnvironment, &stdout, &stderr)

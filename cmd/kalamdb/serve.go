@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/server"
 )
@@ -21,6 +22,9 @@ const closePatience = 15 * time.Second
 func serve(ctx context.Context, path string, env func(string) string, logs io.Writer) error {
 	cfg, warnings, err := config.Load(path, env)
 	if err != nil {
+		return &usageError{err}
+	}
+	if _, err := auth.CheckSecret(cfg.Auth.JWTSecret, cfg.Server.Loopback()); err != nil {
 		return &usageError{err}
 	}
 	logger := newLogger(cfg.Logging, logs)
