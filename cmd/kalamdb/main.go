@@ -6,7 +6,7 @@
 // nothing that was acknowledged. Logs go to standard error.
 //
 // Exit codes: 0 after a clean stop, 1 when the node failed, 2 when the command line or the configuration is
-// wrong.
+// wrong, 3 when a cluster command found or left something that is not as it should be.
 package main
 
 import (
@@ -46,6 +46,9 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	_, _ = fmt.Fprintln(stderr, "kalamdb:", err) // the exit code says it too
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[*degradedError](err); ok {
+		return exitDegraded
 	}
 	return exitFailure
 }

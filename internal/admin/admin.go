@@ -216,7 +216,7 @@ func (c *Cluster) ask(ctx context.Context, to ident.ReplicaID, req *nodev1.Opera
 	return outcomes
 }
 
-// askLeaders passes an order to the leaders of the groups, again where a leader has moved meanwhile, and
+// askLeaders passes an order to the leaders of the groups, again where a failure may pass soon, and
 // returns one outcome for each group, in their order, with who led it when it was asked.
 func (c *Cluster) askLeaders(ctx context.Context, groups []shard.GroupID, req *nodev1.OperateRequest) ([]*nodev1.OperateOutcome, map[shard.GroupID]ident.ReplicaID) {
 	done := map[shard.GroupID]*nodev1.OperateOutcome{}
@@ -229,7 +229,7 @@ func (c *Cluster) askLeaders(ctx context.Context, groups []shard.GroupID, req *n
 		byLeader := map[ident.ReplicaID][]shard.GroupID{}
 		leaders := c.leaders(ctx)
 		for _, id := range pending {
-			done[id] = &nodev1.OperateOutcome{Group: uint64(id), Error: "no node says that it leads the group", Elsewhere: true}
+			done[id] = &nodev1.OperateOutcome{Group: uint64(id), Error: "no node says that it leads the group", Again: true}
 			if leader, ok := leaders[id]; ok {
 				byLeader[leader] = append(byLeader[leader], id)
 				asked[id] = leader
@@ -238,7 +238,7 @@ func (c *Cluster) askLeaders(ctx context.Context, groups []shard.GroupID, req *n
 		for _, outcome := range c.askEach(ctx, byLeader, req) {
 			done[shard.GroupID(outcome.GetGroup())] = outcome
 		}
-		pending = slices.DeleteFunc(slices.Clone(pending), func(id shard.GroupID) bool { return !done[id].GetElsewhere() })
+		pending = slices.DeleteFunc(slices.Clone(pending), func(id shard.GroupID) bool { return !done[id].GetAgain() })
 	}
 	outcomes := make([]*nodev1.OperateOutcome, len(groups))
 	for i, id := range groups {

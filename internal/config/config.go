@@ -134,7 +134,7 @@ type Cluster struct {
 	RPCAddr                 string         `toml:"rpc_addr" env:"KALAMDB_CLUSTER_RPC_ADDR" doc:"host:port on which this node listens for its peers and at which they reach it."`
 	APIAddr                 string         `toml:"api_addr" env:"KALAMDB_CLUSTER_API_ADDR" doc:"host:port or URL at which clients and peers reach this node's HTTP port; empty means server.host and server.port."`
 	Peers                   []Peer         `toml:"peers" env:"KALAMDB_CLUSTER_PEERS" doc:"The other nodes; an entry for this node itself is allowed. In the environment: id@rpc@api;id@rpc@api."`
-	Join                    bool           `toml:"join" env:"KALAMDB_CLUSTER_JOIN" doc:"Never found a cluster: join the one that the peers belong to. Without it the node with the lowest node_id founds the cluster and the others join it."`
+	Join                    bool           `toml:"join" env:"KALAMDB_CLUSTER_JOIN" doc:"Never found a cluster: join the one that the peers belong to, or, without peers, the one that invites this node. Without it the node with the lowest node_id founds the cluster and the others join it."`
 	UserShards              int            `toml:"user_shards" range:"1..10000" doc:"Groups that hold users' private rows. Fixed when the data directory is created; standalone nodes use it too."`
 	SharedShards            int            `toml:"shared_shards" range:"1..10000" doc:"Groups that hold shared tables. Fixed when the data directory is created; standalone nodes use it too."`
 	HeartbeatIntervalMillis int64          `toml:"heartbeat_interval_ms" range:"10..60000" doc:"Time between a leader's heartbeats, in milliseconds."`

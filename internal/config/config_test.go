@@ -49,7 +49,6 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 		{"rpc address without port", cluster + "rpc_addr = \"10.0.0.1\"", []string{"cluster.rpc_addr", "host:port"}},
 		{"plaintext off loopback", cluster + "rpc_addr = \"10.0.0.1:9188\"", []string{"cluster.rpc_addr", "allow_insecure_rpc"}},
 		{"api address", cluster + "api_addr = \"ftp://x\"", []string{"cluster.api_addr", `"ftp://x"`}},
-		{"join nobody", cluster + "join = true", []string{"cluster.join"}},
 		{"peers without a cluster", "[[cluster.peers]]\nnode_id = 2\nrpc_addr = \"127.0.0.1:2\"", []string{"cluster.cluster_id"}},
 		{
 			"two peers with one id",

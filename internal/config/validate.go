@@ -159,9 +159,6 @@ func (c *Config) checkCluster() (wrong []error) {
 	if cluster.APIAddr != "" && !validAPIAddress(cluster.APIAddr) {
 		wrong = append(wrong, invalid("cluster.api_addr", cluster.APIAddr, "host:port or http(s)://host:port"))
 	}
-	if cluster.Join && len(cluster.Others()) == 0 {
-		wrong = append(wrong, invalid("cluster.join", true, "true only with other nodes in cluster.peers"))
-	}
 	return append(wrong, cluster.checkPeers()...)
 }
 

@@ -1380,10 +1380,10 @@ func (x *OperateResponse) GetRefused() string {
 type OperateOutcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
-	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`          // empty on success
-	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`       // replica id that leads, or would, afterwards; zero when it does not apply
-	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`         // up to where the log is cut (PURGE), or the state is durable (SNAPSHOT)
-	Elsewhere     bool                   `protobuf:"varint,5,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // the error is that this node does not lead the group
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`    // empty on success
+	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"` // replica id that leads, or would, afterwards; zero when it does not apply
+	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`   // up to where the log is cut (PURGE), or the state is durable (SNAPSHOT)
+	Again         bool                   `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`   // the error may pass soon: another node leads the group, or the target is catching up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1446,9 +1446,9 @@ func (x *OperateOutcome) GetIndex() uint64 {
 	return 0
 }
 
-func (x *OperateOutcome) GetElsewhere() bool {
+func (x *OperateOutcome) GetAgain() bool {
 	if x != nil {
-		return x.Elsewhere
+		return x.Again
 	}
 	return false
 }
@@ -1676,13 +1676,13 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"h\n" +
 	"\x0fOperateResponse\x12;\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1f.kalamdb.node.v1.OperateOutcomeR\boutcomes\x12\x18\n" +
-	"\arefused\x18\x02 \x01(\tR\arefused\"\x88\x01\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\"\x80\x01\n" +
 	"\x0eOperateOutcome\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x14\n" +
-	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x1c\n" +
-	"\telsewhere\x18\x05 \x01(\bR\telsewhere\"b\n" +
+	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x14\n" +
+	"\x05again\x18\x05 \x01(\bR\x05again\"b\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
