@@ -13,7 +13,7 @@ func CheckDependencies(tree *Tree) []string {
 	var findings []string
 	listed := map[string]bool{} // module path to whether it is for tests only
 	tests := false
-	for _, line := range strings.Split(tree.text(page), "\n") {
+	for line := range strings.SplitSeq(tree.text(page), "\n") {
 		tests = tests || strings.HasPrefix(line, "Only tests import")
 		if row, ok := strings.CutPrefix(line, "| `"); ok {
 			module, _, _ := strings.Cut(row, "`")

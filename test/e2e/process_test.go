@@ -82,12 +82,13 @@ func newNode(t *testing.T, dir string, id int) *node {
 		apiAddr: fmt.Sprintf("127.0.0.1:%d", ports[1]),
 	}
 	n.settings = settings{
-		"server.host":                                 "127.0.0.1",
-		"server.port":                                 ports[1],
-		"storage.data_path":                           n.dataDir(),
-		"auth.root_password":                          rootPassword,
-		"auth.jwt_secret":                             jwtSecret,
-		"auth.bcrypt_cost":                            4,
+		"server.host":        "127.0.0.1",
+		"server.port":        ports[1],
+		"storage.data_path":  n.dataDir(),
+		"auth.root_password": rootPassword,
+		"auth.jwt_secret":    jwtSecret,
+		"auth.bcrypt_cost":   4,
+
 		"rate_limit.max_queries_per_sec":              0,
 		"rate_limit.max_auth_requests_per_ip_per_sec": 0,
 	}
