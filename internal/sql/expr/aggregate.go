@@ -183,13 +183,29 @@ func (a *sumAggregate) Result() (datum.Datum, error) {
 		return datum.Datum{}, numberFault(datum.Decimal)
 	}
 	if a.average {
-		return divideDecimals(total, apd.New(a.count, 0))
+		return a.averageOf(total)
 	}
 	sum, err := decimalResult(total)
 	if err != nil {
 		return datum.Datum{}, err
 	}
 	return datum.Cast(sum, a.result)
+}
+
+// averageOf divides an exact total; the average has the scale that its type promises.
+func (a *sumAggregate) averageOf(total *apd.Decimal) (datum.Datum, error) {
+	if a.kind.IsInteger() {
+		sum, err := total.Float64()
+		if err != nil {
+			return datum.Datum{}, numberFault(datum.Double)
+		}
+		return floatResult(sum/float64(a.count), datum.Double, false, false)
+	}
+	average, err := divideDecimals(total, apd.New(a.count, 0))
+	if err != nil {
+		return datum.Datum{}, err
+	}
+	return datum.Cast(average, a.result)
 }
 
 type extremeAggregate struct {

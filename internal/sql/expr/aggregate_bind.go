@@ -134,7 +134,11 @@ func (b *binder) aggregateOperand(name string, index int, e Expr, node parse.Exp
 	return b.finish(e)
 }
 
-// aggregateType is PostgreSQL's result type: sums of integers widen, averages of integers are exact.
+// averageDigits is by how many digits behind the point the average of a declared decimal is finer.
+const averageDigits = 4
+
+// aggregateType is the result type that clients of the SQL route decode by: a sum of integers is a BIGINT,
+// which fails when it overflows, and an average of integers is a DOUBLE; those of decimals are exact.
 func aggregateType(name string, args []Expr) (datum.Type, error) {
 	if name == "count" {
 		return datum.Of(datum.BigInt), nil
@@ -144,9 +148,9 @@ func aggregateType(name string, args []Expr) (datum.Type, error) {
 	switch name {
 	case "sum":
 		switch {
-		case t.Kind == datum.SmallInt, t.Kind == datum.Int:
+		case t.Kind.IsInteger():
 			return datum.Of(datum.BigInt), nil
-		case t.Kind == datum.BigInt, t.Kind == datum.Decimal && t.Precision > 0:
+		case t.Kind == datum.Decimal && t.Precision > 0:
 			return datum.Type{Kind: datum.Decimal, Precision: datum.MaxPrecision, Scale: t.Scale}, nil
 		case t.Kind.IsFloat(), t.Kind == datum.Interval, t.Kind == datum.Decimal:
 			return t, nil
@@ -154,9 +158,12 @@ func aggregateType(name string, args []Expr) (datum.Type, error) {
 		return datum.Type{}, unfit
 	case "avg":
 		switch {
-		case t.Kind.IsInteger(), t.Kind == datum.Decimal:
-			return datum.Of(datum.Decimal), nil
-		case t.Kind.IsFloat():
+		case t.Kind == datum.Decimal && t.Precision > 0:
+			scale := min(t.Scale+averageDigits, datum.MaxPrecision)
+			return datum.Type{Kind: datum.Decimal, Precision: datum.MaxPrecision, Scale: scale}, nil
+		case t.Kind == datum.Decimal:
+			return t, nil
+		case t.Kind.IsInteger(), t.Kind.IsFloat():
 			return datum.Of(datum.Double), nil
 		}
 		return datum.Type{}, unfit

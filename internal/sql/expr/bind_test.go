@@ -20,9 +20,9 @@ func TestScopeRefuses(t *testing.T) {
 	)
 	for text, want := range map[string]string{
 		"id":             `error invalid_statement at 1:1: column reference "id" is ambiguous`,
-		"a.nope":         `error invalid_statement at 1:1: column "a.nope" does not exist`,
+		"a.nope":         `error invalid_statement at 1:1: column "a.nope" not found`,
 		"c.id":           `error invalid_statement at 1:1: missing FROM-clause entry for table "c" of column "c.id"`,
-		"1 +\n  missing": `error invalid_statement at 2:-4: column "missing" does not exist`,
+		"1 +\n  missing": `error invalid_statement at 2:-4: column "missing" not found`,
 	} {
 		_, err := Bind(parseExpr(t, text), scope, Options{})
 		if err == nil || describe(err) != want {

@@ -62,7 +62,7 @@ func (s *Scope) Resolve(ref *parse.ColumnRef) (Column, error) {
 	case ref.Table != "" && !s.hasTable(ref.Namespace, ref.Table):
 		return Column{}, faultAt(ref, fault.InvalidStatement, "missing FROM-clause entry for table %q of column %q", ref.Table, name)
 	}
-	return Column{}, faultAt(ref, fault.InvalidStatement, "column %q does not exist", name)
+	return Column{}, faultAt(ref, fault.InvalidStatement, "column %q not found", name)
 }
 
 // Expand returns the columns that * or t.* stands for, in order.

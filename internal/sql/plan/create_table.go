@@ -133,6 +133,9 @@ func tableOption(option parse.Option, descriptor *schema.Table) error {
 		if value == "" {
 			return invalid(option, "option STORAGE_ID must not be empty")
 		}
+		if value != localStorage {
+			return at(option, fault.New(fault.NotFound, "storage '%s' not found", value))
+		}
 	case "USE_USER_STORAGE":
 		if descriptor.Kind != schema.KindUser {
 			return invalid(option, "option USE_USER_STORAGE is for USER tables")
@@ -332,3 +335,6 @@ func checkPrimaryKey(node *parse.CreateTable, descriptor *schema.Table) error {
 	}
 	return nil
 }
+
+// localStorage is the storage that every server has: its own data directory.
+const localStorage = "local"

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -163,6 +165,10 @@ func checkUserName(node parse.Node, name string) error {
 		return invalid(node, "the name of a user must not be longer than 128 bytes")
 	case strings.Contains(name, "..") || strings.ContainsAny(name, "/\\\x00"):
 		return invalid(node, "user name '%s' must not hold '..', '/', '\\' or a zero byte", name)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return invalid(node, "the name of a user must not hold control characters")
+	case slices.Contains([]string{"anonymous", "system"}, lower(name)):
+		return invalid(node, "user name '%s' is reserved", name)
 	}
 	return nil
 }
