@@ -149,9 +149,14 @@ func (s *Server) handleMe(w http.ResponseWriter, r *http.Request) {
 	}{newUserBody(identity.User), identity.User.Role.IsAdmin()})
 }
 
-// handleSetup runs the first setup of a server.
+// handleSetup runs the first setup of a server. A browser on the server's machine has a loopback address
+// whatever page it shows, so a page of another origin may not send it here.
 func (s *Server) handleSetup(w http.ResponseWriter, r *http.Request) {
 	if s.refusesSetup(w, r) {
+		return
+	}
+	if err := s.origins.Check(r); err != nil {
+		writePlainError(w, http.StatusForbidden, "forbidden", "Setup is not open to pages of other origins")
 		return
 	}
 	var request auth.SetupRequest

@@ -273,6 +273,8 @@ func TestSetupOverHTTP(t *testing.T) {
 	if got := readPlain(t, login); got.status != http.StatusPreconditionRequired || got.code != "setup_required" {
 		t.Errorf("login before setup: %+v", got)
 	}
+	crossSite := func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }
+	otherOrigin := func(r *http.Request) { r.Header.Set("Origin", "https://pages.example") }
 	throughProxy := func(r *http.Request) { r.Header.Set("X-Forwarded-For", "198.51.100.9") }
 	for _, test := range []struct {
 		name   string
@@ -283,6 +285,8 @@ func TestSetupOverHTTP(t *testing.T) {
 	}{
 		{"remote", setup("boss", password, password), from(remote), 403, "forbidden"},
 		{"through a proxy", setup("boss", password, password), throughProxy, 403, "forbidden"},
+		{"page of another origin", setup("boss", password, password), crossSite, 403, "forbidden"},
+		{"old browser, other origin", setup("boss", password, password), otherOrigin, 403, "forbidden"},
 		{"weak", setup("boss", "short", password), nil, 400, "weak_password"},
 		{"weak root", setup("boss", password, "password123"), nil, 400, "weak_password"},
 		{"bad user", setup("a/b", password, password), nil, 400, "invalid_user"},
@@ -293,7 +297,9 @@ func TestSetupOverHTTP(t *testing.T) {
 			t.Errorf("%s: %+v, want %d %s", test.name, got, test.status, test.code)
 		}
 	}
-	answer := w.post("/v1/api/auth/setup", setup("boss", password, password), nil)
+	answer := w.post("/v1/api/auth/setup", setup("boss", password, password), func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	})
 	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), `"role":"dba"`) ||
 		strings.Contains(answer.Body.String(), "token") || len(answer.Result().Cookies()) != 0 {
 		t.Fatalf("setup: %d %s", answer.Code, answer.Body)
@@ -309,6 +315,21 @@ func TestSetupOverHTTP(t *testing.T) {
 	}
 	w.token("boss")
 	w.token("root")
+}
+
+func TestSetupFromAnAllowedOrigin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Security.CORS.AllowedOrigins = []string{"*", "https://console.example"} })
+	body := `{"user":"boss","password":"` + password + `","root_password":"` + password + `"}`
+	for _, test := range []struct {
+		origin string
+		want   int
+	}{{"https://pages.example", http.StatusForbidden}, {"https://console.example", http.StatusOK}} {
+		answer := w.post("/v1/api/auth/setup", body, func(r *http.Request) { r.Header.Set("Origin", test.origin) })
+		if answer.Code != test.want {
+			t.Errorf("%s: %d %s, want %d", test.origin, answer.Code, answer.Body, test.want)
+		}
+	}
 }
 
 func TestRemoteSetupWhenAllowed(t *testing.T) {

@@ -74,6 +74,7 @@ type Server struct {
 	config       Config
 	http         *http.Server
 	proxies      []netip.Prefix // peers whose forwarding headers count, beside loopback
+	origins      *http.CrossOriginProtection
 	queries      *ratelimit.Limiter
 	logins       *ratelimit.Limiter
 	requests     *ratelimit.Limiter
@@ -91,6 +92,7 @@ func New(cfg Config) (*Server, error) {
 	rates := cfg.Settings.RateLimit
 	s := &Server{
 		config:       cfg,
+		origins:      http.NewCrossOriginProtection(),
 		queries:      ratelimit.NewLimiter(cfg.Clock, rates.MaxQueriesPerSec, rates.MaxTrackedKeys),
 		logins:       ratelimit.NewLimiter(cfg.Clock, rates.MaxAuthRequestsPerIP, rates.MaxTrackedKeys),
 		requests:     ratelimit.NewLimiter(cfg.Clock, rates.MaxRequestsPerIP, rates.MaxTrackedKeys),
@@ -103,6 +105,9 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("httpapi: %w", err)
 		}
 		s.proxies = append(s.proxies, prefix)
+	}
+	for _, origin := range cfg.Settings.Security.CORS.AllowedOrigins {
+		_ = s.origins.AddTrustedOrigin(origin) // * and what is no origin at all stays untrusted
 	}
 	s.http = s.newHTTPServer()
 	return s, nil
