@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -36,6 +37,8 @@ type simDisk struct {
 	tear    bool // the crash leaves a part of the write it hits
 	broken  bool // every change of the log fails
 
+	brokenStore atomic.Bool // every change of the store fails; Pebble's goroutines look at it too
+
 	crashed *vfs.MemFS // what a power failure has left, until the node is halted
 }
 
@@ -47,6 +50,9 @@ func newDisk(n *simNode) *simDisk {
 func (d *simDisk) fs() disk.FS {
 	life := d.node.life
 	return d.w.mutant.fs(d, faultfs.Wrap(d.base, func(op faultfs.Op) error {
+		if d.brokenStore.Load() && strings.HasPrefix(op.Path, storeDir) {
+			return errDisk
+		}
 		if !strings.HasPrefix(op.Path, logDir) || d.node.life != life {
 			return nil
 		}
@@ -83,7 +89,7 @@ func (d *simDisk) tornWrite(op faultfs.Op) error {
 	d.w.trace.event("node %d keeps %d of %d bytes of that write", d.node.id, n, op.Bytes)
 	d.broken = true
 	d.node.torn = op.Path
-	return &faultfs.Torn{Bytes: n, Err: errPower}
+	return &faultfs.TornError{Bytes: n, Err: errPower}
 }
 
 // powerCut replaces the disk by what a power failure leaves of it, and mends it.
@@ -112,4 +118,7 @@ func (d *simDisk) replace() {
 	d.mend()
 }
 
-func (d *simDisk) mend() { d.crashed, d.crashIn, d.tear, d.broken = nil, 0, false, false }
+func (d *simDisk) mend() {
+	d.crashed, d.crashIn, d.tear, d.broken = nil, 0, false, false
+	d.brokenStore.Store(false)
+}

@@ -21,11 +21,11 @@ type plan struct {
 
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
+	breakFlush, slow, crashReceiver                                                                                 float64
 
-	healAt   int              // step at which partitions end
-	wakeAt   map[*simNode]int // paused and stopped nodes
-	breaking bool             // a flush with a broken disk is going on
-	leaving  *simNode         // its replica is being removed
+	healAt  int              // step at which partitions end
+	wakeAt  map[*simNode]int // paused and stopped nodes
+	leaving *simNode         // its replica is being removed
 }
 
 // calmPlan has no faults.
@@ -48,6 +48,7 @@ func (w *world) drawPlan() {
 	p.cutTwoWay, p.cutOneWay = maybe(0.003), maybe(0.003)
 	p.wipe, p.remove = maybe(0.001), maybe(0.0007)
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
+	p.breakFlush, p.slow, p.crashReceiver = maybe(0.001), maybe(0.002), maybe(0.05)
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -72,7 +73,18 @@ func (p *plan) packet(frame *transport.Packet) transport.Verdict {
 // call judges a snapshot, or one chunk of it.
 func (p *plan) call(c *transport.Call) transport.CallVerdict {
 	p.w.trace.bytes('c', uint64(c.From)<<32|uint64(c.To), uint64(c.Kind), c.Wire)
-	if p.active && p.chance(p.loss) {
+	if !p.active {
+		return transport.DeliverCall
+	}
+	if c.Kind == transport.CallSnapshotChunk && p.chance(p.crashReceiver) {
+		// The power fails while the snapshot lies half written beside the store, or with the next change of the log.
+		if n := p.w.nodeAt(c.ToAddress); n.up && n.disk.crashIn == 0 {
+			p.w.stats.crashes++
+			n.disk.crashIn = 1 + p.w.rng.IntN(2)
+			return transport.LoseRequest
+		}
+	}
+	if p.chance(p.loss) {
 		return transport.LoseRequest
 	}
 	return transport.DeliverCall
@@ -170,6 +182,12 @@ func (p *plan) strikeProcesses() {
 			p.wakeAt[n] = p.after(200*time.Millisecond, 6*time.Second)
 		}
 	}
+	if p.chance(p.slow) {
+		if n := p.pick(upright); n != nil {
+			n.lag = w.rng.IntN(4)
+			w.trace.event("node %d loses one of %d ticks", n.id, n.lag)
+		}
+	}
 	if p.chance(p.jump) {
 		if n := p.pick(upright); n != nil {
 			n.offset += time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
@@ -203,6 +221,16 @@ func (p *plan) strikeDisks() {
 			if err := n.store.Flush(); err != nil {
 				w.fail("node %d flushes: %v", n.id, err)
 			}
+		}
+	}
+	if p.chance(p.breakFlush) {
+		if n := p.pick(running); n != nil {
+			w.stats.crashes++
+			n.disk.brokenStore.Store(true)
+			// With nothing to flush there is no error; the node ends all the same, so that Pebble's own goroutines,
+			// which meet the broken disk too, decide nothing.
+			_ = n.store.Flush()
+			n.crash("the disk broke during a flush")
 		}
 	}
 	if p.chance(p.wipe) && p.complete() {
