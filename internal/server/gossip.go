@@ -114,6 +114,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	if !withGroups {
 		return info
 	}
+	info.Members = n.memberAddresses()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased

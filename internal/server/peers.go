@@ -55,7 +55,7 @@ func (n *Node) openNetwork(ctx context.Context, listener net.Listener) error {
 }
 
 // addressBook finds peers: what configuration says of a node wins, since its operator just wrote it; then
-// what the catalog records; then what this node was told when it joined.
+// what the catalog records; then what the other members say; then what this node was told when it joined.
 type addressBook struct{ n *Node }
 
 // Address implements transport.Resolver.
@@ -71,6 +71,9 @@ func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
 	if m, ok := b.n.catalog.Current().Member(replica); ok {
 		return m.RPCAddr, m.RPCAddr != ""
 	}
+	if m, ok := b.n.gossip.told(replica); ok {
+		return m.GetRpcAddr(), m.GetRpcAddr() != ""
+	}
 	for _, m := range b.n.who().Members {
 		if m.Replica == replica {
 			return m.RPCAddr, m.RPCAddr != ""
@@ -83,6 +86,9 @@ func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
 func (b addressBook) node(replica ident.ReplicaID) (ident.NodeID, bool) {
 	if m, ok := b.n.catalog.Current().Member(replica); ok {
 		return m.Node, true
+	}
+	if m, ok := b.n.gossip.told(replica); ok {
+		return ident.NodeID(m.GetNodeId()), true
 	}
 	for _, m := range b.n.who().Members {
 		if m.Replica == replica {
@@ -212,12 +218,6 @@ func (n *Node) welcome(ctx context.Context, replica uint64) (*nodev1.JoinRespons
 		ClusterUid: cluster.UID[:], ReplicaId: replica,
 		UserShards: cluster.Shards.UserShards, SharedShards: cluster.Shards.SharedShards,
 	}
-	for _, m := range current.Members() {
-		if !m.Removed {
-			welcome.Members = append(welcome.Members, &nodev1.MemberAddress{
-				ReplicaId: uint64(m.Replica), NodeId: uint64(m.Node), RpcAddr: m.RPCAddr, ApiAddr: m.APIAddr,
-			})
-		}
-	}
+	welcome.Members = n.memberAddresses()
 	return welcome, nil
 }

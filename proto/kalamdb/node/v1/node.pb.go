@@ -234,6 +234,7 @@ type GetNodeInfoResponse struct {
 	Groups        []*GroupStatus         `protobuf:"bytes,13,rep,name=groups,proto3" json:"groups,omitempty"`
 	Draining      bool                   `protobuf:"varint,14,opt,name=draining,proto3" json:"draining,omitempty"`                                // the node gives its leaderships away and wants none
 	CallerRemoved bool                   `protobuf:"varint,15,opt,name=caller_removed,json=callerRemoved,proto3" json:"caller_removed,omitempty"` // the replica that asks was removed from the cluster
+	Members       []*MemberAddress       `protobuf:"bytes,16,rep,name=members,proto3" json:"members,omitempty"`                                   // with groups: where this node finds the members it knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,6 +372,13 @@ func (x *GetNodeInfoResponse) GetCallerRemoved() bool {
 		return x.CallerRemoved
 	}
 	return false
+}
+
+func (x *GetNodeInfoResponse) GetMembers() []*MemberAddress {
+	if x != nil {
+		return x.Members
+	}
+	return nil
 }
 
 // GroupStatus is one replica's view of one group.
@@ -1565,7 +1573,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12GetNodeInfoRequest\x12\x1f\n" +
 	"\vwith_groups\x18\x01 \x01(\bR\n" +
 	"withGroups\x12\x16\n" +
-	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xf8\x03\n" +
+	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xb2\x04\n" +
 	"\x13GetNodeInfoResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
@@ -1586,7 +1594,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"cpuPercent\x124\n" +
 	"\x06groups\x18\r \x03(\v2\x1c.kalamdb.node.v1.GroupStatusR\x06groups\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x12%\n" +
-	"\x0ecaller_removed\x18\x0f \x01(\bR\rcallerRemoved\"\xb3\x03\n" +
+	"\x0ecaller_removed\x18\x0f \x01(\bR\rcallerRemoved\x128\n" +
+	"\amembers\x18\x10 \x03(\v2\x1e.kalamdb.node.v1.MemberAddressR\amembers\"\xb3\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
@@ -1759,30 +1768,31 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
-	5,  // 1: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
-	8,  // 2: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
-	0,  // 3: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
-	12, // 4: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
-	13, // 5: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	1,  // 6: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	17, // 7: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	2,  // 8: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 9: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 10: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 11: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	15, // 12: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	18, // 13: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	3,  // 14: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 15: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 16: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 17: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	16, // 18: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	19, // 19: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	8,  // 1: kalamdb.node.v1.GetNodeInfoResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	5,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
+	8,  // 3: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	0,  // 4: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
+	12, // 5: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
+	13, // 6: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
+	1,  // 7: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
+	17, // 8: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	2,  // 9: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 10: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 11: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 12: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	15, // 13: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	18, // 14: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	3,  // 15: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 16: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 17: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 18: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	16, // 19: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	19, // 20: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
