@@ -18,7 +18,8 @@ type scopeKey struct {
 // scopeIndex holds the subscriptions of one scope: those whose condition compares a column for equality by
 // the values they want, the others in a list.
 type scopeIndex struct {
-	catalog *catalog.Catalog // under which table was looked up
+	catalog *catalog.Catalog // under which table was looked up; nil means that it must be
+	mixed   bool             // some subscription was bound to another version of the table
 	table   *schema.Table
 	decoder *schema.RowDecoder
 	count   int
@@ -45,9 +46,9 @@ type place struct {
 	at     int
 }
 
-func newScopeIndex(current *catalog.Catalog, t *schema.Table) *scopeIndex {
+func newScopeIndex(t *schema.Table) *scopeIndex {
 	return &scopeIndex{
-		catalog: current, table: t, decoder: schema.NewRowDecoder(t, nil), projections: make(map[string]*Projection),
+		table: t, decoder: schema.NewRowDecoder(t, nil), projections: make(map[string]*Projection),
 	}
 }
 
@@ -76,6 +77,9 @@ func (b *bucket) remove(at int) {
 // add takes a subscription in, under its query.
 func (x *scopeIndex) add(sub *Subscription) {
 	q := sub.query
+	if q.scope.Table != x.table {
+		x.catalog, x.mixed = nil, true
+	}
 	if shared := x.projections[q.projection.identity]; shared != nil {
 		q.projection = shared
 	} else {

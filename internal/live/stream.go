@@ -242,10 +242,11 @@ func (s *stream) refresh(current *catalog.Catalog, index *scopeIndex, change *ch
 		return nil
 	}
 	index.catalog = current
-	if found == index.table {
+	if found == index.table && !index.mixed {
 		return index
 	}
-	fresh := newScopeIndex(current, found)
+	fresh := newScopeIndex(found)
+	fresh.catalog = current
 	now := s.service.config.Clock.Now().UnixMicro()
 	for _, sub := range index.all() {
 		q, err := bind(current, sub.caller, sub.sql, now)
@@ -326,7 +327,7 @@ func (s *stream) attach(sub *Subscription) {
 	key := sub.key()
 	index := s.scopes[key]
 	if index == nil {
-		index = newScopeIndex(s.service.config.Catalog.Current(), sub.query.scope.Table)
+		index = newScopeIndex(sub.query.scope.Table)
 		s.scopes[key] = index
 	}
 	conn := s.conns[sub.sink]

@@ -225,7 +225,7 @@ func (sub *Subscription) changes(
 	if err := changelog.CheckScope(snapshot, group, found.ID, user, after); err != nil {
 		return judge(err, CodeFailed)
 	}
-	decoder := newScopeIndex(nil, found)
+	decoder := newScopeIndex(found)
 	var before, after2 []datum.Datum
 	var failed error
 	only := &changelog.Interest{Table: found.ID, User: user}

@@ -1,0 +1,142 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Result is the answer to one statement.
+type Result struct {
+	Columns  []Column `json:"schema"`
+	Rows     [][]any  `json:"rows"` // numbers are json.Number; 64-bit integers, decimals and UUIDs are strings
+	RowCount int      `json:"row_count"`
+	Message  string   `json:"message"`
+	AsUser   string   `json:"as_user"`
+}
+
+// Column describes one column of a result.
+type Column struct {
+	Name     string          `json:"name"`
+	DataType json.RawMessage `json:"data_type"`
+	Flags    []string        `json:"flags"`
+}
+
+// envelope is the whole answer.
+type envelope struct {
+	Results []Result `json:"results"`
+	Error   *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// Exec runs one statement or a batch and returns the results. Parameters stand for $1, $2 … and are nil, bool,
+// numbers or strings; they need a single statement. The error is an *Error when the server refused, wraps
+// ErrOutcomeUnknown when the statement may have run, and is the context's when that ended.
+func (c *Client) Exec(ctx context.Context, sql string, params ...any) ([]Result, error) {
+	reads := onlyReads(sql)
+	var last error
+	for attempt := 1; attempt <= c.config.Attempts; attempt++ {
+		base := c.url()
+		results, err := c.try(ctx, base, sql, params)
+		var again *retryable
+		switch {
+		case err == nil:
+			return results, nil
+		case ctx.Err() != nil && !reads:
+			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		case ctx.Err() != nil:
+			return nil, err
+		case errors.As(err, &again):
+		case errors.Is(err, ErrOutcomeUnknown) && reads:
+			again = &retryable{cause: err}
+		default:
+			return nil, err
+		}
+		last = err
+		c.leave(base)
+		if err := c.pause(ctx, attempt, again.after); err != nil {
+			return nil, errors.Join(err, last)
+		}
+	}
+	return nil, fmt.Errorf("gave up after %d attempts: %w", c.config.Attempts, last)
+}
+
+// Query is Exec for a statement that gives rows.
+func (c *Client) Query(ctx context.Context, sql string, params ...any) (*Result, error) {
+	results, err := c.Exec(ctx, sql, params...)
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 {
+		return nil, fmt.Errorf("the statement gave %d results, want 1", len(results))
+	}
+	return &results[0], nil
+}
+
+// try sends a statement once. A token that ran out is replaced.
+func (c *Client) try(ctx context.Context, base, sql string, params []any) ([]Result, error) {
+	for renewed := false; ; renewed = true {
+		token, err := c.login(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.post(ctx, base+"/v1/api/sql", token, map[string]any{"sql": sql, "params": params})
+		var again *retryable
+		switch {
+		case errors.As(err, &again):
+			return nil, err
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		if answer.status == http.StatusUnauthorized && !renewed && c.forget(token) {
+			continue
+		}
+		return judge(answer)
+	}
+}
+
+// judge turns an answer into results or the right kind of error.
+func judge(a answer) ([]Result, error) {
+	var body envelope
+	decoder := json.NewDecoder(bytes.NewReader(a.body))
+	decoder.UseNumber()
+	err := decoder.Decode(&body)
+	switch {
+	case a.status == http.StatusOK && err == nil && body.Error == nil:
+		return body.Results, nil
+	case err != nil && a.status < http.StatusInternalServerError:
+		return nil, fmt.Errorf("the server answered %d with something else than JSON: %w", a.status, err)
+	}
+	refused := &Error{Code: "INTERNAL_ERROR", Message: http.StatusText(a.status), Status: a.status}
+	if body.Error != nil {
+		refused.Code, refused.Message = body.Error.Code, body.Error.Message
+	}
+	switch {
+	case a.retry:
+		return nil, &retryable{cause: refused, after: min(a.retryAfter, 5*time.Second)}
+	case a.status == http.StatusGatewayTimeout || a.status == http.StatusBadGateway || err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, refused)
+	}
+	return nil, refused
+}
+
+// onlyReads reports whether running a statement twice changes nothing.
+func onlyReads(sql string) bool {
+	text := strings.ToUpper(strings.TrimSpace(sql))
+	if strings.Contains(strings.TrimSuffix(text, ";"), ";") {
+		return false
+	}
+	for _, word := range []string{"SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN SELECT"} {
+		if strings.HasPrefix(text, word+" ") {
+			return true
+		}
+	}
+	return false
+}

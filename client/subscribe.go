@@ -1,0 +1,308 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Live is a live query.
+type Live struct {
+	SQL       string  // SELECT columns FROM namespace.table WHERE condition
+	BatchSize int     // rows of an initial batch; zero is the server's choice
+	LastRows  int     // only the newest rows at the beginning; zero is all
+	From      *uint64 // only changes after this _seq
+}
+
+// EventKind says what an Event is.
+type EventKind string
+
+// The kinds of events.
+const (
+	Rows   EventKind = "rows"   // rows that are there, or that came while the subscription was away
+	Ready  EventKind = "ready"  // the initial rows are complete; what follows are changes
+	Insert EventKind = "insert" // Rows are new
+	Update EventKind = "update" // Rows have what is not NULL now, OldValues what changed
+	Delete EventKind = "delete" // OldValues are gone
+	// Reset says that changes were lost on the way: forget all rows; they come again from the beginning.
+	Reset EventKind = "reset"
+)
+
+// Row is a row by column name. Numbers are json.Number; 64-bit integers and _seq are strings.
+type Row map[string]any
+
+// Event is one thing that happened to the rows of a live query.
+type Event struct {
+	Kind      EventKind
+	Rows      []Row
+	OldValues []Row
+	Cursor    uint64 // the largest _seq given so far; pass it as Live.From to go on later
+}
+
+// Subscription follows a live query over lost connections. Call Next in a loop, and Close in the end. While Next is
+// not called nothing is buffered here; the server disconnects a client that stays away, and Next goes on where
+// it was.
+type Subscription struct {
+	client  *Client
+	query   Live
+	cursor  uint64
+	conn    *websocket.Conn
+	node    string
+	stop    context.CancelFunc // of the pings
+	pings   sync.WaitGroup
+	write   sync.Mutex // held while something is written to conn
+	failed  int        // connections that failed in a row
+	pending []Event
+}
+
+// subscriptionID names the only subscription of a connection.
+const subscriptionID = "live"
+
+// pingPeriod is the time between two signs of life.
+const pingPeriod = 8 * time.Second
+
+// helloTimeout bounds the time in which a server answers a new connection.
+const helloTimeout = 10 * time.Second
+
+// Subscribe makes a subscription; it connects with the first Next.
+func (c *Client) Subscribe(query Live) *Subscription {
+	s := &Subscription{client: c, query: query}
+	if query.From != nil {
+		s.cursor = *query.From
+	}
+	return s
+}
+
+// Cursor is the largest _seq that was given.
+func (s *Subscription) Cursor() uint64 { return s.cursor }
+
+// Next returns the next event, connecting as often as it takes. The error is the context's, an *Error when the
+// server refuses the live query, or wraps ErrUnauthorized.
+func (s *Subscription) Next(ctx context.Context) (Event, error) {
+	for {
+		if len(s.pending) > 0 {
+			event := s.pending[0]
+			s.pending = s.pending[1:]
+			return event, nil
+		}
+		err := s.advance(ctx)
+		var refused *Error
+		switch {
+		case err == nil:
+			s.failed = 0
+			continue
+		case ctx.Err() != nil:
+			return Event{}, ctx.Err()
+		case errors.As(err, &refused) && refused.Code == "CURSOR_TOO_OLD":
+			s.disconnect()
+			s.cursor, s.query.From = 0, nil
+			return Event{Kind: Reset}, nil
+		case errors.As(err, &refused) && !temporary(refused.Code), errors.Is(err, ErrUnauthorized):
+			s.disconnect()
+			return Event{}, err
+		}
+		s.disconnect()
+		s.client.leave(s.node)
+		s.failed++
+		if err := s.client.pause(ctx, s.failed, 0); err != nil {
+			return Event{}, err
+		}
+	}
+}
+
+// temporary reports whether another attempt can help.
+func temporary(code string) bool {
+	return code == "SLOW_CONSUMER" || code == "SUBSCRIPTION_FAILED" || code == "BATCH_FETCH_FAILED" || code == "RATE_LIMIT_EXCEEDED"
+}
+
+// Close ends the subscription.
+func (s *Subscription) Close() { s.disconnect() }
+
+func (s *Subscription) disconnect() {
+	if s.conn == nil {
+		return
+	}
+	s.stop()
+	_ = s.conn.Close() // nothing is owed
+	s.pings.Wait()
+	s.conn = nil
+}
+
+// advance connects if need be and reads one message.
+func (s *Subscription) advance(ctx context.Context) error {
+	if s.conn == nil {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	// A read that is broken off leaves the connection unusable; Next connects again.
+	done := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	_, data, err := s.conn.ReadMessage()
+	if !stopped() {
+		<-done
+		s.disconnect()
+	}
+	if err != nil {
+		return err
+	}
+	return s.take(data)
+}
+
+// connect opens a connection and asks for the live query, behind the cursor if there is one.
+func (s *Subscription) connect(ctx context.Context) error {
+	base := s.client.url()
+	s.node = base
+	token, err := s.client.login(ctx, base)
+	if err != nil {
+		return err
+	}
+	address := "ws" + strings.TrimPrefix(base, "http") + "/v1/ws?compress=false"
+	conn, answer, err := websocket.DefaultDialer.DialContext(ctx, address, http.Header{"Authorization": {"Bearer " + token}})
+	if answer != nil && answer.Body != nil {
+		_ = answer.Body.Close() // its content is not used
+	}
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", base, err)
+	}
+	s.conn = conn
+	pinging, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.pings.Go(func() { s.ping(pinging, conn) })
+	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return err
+	}
+	_, data, err := conn.ReadMessage()
+	if err == nil {
+		err = conn.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		return err
+	}
+	var hello struct{ Type, Message string }
+	if err := json.Unmarshal(data, &hello); err != nil {
+		return err
+	}
+	if hello.Type != "auth_success" {
+		if s.client.forget(token) && s.failed == 0 {
+			return fmt.Errorf("the token was refused: %s", hello.Message)
+		}
+		return fmt.Errorf("%w: %s", ErrUnauthorized, hello.Message)
+	}
+	return s.send(map[string]any{"type": "subscribe", "subscription": map[string]any{
+		"id": subscriptionID, "sql": s.query.SQL, "options": s.options(),
+	}})
+}
+
+func (s *Subscription) options() map[string]any {
+	options := map[string]any{}
+	if s.query.BatchSize > 0 {
+		options["batch_size"] = s.query.BatchSize
+	}
+	switch {
+	case s.cursor > 0:
+		options["from"] = s.cursor
+	case s.query.LastRows > 0:
+		options["last_rows"] = s.query.LastRows
+	}
+	return options
+}
+
+func (s *Subscription) send(message any) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if err := s.conn.SetWriteDeadline(time.Now().Add(pingPeriod)); err != nil {
+		return err
+	}
+	return s.conn.WriteJSON(message)
+}
+
+// ping tells the server that somebody is there.
+func (s *Subscription) ping(ctx context.Context, conn *websocket.Conn) {
+	ticker := time.NewTicker(pingPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.write.Lock()
+		_ = conn.SetWriteDeadline(time.Now().Add(pingPeriod))
+		err := conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`))
+		s.write.Unlock()
+		if err != nil {
+			return // the reader finds out
+		}
+	}
+}
+
+// message is any message of the server.
+type message struct {
+	Type       string `json:"type"`
+	ChangeType string `json:"change_type"`
+	Rows       []Row  `json:"rows"`
+	OldValues  []Row  `json:"old_values"`
+	Control    struct {
+		HasMore bool   `json:"has_more"`
+		Status  string `json:"status"`
+	} `json:"batch_control"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// take turns a message into events.
+func (s *Subscription) take(data []byte) error {
+	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder.UseNumber()
+	var m message
+	if err := decoder.Decode(&m); err != nil {
+		return fmt.Errorf("message of the server: %w", err)
+	}
+	switch m.Type {
+	case "initial_data_batch":
+		if len(m.Rows) > 0 {
+			s.note(m.Rows)
+			s.pending = append(s.pending, Event{Kind: Rows, Rows: m.Rows, Cursor: s.cursor})
+		}
+		if m.Control.HasMore {
+			return s.send(map[string]any{"type": "next_batch", "subscription_id": subscriptionID})
+		}
+		s.pending = append(s.pending, Event{Kind: Ready, Cursor: s.cursor})
+	case "change":
+		s.note(m.Rows)
+		if len(m.Rows) == 0 {
+			s.note(m.OldValues)
+		}
+		s.pending = append(s.pending, Event{
+			Kind: EventKind(m.ChangeType), Rows: m.Rows, OldValues: m.OldValues, Cursor: s.cursor,
+		})
+	case "error":
+		return &Error{Code: m.Code, Message: m.Message}
+	}
+	return nil
+}
+
+// note moves the cursor.
+func (s *Subscription) note(rows []Row) {
+	for _, row := range rows {
+		text, ok := row["_seq"].(string)
+		if !ok {
+			continue
+		}
+		if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
+			s.cursor = max(s.cursor, seq)
+		}
+	}
+}
