@@ -12,7 +12,7 @@ import (
 // newBenchCommand measures this machine with this program. Output is one JSON object a line.
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
-	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchWorkerCommand())
+	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchWorkerCommand())
 	return command
 }
 
@@ -50,6 +50,21 @@ func newBenchIdleCommand() *cobra.Command {
 	}
 	command.Flags().IntVar(&groups, "groups", 34, "Raft groups in all")
 	command.Flags().DurationVar(&duration, "duration", 10*time.Second, "time to measure")
+	command.Flags().Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchRestartCommand() *cobra.Command {
+	var mib int64
+	command := &cobra.Command{
+		Use:   "restart",
+		Short: "measure how long a node with a long log takes to open after a crash",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Restart(command.Context(), mib<<20, command.OutOrStdout())
+		},
+	}
+	command.Flags().Int64Var(&mib, "mib", 1024, "size of the log in MiB")
 	command.Flags().Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -20,8 +20,12 @@ type machine struct {
 }
 
 func (n *workerNode) machine(group shard.GroupID) multiraft.StateMachine {
+	return newMachine(group, n.cfg.Apply == "store")
+}
+
+func newMachine(group shard.GroupID, store bool) *machine {
 	lo, _ := keys.GroupSpan(group)
-	return &machine{prefix: append(lo, 0xf0), store: n.cfg.Apply == "store"}
+	return &machine{prefix: append(lo, 0xf0), store: store}
 }
 
 // Apply implements multiraft.StateMachine.
