@@ -100,3 +100,26 @@ func (s *service) Invite(ctx context.Context, req *nodev1.InviteRequest) (*nodev
 	}
 	return operator.HandleInvite(ctx, req), nil
 }
+
+// checkJoinCertificate wants a node to join as the one that its certificate names.
+func (s *service) checkJoinCertificate(ctx context.Context, node uint64) *refusal {
+	secure := s.transport.tls
+	if secure == nil || !secure.mutual {
+		return nil
+	}
+	refuse := func(sentence string) *refusal {
+		return &refusal{reason: refusedCertificate, denied: true, sentence: sentence}
+	}
+	cert, err := peerCertificate(ctx)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	named, err := certificateNode(cert, secure.clusterID)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	if uint64(named) != node {
+		return refuse(fmt.Sprintf("certificate is of node %d, and cannot be used to join as node %d", named, node))
+	}
+	return nil
+}

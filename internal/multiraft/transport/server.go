@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -86,18 +87,27 @@ func (s *service) checkCertificate(ctx context.Context, from ident.ReplicaID) *r
 	refuse := func(sentence string) *refusal {
 		return &refusal{reason: refusedCertificate, denied: true, sentence: sentence}
 	}
-	p, ok := grpcpeer.FromContext(ctx)
-	if !ok {
-		return refuse("the connection has no peer")
+	cert, err := peerCertificate(ctx)
+	if err == nil {
+		err = secure.checkPeer(cert, from)
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.PeerCertificates) == 0 {
-		return refuse("the connection has no client certificate")
-	}
-	if err := secure.checkPeer(info.State.PeerCertificates[0], from); err != nil {
+	if err != nil {
 		return refuse(err.Error())
 	}
 	return nil
+}
+
+// peerCertificate returns the certificate that the caller showed; the handshake has verified it.
+func peerCertificate(ctx context.Context) (*x509.Certificate, error) {
+	p, ok := grpcpeer.FromContext(ctx)
+	if !ok {
+		return nil, errors.New("the connection has no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return nil, errors.New("the connection has no client certificate")
+	}
+	return info.State.PeerCertificates[0], nil
 }
 
 // refuse counts and logs a refusal and makes it a status.
@@ -196,6 +206,9 @@ func (s *service) Join(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Jo
 		return nil, err
 	}
 	defer s.transport.calls.leave()
+	if r := s.checkJoinCertificate(ctx, req.GetNodeId()); r != nil {
+		return nil, s.refuse(ctx, r)
+	}
 	return s.transport.handler.HandleJoin(ctx, req), nil
 }
 

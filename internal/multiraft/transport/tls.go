@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
-// TLSConfig names the files that secure the connections between nodes. All are PEM and read once.
+// TLSConfig names the files that secure the connections between nodes. All are PEM. They are read again
+// when they change; connections that exist are kept.
 type TLSConfig struct {
 	// CAFile holds the authorities that sign the certificates of all nodes.
 	CAFile string
@@ -27,10 +27,10 @@ type TLSConfig struct {
 	RequireClientCert bool
 }
 
-// tlsSetup is a loaded TLSConfig.
+// tlsSetup is a TLSConfig in use.
 type tlsSetup struct {
+	files     *tlsFiles
 	server    *tls.Config
-	client    *tls.Config // cloned per connection
 	mutual    bool
 	clusterID string
 	nodeOf    func(ident.ReplicaID) (ident.NodeID, bool)
@@ -40,35 +40,39 @@ func loadTLS(cfg GRPCConfig) (*tlsSetup, error) {
 	if cfg.TLS == nil {
 		return nil, nil
 	}
-	authorities, err := os.ReadFile(cfg.TLS.CAFile)
+	files, err := openTLSFiles(*cfg.TLS, cfg.Logger)
 	if err != nil {
-		return nil, fmt.Errorf("read certificate authorities: %w", err)
+		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(authorities) {
-		return nil, fmt.Errorf("certificate authorities %s: no certificate in PEM form", cfg.TLS.CAFile)
-	}
-	pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate of this node: %w", err)
-	}
-	setup := &tlsSetup{
-		server:    &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}},
-		client:    &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: pool},
-		mutual:    cfg.TLS.RequireClientCert,
-		clusterID: cfg.ClusterID,
-		nodeOf:    cfg.NodeOf,
-	}
-	if setup.mutual {
-		setup.server.ClientAuth = tls.RequireAndVerifyClientCert
-		setup.server.ClientCAs = pool
+	setup := &tlsSetup{files: files, mutual: cfg.TLS.RequireClientCert, clusterID: cfg.ClusterID, nodeOf: cfg.NodeOf}
+	setup.server = &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return setup.forConnection(), nil },
 	}
 	return setup, nil
 }
 
+// forConnection returns the configuration of one accepted connection, with the files as they are now.
+func (s *tlsSetup) forConnection() *tls.Config {
+	pair, pool := s.files.current()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*pair}, NextProtos: []string{"h2"}}
+	if s.mutual {
+		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, pool
+	}
+	return cfg
+}
+
 // clientFor returns the configuration of a connection to a replica; zero means that only the address is known.
 func (s *tlsSetup) clientFor(replica ident.ReplicaID) *tls.Config {
-	cfg := s.client.Clone()
+	_, pool := s.files.current()
+	cfg := &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: pool,
+		// gRPC may connect again with this configuration much later.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, _ := s.files.current()
+			return pair, nil
+		},
+	}
 	if s.mutual && replica != 0 {
 		cfg.VerifyConnection = func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) == 0 {

@@ -164,8 +164,11 @@ func TestPlaintextPeerIsNotServedOverTLS(t *testing.T) {
 	joiner, _ := serve(t, GRPCConfig{
 		TLS: ca.issue(t, "joiner", "node-3", ""), NodeOf: nodeOf, ClusterID: "prod", Resolver: fixedResolver(addr),
 	}, &quietHandler{})
-	if _, err := joiner.Join(t.Context(), addr, &nodev1.JoinRequest{}); err != nil {
+	if _, err := joiner.Join(t.Context(), addr, &nodev1.JoinRequest{NodeId: 3}); err != nil {
 		t.Errorf("Join with a certificate = %v", err)
+	}
+	if _, err := joiner.Join(t.Context(), addr, &nodev1.JoinRequest{NodeId: 4}); err == nil || !strings.Contains(err.Error(), "join as node 4") {
+		t.Errorf("Join as node 4 with the certificate of node 3 = %v", err)
 	}
 }
 
@@ -188,5 +191,49 @@ func TestLoadTLSRefuses(t *testing.T) {
 		if _, err := loadTLS(GRPCConfig{TLS: &cfg}); err == nil {
 			t.Errorf("%s: the configuration was accepted", name)
 		}
+	}
+}
+
+func TestCertificatesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	before, after := newAuthority(t), newAuthority(t)
+	// Both sides read their files from one place, which is renewed under them.
+	cert := before.issue(t, "renewed", "node-2", "")
+	_, addr := secureMember(t, cert, 2, fixedResolver(""))
+	call := func(cert *TLSConfig) error {
+		node, _ := secureMember(t, cert, 1, fixedResolver(addr))
+		_, err := node.Forward(t.Context(), 2, &nodev1.ForwardRequest{})
+		return err
+	}
+	if err := call(before.issue(t, "one", "node-1", "")); err != nil {
+		t.Fatalf("before the renewal: %v", err)
+	}
+	stranger := after.issue(t, "one", "node-1", "")
+	if err := call(stranger); err == nil {
+		t.Fatal("a certificate of another authority was accepted")
+	}
+
+	if err := os.WriteFile(cert.CertFile, []byte("half written"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(before.issue(t, "one", "node-1", "")); err != nil {
+		t.Fatalf("with a broken file the former certificate serves: %v", err)
+	}
+
+	renewed := after.issue(t, "renewed", "node-2", "")
+	for from, to := range map[string]string{
+		renewed.CAFile: cert.CAFile, renewed.CertFile: cert.CertFile, renewed.KeyFile: cert.KeyFile,
+	} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stranger.CAFile = cert.CAFile
+	if err := call(stranger); err != nil {
+		t.Errorf("after the renewal: %v", err)
+	}
+	old := before.issue(t, "old", "node-1", "") // its authority's file is the new one by now
+	if err := call(old); err == nil {
+		t.Error("a certificate of the former authority is still accepted")
 	}
 }
