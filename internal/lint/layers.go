@@ -20,6 +20,7 @@ func Layers() []Layer {
 		{"vocabulary", []string{
 			"internal/ident", "internal/datum", "internal/shard", "internal/schema", "internal/session",
 			"internal/config", "internal/clock", "internal/metrics", "internal/invariant", "internal/fault",
+			"internal/certificate",
 		}},
 		{"contract", []string{
 			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr",
