@@ -45,12 +45,13 @@ func (n *Node) seekAdmission(ctx context.Context) error {
 func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
 	peers := n.seeds()
 	fresh, lowest := 1, true
+	waiting := "waiting for a peer that is a member of the cluster"
 	for _, peer := range peers {
 		lowest = lowest && n.cfg.Cluster.NodeID < peer.NodeID
 		info, err := n.askPeer(ctx, peer)
 		switch {
 		case err != nil:
-			n.setWaiting(fmt.Sprintf("node %d at %s does not answer: %v", peer.NodeID, peer.RPCAddr, err))
+			waiting = fmt.Sprintf("node %d at %s does not answer: %v", peer.NodeID, peer.RPCAddr, err)
 		case info.GetClusterId() != n.cfg.Cluster.ClusterID:
 			return false, fmt.Errorf("cluster.cluster_id = %q: the peer at %s is configured for cluster %q",
 				n.cfg.Cluster.ClusterID, peer.RPCAddr, info.GetClusterId())
@@ -60,8 +61,8 @@ func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
 			fresh++
 		}
 	}
+	n.setWaiting(waiting)
 	if n.cfg.Cluster.Join || !lowest {
-		n.setWaiting("waiting for a peer that is a member of the cluster")
 		return false, nil
 	}
 	if fresh*2 <= len(peers)+1 {
