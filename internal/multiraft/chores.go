@@ -34,7 +34,14 @@ func (w *worker) chores() {
 			}
 		}
 	}
-	if w.tick%balanceEvery == 0 && !w.m.cfg.NoBalance {
+	if w.m.order[0].lead.Load() != 0 {
+		w.metaSeen = w.tick
+	}
+	switch {
+	case w.tick%balanceEvery != 0:
+	case w.tick-w.metaSeen > liveWithin:
+		w.yield()
+	case !w.m.cfg.NoBalance:
 		w.balance()
 	}
 	if w.tick%truncateEvery == 0 {
@@ -119,6 +126,26 @@ func membershipChanges(conf *raftpb.ConfState, members []Member, ready func(uint
 		return remove
 	}
 	return add
+}
+
+// yield hands over every data group that this replica leads, because it has known no leader of the meta group for
+// a while. It may never apply what needs newer meta entries, and then nothing that it commits is answered. A
+// replica that was removed is in that place for good: the meta group let it go before it could learn so, and
+// as a leader it would never remove itself. Its successor does.
+func (w *worker) yield() {
+	for _, g := range w.groups {
+		if g.id == shard.Meta || !g.leading.Load() || w.tick-g.transferred < balanceRest {
+			continue
+		}
+		status := g.node.Status()
+		to := w.bestSuccessor(g, status)
+		if to == 0 || status.LeadTransferee != 0 {
+			continue
+		}
+		g.transferred = w.tick
+		g.node.TransferLeader(to)
+		w.mark(g)
+	}
 }
 
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many

@@ -33,6 +33,8 @@ type worker struct {
 	dirty []*group
 	tick  int // ticks of this worker so far
 	out   output
+
+	metaSeen int // tick at which a leader of the meta group was last known
 }
 
 // item is one thing for a worker to do. Exactly one of the payloads is set.
