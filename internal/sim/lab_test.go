@@ -19,6 +19,14 @@ type lab struct {
 // scenario runs a story on a fresh cluster and judges the cluster at its end.
 func scenario(t *testing.T, nodes int, change func(*options), story func(*lab)) {
 	t.Helper()
+	if w, err := tell(t, nodes, change, nil, story); err != nil {
+		t.Fatal(w.report(err))
+	}
+}
+
+// tell is scenario with a planted bug; it returns what was broken.
+func tell(t *testing.T, nodes int, change func(*options), m *mutant, story func(*lab)) (*world, error) {
+	t.Helper()
 	seed := envNumber(t, "SEED", 1)
 	t.Logf("seed %d", seed)
 	opt := defaultOptions()
@@ -26,12 +34,12 @@ func scenario(t *testing.T, nodes int, change func(*options), story func(*lab)) 
 	if change != nil {
 		change(&opt)
 	}
-	w := newWorld(t, seed, opt, calmPlan(), nil)
+	w := newWorld(t, seed, opt, calmPlan(), m)
 	if *verbose {
 		w.trace.print = func(line string) { t.Log(line) }
 	}
 	l := &lab{world: w, c: &clients{w: w}}
-	err := w.attempt(func() {
+	return w, w.attempt(func() {
 		w.found()
 		for _, n := range w.nodes[1:] {
 			w.boot(n)
@@ -42,9 +50,6 @@ func scenario(t *testing.T, nodes int, change func(*options), story func(*lab)) 
 		l.heal(l.c)
 		l.judge()
 	})
-	if err != nil {
-		t.Fatal(w.report(err))
-	}
 }
 
 func (l *lab) tables() {
@@ -176,10 +181,10 @@ func (l *lab) installed(n *simNode) uint64 {
 	return total
 }
 
-// mute drops what one node sends to another on one lane.
-func (l *lab) mute(lane transport.Lane, to *simNode) {
+// mute drops what arrives at a node on one lane, from one other node or, for nil, from all.
+func (l *lab) mute(lane transport.Lane, from, to *simNode) {
 	l.network.SetFault(func(p *transport.Packet) transport.Verdict {
-		if p.Lane == lane && p.To == to.self.Replica {
+		if p.Lane == lane && p.To == to.self.Replica && (from == nil || p.From == from.self.Replica) {
 			return transport.Verdict{Drop: true}
 		}
 		return l.plan.packet(p)

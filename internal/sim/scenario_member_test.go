@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -74,7 +76,7 @@ func TestCatchUpUnderTraffic(t *testing.T) {
 			}
 			return true
 		}
-		for range 30 {
+		for range 10 {
 			for _, n := range l.nodes {
 				if running(n) {
 					l.settle(n)
@@ -82,7 +84,7 @@ func TestCatchUpUnderTraffic(t *testing.T) {
 			}
 		}
 		if !near() {
-			l.fail("node %d is still behind after a minute", late.id)
+			l.fail("node %d is still behind after half a minute", late.id)
 		}
 	})
 }
@@ -202,25 +204,68 @@ func TestRemoveWhileAnotherJoins(t *testing.T) {
 	})
 }
 
-// TestFreshReplicaLearnsOfALeaderItNeverMet brings back a node that was away while another one was replaced and
-// became the leader of meta: the address of that leader stands in entries that only this leader can send.
-func TestFreshReplicaLearnsOfALeaderItNeverMet(t *testing.T) {
-	scenario(t, 3, few, func(l *lab) {
-		away, lost := l.nodes[2], l.nodes[1]
+// TestNodeThatMissedItsNewLeaderCatchesUp brings back a node that was away while another one was replaced and
+// became the leader of meta: the address of that leader stands in entries that only this leader can send. Without
+// members that tell each other what they know, the node stays behind for ever.
+func TestNodeThatMissedItsNewLeaderCatchesUp(t *testing.T) {
+	story := func(l *lab) {
+		away := l.nodes[4]
 		l.kill(away)
+		lost := l.nodes[1]
 		lost.crash("story")
 		lost.wipe()
-		// Two of three are gone until the third is back, so the stand-in joins in the moment it returns and goes.
-		l.release(away)
-		l.until(healBound, "the stand-in has joined", func() bool { return lost.manager != nil })
-		for _, g := range l.groups {
-			l.until(healBound, "the stand-in votes", func() bool { return running(lost) && lost.manager.Glance(g).Voter })
-		}
-		l.kill(away)
+		l.until(healBound, "the stand-in votes", func() bool {
+			if !running(lost) {
+				return false
+			}
+			for _, g := range l.groups {
+				if !lost.manager.Glance(g).Voter {
+					return false
+				}
+			}
+			return true
+		})
 		l.count(l.nodes[0], 40)
-		l.settle(l.nodes[0], lost)
+		l.settle(l.nodes[:4]...)
 		l.lead(lost)
 		l.release(away)
+	}
+	scenario(t, 5, few, story)
+	if _, err := tell(t, 5, few, &mutant{noGossip: true}, story); err == nil {
+		t.Error("the node caught up although nobody told it the address of its leader: the story does not happen")
+	}
+}
+
+// TestRemovedLeaderLetsGo removes a replica that leads all data groups and cannot hear the leader of meta: meta lets
+// it go before it can learn so. It must not lead for ever.
+func TestRemovedLeaderLetsGo(t *testing.T) {
+	scenario(t, 4, nil, func(l *lab) {
+		first, leaves := l.nodes[0], l.nodes[3]
+		l.lead(leaves)
+		l.until(healBound, "the first node leads meta", func() bool {
+			if running := leaves.manager.Glance(shard.Meta).Leading; running {
+				if err := leaves.manager.TransferLeadership(shard.Meta, first.self.Replica); err != nil {
+					l.fail("transfer: %v", err)
+				}
+			}
+			return first.manager.Glance(shard.Meta).Leading
+		})
+		l.mute(transport.LaneControl, first, leaves)
+		old := leaves.self.Replica
+		l.spawn("remove", func(a *actor) { a.removeNode(leaves) })
+		l.until(healBound, "meta lets the replica go", func() bool {
+			seen := first.manager.Glance(shard.Meta)
+			return !seen.Joint && !slices.Contains(seen.Voters, old)
+		})
+		if current, ok := leaves.catalog.Current().Member(old); !ok || current.Removed {
+			l.fail("node %d knows that it was removed; the story does not happen", leaves.id)
+		}
+		if !leaves.manager.Glance(l.c.group).Leading {
+			l.fail("node %d leads nothing any more; the story does not happen", leaves.id)
+		}
+		l.unmute()
+		l.count(l.nodes[1], 10)
+		l.whole(healBound)
 	})
 }
 

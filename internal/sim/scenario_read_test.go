@@ -56,7 +56,7 @@ func TestDataWaitsForMeta(t *testing.T) {
 		late := l.nodes[2]
 		l.lead(l.nodes[0])
 		// The meta group and heartbeats travel on the control lane; entries of data groups on the other.
-		l.mute(transport.LaneControl, late)
+		l.mute(transport.LaneControl, nil, late)
 		table := uint64(0)
 		l.do(l.nodes[1], func(s *session) { table, _ = s.createTable("new", schema.KindUser) })
 		target := l.c.privateCell(l.c.users[0], "row")

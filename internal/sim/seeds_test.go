@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,4 +120,43 @@ func TestSeeds(t *testing.T) {
 			seed, w.opt.nodes, len(w.groups), w.clock.Now().Sub(w.start).Seconds(), took.Seconds(), w.stats)
 	}
 	t.Logf("%d seeds, %.0f times real time", count, simulated.Seconds()/real.Seconds())
+}
+
+// TestSavedSeeds repeats every seed that once found something.
+func TestSavedSeeds(t *testing.T) {
+	raw, err := os.ReadFile("testdata/seeds/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for line := range strings.Lines(string(raw)) {
+		number, _, _ := strings.Cut(line, " ")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			t.Fatalf("testdata/seeds/seeds.txt: %q: want a seed, a space and what it found", line)
+		}
+		fmt.Fprintf(os.Stdout, "seed %d\n", seed)
+		if w, err := simulate(t, seed, nil); err != nil {
+			t.Error(w.report(err))
+		}
+		ran++
+	}
+	if ran == 0 {
+		t.Error("testdata/seeds/seeds.txt names no seed")
+	}
+}
+
+// TestDefaultCluster runs three nodes with all 34 groups under traffic, without faults, and prints how much faster
+// than life that is.
+func TestDefaultCluster(t *testing.T) {
+	began := time.Now()
+	scenario(t, 3, func(o *options) { o.shards, o.noBalance = shard.Default(), false }, func(l *lab) {
+		l.c.begin()
+		l.run(time.Minute)
+		t.Logf("34 groups on 3 nodes, %+v: %.0f times real time", l.stats,
+			l.clock.Now().Sub(l.start).Seconds()/time.Since(began).Seconds())
+	})
 }
