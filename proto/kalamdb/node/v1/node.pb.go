@@ -1256,6 +1256,155 @@ func (*InstallSnapshotResponse) Descriptor() ([]byte, []int) {
 	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
+type SnapshotProgressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotProgressRequest) Reset() {
+	*x = SnapshotProgressRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotProgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotProgressRequest) ProtoMessage() {}
+
+func (x *SnapshotProgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotProgressRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotProgressRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SnapshotProgressRequest) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+// SnapshotProgressResponse lists ranges of the group's keys in ascending order, each from behind the one before.
+type SnapshotProgressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ranges        []*SnapshotRange       `protobuf:"bytes,1,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotProgressResponse) Reset() {
+	*x = SnapshotProgressResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotProgressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotProgressResponse) ProtoMessage() {}
+
+func (x *SnapshotProgressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotProgressResponse.ProtoReflect.Descriptor instead.
+func (*SnapshotProgressResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SnapshotProgressResponse) GetRanges() []*SnapshotRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+type SnapshotRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Last          []byte                 `protobuf:"bytes,1,opt,name=last,proto3" json:"last,omitempty"` // last key of the range
+	Pairs         uint64                 `protobuf:"varint,2,opt,name=pairs,proto3" json:"pairs,omitempty"`
+	Digest        uint64                 `protobuf:"fixed64,3,opt,name=digest,proto3" json:"digest,omitempty"` // XXH64 of the pairs in the encoding of the snapshot stream
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRange) Reset() {
+	*x = SnapshotRange{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRange) ProtoMessage() {}
+
+func (x *SnapshotRange) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRange.ProtoReflect.Descriptor instead.
+func (*SnapshotRange) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SnapshotRange) GetLast() []byte {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *SnapshotRange) GetPairs() uint64 {
+	if x != nil {
+		return x.Pairs
+	}
+	return 0
+}
+
+func (x *SnapshotRange) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 // OperateRequest is one order. Groups that the node does not know are refused one by one.
 type OperateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1270,7 +1419,7 @@ type OperateRequest struct {
 
 func (x *OperateRequest) Reset() {
 	*x = OperateRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1431,7 @@ func (x *OperateRequest) String() string {
 func (*OperateRequest) ProtoMessage() {}
 
 func (x *OperateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1444,7 @@ func (x *OperateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateRequest.ProtoReflect.Descriptor instead.
 func (*OperateRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OperateRequest) GetOrder() Order {
@@ -1343,7 +1492,7 @@ type OperateResponse struct {
 
 func (x *OperateResponse) Reset() {
 	*x = OperateResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1504,7 @@ func (x *OperateResponse) String() string {
 func (*OperateResponse) ProtoMessage() {}
 
 func (x *OperateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1517,7 @@ func (x *OperateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
 func (*OperateResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OperateResponse) GetOutcomes() []*OperateOutcome {
@@ -1398,7 +1547,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1559,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1572,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -1472,7 +1621,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1633,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1646,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -1530,7 +1679,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1691,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1704,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -1676,7 +1825,15 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\"\x19\n" +
-	"\x17InstallSnapshotResponse\"\x9b\x01\n" +
+	"\x17InstallSnapshotResponse\"/\n" +
+	"\x17SnapshotProgressRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\"R\n" +
+	"\x18SnapshotProgressResponse\x126\n" +
+	"\x06ranges\x18\x01 \x03(\v2\x1e.kalamdb.node.v1.SnapshotRangeR\x06ranges\"Q\n" +
+	"\rSnapshotRange\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\fR\x04last\x12\x14\n" +
+	"\x05pairs\x18\x02 \x01(\x04R\x05pairs\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\x9b\x01\n" +
 	"\x0eOperateRequest\x12,\n" +
 	"\x05order\x18\x01 \x01(\x0e2\x16.kalamdb.node.v1.OrderR\x05order\x12\x16\n" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x16\n" +
@@ -1721,12 +1878,13 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\vORDER_DRAIN\x10\b\x12\x10\n" +
 	"\fORDER_RESUME\x10\t\x12\x0f\n" +
 	"\vORDER_AVOID\x10\n" +
-	"2\xfb\x03\n" +
+	"2\xe4\x04\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
 	"\aForward\x12\x1f.kalamdb.node.v1.ForwardRequest\x1a .kalamdb.node.v1.ForwardResponse\x12f\n" +
-	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01\x12L\n" +
+	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01\x12g\n" +
+	"\x10SnapshotProgress\x12(.kalamdb.node.v1.SnapshotProgressRequest\x1a).kalamdb.node.v1.SnapshotProgressResponse\x12L\n" +
 	"\aOperate\x12\x1f.kalamdb.node.v1.OperateRequest\x1a .kalamdb.node.v1.OperateResponse\x12I\n" +
 	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
 
@@ -1743,28 +1901,31 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
-	(ForwardError)(0),               // 0: kalamdb.node.v1.ForwardError
-	(Order)(0),                      // 1: kalamdb.node.v1.Order
-	(*GetNodeInfoRequest)(nil),      // 2: kalamdb.node.v1.GetNodeInfoRequest
-	(*GetNodeInfoResponse)(nil),     // 3: kalamdb.node.v1.GetNodeInfoResponse
-	(*GroupStatus)(nil),             // 4: kalamdb.node.v1.GroupStatus
-	(*PeerProgress)(nil),            // 5: kalamdb.node.v1.PeerProgress
-	(*JoinRequest)(nil),             // 6: kalamdb.node.v1.JoinRequest
-	(*JoinResponse)(nil),            // 7: kalamdb.node.v1.JoinResponse
-	(*MemberAddress)(nil),           // 8: kalamdb.node.v1.MemberAddress
-	(*ForwardRequest)(nil),          // 9: kalamdb.node.v1.ForwardRequest
-	(*ForwardResponse)(nil),         // 10: kalamdb.node.v1.ForwardResponse
-	(*InstallSnapshotRequest)(nil),  // 11: kalamdb.node.v1.InstallSnapshotRequest
-	(*SnapshotHeader)(nil),          // 12: kalamdb.node.v1.SnapshotHeader
-	(*SnapshotChunk)(nil),           // 13: kalamdb.node.v1.SnapshotChunk
-	(*InstallSnapshotResponse)(nil), // 14: kalamdb.node.v1.InstallSnapshotResponse
-	(*OperateRequest)(nil),          // 15: kalamdb.node.v1.OperateRequest
-	(*OperateResponse)(nil),         // 16: kalamdb.node.v1.OperateResponse
-	(*OperateOutcome)(nil),          // 17: kalamdb.node.v1.OperateOutcome
-	(*InviteRequest)(nil),           // 18: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),          // 19: kalamdb.node.v1.InviteResponse
+	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
+	(Order)(0),                       // 1: kalamdb.node.v1.Order
+	(*GetNodeInfoRequest)(nil),       // 2: kalamdb.node.v1.GetNodeInfoRequest
+	(*GetNodeInfoResponse)(nil),      // 3: kalamdb.node.v1.GetNodeInfoResponse
+	(*GroupStatus)(nil),              // 4: kalamdb.node.v1.GroupStatus
+	(*PeerProgress)(nil),             // 5: kalamdb.node.v1.PeerProgress
+	(*JoinRequest)(nil),              // 6: kalamdb.node.v1.JoinRequest
+	(*JoinResponse)(nil),             // 7: kalamdb.node.v1.JoinResponse
+	(*MemberAddress)(nil),            // 8: kalamdb.node.v1.MemberAddress
+	(*ForwardRequest)(nil),           // 9: kalamdb.node.v1.ForwardRequest
+	(*ForwardResponse)(nil),          // 10: kalamdb.node.v1.ForwardResponse
+	(*InstallSnapshotRequest)(nil),   // 11: kalamdb.node.v1.InstallSnapshotRequest
+	(*SnapshotHeader)(nil),           // 12: kalamdb.node.v1.SnapshotHeader
+	(*SnapshotChunk)(nil),            // 13: kalamdb.node.v1.SnapshotChunk
+	(*InstallSnapshotResponse)(nil),  // 14: kalamdb.node.v1.InstallSnapshotResponse
+	(*SnapshotProgressRequest)(nil),  // 15: kalamdb.node.v1.SnapshotProgressRequest
+	(*SnapshotProgressResponse)(nil), // 16: kalamdb.node.v1.SnapshotProgressResponse
+	(*SnapshotRange)(nil),            // 17: kalamdb.node.v1.SnapshotRange
+	(*OperateRequest)(nil),           // 18: kalamdb.node.v1.OperateRequest
+	(*OperateResponse)(nil),          // 19: kalamdb.node.v1.OperateResponse
+	(*OperateOutcome)(nil),           // 20: kalamdb.node.v1.OperateOutcome
+	(*InviteRequest)(nil),            // 21: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 22: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -1774,25 +1935,28 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	0,  // 4: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
 	12, // 5: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
 	13, // 6: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	1,  // 7: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	17, // 8: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	2,  // 9: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 10: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 11: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 12: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	15, // 13: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	18, // 14: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	3,  // 15: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 16: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 17: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 18: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	16, // 19: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	19, // 20: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 7: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
+	1,  // 8: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
+	20, // 9: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	2,  // 10: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 11: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 12: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 13: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	15, // 14: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	18, // 15: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	21, // 16: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	3,  // 17: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 18: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 19: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 20: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	16, // 21: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	19, // 22: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	22, // 23: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -1810,7 +1974,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,12 +26,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_GetNodeInfo_FullMethodName     = "/kalamdb.node.v1.NodeService/GetNodeInfo"
-	NodeService_Join_FullMethodName            = "/kalamdb.node.v1.NodeService/Join"
-	NodeService_Forward_FullMethodName         = "/kalamdb.node.v1.NodeService/Forward"
-	NodeService_InstallSnapshot_FullMethodName = "/kalamdb.node.v1.NodeService/InstallSnapshot"
-	NodeService_Operate_FullMethodName         = "/kalamdb.node.v1.NodeService/Operate"
-	NodeService_Invite_FullMethodName          = "/kalamdb.node.v1.NodeService/Invite"
+	NodeService_GetNodeInfo_FullMethodName      = "/kalamdb.node.v1.NodeService/GetNodeInfo"
+	NodeService_Join_FullMethodName             = "/kalamdb.node.v1.NodeService/Join"
+	NodeService_Forward_FullMethodName          = "/kalamdb.node.v1.NodeService/Forward"
+	NodeService_InstallSnapshot_FullMethodName  = "/kalamdb.node.v1.NodeService/InstallSnapshot"
+	NodeService_SnapshotProgress_FullMethodName = "/kalamdb.node.v1.NodeService/SnapshotProgress"
+	NodeService_Operate_FullMethodName          = "/kalamdb.node.v1.NodeService/Operate"
+	NodeService_Invite_FullMethodName           = "/kalamdb.node.v1.NodeService/Invite"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -46,6 +47,8 @@ type NodeServiceClient interface {
 	Forward(ctx context.Context, in *ForwardRequest, opts ...grpc.CallOption) (*ForwardResponse, error)
 	// InstallSnapshot streams the state of one group: first the header, then chunks.
 	InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[InstallSnapshotRequest, InstallSnapshotResponse], error)
+	// SnapshotProgress says what the callee still has of an interrupted snapshot. Members only.
+	SnapshotProgress(ctx context.Context, in *SnapshotProgressRequest, opts ...grpc.CallOption) (*SnapshotProgressResponse, error)
 	// Operate carries out an operator's order on the replicas of the node that is called. Members only.
 	Operate(ctx context.Context, in *OperateRequest, opts ...grpc.CallOption) (*OperateResponse, error)
 	// Invite asks a node that belongs to no cluster yet to join through the address given. It is open to
@@ -104,6 +107,16 @@ func (c *nodeServiceClient) InstallSnapshot(ctx context.Context, opts ...grpc.Ca
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_InstallSnapshotClient = grpc.ClientStreamingClient[InstallSnapshotRequest, InstallSnapshotResponse]
 
+func (c *nodeServiceClient) SnapshotProgress(ctx context.Context, in *SnapshotProgressRequest, opts ...grpc.CallOption) (*SnapshotProgressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SnapshotProgressResponse)
+	err := c.cc.Invoke(ctx, NodeService_SnapshotProgress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeServiceClient) Operate(ctx context.Context, in *OperateRequest, opts ...grpc.CallOption) (*OperateResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(OperateResponse)
@@ -136,6 +149,8 @@ type NodeServiceServer interface {
 	Forward(context.Context, *ForwardRequest) (*ForwardResponse, error)
 	// InstallSnapshot streams the state of one group: first the header, then chunks.
 	InstallSnapshot(grpc.ClientStreamingServer[InstallSnapshotRequest, InstallSnapshotResponse]) error
+	// SnapshotProgress says what the callee still has of an interrupted snapshot. Members only.
+	SnapshotProgress(context.Context, *SnapshotProgressRequest) (*SnapshotProgressResponse, error)
 	// Operate carries out an operator's order on the replicas of the node that is called. Members only.
 	Operate(context.Context, *OperateRequest) (*OperateResponse, error)
 	// Invite asks a node that belongs to no cluster yet to join through the address given. It is open to
@@ -162,6 +177,9 @@ func (UnimplementedNodeServiceServer) Forward(context.Context, *ForwardRequest) 
 }
 func (UnimplementedNodeServiceServer) InstallSnapshot(grpc.ClientStreamingServer[InstallSnapshotRequest, InstallSnapshotResponse]) error {
 	return status.Error(codes.Unimplemented, "method InstallSnapshot not implemented")
+}
+func (UnimplementedNodeServiceServer) SnapshotProgress(context.Context, *SnapshotProgressRequest) (*SnapshotProgressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SnapshotProgress not implemented")
 }
 func (UnimplementedNodeServiceServer) Operate(context.Context, *OperateRequest) (*OperateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Operate not implemented")
@@ -251,6 +269,24 @@ func _NodeService_InstallSnapshot_Handler(srv interface{}, stream grpc.ServerStr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_InstallSnapshotServer = grpc.ClientStreamingServer[InstallSnapshotRequest, InstallSnapshotResponse]
 
+func _NodeService_SnapshotProgress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SnapshotProgressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).SnapshotProgress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_SnapshotProgress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).SnapshotProgress(ctx, req.(*SnapshotProgressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NodeService_Operate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(OperateRequest)
 	if err := dec(in); err != nil {
@@ -305,6 +341,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Forward",
 			Handler:    _NodeService_Forward_Handler,
+		},
+		{
+			MethodName: "SnapshotProgress",
+			Handler:    _NodeService_SnapshotProgress_Handler,
 		},
 		{
 			MethodName: "Operate",
