@@ -24,7 +24,7 @@ func serve(ctx context.Context, path string, env func(string) string, logs io.Wr
 	if err != nil {
 		return &usageError{err}
 	}
-	if _, err := auth.CheckSecret(cfg.Auth.JWTSecret, cfg.Server.Loopback()); err != nil {
+	if _, err = auth.CheckSecret(cfg.Auth.JWTSecret, cfg.Server.Loopback()); err != nil {
 		return &usageError{err}
 	}
 	logger := newLogger(cfg.Logging, logs)
