@@ -29,18 +29,17 @@ type clients struct {
 func (w *world) gateway() *simNode { return w.plan.pick(func(n *simNode) bool { return running(n) }) }
 
 // request runs one request at some node.
-func (a *actor) request(run func(*session)) bool {
+func (a *actor) request(run func(*session)) {
 	n := a.w.gateway()
 	if n == nil {
 		a.sleep(50 * time.Millisecond)
-		return false
+		return
 	}
 	a.serve(n, run)
-	return true
 }
 
-// createTable makes a table and returns its id and group.
-func (s *session) createTable(name string, kind schema.TableKind) (uint64, bool) {
+// createTable makes a table and returns its id, zero when that is not known.
+func (s *session) createTable(name string, kind schema.TableKind) uint64 {
 	r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{
 		IfNotExists: true,
 		Table: &commandv1.Table{
@@ -49,19 +48,19 @@ func (s *session) createTable(name string, kind schema.TableKind) (uint64, bool)
 		},
 	}}})
 	if r.outcome != succeeded {
-		return 0, false
+		return 0
 	}
-	return r.response.GetObjectId(), true
+	return r.response.GetObjectId()
 }
 
 // setUp creates the tables of a workload.
 func (c *clients) setUp(a *actor) {
 	for c.private == 0 {
-		a.request(func(s *session) { c.private, _ = s.createTable("private", schema.KindUser) })
+		a.request(func(s *session) { c.private = s.createTable("private", schema.KindUser) })
 		a.pause()
 	}
 	for c.shared == 0 {
-		a.request(func(s *session) { c.shared, _ = s.createTable("shared", schema.KindShared) })
+		a.request(func(s *session) { c.shared = s.createTable("shared", schema.KindShared) })
 		a.pause()
 	}
 	c.group = c.w.shards.RouteTable(ident.TableID(c.shared))
@@ -247,7 +246,7 @@ func (c *clients) tables(a *actor) {
 		c.serial++
 		name := "t" + strconv.Itoa(c.serial)
 		table := uint64(0)
-		a.request(func(s *session) { table, _ = s.createTable(name, schema.KindUser) })
+		a.request(func(s *session) { table = s.createTable(name, schema.KindUser) })
 		if table == 0 {
 			continue
 		}

@@ -28,7 +28,7 @@ func scenario(t *testing.T, nodes int, change func(*options), story func(*lab)) 
 func tell(t *testing.T, nodes int, change func(*options), m *mutant, story func(*lab)) (*world, error) {
 	t.Helper()
 	seed := envNumber(t, "SEED", 1)
-	t.Logf("seed %d", seed)
+	announceSeed(seed)
 	opt := defaultOptions()
 	opt.nodes, opt.noBalance = nodes, true
 	if change != nil {
@@ -45,7 +45,7 @@ func tell(t *testing.T, nodes int, change func(*options), m *mutant, story func(
 			w.boot(n)
 		}
 		l.tables()
-		l.whole(healBound)
+		l.whole()
 		story(l)
 		l.heal(l.c)
 		l.judge()
@@ -58,8 +58,8 @@ func (l *lab) tables() {
 }
 
 // whole waits until all nodes are healthy and equal.
-func (l *lab) whole(most time.Duration) {
-	l.until(most, "all nodes are healthy voters and equal", l.world.whole)
+func (l *lab) whole() {
+	l.until(healBound, "all nodes are healthy voters and equal", l.world.whole)
 }
 
 // do runs requests at a node until they have ended.

@@ -57,8 +57,8 @@ func newModel(group shard.GroupID) *model {
 // apply runs one committed command; repeated says that its request ran before, at a lower index.
 func (m *model) apply(index uint64, cmd *commandv1.Command) (end answered, repeated bool) {
 	id := command.RequestID(cmd)
-	if end, repeated := m.requests[id]; repeated {
-		return end, true
+	if first, ok := m.requests[id]; ok {
+		return first, true
 	}
 	end = answered{ok: true}
 	switch body := cmd.GetBody().(type) {
@@ -152,7 +152,7 @@ func eachRow(reader storage.Reader, group shard.GroupID, visit func(rowName, mod
 		return err
 	}
 	// A visitor may end the run.
-	defer it.Close()
+	defer func() { _ = it.Close() }()
 	end := append(slices.Clone(lo[:len(lo)-1]), byte(keys.KindRow)+1)
 	for ok := it.First(); ok && bytes.Compare(it.Key(), end) < 0; ok = it.Next() {
 		key, err := keys.ParseRow(it.Key())

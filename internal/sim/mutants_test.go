@@ -175,14 +175,14 @@ func rewriteHardState(n *simNode, change func(*raftlog.HardState)) error {
 // runAhead sets the applied index of every group to what the log says is committed, without the rows.
 func runAhead(n *simNode) error {
 	batch := n.store.NewBatch()
-	defer batch.Close()
+	defer func() { _ = batch.Close() }()
 	for _, g := range n.w.groups {
 		raw, ok, err := n.store.Get(keys.Applied(g))
 		if err != nil || !ok {
 			continue
 		}
 		var state raftpb.SnapshotMetadata
-		if err := proto.Unmarshal(raw[1:], &state); err != nil {
+		if err = proto.Unmarshal(raw[1:], &state); err != nil {
 			return err
 		}
 		log := n.log.Group(g)
@@ -239,7 +239,7 @@ func forgetKeys(kind keys.Kind) func(*machine, storage.Reader) error {
 			return err
 		}
 		batch := m.n.store.NewBatch()
-		defer batch.Close()
+		defer func() { _ = batch.Close() }()
 		if err := batch.Delete(key); err != nil {
 			return err
 		}

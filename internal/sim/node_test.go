@@ -48,14 +48,14 @@ type simNode struct {
 
 // whoami is the identity file of a data directory.
 type whoami struct {
-	Store   ident.StoreID
-	Replica ident.ReplicaID // zero until it is a member
-	Members []knownMember   // told at joining
+	Store   ident.StoreID   `json:"store"`
+	Replica ident.ReplicaID `json:"replica"` // zero until it is a member
+	Members []knownMember   `json:"members"` // told at joining
 }
 
 type knownMember struct {
-	Replica ident.ReplicaID
-	Address string
+	Replica ident.ReplicaID `json:"replica"`
+	Address string          `json:"address"`
 }
 
 func address(id ident.NodeID) string { return fmt.Sprintf("node-%d", id) }
@@ -336,5 +336,5 @@ func (w *world) logger(n *simNode) *slog.Logger {
 	if w.trace.print == nil || !w.opt.verbose {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", uint64(n.id))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.Uint64("node", uint64(n.id)))
 }

@@ -1,16 +1,12 @@
 package sim
 
-import (
-	"fmt"
-	"os"
-	"testing"
-)
+import "testing"
 
 // TestSameSeedSameRun runs seeds twice: every frame on the wire, every write to the log, every applied entry and
 // every event must be the same. Without that, no failure could be repeated.
 func TestSameSeedSameRun(t *testing.T) {
 	for seed := uint64(501); seed <= 504; seed++ {
-		fmt.Fprintf(os.Stdout, "seed %d\n", seed)
+		announceSeed(seed)
 		first, err := simulate(t, seed, nil)
 		if err != nil {
 			t.Fatal(first.report(err))

@@ -79,7 +79,7 @@ func TestAllNodesLosePowerAtOnce(t *testing.T) {
 				n.crash("story")
 			}
 			l.run(8 * time.Second)
-			l.whole(healBound)
+			l.whole()
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestCrashBetweenFlushAndLog(t *testing.T) {
 			}
 			n.crash("story")
 			l.run(6 * time.Second)
-			l.whole(healBound)
+			l.whole()
 			for _, g := range l.groups {
 				for _, other := range l.nodes {
 					l.oracle.digest(other, g)
@@ -171,7 +171,7 @@ func TestReplacedSuffixStaysReplaced(t *testing.T) {
 		for range 3 {
 			old.crash("story")
 			l.run(6 * time.Second)
-			l.whole(healBound)
+			l.whole()
 		}
 	})
 }

@@ -23,7 +23,7 @@ func TestFollowerBehindTheLogGetsEverything(t *testing.T) {
 			l.settle(l.nodes[:2]...)
 		}
 		l.release(late)
-		l.whole(healBound)
+		l.whole()
 		if l.installed(late) == 0 {
 			l.fail("node %d needed no snapshot; the story does not happen", late.id)
 		}
@@ -46,7 +46,7 @@ func TestShortOutageNeedsNoSnapshot(t *testing.T) {
 		l.count(l.nodes[0], 100)
 		l.settle(l.nodes[0], l.nodes[2])
 		l.release(late)
-		l.whole(healBound)
+		l.whole()
 		if n := l.installed(late); n > 0 {
 			l.fail("an outage of 100 writes needed %d snapshots", n)
 		}
@@ -99,7 +99,7 @@ func TestRestartAfterTruncation(t *testing.T) {
 				n.stop("story")
 			}
 			l.run(8 * time.Second)
-			l.whole(healBound)
+			l.whole()
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestWipedNodeIsANewReplica(t *testing.T) {
 			l.count(n, 30)
 			n.crash("story")
 			n.wipe()
-			l.whole(healBound)
+			l.whole()
 			if n.self.Replica == old {
 				l.fail("node %d came back under its old replica id %d", n.id, old)
 			}
@@ -199,7 +199,7 @@ func TestRemoveWhileAnotherJoins(t *testing.T) {
 			l.spawn("remove", func(a *actor) { a.removeNode(leaves) })
 			l.run(2 * time.Second)
 			l.count(l.nodes[1], 20)
-			l.whole(healBound)
+			l.whole()
 		}
 	})
 }
@@ -265,7 +265,7 @@ func TestRemovedLeaderLetsGo(t *testing.T) {
 		}
 		l.unmute()
 		l.count(l.nodes[1], 10)
-		l.whole(healBound)
+		l.whole()
 	})
 }
 
@@ -284,6 +284,6 @@ func TestMembershipChangesAfterASnapshot(t *testing.T) {
 		lost.crash("story")
 		lost.wipe()
 		l.count(late, 20)
-		l.whole(healBound)
+		l.whole()
 	})
 }

@@ -36,11 +36,10 @@ func TestDeposedLeaderServesNothingStale(t *testing.T) {
 		old := l.nodes[2]
 		l.lead(old)
 		l.isolate(old)
-		served := uint64(0)
 		for user := range 5 {
 			l.spawn("reader", func(a *actor) { a.serve(old, func(s *session) { s.read(l.counter(user)) }) })
 		}
-		served = l.stats.reads
+		served := l.stats.reads
 		l.run(4 * time.Second)
 		if l.stats.reads != served {
 			l.fail("node %d served a read without a quorum", old.id)
@@ -58,7 +57,7 @@ func TestDataWaitsForMeta(t *testing.T) {
 		// The meta group and heartbeats travel on the control lane; entries of data groups on the other.
 		l.mute(transport.LaneControl, nil, late)
 		table := uint64(0)
-		l.do(l.nodes[1], func(s *session) { table, _ = s.createTable("new", schema.KindUser) })
+		l.do(l.nodes[1], func(s *session) { table = s.createTable("new", schema.KindUser) })
 		target := l.c.privateCell(l.c.users[0], "row")
 		target.table = table
 		l.do(l.nodes[0], func(s *session) { l.c.intoNewTable(s, "new", target) })
@@ -71,7 +70,7 @@ func TestDataWaitsForMeta(t *testing.T) {
 			l.fail("node %d has the log up to %d and applied %d: want the entry, waiting", late.id, seen.LastIndex, seen.Applied)
 		}
 		l.unmute()
-		l.whole(healBound)
+		l.whole()
 		l.do(late, func(s *session) {
 			if found, _, ok := s.read(target); !ok || found[0].seq == 0 {
 				l.fail("node %d lost the row that waited", late.id)

@@ -31,6 +31,9 @@ func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
+// announceSeed prints a seed before its run: whatever happens then, it is known.
+func announceSeed(seed uint64) { _, _ = fmt.Fprintf(os.Stdout, "seed %d\n", seed) }
+
 // drawOptions draws the shape of a cluster.
 func drawOptions(w *world) options {
 	rng := w.rng
@@ -59,7 +62,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // a debugging aid
 		w.trace.record = f
 	}
 	return w, w.attempt(func() { w.wholeRun(time.Duration(10+draw.rng.IntN(40)) * time.Second) })
@@ -105,9 +108,9 @@ func TestSeeds(t *testing.T) {
 			first, count = 1, 20
 		}
 	}
-	var simulated, real time.Duration
+	var simulated, taken time.Duration
 	for seed := first; seed < first+count; seed++ {
-		fmt.Fprintf(os.Stdout, "seed %d\n", seed)
+		announceSeed(seed)
 		began := time.Now()
 		w, err := simulate(t, seed, nil)
 		if err != nil {
@@ -115,11 +118,11 @@ func TestSeeds(t *testing.T) {
 		}
 		took := time.Since(began)
 		simulated += w.clock.Now().Sub(w.start)
-		real += took
+		taken += took
 		t.Logf("seed %d: %d nodes, %d groups, %.1f s simulated in %.2f s: %+v",
 			seed, w.opt.nodes, len(w.groups), w.clock.Now().Sub(w.start).Seconds(), took.Seconds(), w.stats)
 	}
-	t.Logf("%d seeds, %.0f times real time", count, simulated.Seconds()/real.Seconds())
+	t.Logf("%d seeds, %.0f times real time", count, simulated.Seconds()/taken.Seconds())
 }
 
 // TestSavedSeeds repeats every seed that once found something.
@@ -138,7 +141,7 @@ func TestSavedSeeds(t *testing.T) {
 		if err != nil {
 			t.Fatalf("testdata/seeds/seeds.txt: %q: want a seed, a space and what it found", line)
 		}
-		fmt.Fprintf(os.Stdout, "seed %d\n", seed)
+		announceSeed(seed)
 		if w, err := simulate(t, seed, nil); err != nil {
 			t.Error(w.report(err))
 		}

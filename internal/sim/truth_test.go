@@ -90,7 +90,7 @@ func (s *session) read(cells ...cell) (found []version, index uint64, ok bool) {
 	}
 	index = s.n.manager.Applied(group)
 	view := s.n.store.NewSnapshot()
-	defer view.Close()
+	defer func() { _ = view.Close() }() // it was only read
 	for i, c := range cells {
 		v := w.get(view, c)
 		found = append(found, v)
