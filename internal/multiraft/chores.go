@@ -21,7 +21,8 @@ const (
 	balanceEvery   = 10
 	balanceRest    = 60 // ticks a group rests after its leadership was moved
 	caughtUpWithin = 64
-	balanceAtOnce  = 4 // leaderships moved in one round of one worker
+	balanceAtOnce  = 4  // leaderships moved in one round of one worker, or
+	balanceShare   = 16 // one in so many of its groups, whichever is more
 )
 
 // chores runs what hangs on time: membership, the balance of leaders, and the front of the log.
@@ -151,9 +152,9 @@ func (w *worker) yield() {
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
 // groups as any other. Meta stays where it is. Only a caught-up, live replica is handed anything.
 func (w *worker) balance() {
-	moved := 0
+	moved, most := 0, max(balanceAtOnce, len(w.groups)/balanceShare)
 	for _, g := range w.groups {
-		if moved == balanceAtOnce {
+		if moved == most {
 			return
 		}
 		if g.id == shard.Meta || !g.leading.Load() || w.tick-g.transferred < balanceRest {
@@ -187,7 +188,7 @@ func (w *worker) preferredLeader(g *group, status raft.Status) uint64 {
 	if len(voters) == 0 {
 		return 0
 	}
-	return voters[slices.Index(w.m.order, g)%len(voters)]
+	return voters[g.place%len(voters)]
 }
 
 // canLead reports whether a voter has everything and can take over without a pause.

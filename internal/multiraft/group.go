@@ -20,6 +20,7 @@ type group struct {
 	log    *raftlog.Group
 	node   *raft.RawNode
 	worker *worker
+	place  int  // in Config.Groups
 	dirty  bool // the worker has it on its list of groups to look at
 
 	// What this replica's state contains, as the apply loop last told: the metadata of a snapshot that

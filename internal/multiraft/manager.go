@@ -92,6 +92,7 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 		if err != nil {
 			return nil, err
 		}
+		g.place = i
 		m.groups[id] = g
 		m.order = append(m.order, g)
 		w.groups = append(w.groups, g)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/api/httpapi"
+	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -164,6 +165,9 @@ func (v clusterView) Ready(ctx context.Context) httpapi.Readiness {
 	total := len(n.who().Shards.Groups())
 	if n.catalog.Current().Cluster() == nil {
 		return notReady("the catalog has not arrived yet")
+	}
+	if _, ok := n.catalog.Current().User(auth.RootUser); !ok {
+		return notReady("the account of root has not been made yet")
 	}
 	manager := n.engine()
 	if manager == nil {
