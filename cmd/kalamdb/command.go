@@ -30,7 +30,7 @@ func newRootCommand(env func(string) string, logs io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see %s --help", err, command.CommandPath())}
 	})
-	root.AddCommand(newServeCommand(env, logs), newDemoCommand(), newBenchCommand(), newClusterCommand(env), newCertCommand(),
+	root.AddCommand(newServeCommand(env, logs), newDemoCommand(), newBenchCommand(), newClusterCommand(env), newCertCommand(), newRecoverCommand(),
 		newVersionCommand())
 	return root
 }
