@@ -145,9 +145,9 @@ func seqOf(t *testing.T, row map[string]any) uint64 {
 // TestLiveRowsAcrossNodes: a row written on one node arrives on another, and a third resumes what was missed, with
 // deletes.
 func TestLiveRowsAcrossNodes(t *testing.T) {
-	nodes := openCluster(t, 3)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
-	c := login(t, nodes[0], "root", rootPassword)
+	c := loginSoon(t, nodes[0])
 	c.sql("CREATE NAMESPACE chat")
 	c.sql("CREATE TABLE chat.notes (id BIGINT PRIMARY KEY, title TEXT, done BOOLEAN) WITH (TYPE='USER')")
 	c.sql("INSERT INTO chat.notes VALUES (1, 'one', false), (2, 'two', true)")
@@ -210,7 +210,7 @@ func TestLiveRowsStandalone(t *testing.T) {
 	cfg.RateLimit.MaxSubscriptionsPerUser = 0
 	n := openNode(t, cfg, Options{})
 	waitReady(t, n)
-	c := login(t, n, "root", rootPassword)
+	c := loginSoon(t, n)
 	c.sql("CREATE NAMESPACE chat")
 	c.sql("CREATE TABLE chat.log (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE='SHARED')")
 	for i := range 7 {

@@ -1,0 +1,204 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kalamdb/kalamdb-go/client"
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/server"
+)
+
+const password = "correct horse battery"
+
+// node is a standalone server in this process that can be stopped and started at the same address.
+type node struct {
+	t    *testing.T
+	dir  string
+	addr string
+	node *server.Node
+}
+
+func start(t *testing.T) *node {
+	t.Helper()
+	n := &node{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+	n.open()
+	t.Cleanup(n.close)
+	return n
+}
+
+func (n *node) open() {
+	n.t.Helper()
+	listener, err := net.Listen("tcp", n.addr)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.addr = listener.Addr().String()
+	cfg := config.Default()
+	cfg.Storage.DataPath = n.dir
+	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = password, 4
+	cfg.RateLimit.MaxAuthRequestsPerIP = 0
+	cfg.Raft.LogSegmentBytes = 1 << 20
+	if n.node, err = server.Open(n.t.Context(), cfg, server.Options{APIListener: listener}); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := n.node.Close(ctx); err != nil {
+		n.t.Error(err)
+	}
+}
+
+// connect returns a client that also knows an address at which nobody answers.
+func (n *node) connect() *client.Client {
+	n.t.Helper()
+	c, err := client.New(client.Config{
+		URLs: []string{"http://127.0.0.1:1", "http://" + n.addr}, User: "root", Password: password, Attempts: 20,
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if _, err = c.Exec(n.t.Context(), "CREATE NAMESPACE IF NOT EXISTS app"); err == nil {
+			return c
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+func exec(t *testing.T, c *client.Client, sql string, params ...any) {
+	t.Helper()
+	if _, err := c.Exec(t.Context(), sql, params...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// next prints the next event: its kind and the ids of its rows.
+func next(t *testing.T, s *client.Subscription) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	event, err := s.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(event.Kind)
+	rows := event.Rows
+	if len(rows) == 0 {
+		rows = event.OldValues
+	}
+	for _, row := range rows {
+		text += fmt.Sprint(" ", row["id"])
+	}
+	return text
+}
+
+func expect(t *testing.T, s *client.Subscription, want ...string) {
+	t.Helper()
+	var got []string
+	for range want {
+		got = append(got, next(t, s))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	n := start(t)
+	c := n.connect()
+	var refused *client.Error
+	if _, err := c.Exec(t.Context(), "SELEC 1"); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+		t.Errorf("a syntax error: %v", err)
+	}
+	live := c.Subscribe(client.Live{SQL: "SELECT * FROM app.nothing"})
+	defer live.Close()
+	if _, err := live.Next(t.Context()); !errors.As(err, &refused) || refused.Code != "NOT_FOUND" {
+		t.Errorf("a table that is not there: %v", err)
+	}
+	wrong, err := client.New(client.Config{URLs: []string{"http://" + n.addr}, User: "root", Password: "wrong"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wrong.Exec(t.Context(), "SELECT 1"); !errors.Is(err, client.ErrUnauthorized) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	for _, bad := range []client.Config{{}, {URLs: []string{"nonsense"}, User: "u"}, {URLs: []string{"http://x"}}} {
+		if _, err := client.New(bad); err == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
+
+// TestLostAnswer: what may have run is not run again; what only reads is, and what the server refused to start is too.
+func TestLostAnswer(t *testing.T) {
+	calls := 0
+	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls++
+		switch calls {
+		case 1, 2:
+			panic(http.ErrAbortHandler) // the connection breaks
+		case 3:
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"status":"error","error":{"code":"NOT_LEADER","message":"later"}}`))
+		default:
+			_, _ = w.Write([]byte(`{"status":"success","results":[{"row_count":1}]}`))
+		}
+	}))
+	defer fake.Close()
+	c, err := client.New(client.Config{URLs: []string{fake.URL}, Token: "t", Pause: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); !errors.Is(err, client.ErrOutcomeUnknown) || calls != 1 {
+		t.Errorf("an INSERT whose answer was lost: %v after %d calls", err, calls)
+	}
+	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil || calls != 4 {
+		t.Errorf("a SELECT: %v after %d calls", err, calls)
+	}
+	calls = 2
+	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || calls != 4 {
+		t.Errorf("an INSERT that was refused once: %v after %d calls", err, calls)
+	}
+}
+
+// TestResumeOverARestart: the server goes away and comes back; the subscription misses nothing.
+func TestResumeOverARestart(t *testing.T) {
+	n := start(t)
+	c := n.connect()
+	exec(t, c, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE='USER')")
+	exec(t, c, "INSERT INTO app.t VALUES ($1, $2)", 1, "one")
+	exec(t, c, "INSERT INTO app.t VALUES (2, 'two'), (3, 'three')")
+	live := c.Subscribe(client.Live{SQL: "SELECT * FROM app.t", BatchSize: 2})
+	defer live.Close()
+	expect(t, live, "rows 1 2", "rows 3", "ready")
+	exec(t, c, "UPDATE app.t SET body = 'uno' WHERE id = 1")
+	expect(t, live, "update 1")
+	n.close()
+	n.open()
+	exec(t, c, "INSERT INTO app.t VALUES (4, 'four')")
+	exec(t, c, "DELETE FROM app.t WHERE id = 2")
+	expect(t, live, "rows 4", "ready", "delete 2")
+	result, err := c.Query(t.Context(), "SELECT id FROM app.t ORDER BY id")
+	if err != nil || len(result.Rows) != 3 || result.Rows[2][0] != "4" {
+		t.Errorf("%+v, %v", result, err)
+	}
+	other := c.Subscribe(client.Live{SQL: "SELECT * FROM app.t", From: new(live.Cursor() + 1<<40)})
+	defer other.Close()
+	expect(t, other, "reset", "rows 3 1 4", "ready")
+}
