@@ -36,7 +36,7 @@ type group struct {
 
 func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
 	o := &aggregateOperator{
-		input: input, eval: r.eval, budget: &r.budget, groups: map[string]*group{},
+		input: input, eval: r.eval, budget: r.budget, groups: map[string]*group{},
 		keys: make([]expr.Expr, len(n.Grouping.Keys)), calls: make([]*expr.AggregateCall, len(n.Grouping.Calls)),
 		values: make([]datum.Datum, len(n.Grouping.Keys)), row: make([]datum.Datum, n.Width()),
 	}

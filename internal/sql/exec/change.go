@@ -66,6 +66,7 @@ func (e *Engine) changeOnce(
 	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
 ) (result outcome, err error) {
 	r := e.newRun(current, caller, params)
+	r.state.ctx = ctx
 	defer func() { err = errors.Join(err, r.close()) }()
 	var kind changeKind
 	var set *writeSet

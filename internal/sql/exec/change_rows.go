@@ -154,8 +154,8 @@ func keyText(key datum.Datum) string {
 
 // changedScan starts the scan of an UPDATE or DELETE and the write set over it. All but a single key
 // depend on every row of the scope: one that is added meanwhile might match.
-func (r *run) changedScan(ctx context.Context, scan *plan.Scan) (*writeSet, error) {
-	if err := r.barrier(ctx, []*plan.Scan{scan}); err != nil {
+func (r *run) changedScan(ctx context.Context, scan *plan.Scan, sources []*plan.Scan) (*writeSet, error) {
+	if err := r.barrier(ctx, append([]*plan.Scan{scan}, sources...)); err != nil {
 		return nil, err
 	}
 	scope, err := r.scope(scan.Table, scan)
@@ -164,6 +164,9 @@ func (r *run) changedScan(ctx context.Context, scan *plan.Scan) (*writeSet, erro
 	}
 	set, err := r.newWriteSet(scope)
 	if err != nil {
+		return nil, err
+	}
+	if err = set.expectSources(sources); err != nil {
 		return nil, err
 	}
 	bounds, err := scan.Bounds(r.eval)
@@ -175,7 +178,7 @@ func (r *run) changedScan(ctx context.Context, scan *plan.Scan) (*writeSet, erro
 
 // updateSet computes the new versions of the rows that an UPDATE changes.
 func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) {
-	set, err := r.changedScan(ctx, s.Scan)
+	set, err := r.changedScan(ctx, s.Scan, s.Sources)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +220,7 @@ func (r *run) assign(
 
 // deleteSet computes the tombstones of the rows that a DELETE removes.
 func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) {
-	set, err := r.changedScan(ctx, s.Scan)
+	set, err := r.changedScan(ctx, s.Scan, s.Sources)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ func (r *run) open(ctx context.Context, node plan.Node) (operator, error) {
 	case *plan.Rows:
 		return &valuesOperator{eval: r.eval, values: n.Values, row: make([]datum.Datum, n.Width())}, nil
 	}
+	if op, handled, err := r.openSource(ctx, node); handled {
+		return op, err
+	}
 	input, err := r.open(ctx, inputOf(node))
 	if err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func (r *run) wrap(node plan.Node, input operator) (operator, error) {
 	case *plan.Sort:
 		return r.wrapSort(n, input)
 	case *plan.Distinct:
-		return &distinctOperator{input: input, budget: &r.budget, seen: map[string]struct{}{}}, nil
+		return &distinctOperator{input: input, budget: r.budget, seen: map[string]struct{}{}}, nil
 	case *plan.Limit:
 		skip, count, err := r.limits(n)
 		return &limitOperator{input: input, skip: skip, left: count}, err

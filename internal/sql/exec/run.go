@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -24,21 +25,37 @@ type run struct {
 	catalog  *catalog.Catalog
 	session  session.Session
 	eval     *expr.EvalContext
-	budget   budget
+	budget   *budget
 	snapshot *storage.Snapshot // opened by the first operator that needs it
 	idError  error             // of a generator, which cannot return one
+	// state is shared by a statement and its subqueries.
+	state *runState
+}
+
+// runState is what one execution has computed so far.
+type runState struct {
+	ctx        context.Context //nolint:containedctx // expressions, which have no context, run subqueries
+	subqueries map[*plan.Subquery]*subqueryState
+	shared     map[*plan.Shared][][]datum.Datum
+	work       map[*plan.WorkTable][][]datum.Datum
+	keptBytes  int64 // memory of shared rows and of what subqueries gave
 }
 
 func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params []datum.Datum) *run {
 	r := &run{
-		engine: e, catalog: current, session: caller, budget: budget{limitBytes: e.deps.Limits.QueryMemoryBytes},
+		engine: e, catalog: current, session: caller, budget: &budget{limitBytes: e.deps.Limits.QueryMemoryBytes},
 	}
 	r.eval = expr.NewEvalContext(&expr.Env{
 		NowMicros: e.deps.Clock.Now().UnixMicro(), User: caller.User, Role: caller.Role, Params: params,
 		Snowflake: func() int64 { return e.ids.snowflake(0) },
 		UUIDv7:    func() string { return r.drawn(e.ids.uuidV7()) },
 		ULID:      func() string { return r.drawn(e.ids.newULID()) },
+		Subquery:  r.subquery,
 	})
+	r.state = &runState{
+		subqueries: map[*plan.Subquery]*subqueryState{}, shared: map[*plan.Shared][][]datum.Datum{},
+		work: map[*plan.WorkTable][][]datum.Datum{},
+	}
 	return r
 }
 
@@ -80,21 +97,27 @@ func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, erro
 	return table.UserScope(found, cluster.Shards, user), nil
 }
 
-// barrier waits until this node has everything that was acknowledged in the groups of the scans.
+// barrier waits until this node has everything that was acknowledged in the groups of the scans. It must
+// be called before anything is read. A query over tables of two groups reads the state of each as of some
+// moment after the query began; the two moments may differ, because groups have no common order.
 func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
-	var last shard.GroupID
+	r.state.ctx = ctx
+	var waited []shard.GroupID
 	for _, scan := range scans {
 		scope, err := r.scope(scan.Table, scan)
 		if err != nil {
 			return err
 		}
-		if scope.Group == last {
+		if slices.Contains(waited, scope.Group) {
 			continue
 		}
-		last = scope.Group
+		waited = append(waited, scope.Group)
 		if _, err := r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
 			return err
 		}
+	}
+	if len(scans) > 1 {
+		r.openSnapshot() // all of them read the same picture of the store
 	}
 	return nil
 }

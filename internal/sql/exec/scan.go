@@ -38,7 +38,7 @@ func (r *run) openScan(n *plan.Scan) (operator, error) {
 		return nil, err
 	}
 	var reader storage.Reader = r.engine.deps.Storage
-	if !bounds.IsPoint() {
+	if r.snapshot != nil || !bounds.IsPoint() {
 		// One key is read atomically; anything more needs one picture of the store.
 		reader = r.openSnapshot()
 	}

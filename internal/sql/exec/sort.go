@@ -43,7 +43,7 @@ type sortedRows struct {
 
 func (r *run) wrapSort(n *plan.Sort, input operator) (operator, error) {
 	o := &sortOperator{
-		input: input, eval: r.eval, keys: make([]expr.Order, len(n.Keys)), budget: &r.budget, top: -1,
+		input: input, eval: r.eval, keys: make([]expr.Order, len(n.Keys)), budget: r.budget, top: -1,
 		scratch: make([]datum.Datum, len(n.Keys)),
 	}
 	for i, key := range n.Keys {

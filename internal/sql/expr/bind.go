@@ -20,6 +20,9 @@ type Options struct {
 	// Subquery binds Subquery, Exists, In and Quantified nodes that hold a query, and Array nodes that do;
 	// nil refuses them as fault.Unsupported.
 	Subquery func(node parse.Expr) (Expr, error)
+	// Outer binds a column that the scope does not have, as one of an enclosing query. Nil where there is
+	// none.
+	Outer func(ref *parse.ColumnRef) (e Expr, found bool, err error)
 }
 
 // Bind checks and types a syntax tree. Errors are *fault.Error with line and column: InvalidStatement,
@@ -233,6 +236,11 @@ func resolveTypeName(name *parse.TypeName) (datum.Type, error) {
 func (b *binder) bindColumn(n *parse.ColumnRef) (Expr, error) {
 	column, err := b.scope.Resolve(n)
 	if err != nil {
+		if b.options.Outer != nil && !b.scope.Names(n) {
+			if outer, found, failure := b.options.Outer(n); found || failure != nil {
+				return outer, failure
+			}
+		}
 		return nil, err
 	}
 	name := printedName(column.Name)
@@ -250,6 +258,9 @@ func (b *binder) bindColumn(n *parse.ColumnRef) (Expr, error) {
 func (b *binder) bindSubquery(node parse.Expr) (Expr, error) {
 	if b.options.Subquery == nil {
 		return nil, fault.New(fault.Unsupported, "subqueries are not supported here")
+	}
+	if b.inAggregate {
+		return nil, fault.New(fault.Unsupported, "subqueries in the arguments of an aggregate are not supported")
 	}
 	return b.options.Subquery(node)
 }

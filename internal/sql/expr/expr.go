@@ -48,12 +48,25 @@ type Env struct {
 	Snowflake func() int64  // a new id on every call; nil where ids may not be made
 	UUIDv7    func() string // canonical text, a new one on every call; nil like Snowflake
 	ULID      func() string // canonical text, a new one on every call; nil like Snowflake
+	// Subquery gives the rows of a planned subquery for a row of the query around it. Nil where a
+	// statement has none.
+	Subquery func(ctx *EvalContext, query any, row []datum.Datum) (*SubqueryRows, error)
 }
 
 // EvalContext is the state of one statement's evaluations. It belongs to one goroutine at a time.
 type EvalContext struct {
-	Env  *Env
-	uuid string // the statement's UUID_V7(), drawn on first use
+	Env   *Env
+	uuid  string          // the statement's UUID_V7(), drawn on first use
+	outer [][]datum.Datum // rows of the enclosing queries, the innermost last
+}
+
+// SubqueryRows is the outcome of a subquery.
+type SubqueryRows struct {
+	Rows [][]datum.Datum
+	// Keys holds the keys of the values of the first column, and HasNull whether one was NULL, once
+	// somebody asked for them.
+	Keys    map[string]struct{}
+	HasNull bool
 }
 
 // NewEvalContext starts the evaluations of one statement.

@@ -17,6 +17,7 @@ type Column struct {
 	Type      datum.Type
 	Position  int  // index in the rows that the expression will be evaluated over
 	Hidden    bool // can be named, but * leaves it out
+	Qualified bool // can be named with its table only, and * leaves it out: USING has merged it
 }
 
 // Scope is the set of names visible to an expression. The zero Scope has none.
@@ -48,7 +49,7 @@ func (s *Scope) Resolve(ref *parse.ColumnRef) (Column, error) {
 	var found []int
 	if s != nil {
 		for _, i := range s.byName[ref.Name] {
-			if s.columns[i].matches(ref.Namespace, ref.Table) {
+			if s.columns[i].matches(ref.Namespace, ref.Table) && (ref.Table != "" || !s.columns[i].Qualified) {
 				found = append(found, i)
 			}
 		}
@@ -72,11 +73,19 @@ func (s *Scope) Expand(star *parse.Star) ([]Column, error) {
 	}
 	var out []Column
 	for _, column := range s.Columns() {
-		if !column.Hidden && column.matches(star.Namespace, star.Table) {
+		if !column.Hidden && (star.Table != "" || !column.Qualified) && column.matches(star.Namespace, star.Table) {
 			out = append(out, column)
 		}
 	}
 	return out, nil
+}
+
+// Names reports whether a reference speaks of this scope: of one of its tables, or of a name in it.
+func (s *Scope) Names(ref *parse.ColumnRef) bool {
+	if ref.Table != "" {
+		return s.hasTable(ref.Namespace, ref.Table)
+	}
+	return s != nil && len(s.byName[ref.Name]) > 0
 }
 
 func (c *Column) matches(namespace, table string) bool {

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
@@ -103,16 +105,11 @@ func Authorize(env *Environment, statement parse.Statement) error {
 	case *parse.Query:
 		return env.authorizeTables(tablesOf(node))
 	case *parse.Insert:
-		if node.Source != nil {
-			if err := env.authorizeTables(tablesOf(node.Source)); err != nil {
-				return err
-			}
-		}
-		return env.authorizeChange(node.Table)
+		return env.authorizeChange(node, node.Table)
 	case *parse.Update:
-		return env.authorizeChange(node.Table)
+		return env.authorizeChange(node, node.Table)
 	case *parse.Delete:
-		return env.authorizeChange(node.Table)
+		return env.authorizeChange(node, node.Table)
 	case *parse.ExecuteAsUser:
 		return env.authorizeImpersonation(node)
 	case *parse.Explain:
@@ -227,7 +224,10 @@ func (e *Environment) authorizeTables(names []parse.ObjectName) error {
 	return nil
 }
 
-func (e *Environment) authorizeChange(name parse.ObjectName) error {
+func (e *Environment) authorizeChange(statement parse.Statement, name parse.ObjectName) error {
+	if err := e.authorizeTables(tablesOf(statement)); err != nil {
+		return err
+	}
 	_, err := e.target(name)
 	if fault.KindOf(err) == fault.PermissionDenied {
 		return err
@@ -241,34 +241,32 @@ func NeedsCatalog(statement parse.Statement) bool {
 		return false // it must work while the meta group has no leader
 	}
 	query, ok := statement.(*parse.Query)
-	return !ok || len(tablesOf(query)) > 0
+	return !ok || slices.ContainsFunc(tablesOf(query), func(name parse.ObjectName) bool { return !isAboutNode(name) })
 }
 
-// tablesOf lists the tables that a query names in FROM.
-func tablesOf(query *parse.Query) []parse.ObjectName {
-	switch body := query.Body.(type) {
-	case *parse.Select:
-		var names []parse.ObjectName
-		for _, item := range body.From {
-			names = append(names, tablesOfItem(item)...)
+// isAboutNode reports whether a table is one of the views that tell how this node and its cluster are. They
+// must be readable when the cluster is not well, so they wait for nobody.
+func isAboutNode(name parse.ObjectName) bool {
+	if name.Catalog != "" || name.Namespace != "system" {
+		return false
+	}
+	switch name.Name {
+	case "cluster", "cluster_groups", "stats", "settings":
+		return true
+	}
+	return false
+}
+
+// tablesOf lists the tables that a statement reads, wherever it names them.
+func tablesOf(statement parse.Node) []parse.ObjectName {
+	var names []parse.ObjectName
+	parse.Inspect(statement, func(node parse.Node) bool {
+		if ref, ok := node.(*parse.TableRef); ok {
+			names = append(names, ref.Name)
 		}
-		return names
-	case *parse.Query:
-		return tablesOf(body)
-	}
-	return nil
-}
-
-func tablesOfItem(item parse.TableExpr) []parse.ObjectName {
-	switch node := item.(type) {
-	case *parse.TableRef:
-		return []parse.ObjectName{node.Name}
-	case *parse.SubqueryRef:
-		return tablesOf(node.Query)
-	case *parse.Join:
-		return append(tablesOfItem(node.Left), tablesOfItem(node.Right)...)
-	}
-	return nil
+		return true
+	})
+	return names
 }
 
 // authorizeImpersonation checks who may act for whom. An account that does not exist counts as a user.

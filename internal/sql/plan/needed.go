@@ -38,7 +38,17 @@ func mark(node Node, used map[int]bool) {
 		mark(n.Input, used)
 	case *Distinct:
 		mark(n.Input, nil)
-	case *Rows, *ViewScan:
+	case *Join:
+		markJoin(n, used)
+	case *SetOperation:
+		mark(n.Left, nil)
+		mark(n.Right, nil)
+	case *Shared:
+		mark(n.Input, nil)
+	case *Recursive:
+		mark(n.Base, nil)
+		mark(n.Step, nil)
+	case *Rows, *ViewScan, *WorkTable:
 	}
 }
 
@@ -65,4 +75,25 @@ func (s *Scan) need(used map[int]bool) {
 		s.Needed[i] = used == nil || used[i]
 	}
 	s.Decoder = table.NewDecoder(s.Table, s.Needed)
+}
+
+// markJoin splits what is read of the rows of a join between its sides.
+func markJoin(n *Join, used map[int]bool) {
+	if used == nil {
+		mark(n.Left, nil)
+		mark(n.Right, nil)
+		return
+	}
+	used = join(used, n.Condition)
+	left, right := map[int]bool{}, map[int]bool{}
+	width := n.Left.Width()
+	for position := range used {
+		if position < width {
+			left[position] = true
+		} else {
+			right[position-width] = true
+		}
+	}
+	mark(n.Left, join(left, n.LeftKeys...))
+	mark(n.Right, join(right, n.RightKeys...))
 }

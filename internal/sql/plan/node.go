@@ -147,11 +147,13 @@ type Insert struct {
 type Update struct {
 	Scan        *Scan
 	Assignments []Assignment
+	Sources     []*Scan // of subqueries
 }
 
 // Delete turns the rows of a scan into tombstones.
 type Delete struct {
-	Scan *Scan
+	Scan    *Scan
+	Sources []*Scan // of subqueries
 }
 
 // Describe is a statement whose rows are known when it is planned: DESCRIBE and EXPLAIN.

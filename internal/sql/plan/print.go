@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
 // Print writes a statement's plan as indented lines, one node each, inputs below their consumer.
@@ -176,4 +177,43 @@ func list(exprs []expr.Expr) string {
 		texts[i] = e.String()
 	}
 	return strings.Join(texts, ", ")
+}
+
+func (j *Join) describe(p *printer) {
+	kind := map[parse.JoinKind]string{
+		parse.InnerJoin: "Inner", parse.LeftJoin: "Left", parse.RightJoin: "Right", parse.FullJoin: "Full", parse.CrossJoin: "Cross",
+	}[j.Kind]
+	text := kind + "Join: nested loop"
+	if len(j.LeftKeys) > 0 {
+		text = kind + "Join: hash [" + list(j.LeftKeys) + "] = [" + list(j.RightKeys) + "]"
+	}
+	if j.Condition != nil {
+		text += " where=" + j.Condition.String()
+	}
+	p.line("%s", text)
+	p.child(j.Left)
+	p.child(j.Right)
+}
+
+func (s *SetOperation) describe(p *printer) {
+	all := ""
+	if s.All {
+		all = " all"
+	}
+	p.line("%s%s", map[parse.SetOperator]string{parse.Union: "Union", parse.Intersect: "Intersect", parse.Except: "Except"}[s.Op], all)
+	p.child(s.Left)
+	p.child(s.Right)
+}
+
+func (s *Shared) describe(p *printer) {
+	p.line("Shared: %s", s.Name)
+	p.child(s.Input)
+}
+
+func (w *WorkTable) describe(p *printer) { p.line("WorkTable: %s", w.Name) }
+
+func (r *Recursive) describe(p *printer) {
+	p.line("Recursive: %s", r.Work.Name)
+	p.child(r.Base)
+	p.child(r.Step)
 }

@@ -13,14 +13,22 @@ type queryBuilder struct {
 	scans []*Scan
 	// capped says whether the row limits of results apply; the source of an INSERT is read whole.
 	capped bool
+	outer  *enclosing   // the query around a subquery; nil when there is none
+	named  *namedTables // common table expressions that can be named
+	// relations counts the tables and queries of the whole statement.
+	relations *int
+}
+
+func (e *Environment) newBuilder(capped bool) *queryBuilder {
+	return &queryBuilder{env: e, capped: capped, relations: new(int)}
 }
 
 // relation is a planned FROM clause: rows and the names of their values.
 type relation struct {
-	node  Node
-	scope *expr.Scope
-	flags []Flags // by position
-	scan  *Scan   // set when the rows are those of one stored table
+	node   Node
+	scope  *expr.Scope
+	flags  []Flags // by position
+	leaves []leaf  // tables that it is made of
 }
 
 // output is one column of a select list.
@@ -34,7 +42,7 @@ type output struct {
 
 // buildQuery plans a query as a statement.
 func (e *Environment) buildQuery(node *parse.Query, capped bool) (*Query, error) {
-	b := &queryBuilder{env: e, capped: capped}
+	b := e.newBuilder(capped)
 	root, columns, err := b.query(node)
 	if err != nil {
 		return nil, err
@@ -45,8 +53,10 @@ func (e *Environment) buildQuery(node *parse.Query, capped bool) (*Query, error)
 }
 
 func (b *queryBuilder) query(node *parse.Query) (Node, []Column, error) {
-	if node.With != nil {
-		return nil, nil, unsupported(node.With.Tables[0].Query, "WITH is not supported yet")
+	known := b.named
+	defer func() { b.named = known }()
+	if err := b.with(node.With); err != nil {
+		return nil, nil, err
 	}
 	if node.WithTies {
 		return nil, nil, unsupported(node, "WITH TIES is not supported")
@@ -62,13 +72,10 @@ func (b *queryBuilder) query(node *parse.Query) (Node, []Column, error) {
 		root, columns, err = b.selectBody(body, node.OrderBy, limit)
 	case *parse.Values:
 		root, columns, err = b.valuesBody(body, node.OrderBy, limit)
-	case *parse.Query:
-		if len(node.OrderBy) > 0 || node.Limit != nil || node.Offset != nil {
-			return nil, nil, unsupported(node, "ORDER BY and LIMIT around a parenthesised query are not supported yet")
+	case *parse.Query, *parse.SetOperation:
+		if root, columns, err = b.body(body); err == nil {
+			root, err = b.orderedBody(root, columns, node.OrderBy, limit)
 		}
-		return b.query(body)
-	case *parse.SetOperation:
-		return nil, nil, unsupported(body, "UNION, INTERSECT and EXCEPT are not supported yet")
 	}
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +112,11 @@ func (b *queryBuilder) limit(node *parse.Query) (*Limit, error) {
 }
 
 func (b *queryBuilder) options(clause string) expr.Options {
-	return expr.Options{Clause: clause, ParamTypes: b.env.paramTypes()}
+	options := expr.Options{Clause: clause, ParamTypes: b.env.paramTypes()}
+	if b.outer != nil {
+		options.Outer = b.outerColumn
+	}
+	return options
 }
 
 // paramTypes are the types of the parameters as they came.
@@ -132,7 +143,7 @@ func (b *queryBuilder) valuesBody(body *parse.Values, orderBy []parse.OrderItem,
 			if len(row) != width {
 				return nil, nil, invalid(row[0], "VALUES lists must all have the same length: %d and %d", width, len(row))
 			}
-			bound, err := expr.Bind(row[i], nil, b.options("VALUES"))
+			bound, err := expr.Bind(row[i], nil, b.scoped("VALUES", nil, nil))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -145,7 +156,7 @@ func (b *queryBuilder) valuesBody(body *parse.Values, orderBy []parse.OrderItem,
 	for _, row := range body.Rows {
 		values := make([]expr.Expr, width)
 		for i, node := range row {
-			bound, err := expr.BindAs(node, nil, b.options("VALUES"), columns[i].Type)
+			bound, err := expr.BindAs(node, nil, b.scoped("VALUES", nil, nil), columns[i].Type)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -164,26 +175,30 @@ func (b *queryBuilder) valuesBody(body *parse.Values, orderBy []parse.OrderItem,
 
 // relationOf plans a FROM clause.
 func (b *queryBuilder) relationOf(from []parse.TableExpr) (relation, error) {
-	switch len(from) {
-	case 0:
+	if len(from) == 0 {
 		return relation{node: &Rows{Values: [][]expr.Expr{{}}}, scope: expr.NewScope()}, nil
-	case 1:
-	default:
-		return relation{}, unsupported(from[1], "joins are not supported yet: FROM may name one table")
 	}
-	switch item := from[0].(type) {
-	case *parse.TableRef:
-		return b.table(item)
-	case *parse.SubqueryRef:
-		return b.derived(item)
-	case *parse.Join:
-		return relation{}, unsupported(item, "joins are not supported yet: FROM may name one table")
+	joined, err := b.item(from[0])
+	for _, item := range from[1:] {
+		if err != nil {
+			return relation{}, err
+		}
+		var right relation
+		if right, err = b.item(item); err != nil {
+			return relation{}, err
+		}
+		joined, err = combine(item, parse.CrossJoin, joined, right)
 	}
-	return relation{}, unsupported(from[0], "functions in FROM are not supported yet")
+	return joined, err
 }
 
 // table plans one named table.
 func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
+	if ref.Name.Namespace == "" {
+		if found, nested := b.named.find(ref.Name.Name); found != nil {
+			return b.common(ref, found, nested)
+		}
+	}
 	found, err := b.env.lookup(ref.Name)
 	if err != nil {
 		return relation{}, err
@@ -194,14 +209,15 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 	scope, flags := tableScope(found, ref.Alias.Name)
 	if found.Kind == schema.KindSystem {
 		visible := func(t *schema.Table) bool { return CanSee(b.env.Session.Role, t) }
-		return relation{node: &ViewScan{View: found, Visible: visible}, scope: scope, flags: flags}, nil
+		view := &ViewScan{View: found, Visible: visible}
+		return relation{node: view, scope: scope, flags: flags, leaves: []leaf{{view: view, pushable: true}}}, nil
 	}
 	scan, err := b.env.scan(ref, found)
 	if err != nil {
 		return relation{}, err
 	}
 	b.scans = append(b.scans, scan)
-	return relation{node: scan, scope: scope, flags: flags, scan: scan}, nil
+	return relation{node: scan, scope: scope, flags: flags, leaves: []leaf{{scan: scan, pushable: true}}}, nil
 }
 
 // scan starts a scan of a stored table with the scope that the session gives it.
@@ -225,23 +241,13 @@ func (b *queryBuilder) derived(ref *parse.SubqueryRef) (relation, error) {
 	if ref.Lateral {
 		return relation{}, unsupported(ref, "LATERAL is not supported")
 	}
-	inner := &queryBuilder{env: b.env}
+	inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations}
 	root, columns, err := inner.query(ref.Query)
 	if err != nil {
 		return relation{}, err
 	}
 	b.scans = append(b.scans, inner.scans...)
-	if len(ref.Alias.Columns) > len(columns) {
-		return relation{}, invalid(ref, "table %q has %d columns but %d column aliases", ref.Alias.Name, len(columns), len(ref.Alias.Columns))
-	}
-	names := make([]expr.Column, len(columns))
-	for i := range columns {
-		names[i] = expr.Column{Table: ref.Alias.Name, Name: columns[i].Name, Type: columns[i].Type, Position: i}
-	}
-	for i, alias := range ref.Alias.Columns {
-		names[i].Name = alias.Name
-	}
-	return relation{node: root, scope: expr.NewScope(names...), flags: make([]Flags, len(columns))}, nil
+	return namedRelation(ref, root, columns, ref.Alias.Name, ref.Alias.Columns)
 }
 
 // tableScope names the columns of a table and tells their flags.

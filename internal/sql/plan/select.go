@@ -36,8 +36,7 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	root := from.node
 	var having expr.Expr
 	if body.Having != nil {
-		options := b.options("HAVING")
-		options.Grouping = grouping
+		options := b.scoped("HAVING", from.scope, grouping)
 		if having, err = expr.BindCondition(body.Having, from.scope, options); err != nil {
 			return nil, nil, err
 		}
@@ -65,25 +64,12 @@ func (b *queryBuilder) where(from *relation, node parse.Expr) error {
 	if node == nil {
 		return nil
 	}
-	condition, err := expr.BindCondition(node, from.scope, b.options("WHERE"))
+	condition, err := expr.BindCondition(node, from.scope, b.scoped("WHERE", from.scope, nil))
 	if err != nil {
 		return err
 	}
-	switch source := from.node.(type) {
-	case *Scan:
-		source.setCondition(condition)
-	case *ViewScan:
-		source.Condition = condition
-	default:
-		from.node = &Filter{Input: from.node, Condition: condition}
-	}
+	from.filter(condition)
 	return nil
-}
-
-// setCondition also decides whether tombstones are shown.
-func (s *Scan) setCondition(condition expr.Expr) {
-	s.Condition = condition
-	s.IncludeDeleted = expr.Columns(condition, nil)[s.Width()-1]
 }
 
 // grouping binds GROUP BY; it is nil for a query without groups.
@@ -97,7 +83,7 @@ func (b *queryBuilder) grouping(body *parse.Select, orderBy []parse.OrderItem, s
 		if err != nil {
 			return nil, err
 		}
-		key, err := expr.Bind(target, scope, b.options("GROUP BY"))
+		key, err := expr.Bind(target, scope, b.scoped("GROUP BY", scope, nil))
 		if err != nil {
 			return nil, err
 		}
@@ -131,8 +117,7 @@ func groupTarget(node parse.Expr, items []parse.SelectItem, scope *expr.Scope) (
 // outputs binds the select list.
 func (b *queryBuilder) outputs(items []parse.SelectItem, from *relation, grouping *expr.Grouping) ([]output, error) {
 	outputs := make([]output, 0, len(items))
-	options := b.options("SELECT")
-	options.Grouping = grouping
+	options := b.scoped("SELECT", from.scope, grouping)
 	for i := range items {
 		if star, ok := items[i].Expr.(*parse.Star); ok {
 			columns, err := from.scope.Expand(star)
@@ -144,9 +129,11 @@ func (b *queryBuilder) outputs(items []parse.SelectItem, from *relation, groupin
 			}
 			for _, column := range columns {
 				ref := &parse.ColumnRef{Pos: star.Pos, Namespace: column.Namespace, Table: column.Table, Name: column.Name}
-				bound, err := expr.Bind(ref, from.scope, options)
-				if err != nil {
-					return nil, err
+				bound := expr.NewColumn(column.Position, column.Type, column.Name)
+				if grouping != nil {
+					if bound, err = expr.Bind(ref, from.scope, options); err != nil {
+						return nil, err
+					}
 				}
 				outputs = append(outputs, output{expr: bound, name: column.Name, flags: from.flagsAt(column.Position)})
 			}
@@ -220,8 +207,7 @@ func (b *queryBuilder) sorted(
 	if len(orderBy) == 0 {
 		return root, nil
 	}
-	options := b.options("ORDER BY")
-	options.Grouping = grouping
+	options := b.scoped("ORDER BY", scope, grouping)
 	keys := make([]expr.Order, len(orderBy))
 	for i := range orderBy {
 		target, err := orderTarget(&orderBy[i], outputs)
@@ -246,8 +232,7 @@ func (b *queryBuilder) sortedDistinct(
 	if len(orderBy) == 0 {
 		return root, nil
 	}
-	options := b.options("ORDER BY")
-	options.Grouping = grouping
+	options := b.scoped("ORDER BY", scope, grouping)
 	keys := make([]expr.Order, len(orderBy))
 	for i := range orderBy {
 		target, err := orderTarget(&orderBy[i], outputs)

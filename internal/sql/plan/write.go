@@ -177,13 +177,13 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 		return nil, invalid(node, "UPDATE needs a WHERE clause; use WHERE true to change every row")
 	}
 	scope, _ := tableScope(found, node.Alias)
-	update := &Update{}
-	if update.Scan, err = e.changedRows(node.Table, found, scope, node.Where); err != nil {
+	update, b := &Update{}, e.newBuilder(false)
+	if update.Scan, err = b.changedRows(node.Table, found, scope, node.Where); err != nil {
 		return nil, err
 	}
 	seen := make([]bool, len(found.Columns))
 	for i := range node.Set {
-		assignment, err := e.assignment(&node.Set[i], found, scope)
+		assignment, err := b.assignment(&node.Set[i], found, scope)
 		if err != nil {
 			return nil, err
 		}
@@ -193,10 +193,11 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 		seen[assignment.Position] = true
 		update.Assignments = append(update.Assignments, assignment)
 	}
+	update.Sources = b.scans
 	return update, nil
 }
 
-func (e *Environment) assignment(node *parse.Assignment, found *schema.Table, scope *expr.Scope) (Assignment, error) {
+func (b *queryBuilder) assignment(node *parse.Assignment, found *schema.Table, scope *expr.Scope) (Assignment, error) {
 	if node.Tuple || len(node.Columns) != 1 {
 		return Assignment{}, unsupported(node, "assigning to a list of columns is not supported; assign them one by one")
 	}
@@ -213,8 +214,7 @@ func (e *Environment) assignment(node *parse.Assignment, found *schema.Table, sc
 		assignment.Value, err = defaultExpr(column)
 		return assignment, err
 	}
-	options := expr.Options{Clause: "SET", ParamTypes: e.paramTypes()}
-	value, err := expr.BindAs(node.Value, scope, options, column.Type)
+	value, err := expr.BindAs(node.Value, scope, b.scoped("SET", scope, nil), column.Type)
 	if err != nil {
 		return Assignment{}, inColumn(err, column.Name)
 	}
@@ -260,22 +260,22 @@ func (e *Environment) delete(node *parse.Delete) (Statement, error) {
 		return nil, invalid(node, "DELETE needs a WHERE clause; use WHERE true to delete every row")
 	}
 	scope, _ := tableScope(found, node.Alias)
-	scan, err := e.changedRows(node.Table, found, scope, node.Where)
+	b := e.newBuilder(false)
+	scan, err := b.changedRows(node.Table, found, scope, node.Where)
 	if err != nil {
 		return nil, err
 	}
-	return &Delete{Scan: scan}, nil
+	return &Delete{Scan: scan, Sources: b.scans}, nil
 }
 
 // changedRows scans the live rows that a change is about. A tombstone cannot be changed, whatever WHERE
 // says of _deleted.
-func (e *Environment) changedRows(ref parse.Node, found *schema.Table, scope *expr.Scope, where parse.Expr) (*Scan, error) {
-	scan, err := e.scan(ref, found)
+func (b *queryBuilder) changedRows(ref parse.Node, found *schema.Table, scope *expr.Scope, where parse.Expr) (*Scan, error) {
+	scan, err := b.env.scan(ref, found)
 	if err != nil {
 		return nil, err
 	}
-	options := expr.Options{Clause: "WHERE", ParamTypes: e.paramTypes()}
-	if scan.Condition, err = expr.BindCondition(where, scope, options); err != nil {
+	if scan.Condition, err = expr.BindCondition(where, scope, b.scoped("WHERE", scope, nil)); err != nil {
 		return nil, err
 	}
 	scan.need(nil)
