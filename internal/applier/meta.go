@@ -75,9 +75,11 @@ func (m *Meta) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return c.removeMember(body.RemoveMember)
 	case *commandv1.Command_CleanupDone:
 		return c.cleanupDone(body.CleanupDone)
-	default:
-		return misplaced(shard.Meta, cmd), nil
 	}
+	if response, err := c.applyJob(cmd); response != nil || err != nil {
+		return response, err
+	}
+	return misplaced(shard.Meta, cmd), nil
 }
 
 // metaCall is one command at work: the picture, the batch, and what the header stamped. Its put and drop
@@ -122,16 +124,20 @@ func (c *metaCall) putUser(user *catalog.User) error {
 	return c.put(keys.User(user.ID), catalog.UserToProto(user))
 }
 
-// removeTable takes a table out of the catalog and leaves the record by which its rows are purged later.
-func (c *metaCall) removeTable(table *schema.Table) error {
+// removeTable takes a table out of the catalog and leaves the record and the job by which its rows are purged
+// later.
+func (c *metaCall) removeTable(table *schema.Table) (*commandv1.Job, error) {
 	dropped := *table
 	dropped.UpdatedMicros = c.now
 	c.DeleteTable(table.ID)
 	c.SetCleanup(&catalog.Cleanup{Table: &dropped, DroppedMicros: c.now})
 	if err := c.batch.Delete(keys.Table(table.ID)); err != nil {
-		return err
+		return nil, err
 	}
-	return c.put(keys.Cleanup(table.ID), catalog.TableToProto(&dropped))
+	if err := c.put(keys.Cleanup(table.ID), catalog.TableToProto(&dropped)); err != nil {
+		return nil, err
+	}
+	return c.cleanupJob(uint64(table.ID))
 }
 
 func setSequence(batch *storage.Batch, name string, value uint64) error {

@@ -34,7 +34,7 @@ func (c *metaCall) dropNamespace(body *commandv1.DropNamespace) (*commandv1.Resp
 		return command.Refuse(fault.TableNotFound, "Namespace '%s' not found", name), nil
 	}
 	for _, table := range c.TablesIn(name) {
-		if err := c.removeTable(table); err != nil {
+		if _, err := c.removeTable(table); err != nil {
 			return nil, err
 		}
 	}
@@ -89,9 +89,13 @@ func (c *metaCall) dropTable(body *commandv1.DropTable) (*commandv1.Response, er
 		}
 		return command.Refuse(fault.TableNotFound, "Table '%s' not found", fullName), nil
 	}
-	response := done("Table '%s' dropped successfully. Cleanup job: CL-%d", table.FullName(), table.ID)
+	job, err := c.removeTable(table)
+	if err != nil {
+		return nil, err
+	}
+	response := done("Table '%s' dropped successfully. Cleanup job: %s", table.FullName(), catalog.JobID(job))
 	response.ObjectId = uint64(table.ID)
-	return response, c.removeTable(table)
+	return response, nil
 }
 
 // cleanupDone forgets a dropped table. Repeating it changes nothing.

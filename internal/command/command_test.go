@@ -85,6 +85,7 @@ func examples() []*commandv1.Command {
 		{Body: &commandv1.Command_WriteRows{WriteRows: write}},
 		{Body: &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 17}}},
 	}
+	bodies = append(bodies, jobExamples()...)
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}

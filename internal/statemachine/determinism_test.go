@@ -50,6 +50,9 @@ func randomLog(tb testing.TB, random *rand.Rand, group shard.GroupID, length int
 }
 
 func randomCommand(random *rand.Rand, group shard.GroupID, index uint64) *commandv1.Command {
+	if group.Class() == shard.ClassMeta && index > 1 && random.IntN(3) == 0 {
+		return randomJobCommand(random, index)
+	}
 	if group.Class() == shard.ClassMeta {
 		return randomMetaCommand(random, index)
 	}

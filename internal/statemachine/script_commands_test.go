@@ -17,6 +17,8 @@ import (
 //	drop-user id=u [if-exists]                       login id=u [success] [lock-after=N lock-for=N]
 //	write | put t=N [u=u] k=key v=value [absent | seq=I.O] ; delete t=N u=u k=key ; unchanged t=N u=u at=N
 //	purge t=N
+//
+// Those about jobs are in parseJobCommand.
 func parseCommand(t *testing.T, f fields, line string) *commandv1.Command {
 	t.Helper()
 	word := f.words[slices.IndexFunc(f.words, func(w string) bool { return !strings.Contains(w, "=") })]
@@ -90,8 +92,7 @@ func parseUserCommand(t *testing.T, word string, f fields) *commandv1.Command {
 			LockForMicros: int64(f.number("lock-for")),
 		}}}
 	}
-	t.Fatalf("unknown entry %s", word)
-	return nil
+	return parseJobCommand(t, word, f)
 }
 
 func parseWrite(t *testing.T, line string) *commandv1.WriteRows {

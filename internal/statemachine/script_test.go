@@ -31,6 +31,7 @@ import (
 //	apply                          one run of entries, one a line; prints responses and changed keys
 //	restart | crash                a new state machine; a power cut
 //	catalog                        the published picture
+//	jobs                           the records of jobs and schedules
 //
 // An entry is `[req=N] [min=N] [meta=N] [now=N] command …`; the commands are in parseCommand.
 func TestScripts(t *testing.T) {
@@ -78,6 +79,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		must(t, s.engine.Flush())
 	case "catalog":
 		return summary(s.store.Current())
+	case "jobs":
+		return jobSummary(t, s.engine)
 	case "apply":
 		return s.applyLines(t, d.Input)
 	default:

@@ -44,6 +44,10 @@ const (
 	KindMember    Kind = 0x24 // replica(8): one data directory of the cluster
 	KindCleanup   Kind = 0x25 // table(8): rows of a dropped table that are still to be purged
 	KindSequence  Kind = 0x26 // name: the last number that was handed out
+	KindJob       Kind = 0x30 // number(8): a job that has not ended
+	KindJobDone   Kind = 0x31 // number(8): a job that has ended
+	KindJobKey    Kind = 0x32 // idempotency key: number of the live job that has it
+	KindSchedule  Kind = 0x33 // name: schedule
 )
 
 // The bytes that make a user id prefix-free inside a key without changing its order: a zero byte is
@@ -173,6 +177,26 @@ func Cleanup(table ident.TableID) []byte { return tableKey(shard.Meta, KindClean
 // Sequence is the key of a sequence.
 func Sequence(name string) []byte {
 	return append(kindPrefix(shard.Meta, KindSequence, len(name)), name...)
+}
+
+// Job is the key of a job that has not ended.
+func Job(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindJob, 8), number)
+}
+
+// JobDone is the key of a job that has ended.
+func JobDone(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindJobDone, 8), number)
+}
+
+// JobKey is the key of the live job with an idempotency key.
+func JobKey(idempotencyKey string) []byte {
+	return append(kindPrefix(shard.Meta, KindJobKey, len(idempotencyKey)), idempotencyKey...)
+}
+
+// Schedule is the key of a schedule.
+func Schedule(name string) []byte {
+	return append(kindPrefix(shard.Meta, KindSchedule, len(name)), name...)
 }
 
 // MetaSpan is the span of all keys of one kind in the meta group.

@@ -93,6 +93,20 @@ type Command struct {
 	//	*Command_RemoveMember
 	//	*Command_CleanupDone
 	//	*Command_Found
+	//	*Command_CreateJob
+	//	*Command_ClaimJob
+	//	*Command_HeartbeatJob
+	//	*Command_ReleaseJob
+	//	*Command_CompleteJob
+	//	*Command_FailJob
+	//	*Command_CancelJob
+	//	*Command_SkipJob
+	//	*Command_ExpireClaims
+	//	*Command_EvictJobs
+	//	*Command_CreateSchedule
+	//	*Command_AlterSchedule
+	//	*Command_DropSchedule
+	//	*Command_FireSchedule
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	Body          isCommand_Body `protobuf_oneof:"body"`
@@ -252,6 +266,132 @@ func (x *Command) GetFound() *Found {
 	return nil
 }
 
+func (x *Command) GetCreateJob() *CreateJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CreateJob); ok {
+			return x.CreateJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetClaimJob() *ClaimJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ClaimJob); ok {
+			return x.ClaimJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetHeartbeatJob() *HeartbeatJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_HeartbeatJob); ok {
+			return x.HeartbeatJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReleaseJob() *ReleaseJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ReleaseJob); ok {
+			return x.ReleaseJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCompleteJob() *CompleteJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CompleteJob); ok {
+			return x.CompleteJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFailJob() *FailJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_FailJob); ok {
+			return x.FailJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCancelJob() *CancelJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CancelJob); ok {
+			return x.CancelJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSkipJob() *SkipJob {
+	if x != nil {
+		if x, ok := x.Body.(*Command_SkipJob); ok {
+			return x.SkipJob
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetExpireClaims() *ExpireClaims {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ExpireClaims); ok {
+			return x.ExpireClaims
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetEvictJobs() *EvictJobs {
+	if x != nil {
+		if x, ok := x.Body.(*Command_EvictJobs); ok {
+			return x.EvictJobs
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCreateSchedule() *CreateSchedule {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CreateSchedule); ok {
+			return x.CreateSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAlterSchedule() *AlterSchedule {
+	if x != nil {
+		if x, ok := x.Body.(*Command_AlterSchedule); ok {
+			return x.AlterSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDropSchedule() *DropSchedule {
+	if x != nil {
+		if x, ok := x.Body.(*Command_DropSchedule); ok {
+			return x.DropSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFireSchedule() *FireSchedule {
+	if x != nil {
+		if x, ok := x.Body.(*Command_FireSchedule); ok {
+			return x.FireSchedule
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -323,6 +463,62 @@ type Command_Found struct {
 	Found *Found `protobuf:"bytes,21,opt,name=found,proto3,oneof"`
 }
 
+type Command_CreateJob struct {
+	CreateJob *CreateJob `protobuf:"bytes,22,opt,name=create_job,json=createJob,proto3,oneof"`
+}
+
+type Command_ClaimJob struct {
+	ClaimJob *ClaimJob `protobuf:"bytes,23,opt,name=claim_job,json=claimJob,proto3,oneof"`
+}
+
+type Command_HeartbeatJob struct {
+	HeartbeatJob *HeartbeatJob `protobuf:"bytes,24,opt,name=heartbeat_job,json=heartbeatJob,proto3,oneof"`
+}
+
+type Command_ReleaseJob struct {
+	ReleaseJob *ReleaseJob `protobuf:"bytes,25,opt,name=release_job,json=releaseJob,proto3,oneof"`
+}
+
+type Command_CompleteJob struct {
+	CompleteJob *CompleteJob `protobuf:"bytes,26,opt,name=complete_job,json=completeJob,proto3,oneof"`
+}
+
+type Command_FailJob struct {
+	FailJob *FailJob `protobuf:"bytes,27,opt,name=fail_job,json=failJob,proto3,oneof"`
+}
+
+type Command_CancelJob struct {
+	CancelJob *CancelJob `protobuf:"bytes,28,opt,name=cancel_job,json=cancelJob,proto3,oneof"`
+}
+
+type Command_SkipJob struct {
+	SkipJob *SkipJob `protobuf:"bytes,29,opt,name=skip_job,json=skipJob,proto3,oneof"`
+}
+
+type Command_ExpireClaims struct {
+	ExpireClaims *ExpireClaims `protobuf:"bytes,30,opt,name=expire_claims,json=expireClaims,proto3,oneof"`
+}
+
+type Command_EvictJobs struct {
+	EvictJobs *EvictJobs `protobuf:"bytes,31,opt,name=evict_jobs,json=evictJobs,proto3,oneof"`
+}
+
+type Command_CreateSchedule struct {
+	CreateSchedule *CreateSchedule `protobuf:"bytes,32,opt,name=create_schedule,json=createSchedule,proto3,oneof"`
+}
+
+type Command_AlterSchedule struct {
+	AlterSchedule *AlterSchedule `protobuf:"bytes,33,opt,name=alter_schedule,json=alterSchedule,proto3,oneof"`
+}
+
+type Command_DropSchedule struct {
+	DropSchedule *DropSchedule `protobuf:"bytes,34,opt,name=drop_schedule,json=dropSchedule,proto3,oneof"`
+}
+
+type Command_FireSchedule struct {
+	FireSchedule *FireSchedule `protobuf:"bytes,35,opt,name=fire_schedule,json=fireSchedule,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -355,6 +551,34 @@ func (*Command_RemoveMember) isCommand_Body() {}
 func (*Command_CleanupDone) isCommand_Body() {}
 
 func (*Command_Found) isCommand_Body() {}
+
+func (*Command_CreateJob) isCommand_Body() {}
+
+func (*Command_ClaimJob) isCommand_Body() {}
+
+func (*Command_HeartbeatJob) isCommand_Body() {}
+
+func (*Command_ReleaseJob) isCommand_Body() {}
+
+func (*Command_CompleteJob) isCommand_Body() {}
+
+func (*Command_FailJob) isCommand_Body() {}
+
+func (*Command_CancelJob) isCommand_Body() {}
+
+func (*Command_SkipJob) isCommand_Body() {}
+
+func (*Command_ExpireClaims) isCommand_Body() {}
+
+func (*Command_EvictJobs) isCommand_Body() {}
+
+func (*Command_CreateSchedule) isCommand_Body() {}
+
+func (*Command_AlterSchedule) isCommand_Body() {}
+
+func (*Command_DropSchedule) isCommand_Body() {}
+
+func (*Command_FireSchedule) isCommand_Body() {}
 
 func (*Command_WriteRows) isCommand_Body() {}
 
@@ -2179,11 +2403,1347 @@ func (x *PurgeTable) GetTableId() uint64 {
 	return 0
 }
 
+// Job is the stored form of one piece of background work.
+type Job struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Number          uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`                                      // handed out by the meta group, ascending
+	Type            string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`                                           // kind of job, for example "cleanup"
+	State           uint32                 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`                                        // catalog.JobState
+	Parameters      string                 `protobuf:"bytes,4,opt,name=parameters,proto3" json:"parameters,omitempty"`                               // JSON object; may be empty
+	IdempotencyKey  string                 `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // at most one live job has it; empty for none
+	User            string                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`                                           // user id on whose behalf the job runs; empty for the server itself
+	MaxRetries      uint32                 `protobuf:"varint,7,opt,name=max_retries,json=maxRetries,proto3" json:"max_retries,omitempty"`            // the largest value means no end of retrying
+	LeaderOnly      bool                   `protobuf:"varint,8,opt,name=leader_only,json=leaderOnly,proto3" json:"leader_only,omitempty"`            // only the meta group's leader claims it
+	OnlyNode        uint64                 `protobuf:"varint,9,opt,name=only_node,json=onlyNode,proto3" json:"only_node,omitempty"`                  // node id that alone may claim it; zero for any
+	NotBeforeMicros int64                  `protobuf:"zigzag64,10,opt,name=not_before_micros,json=notBeforeMicros,proto3" json:"not_before_micros,omitempty"`
+	Retries         uint32                 `protobuf:"varint,11,opt,name=retries,proto3" json:"retries,omitempty"`
+	Percent         uint32                 `protobuf:"varint,12,opt,name=percent,proto3" json:"percent,omitempty"` // 0 to 100
+	Message         string                 `protobuf:"bytes,13,opt,name=message,proto3" json:"message,omitempty"`  // progress, or why the job ended
+	Error           string                 `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`      // last failure
+	Claim           *JobClaim              `protobuf:"bytes,15,opt,name=claim,proto3" json:"claim,omitempty"`      // set while running
+	Runs            []*JobRun              `protobuf:"bytes,16,rep,name=runs,proto3" json:"runs,omitempty"`        // the latest runs, oldest first; bounded
+	CreatedMicros   int64                  `protobuf:"zigzag64,17,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros   int64                  `protobuf:"zigzag64,18,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	StartedMicros   int64                  `protobuf:"zigzag64,19,opt,name=started_micros,json=startedMicros,proto3" json:"started_micros,omitempty"` // first claim
+	FinishedMicros  int64                  `protobuf:"zigzag64,20,opt,name=finished_micros,json=finishedMicros,proto3" json:"finished_micros,omitempty"`
+	IdPrefix        string                 `protobuf:"bytes,21,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"` // two letters in front of the number in the job's id
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Job) Reset() {
+	*x = Job{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job) ProtoMessage() {}
+
+func (x *Job) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job.ProtoReflect.Descriptor instead.
+func (*Job) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Job) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Job) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Job) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *Job) GetParameters() string {
+	if x != nil {
+		return x.Parameters
+	}
+	return ""
+}
+
+func (x *Job) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Job) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Job) GetMaxRetries() uint32 {
+	if x != nil {
+		return x.MaxRetries
+	}
+	return 0
+}
+
+func (x *Job) GetLeaderOnly() bool {
+	if x != nil {
+		return x.LeaderOnly
+	}
+	return false
+}
+
+func (x *Job) GetOnlyNode() uint64 {
+	if x != nil {
+		return x.OnlyNode
+	}
+	return 0
+}
+
+func (x *Job) GetNotBeforeMicros() int64 {
+	if x != nil {
+		return x.NotBeforeMicros
+	}
+	return 0
+}
+
+func (x *Job) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Job) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *Job) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Job) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Job) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *Job) GetRuns() []*JobRun {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *Job) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *Job) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+func (x *Job) GetStartedMicros() int64 {
+	if x != nil {
+		return x.StartedMicros
+	}
+	return 0
+}
+
+func (x *Job) GetFinishedMicros() int64 {
+	if x != nil {
+		return x.FinishedMicros
+	}
+	return 0
+}
+
+func (x *Job) GetIdPrefix() string {
+	if x != nil {
+		return x.IdPrefix
+	}
+	return ""
+}
+
+// JobClaim says who may change a running job. A command that names another claim is refused.
+type JobClaim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // of the job
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`   // fencing token, ascending over all jobs
+	NodeId        uint64                 `protobuf:"varint,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Term          uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`                                    // term of the meta group that the claimer knew
+	UntilMicros   int64                  `protobuf:"zigzag64,5,opt,name=until_micros,json=untilMicros,proto3" json:"until_micros,omitempty"` // the claim may be taken away from then on; in the record only
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobClaim) Reset() {
+	*x = JobClaim{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobClaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobClaim) ProtoMessage() {}
+
+func (x *JobClaim) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
+func (*JobClaim) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *JobClaim) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *JobClaim) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *JobClaim) GetNodeId() uint64 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+func (x *JobClaim) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *JobClaim) GetUntilMicros() int64 {
+	if x != nil {
+		return x.UntilMicros
+	}
+	return 0
+}
+
+// JobRun is one claim of a job by one node.
+type JobRun struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	NodeId         uint64                 `protobuf:"varint,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Token          uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	State          uint32                 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	Error          string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	StartedMicros  int64                  `protobuf:"zigzag64,5,opt,name=started_micros,json=startedMicros,proto3" json:"started_micros,omitempty"`
+	UpdatedMicros  int64                  `protobuf:"zigzag64,6,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	FinishedMicros int64                  `protobuf:"zigzag64,7,opt,name=finished_micros,json=finishedMicros,proto3" json:"finished_micros,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *JobRun) Reset() {
+	*x = JobRun{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobRun) ProtoMessage() {}
+
+func (x *JobRun) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
+func (*JobRun) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *JobRun) GetNodeId() uint64 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+func (x *JobRun) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *JobRun) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *JobRun) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *JobRun) GetStartedMicros() int64 {
+	if x != nil {
+		return x.StartedMicros
+	}
+	return 0
+}
+
+func (x *JobRun) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+func (x *JobRun) GetFinishedMicros() int64 {
+	if x != nil {
+		return x.FinishedMicros
+	}
+	return 0
+}
+
+// CreateJob answers with the number of the new job, or of the live job with the same idempotency key. Only
+// the fields type, parameters, idempotency_key, user, max_retries, leader_only, only_node, not_before_micros
+// and id_prefix of the job are read.
+type CreateJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateJob) Reset() {
+	*x = CreateJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateJob) ProtoMessage() {}
+
+func (x *CreateJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
+func (*CreateJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateJob) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+// ClaimJob takes a job that is due; the response's object_id is the fencing token. A term below the highest
+// one that ever claimed is refused.
+type ClaimJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	NodeId        uint64                 `protobuf:"varint,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	Leader        bool                   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`                             // the claimer led the meta group in that term
+	HoldMicros    int64                  `protobuf:"zigzag64,5,opt,name=hold_micros,json=holdMicros,proto3" json:"hold_micros,omitempty"` // how long the claim lasts without a heartbeat
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimJob) Reset() {
+	*x = ClaimJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimJob) ProtoMessage() {}
+
+func (x *ClaimJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
+func (*ClaimJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ClaimJob) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ClaimJob) GetNodeId() uint64 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+func (x *ClaimJob) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *ClaimJob) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *ClaimJob) GetHoldMicros() int64 {
+	if x != nil {
+		return x.HoldMicros
+	}
+	return 0
+}
+
+type HeartbeatJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	Percent       uint32                 `protobuf:"varint,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	HoldMicros    int64                  `protobuf:"zigzag64,4,opt,name=hold_micros,json=holdMicros,proto3" json:"hold_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatJob) Reset() {
+	*x = HeartbeatJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatJob) ProtoMessage() {}
+
+func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
+func (*HeartbeatJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HeartbeatJob) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *HeartbeatJob) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *HeartbeatJob) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *HeartbeatJob) GetHoldMicros() int64 {
+	if x != nil {
+		return x.HoldMicros
+	}
+	return 0
+}
+
+// ReleaseJob gives a job back, to run elsewhere or later. It is no failure.
+type ReleaseJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseJob) Reset() {
+	*x = ReleaseJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseJob) ProtoMessage() {}
+
+func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
+func (*ReleaseJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReleaseJob) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+type CompleteJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteJob) Reset() {
+	*x = CompleteJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteJob) ProtoMessage() {}
+
+func (x *CompleteJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
+func (*CompleteJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CompleteJob) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *CompleteJob) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type FailJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	RetryAtMicros int64                  `protobuf:"zigzag64,3,opt,name=retry_at_micros,json=retryAtMicros,proto3" json:"retry_at_micros,omitempty"` // the earliest time of the next try, when there is one
+	Final         bool                   `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`                                          // trying again cannot help
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailJob) Reset() {
+	*x = FailJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailJob) ProtoMessage() {}
+
+func (x *FailJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
+func (*FailJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *FailJob) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *FailJob) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *FailJob) GetRetryAtMicros() int64 {
+	if x != nil {
+		return x.RetryAtMicros
+	}
+	return 0
+}
+
+func (x *FailJob) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+// CancelJob is KILL JOB. It needs no claim.
+type CancelJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // prefix, a dash and the number
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelJob) Reset() {
+	*x = CancelJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelJob) ProtoMessage() {}
+
+func (x *CancelJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
+func (*CancelJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CancelJob) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type SkipJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkipJob) Reset() {
+	*x = SkipJob{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipJob) ProtoMessage() {}
+
+func (x *SkipJob) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
+func (*SkipJob) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SkipJob) GetClaim() *JobClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *SkipJob) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ExpireClaims takes away the claims that ended before header.now_micros and queues new jobs that are due.
+type ExpireClaims struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpireClaims) Reset() {
+	*x = ExpireClaims{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpireClaims) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpireClaims) ProtoMessage() {}
+
+func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
+func (*ExpireClaims) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+}
+
+// EvictJobs forgets jobs that finished before a time.
+type EvictJobs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	BeforeMicros  int64                  `protobuf:"zigzag64,1,opt,name=before_micros,json=beforeMicros,proto3" json:"before_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictJobs) Reset() {
+	*x = EvictJobs{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictJobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictJobs) ProtoMessage() {}
+
+func (x *EvictJobs) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
+func (*EvictJobs) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *EvictJobs) GetBeforeMicros() int64 {
+	if x != nil {
+		return x.BeforeMicros
+	}
+	return 0
+}
+
+// Schedule is the stored form of a schedule.
+type Schedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Every         string                 `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`                       // interval text; empty for a cron schedule
+	Cron          string                 `protobuf:"bytes,3,opt,name=cron,proto3" json:"cron,omitempty"`                         // five fields; empty for an interval
+	TimeZone      string                 `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"` // IANA name; empty for UTC
+	Statement     string                 `protobuf:"bytes,5,opt,name=statement,proto3" json:"statement,omitempty"`               // SQL, one statement
+	Namespace     string                 `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`               // default namespace of the statement
+	User          string                 `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`                         // the creating user, as whom the statement runs
+	Overlap       bool                   `protobuf:"varint,8,opt,name=overlap,proto3" json:"overlap,omitempty"`                  // fire although the last job still runs
+	CatchUp       bool                   `protobuf:"varint,9,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`   // fire once for times that were missed, instead of leaving them out
+	Paused        bool                   `protobuf:"varint,10,opt,name=paused,proto3" json:"paused,omitempty"`
+	NextMicros    int64                  `protobuf:"zigzag64,11,opt,name=next_micros,json=nextMicros,proto3" json:"next_micros,omitempty"`
+	LastMicros    int64                  `protobuf:"zigzag64,12,opt,name=last_micros,json=lastMicros,proto3" json:"last_micros,omitempty"`
+	LastJob       uint64                 `protobuf:"varint,13,opt,name=last_job,json=lastJob,proto3" json:"last_job,omitempty"`
+	Skipped       uint64                 `protobuf:"varint,14,opt,name=skipped,proto3" json:"skipped,omitempty"` // times that did not start a job
+	CreatedMicros int64                  `protobuf:"zigzag64,15,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros int64                  `protobuf:"zigzag64,16,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Schedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Schedule) GetEvery() string {
+	if x != nil {
+		return x.Every
+	}
+	return ""
+}
+
+func (x *Schedule) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *Schedule) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Schedule) GetStatement() string {
+	if x != nil {
+		return x.Statement
+	}
+	return ""
+}
+
+func (x *Schedule) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Schedule) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Schedule) GetOverlap() bool {
+	if x != nil {
+		return x.Overlap
+	}
+	return false
+}
+
+func (x *Schedule) GetCatchUp() bool {
+	if x != nil {
+		return x.CatchUp
+	}
+	return false
+}
+
+func (x *Schedule) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Schedule) GetNextMicros() int64 {
+	if x != nil {
+		return x.NextMicros
+	}
+	return 0
+}
+
+func (x *Schedule) GetLastMicros() int64 {
+	if x != nil {
+		return x.LastMicros
+	}
+	return 0
+}
+
+func (x *Schedule) GetLastJob() uint64 {
+	if x != nil {
+		return x.LastJob
+	}
+	return 0
+}
+
+func (x *Schedule) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *Schedule) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *Schedule) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+type CreateSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedule      *Schedule              `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	IfNotExists   bool                   `protobuf:"varint,2,opt,name=if_not_exists,json=ifNotExists,proto3" json:"if_not_exists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSchedule) Reset() {
+	*x = CreateSchedule{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSchedule) ProtoMessage() {}
+
+func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
+func (*CreateSchedule) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *CreateSchedule) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *CreateSchedule) GetIfNotExists() bool {
+	if x != nil {
+		return x.IfNotExists
+	}
+	return false
+}
+
+// AlterSchedule changes what is set. A new recurrence comes with its next time.
+type AlterSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Every         *string                `protobuf:"bytes,2,opt,name=every,proto3,oneof" json:"every,omitempty"`
+	Cron          *string                `protobuf:"bytes,3,opt,name=cron,proto3,oneof" json:"cron,omitempty"`
+	TimeZone      *string                `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3,oneof" json:"time_zone,omitempty"`
+	Paused        *bool                  `protobuf:"varint,5,opt,name=paused,proto3,oneof" json:"paused,omitempty"`
+	NextMicros    *int64                 `protobuf:"zigzag64,6,opt,name=next_micros,json=nextMicros,proto3,oneof" json:"next_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterSchedule) Reset() {
+	*x = AlterSchedule{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterSchedule) ProtoMessage() {}
+
+func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
+func (*AlterSchedule) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *AlterSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterSchedule) GetEvery() string {
+	if x != nil && x.Every != nil {
+		return *x.Every
+	}
+	return ""
+}
+
+func (x *AlterSchedule) GetCron() string {
+	if x != nil && x.Cron != nil {
+		return *x.Cron
+	}
+	return ""
+}
+
+func (x *AlterSchedule) GetTimeZone() string {
+	if x != nil && x.TimeZone != nil {
+		return *x.TimeZone
+	}
+	return ""
+}
+
+func (x *AlterSchedule) GetPaused() bool {
+	if x != nil && x.Paused != nil {
+		return *x.Paused
+	}
+	return false
+}
+
+func (x *AlterSchedule) GetNextMicros() int64 {
+	if x != nil && x.NextMicros != nil {
+		return *x.NextMicros
+	}
+	return 0
+}
+
+type DropSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	IfExists      bool                   `protobuf:"varint,2,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropSchedule) Reset() {
+	*x = DropSchedule{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropSchedule) ProtoMessage() {}
+
+func (x *DropSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
+func (*DropSchedule) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DropSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DropSchedule) GetIfExists() bool {
+	if x != nil {
+		return x.IfExists
+	}
+	return false
+}
+
+// FireSchedule makes the job of one due time and moves on to the next. It is refused unless the schedule
+// still waits for exactly the expected time, so a time fires once whoever proposes.
+type FireSchedule struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ExpectedMicros int64                  `protobuf:"zigzag64,2,opt,name=expected_micros,json=expectedMicros,proto3" json:"expected_micros,omitempty"`
+	NextMicros     int64                  `protobuf:"zigzag64,3,opt,name=next_micros,json=nextMicros,proto3" json:"next_micros,omitempty"`
+	Skip           bool                   `protobuf:"varint,4,opt,name=skip,proto3" json:"skip,omitempty"` // the time was missed and the policy leaves it out
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *FireSchedule) Reset() {
+	*x = FireSchedule{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FireSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FireSchedule) ProtoMessage() {}
+
+func (x *FireSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
+func (*FireSchedule) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *FireSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FireSchedule) GetExpectedMicros() int64 {
+	if x != nil {
+		return x.ExpectedMicros
+	}
+	return 0
+}
+
+func (x *FireSchedule) GetNextMicros() int64 {
+	if x != nil {
+		return x.NextMicros
+	}
+	return 0
+}
+
+func (x *FireSchedule) GetSkip() bool {
+	if x != nil {
+		return x.Skip
+	}
+	return false
+}
+
 var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf4\a\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xad\x0f\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -2203,6 +3763,24 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\rremove_member\x18\x13 \x01(\v2 .kalamdb.command.v1.RemoveMemberH\x00R\fremoveMember\x12D\n" +
 	"\fcleanup_done\x18\x14 \x01(\v2\x1f.kalamdb.command.v1.CleanupDoneH\x00R\vcleanupDone\x121\n" +
 	"\x05found\x18\x15 \x01(\v2\x19.kalamdb.command.v1.FoundH\x00R\x05found\x12>\n" +
+	"\n" +
+	"create_job\x18\x16 \x01(\v2\x1d.kalamdb.command.v1.CreateJobH\x00R\tcreateJob\x12;\n" +
+	"\tclaim_job\x18\x17 \x01(\v2\x1c.kalamdb.command.v1.ClaimJobH\x00R\bclaimJob\x12G\n" +
+	"\rheartbeat_job\x18\x18 \x01(\v2 .kalamdb.command.v1.HeartbeatJobH\x00R\fheartbeatJob\x12A\n" +
+	"\vrelease_job\x18\x19 \x01(\v2\x1e.kalamdb.command.v1.ReleaseJobH\x00R\n" +
+	"releaseJob\x12D\n" +
+	"\fcomplete_job\x18\x1a \x01(\v2\x1f.kalamdb.command.v1.CompleteJobH\x00R\vcompleteJob\x128\n" +
+	"\bfail_job\x18\x1b \x01(\v2\x1b.kalamdb.command.v1.FailJobH\x00R\afailJob\x12>\n" +
+	"\n" +
+	"cancel_job\x18\x1c \x01(\v2\x1d.kalamdb.command.v1.CancelJobH\x00R\tcancelJob\x128\n" +
+	"\bskip_job\x18\x1d \x01(\v2\x1b.kalamdb.command.v1.SkipJobH\x00R\askipJob\x12G\n" +
+	"\rexpire_claims\x18\x1e \x01(\v2 .kalamdb.command.v1.ExpireClaimsH\x00R\fexpireClaims\x12>\n" +
+	"\n" +
+	"evict_jobs\x18\x1f \x01(\v2\x1d.kalamdb.command.v1.EvictJobsH\x00R\tevictJobs\x12M\n" +
+	"\x0fcreate_schedule\x18  \x01(\v2\".kalamdb.command.v1.CreateScheduleH\x00R\x0ecreateSchedule\x12J\n" +
+	"\x0ealter_schedule\x18! \x01(\v2!.kalamdb.command.v1.AlterScheduleH\x00R\ralterSchedule\x12G\n" +
+	"\rdrop_schedule\x18\" \x01(\v2 .kalamdb.command.v1.DropScheduleH\x00R\fdropSchedule\x12G\n" +
+	"\rfire_schedule\x18# \x01(\v2 .kalamdb.command.v1.FireScheduleH\x00R\ffireSchedule\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
@@ -2372,7 +3950,128 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bkey_text\x18\b \x01(\tR\akeyText\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId*;\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xb2\x05\n" +
+	"\x03Job\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x04 \x01(\tR\n" +
+	"parameters\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04user\x18\x06 \x01(\tR\x04user\x12\x1f\n" +
+	"\vmax_retries\x18\a \x01(\rR\n" +
+	"maxRetries\x12\x1f\n" +
+	"\vleader_only\x18\b \x01(\bR\n" +
+	"leaderOnly\x12\x1b\n" +
+	"\tonly_node\x18\t \x01(\x04R\bonlyNode\x12*\n" +
+	"\x11not_before_micros\x18\n" +
+	" \x01(\x12R\x0fnotBeforeMicros\x12\x18\n" +
+	"\aretries\x18\v \x01(\rR\aretries\x12\x18\n" +
+	"\apercent\x18\f \x01(\rR\apercent\x12\x18\n" +
+	"\amessage\x18\r \x01(\tR\amessage\x12\x14\n" +
+	"\x05error\x18\x0e \x01(\tR\x05error\x122\n" +
+	"\x05claim\x18\x0f \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12.\n" +
+	"\x04runs\x18\x10 \x03(\v2\x1a.kalamdb.command.v1.JobRunR\x04runs\x12%\n" +
+	"\x0ecreated_micros\x18\x11 \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\x12 \x01(\x12R\rupdatedMicros\x12%\n" +
+	"\x0estarted_micros\x18\x13 \x01(\x12R\rstartedMicros\x12'\n" +
+	"\x0ffinished_micros\x18\x14 \x01(\x12R\x0efinishedMicros\x12\x1b\n" +
+	"\tid_prefix\x18\x15 \x01(\tR\bidPrefix\"\x88\x01\n" +
+	"\bJobClaim\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x17\n" +
+	"\anode_id\x18\x03 \x01(\x04R\x06nodeId\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12!\n" +
+	"\funtil_micros\x18\x05 \x01(\x12R\vuntilMicros\"\xda\x01\n" +
+	"\x06JobRun\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\x04R\x06nodeId\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12%\n" +
+	"\x0estarted_micros\x18\x05 \x01(\x12R\rstartedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\x06 \x01(\x12R\rupdatedMicros\x12'\n" +
+	"\x0ffinished_micros\x18\a \x01(\x12R\x0efinishedMicros\"6\n" +
+	"\tCreateJob\x12)\n" +
+	"\x03job\x18\x01 \x01(\v2\x17.kalamdb.command.v1.JobR\x03job\"\x88\x01\n" +
+	"\bClaimJob\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06leader\x18\x04 \x01(\bR\x06leader\x12\x1f\n" +
+	"\vhold_micros\x18\x05 \x01(\x12R\n" +
+	"holdMicros\"\x97\x01\n" +
+	"\fHeartbeatJob\x122\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\rR\apercent\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1f\n" +
+	"\vhold_micros\x18\x04 \x01(\x12R\n" +
+	"holdMicros\"@\n" +
+	"\n" +
+	"ReleaseJob\x122\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\"[\n" +
+	"\vCompleteJob\x122\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x91\x01\n" +
+	"\aFailJob\x122\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12&\n" +
+	"\x0fretry_at_micros\x18\x03 \x01(\x12R\rretryAtMicros\x12\x14\n" +
+	"\x05final\x18\x04 \x01(\bR\x05final\"\x1b\n" +
+	"\tCancelJob\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"W\n" +
+	"\aSkipJob\x122\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x0e\n" +
+	"\fExpireClaims\"0\n" +
+	"\tEvictJobs\x12#\n" +
+	"\rbefore_micros\x18\x01 \x01(\x12R\fbeforeMicros\"\xc7\x03\n" +
+	"\bSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05every\x18\x02 \x01(\tR\x05every\x12\x12\n" +
+	"\x04cron\x18\x03 \x01(\tR\x04cron\x12\x1b\n" +
+	"\ttime_zone\x18\x04 \x01(\tR\btimeZone\x12\x1c\n" +
+	"\tstatement\x18\x05 \x01(\tR\tstatement\x12\x1c\n" +
+	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04user\x18\a \x01(\tR\x04user\x12\x18\n" +
+	"\aoverlap\x18\b \x01(\bR\aoverlap\x12\x19\n" +
+	"\bcatch_up\x18\t \x01(\bR\acatchUp\x12\x16\n" +
+	"\x06paused\x18\n" +
+	" \x01(\bR\x06paused\x12\x1f\n" +
+	"\vnext_micros\x18\v \x01(\x12R\n" +
+	"nextMicros\x12\x1f\n" +
+	"\vlast_micros\x18\f \x01(\x12R\n" +
+	"lastMicros\x12\x19\n" +
+	"\blast_job\x18\r \x01(\x04R\alastJob\x12\x18\n" +
+	"\askipped\x18\x0e \x01(\x04R\askipped\x12%\n" +
+	"\x0ecreated_micros\x18\x0f \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\x10 \x01(\x12R\rupdatedMicros\"n\n" +
+	"\x0eCreateSchedule\x128\n" +
+	"\bschedule\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.ScheduleR\bschedule\x12\"\n" +
+	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\"\xf8\x01\n" +
+	"\rAlterSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05every\x18\x02 \x01(\tH\x00R\x05every\x88\x01\x01\x12\x17\n" +
+	"\x04cron\x18\x03 \x01(\tH\x01R\x04cron\x88\x01\x01\x12 \n" +
+	"\ttime_zone\x18\x04 \x01(\tH\x02R\btimeZone\x88\x01\x01\x12\x1b\n" +
+	"\x06paused\x18\x05 \x01(\bH\x03R\x06paused\x88\x01\x01\x12$\n" +
+	"\vnext_micros\x18\x06 \x01(\x12H\x04R\n" +
+	"nextMicros\x88\x01\x01B\b\n" +
+	"\x06_everyB\a\n" +
+	"\x05_cronB\f\n" +
+	"\n" +
+	"_time_zoneB\t\n" +
+	"\a_pausedB\x0e\n" +
+	"\f_next_micros\"?\n" +
+	"\fDropSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\x80\x01\n" +
+	"\fFireSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x0fexpected_micros\x18\x02 \x01(\x12R\x0eexpectedMicros\x12\x1f\n" +
+	"\vnext_micros\x18\x03 \x01(\x12R\n" +
+	"nextMicros\x12\x12\n" +
+	"\x04skip\x18\x04 \x01(\bR\x04skip*;\n" +
 	"\x06Expect\x12\x0e\n" +
 	"\n" +
 	"EXPECT_ANY\x10\x00\x12\x11\n" +
@@ -2393,7 +4092,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),             // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),         // 1: kalamdb.command.v1.Command
@@ -2423,9 +4122,27 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*ScopeUnchanged)(nil),  // 25: kalamdb.command.v1.ScopeUnchanged
 	(*RowWrite)(nil),        // 26: kalamdb.command.v1.RowWrite
 	(*PurgeTable)(nil),      // 27: kalamdb.command.v1.PurgeTable
-	nil,                     // 28: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 29: kalamdb.command.v1.Table.OptionsEntry
-	nil,                     // 30: kalamdb.command.v1.Namespace.OptionsEntry
+	(*Job)(nil),             // 28: kalamdb.command.v1.Job
+	(*JobClaim)(nil),        // 29: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),          // 30: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),       // 31: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),        // 32: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),    // 33: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),      // 34: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),     // 35: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),         // 36: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),       // 37: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),         // 38: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),    // 39: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),       // 40: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),        // 41: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),  // 42: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),   // 43: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),    // 44: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),    // 45: kalamdb.command.v1.FireSchedule
+	nil,                     // 46: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                     // 47: kalamdb.command.v1.Table.OptionsEntry
+	nil,                     // 48: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -2441,26 +4158,49 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	19, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
 	23, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	20, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	24, // 13: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	27, // 14: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	4,  // 15: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	28, // 16: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	9,  // 17: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	10, // 18: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	29, // 19: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	11, // 20: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	12, // 21: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	17, // 22: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	17, // 23: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	30, // 24: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	25, // 25: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	26, // 26: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	0,  // 27: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	31, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	32, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	33, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	34, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	35, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	36, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	37, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	38, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	39, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	40, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	42, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	43, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	44, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	45, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	24, // 27: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	27, // 28: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	4,  // 29: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	46, // 30: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	9,  // 31: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	10, // 32: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	47, // 33: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	11, // 34: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	12, // 35: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	17, // 36: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	17, // 37: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	48, // 38: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	25, // 39: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	26, // 40: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	0,  // 41: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	29, // 42: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	30, // 43: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	28, // 44: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	29, // 45: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 46: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 47: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 48: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 49: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	41, // 50: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -2481,17 +4221,32 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RemoveMember)(nil),
 		(*Command_CleanupDone)(nil),
 		(*Command_Found)(nil),
+		(*Command_CreateJob)(nil),
+		(*Command_ClaimJob)(nil),
+		(*Command_HeartbeatJob)(nil),
+		(*Command_ReleaseJob)(nil),
+		(*Command_CompleteJob)(nil),
+		(*Command_FailJob)(nil),
+		(*Command_CancelJob)(nil),
+		(*Command_SkipJob)(nil),
+		(*Command_ExpireClaims)(nil),
+		(*Command_EvictJobs)(nil),
+		(*Command_CreateSchedule)(nil),
+		(*Command_AlterSchedule)(nil),
+		(*Command_DropSchedule)(nil),
+		(*Command_FireSchedule)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[13].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
