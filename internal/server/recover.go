@@ -14,6 +14,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
@@ -50,7 +52,7 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 	if !slices.Contains(survivors, n.identity.Node) {
 		return nil, fmt.Errorf("%s belongs to node %d, which is not among the survivors", dir, n.identity.Node)
 	}
-	recovery, err := multiraft.OpenRecovery(n.store, n.log, n.identity.Shards.Groups(), n.newStateMachine)
+	recovery, err := multiraft.OpenRecovery(n.store, n.log, n.identity.Shards.Groups(), n.quietMachine)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +66,15 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 	id := n.identity
 	id.Cluster, id.Members = plan.uid, nil
 	return plan.report, id.save(n.fs, dir)
+}
+
+// quietMachine makes the state machine of a group; nobody listens to what it applies.
+func (n *Node) quietMachine(group shard.GroupID) multiraft.StateMachine {
+	machine, err := statemachine.New(group, n.catalog)
+	if err != nil {
+		panic(fmt.Sprintf("server: group %d of the shard map: %v", uint64(group), err))
+	}
+	return machine
 }
 
 // openStopped opens the directory of a node that does not run, with the configuration it was founded with.
