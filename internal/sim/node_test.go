@@ -143,7 +143,7 @@ func (n *simNode) openEngine() error {
 	manager, err := multiraft.Open(multiraft.Config{
 		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
-		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance,
+		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 	}, n.wire)
 	if err != nil {
 		return err

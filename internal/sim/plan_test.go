@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
@@ -21,7 +22,7 @@ type plan struct {
 
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
-	breakFlush, slow, crashReceiver                                                                                 float64
+	breakFlush, slow, crashReceiver, garble                                                                         float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -48,7 +49,7 @@ func (w *world) drawPlan() {
 	p.cutTwoWay, p.cutOneWay = maybe(0.003), maybe(0.003)
 	p.wipe, p.remove = maybe(0.001), maybe(0.0007)
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
-	p.breakFlush, p.slow, p.crashReceiver = maybe(0.001), maybe(0.002), maybe(0.05)
+	p.breakFlush, p.slow, p.crashReceiver, p.garble = maybe(0.001), maybe(0.002), maybe(0.05), maybe(0.02)
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -64,6 +65,9 @@ func (p *plan) packet(frame *transport.Packet) transport.Verdict {
 		}
 		if p.chance(p.late) {
 			v.Delay = time.Duration(p.w.rng.Int64N(int64(p.latest) + 1))
+		}
+		if p.chance(p.garble) {
+			frame.Frame = p.flip(frame.Frame)
 		}
 	}
 	p.w.trace.bytes('p', uint64(frame.From)<<32|uint64(frame.To), uint64(v.Delay), frame.Frame)
@@ -84,10 +88,22 @@ func (p *plan) call(c *transport.Call) transport.CallVerdict {
 			return transport.LoseRequest
 		}
 	}
+	if c.Kind == transport.CallSnapshotChunk && p.chance(p.garble) {
+		c.Wire = p.flip(c.Wire)
+	}
 	if p.chance(p.loss) {
 		return transport.LoseRequest
 	}
 	return transport.DeliverCall
+}
+
+// flip returns a copy with one bit changed.
+func (p *plan) flip(data []byte) []byte {
+	data = slices.Clone(data)
+	if len(data) > 0 {
+		data[p.w.rng.IntN(len(data))] ^= 1 << p.w.rng.IntN(8)
+	}
+	return data
 }
 
 // loseCall judges one way of a forwarded proposal.

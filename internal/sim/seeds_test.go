@@ -45,7 +45,8 @@ func drawOptions(w *world) options {
 	}
 	o.retain = []uint64{5, 20, 100, 10_000}[rng.IntN(4)]
 	o.segmentBytes = []int64{64 << 10, 256 << 10, 1 << 20}[rng.IntN(3)]
-	o.noBalance = rng.IntN(4) == 0
+	o.noBalance, o.workers = rng.IntN(4) == 0, 1+rng.IntN(3)
+	o.cacheBytes = []int64{-1, 16 << 10, 1 << 20}[rng.IntN(3)]
 	return o
 }
 

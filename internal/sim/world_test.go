@@ -33,13 +33,14 @@ type options struct {
 	retain       uint64 // entries kept for slow followers
 	segmentBytes int64
 	cacheBytes   int64
+	workers      int // that step the groups of a node
 	noBalance    bool
 	verbose      bool
 }
 
 func defaultOptions() options {
 	return options{
-		nodes: 3, shards: shard.Map{UserShards: 2, SharedShards: 1}, retain: 1000, segmentBytes: 256 << 10, cacheBytes: 1 << 20,
+		nodes: 3, shards: shard.Map{UserShards: 2, SharedShards: 1}, retain: 1000, segmentBytes: 256 << 10, cacheBytes: 1 << 20, workers: 1,
 	}
 }
 
