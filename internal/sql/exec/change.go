@@ -35,7 +35,7 @@ func (e *Engine) change(
 	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
 		result, err := e.changeOnce(ctx, current, caller, params, statement)
-		if fault.KindOf(err) != fault.Conflict || attempt >= e.deps.Limits.ConflictAttempts {
+		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
 			return result, err
 		}
 		if err := e.pause(ctx, wait); err != nil {
@@ -43,6 +43,14 @@ func (e *Engine) change(
 		}
 		wait = min(2*wait, longestConflictWait)
 	}
+}
+
+// runsAgain reports whether a change failed because another one was faster. An INSERT with ON CONFLICT then
+// finds the row that took its key.
+func runsAgain(statement plan.Statement, err error) bool {
+	kind := fault.KindOf(err)
+	insert, ok := statement.(*plan.Insert)
+	return kind == fault.Conflict || kind == fault.DuplicateKey && ok && insert.Conflict != nil
 }
 
 // pause waits between half and all of a duration.
@@ -87,7 +95,7 @@ func (e *Engine) changeOnce(
 		return outcome{}, err
 	}
 	if len(set.body.GetRows()) == 0 {
-		return outcome{change: kind, Result: changeResult(kind, 0, caller.User)}, nil
+		return r.changed(kind, set, 0), nil
 	}
 	// The snapshot is not needed while the command is on its way.
 	if err = r.close(); err != nil {
@@ -100,7 +108,17 @@ func (e *Engine) changeOnce(
 	if err != nil {
 		return outcome{}, err
 	}
-	return outcome{change: kind, Result: changeResult(kind, int(response.GetAffected()), caller.User)}, nil
+	return r.changed(kind, set, int(response.GetAffected())), nil
+}
+
+// changed is the outcome of a change: the rows of RETURNING, or a sentence.
+func (r *run) changed(kind changeKind, set *writeSet, affected int) outcome {
+	if set.returning == nil {
+		return outcome{change: kind, Result: changeResult(kind, affected, r.session.User)}
+	}
+	return outcome{Result: Result{
+		Columns: set.returning.Columns, Rows: set.returned, HasRows: true, RowCount: len(set.returned), AsUser: r.session.User,
+	}}
 }
 
 // writeSet collects the rows of one command and the expectations under which they are right.
@@ -109,6 +127,9 @@ type writeSet struct {
 	scope table.Scope
 	key   int // position of the primary key
 	body  *commandv1.WriteRows
+
+	returning *plan.Returning // nil when no rows are given back
+	returned  [][]datum.Datum
 }
 
 func (r *run) newWriteSet(scope table.Scope) (*writeSet, error) {
@@ -117,6 +138,22 @@ func (r *run) newWriteSet(scope table.Scope) (*writeSet, error) {
 		return nil, fault.New(fault.Unsupported, "table '%s' has no primary key and cannot be changed", scope.Table.FullName())
 	}
 	return &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{}}, nil
+}
+
+// give computes what RETURNING says about a row.
+func (s *writeSet) give(row []datum.Datum) error {
+	if s.returning == nil {
+		return nil
+	}
+	result, err := s.returning.Compute(s.run.eval, row)
+	if err != nil {
+		return err
+	}
+	for _, i := range s.run.maskedColumns(s.returning.Columns) {
+		result[i] = datum.NewText("***")
+	}
+	s.returned = append(s.returned, result)
+	return s.run.budget.take(result)
 }
 
 // add puts a row version into the command.
@@ -130,6 +167,9 @@ func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect,
 		Row: schema.EncodeRow(s.scope.Table, row[:len(declared)]), Deleted: deleted, Expect: expect, ExpectSeq: expectSeq,
 	}
 	s.body.Rows = append(s.body.Rows, write)
+	if err := s.give(row); err != nil {
+		return nil, err
+	}
 	return write, s.run.budget.takeBytes(int64(len(write.GetRow()) + len(write.GetPrimaryKey()) + groupBytes))
 }
 

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,6 +27,20 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 	if err != nil {
 		return nil, err
 	}
+	set.returning = s.Returning
+	if s.Conflict != nil { // the rows that are there are read
+		if _, err = r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.Scans) > 0 {
+		if err = r.barrier(ctx, s.Scans); err != nil {
+			return nil, err
+		}
+		if err = set.expectSources(s.Scans); err != nil {
+			return nil, err
+		}
+	}
 	builder := r.newRowBuilder(s, set)
 	if s.Source == nil {
 		for _, values := range s.Values {
@@ -33,15 +48,12 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 				return nil, err
 			}
 		}
-		return set, r.idError
-	}
-	if err = r.barrier(ctx, s.Scans); err != nil {
-		return nil, err
-	}
-	if err = set.expectSources(s.Scans); err != nil {
-		return nil, err
+		return set, errors.Join(r.idError, builder.finish())
 	}
 	err = r.each(ctx, s.Source, func(row []datum.Datum) error { return builder.add(s.Casts, row) })
+	if err == nil {
+		err = builder.finish()
+	}
 	return set, err
 }
 
@@ -73,6 +85,10 @@ type rowBuilder struct {
 	defaults *expr.EvalContext
 	row      []datum.Datum
 	keys     map[string]struct{}
+
+	conflict *plan.Conflict
+	found    []datum.Datum // the row that has the key, followed by the one to be inserted
+	skipped  bool          // a row was left out because of what is there
 }
 
 func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
@@ -82,6 +98,7 @@ func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
 	b := &rowBuilder{
 		run: r, set: set, columns: s.Table.Columns, targets: s.Targets, defaults: expr.NewEvalContext(&env),
 		row: make([]datum.Datum, len(s.Table.Columns)), keys: map[string]struct{}{},
+		conflict: s.Conflict,
 	}
 	given := make([]bool, len(b.columns))
 	for _, position := range s.Targets {
@@ -114,6 +131,12 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 	}
 	if err = checkNotNull(b.columns, b.row); err != nil {
 		return err
+	}
+	if b.conflict != nil {
+		done, err := b.resolve()
+		if done || err != nil {
+			return err
+		}
 	}
 	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)
 	if err != nil {
@@ -182,6 +205,7 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 	if err != nil {
 		return nil, err
 	}
+	set.returning = s.Returning
 	columns := s.Scan.Table.Columns
 	values := make([]expr.Expr, len(s.Assignments))
 	for i, assignment := range s.Assignments {
@@ -190,8 +214,11 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 	changed := make([]datum.Datum, len(columns))
 	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
 		differs, err := r.assign(s.Assignments, values, columns, row, changed)
-		if !differs || err != nil {
+		if err != nil {
 			return err
+		}
+		if !differs {
+			return set.give(row)
 		}
 		if err = checkNotNull(columns, changed); err != nil {
 			return err
@@ -224,6 +251,7 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 	if err != nil {
 		return nil, err
 	}
+	set.returning = s.Returning
 	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
 		_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 		return err

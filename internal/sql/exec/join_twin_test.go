@@ -86,3 +86,32 @@ func TestSetOperationsKeepTheirLaws(t *testing.T) {
 		}
 	}
 }
+
+// TestConcurrentUpserts counts with INSERT … ON CONFLICT from many goroutines: none is lost, and the first
+// of them finds the key free or taken but never fails.
+func TestConcurrentUpserts(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(deps *exec.Deps) { deps.Limits.ConflictAttempts = 1000 })
+	n.must(t, "CREATE TABLE hits (page TEXT PRIMARY KEY, n BIGINT NOT NULL)")
+	const workers, rounds = 4, 25
+	done := make(chan error, workers)
+	for range workers {
+		go func() {
+			for range rounds {
+				if _, err := n.run(t, admin(), "INSERT INTO hits VALUES ('home', 1) ON CONFLICT (page) DO UPDATE SET n = hits.n + excluded.n"); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range workers {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := text(t, n.must(t, "SELECT n FROM hits")), fmt.Sprintln(workers*rounds); got != want {
+		t.Fatalf("counted %s, want %s", got, want)
+	}
+}

@@ -138,9 +138,11 @@ type Insert struct {
 	Targets []int         // positions of the columns that are given, in the order of the source
 	Values  [][]expr.Expr // rows of a VALUES source; nil when Source is set
 	Source  Node
-	Scans   []*Scan // of the source
+	Scans   []*Scan // of the source and of subqueries
 	// Casts convert the source's rows to the types of the targets.
-	Casts []expr.Expr
+	Casts     []expr.Expr
+	Conflict  *Conflict  // nil when a taken key is an error
+	Returning *Returning // nil when only the number of rows is asked
 }
 
 // Update changes the rows of a scan.
@@ -148,12 +150,14 @@ type Update struct {
 	Scan        *Scan
 	Assignments []Assignment
 	Sources     []*Scan // of subqueries
+	Returning   *Returning
 }
 
 // Delete turns the rows of a scan into tombstones.
 type Delete struct {
-	Scan    *Scan
-	Sources []*Scan // of subqueries
+	Scan      *Scan
+	Sources   []*Scan // of subqueries
+	Returning *Returning
 }
 
 // Describe is a statement whose rows are known when it is planned: DESCRIBE and EXPLAIN.

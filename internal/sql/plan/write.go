@@ -40,12 +40,15 @@ func (e *Environment) insert(node *parse.Insert) (Statement, error) {
 	switch {
 	case node.With != nil:
 		return nil, unsupported(node, "WITH is not supported yet")
-	case node.OnConflict != nil:
-		return nil, unsupported(node.OnConflict, "ON CONFLICT is not supported")
-	case len(node.Returning) > 0:
-		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
 	}
-	insert := &Insert{Table: found}
+	insert, b := &Insert{Table: found}, e.newBuilder(false)
+	if insert.Conflict, err = b.conflict(node, found); err != nil {
+		return nil, err
+	}
+	if insert.Returning, err = b.returning(node.Returning, found, node.Alias); err != nil {
+		return nil, err
+	}
+	insert.Scans = b.scans
 	if found.Kind == schema.KindUser {
 		insert.User = e.Session.User
 	}
@@ -58,7 +61,7 @@ func (e *Environment) insert(node *parse.Insert) (Statement, error) {
 	}
 	values, isValues := node.Source.Body.(*parse.Values)
 	if isValues && len(node.Source.OrderBy) == 0 && node.Source.Limit == nil && node.Source.Offset == nil && node.Source.With == nil {
-		return insert, e.insertValues(insert, node, values)
+		return insert, b.insertValues(insert, node, values)
 	}
 	return insert, e.insertQuery(insert, node)
 }
@@ -99,8 +102,8 @@ func assignable(column parse.Ident, found *schema.Table) (int, error) {
 	return position, nil
 }
 
-func (e *Environment) insertValues(insert *Insert, node *parse.Insert, values *parse.Values) error {
-	options := expr.Options{Clause: "VALUES", ParamTypes: e.paramTypes()}
+func (b *queryBuilder) insertValues(insert *Insert, node *parse.Insert, values *parse.Values) error {
+	options := b.scoped("VALUES", nil, nil)
 	// Fewer values than columns are allowed only when the columns are not listed.
 	maxWidth, minWidth := len(insert.Targets), len(insert.Targets)
 	if len(node.Columns) == 0 {
@@ -129,7 +132,7 @@ func (e *Environment) insertValues(insert *Insert, node *parse.Insert, values *p
 		}
 		insert.Values[i] = bound
 	}
-	insert.Targets = insert.Targets[:width]
+	insert.Targets, insert.Scans = insert.Targets[:width], b.scans
 	return nil
 }
 
@@ -152,7 +155,7 @@ func (e *Environment) insertQuery(insert *Insert, node *parse.Insert) error {
 		return invalid(node.Source, "INSERT has %d target columns but the query gives %d", len(insert.Targets), width)
 	}
 	insert.Targets = insert.Targets[:width]
-	insert.Source, insert.Scans = query.Root, query.Scans
+	insert.Source, insert.Scans = query.Root, append(insert.Scans, query.Scans...)
 	insert.Casts = make([]expr.Expr, width)
 	for i, position := range insert.Targets {
 		source := expr.NewColumn(i, query.Columns[i].Type, query.Columns[i].Name)
@@ -171,8 +174,6 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 		return nil, unsupported(node, "WITH is not supported yet")
 	case len(node.From) > 0:
 		return nil, unsupported(node.From[0], "UPDATE ... FROM is not supported")
-	case len(node.Returning) > 0:
-		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
 	case node.Where == nil:
 		return nil, invalid(node, "UPDATE needs a WHERE clause; use WHERE true to change every row")
 	}
@@ -181,17 +182,11 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 	if update.Scan, err = b.changedRows(node.Table, found, scope, node.Where); err != nil {
 		return nil, err
 	}
-	seen := make([]bool, len(found.Columns))
-	for i := range node.Set {
-		assignment, err := b.assignment(&node.Set[i], found, scope)
-		if err != nil {
-			return nil, err
-		}
-		if seen[assignment.Position] {
-			return nil, invalid(&node.Set[i], "column '%s' is assigned twice", found.Columns[assignment.Position].Name)
-		}
-		seen[assignment.Position] = true
-		update.Assignments = append(update.Assignments, assignment)
+	if update.Assignments, err = b.assignments(node.Set, found, scope); err != nil {
+		return nil, err
+	}
+	if update.Returning, err = b.returning(node.Returning, found, node.Alias); err != nil {
+		return nil, err
 	}
 	update.Sources = b.scans
 	return update, nil
@@ -254,8 +249,6 @@ func (e *Environment) delete(node *parse.Delete) (Statement, error) {
 		return nil, unsupported(node, "WITH is not supported yet")
 	case len(node.Using) > 0:
 		return nil, unsupported(node.Using[0], "DELETE ... USING is not supported")
-	case len(node.Returning) > 0:
-		return nil, unsupported(node.Returning[0], "RETURNING is not supported")
 	case node.Where == nil:
 		return nil, invalid(node, "DELETE needs a WHERE clause; use WHERE true to delete every row")
 	}
@@ -265,7 +258,11 @@ func (e *Environment) delete(node *parse.Delete) (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Delete{Scan: scan, Sources: b.scans}, nil
+	returning, err := b.returning(node.Returning, found, node.Alias)
+	if err != nil {
+		return nil, err
+	}
+	return &Delete{Scan: scan, Sources: b.scans, Returning: returning}, nil
 }
 
 // changedRows scans the live rows that a change is about. A tombstone cannot be changed, whatever WHERE

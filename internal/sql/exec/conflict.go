@@ -1,0 +1,78 @@
+package exec
+
+import (
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// resolve deals with the row at hand under ON CONFLICT. It reports true when the row was dealt with, and
+// false when its key is free.
+func (b *rowBuilder) resolve() (done bool, err error) {
+	key := datum.AppendKey(nil, b.row[b.set.key])
+	if _, twice := b.keys[string(key)]; twice {
+		if b.conflict.Update {
+			return false, fault.New(fault.InvalidStatement, "ON CONFLICT DO UPDATE would change the row with key %s twice", keyText(b.row[b.set.key]))
+		}
+		return true, nil
+	}
+	there, err := b.lookUp(key)
+	if !there || err != nil {
+		return false, err
+	}
+	if !b.conflict.Update {
+		b.skipped = true
+		return true, nil
+	}
+	b.keys[string(key)] = struct{}{}
+	width := len(b.columns) + 2
+	copy(b.found[width:], b.row)
+	if b.conflict.Where != nil {
+		keep, err := expr.Test(b.conflict.Where, b.run.eval, b.found)
+		if err != nil {
+			return false, err
+		}
+		if !keep {
+			b.skipped = true
+			return true, nil
+		}
+	}
+	changed := make([]datum.Datum, len(b.columns))
+	copy(changed, b.found)
+	for _, assignment := range b.conflict.Assignments {
+		if changed[assignment.Position], err = assignment.Value.Eval(b.run.eval, b.found); err != nil {
+			return false, inColumn(err, b.columns[assignment.Position].Name)
+		}
+	}
+	if err := checkNotNull(b.columns, changed); err != nil {
+		return false, err
+	}
+	_, err = b.set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(b.found[:width]))
+	return true, err
+}
+
+// lookUp reads the row that has a key.
+func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
+	if b.found == nil {
+		b.found = make([]datum.Datum, 2*len(b.columns)+2)
+	}
+	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}}, table.ScanOptions{})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, cursor.Close()) }()
+	return cursor.Next(b.found)
+}
+
+// finish makes the command fail when a row that was left out because of what is there might be wanted by
+// the time it is applied.
+func (b *rowBuilder) finish() error {
+	if !b.skipped || len(b.set.body.GetRows()) == 0 {
+		return nil
+	}
+	return b.set.expectUnchanged(b.set.scope)
+}

@@ -1,0 +1,140 @@
+package plan
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// Returning is what a change gives for each row: computed over the declared columns of the new version, or
+// of the removed one.
+type Returning struct {
+	Exprs   []expr.Expr
+	Columns []Column
+}
+
+// Conflict is what an INSERT does with a row whose key is taken.
+type Conflict struct {
+	// Update is false for DO NOTHING.
+	Update bool
+	// Assignments and Where read the row that is there, with _seq and _deleted, followed by the declared
+	// columns of the row that was to be inserted.
+	Assignments []Assignment
+	Where       expr.Expr // nil is always
+}
+
+// returning binds RETURNING; it is nil when there is none.
+func (b *queryBuilder) returning(items []parse.SelectItem, found *schema.Table, alias string) (*Returning, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	for i := range items {
+		if err := noQuery(items[i].Expr); err != nil {
+			return nil, err
+		}
+	}
+	all, flags := tableScope(found, alias)
+	// The _seq of a row is not known before it is applied.
+	scope := expr.NewScope(all.Columns()[:len(found.Columns)]...)
+	outputs, err := b.outputs(items, &relation{scope: scope, flags: flags}, nil)
+	if err != nil {
+		return nil, err
+	}
+	returning := &Returning{Columns: columnsOf(outputs)}
+	for i := range outputs {
+		returning.Exprs = append(returning.Exprs, outputs[i].expr)
+	}
+	return returning, nil
+}
+
+// noQuery refuses subqueries.
+func noQuery(node parse.Expr) (err error) {
+	parse.Inspect(node, func(inner parse.Node) bool {
+		if query, ok := inner.(*parse.Query); ok && err == nil {
+			err = unsupported(query, "subqueries in RETURNING are not supported")
+		}
+		return err == nil
+	})
+	return err
+}
+
+// conflict binds ON CONFLICT; it is nil when there is none.
+func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Conflict, error) {
+	clause := node.OnConflict
+	if clause == nil {
+		return nil, nil
+	}
+	if err := conflictTarget(clause, found); err != nil {
+		return nil, err
+	}
+	conflict := &Conflict{Update: len(clause.Set) > 0}
+	if !conflict.Update {
+		return conflict, nil
+	}
+	existing, _ := tableScope(found, node.Alias)
+	columns := existing.Columns()
+	width := len(columns)
+	columns = columns[:width:width]
+	for i := range found.Columns {
+		columns = append(columns, expr.Column{
+			Table: "excluded", Name: found.Columns[i].Name, Type: found.Columns[i].Type, Position: width + i, Qualified: true,
+		})
+	}
+	scope := expr.NewScope(columns...)
+	var err error
+	if conflict.Assignments, err = b.assignments(clause.Set, found, scope); err != nil {
+		return nil, err
+	}
+	if clause.Where != nil {
+		conflict.Where, err = expr.BindCondition(clause.Where, scope, b.scoped("WHERE", scope, nil))
+	}
+	return conflict, err
+}
+
+// conflictTarget checks that a clause is about the primary key, which is the only unique thing there is.
+func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
+	key := found.PrimaryKey()
+	switch {
+	case clause.Constraint != "":
+		return unsupported(clause, "ON CONFLICT ON CONSTRAINT is not supported; name the primary key column")
+	case clause.TargetWhere != nil:
+		return unsupported(clause, "ON CONFLICT with WHERE in its target is not supported")
+	case len(clause.Columns) == 0 && len(clause.Set) > 0:
+		return invalid(clause, "ON CONFLICT DO UPDATE needs the primary key column in parentheses")
+	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && (key < 0 || clause.Columns[0].Name != found.Columns[key].Name):
+		return invalid(clause.Columns[0], "ON CONFLICT must name the primary key column: nothing else is unique")
+	}
+	return nil
+}
+
+// assignments binds the SET list of a change.
+func (b *queryBuilder) assignments(list []parse.Assignment, found *schema.Table, scope *expr.Scope) ([]Assignment, error) {
+	seen := make([]bool, len(found.Columns))
+	assignments := make([]Assignment, 0, len(list))
+	for i := range list {
+		assignment, err := b.assignment(&list[i], found, scope)
+		if err != nil {
+			return nil, err
+		}
+		if seen[assignment.Position] {
+			return nil, invalid(&list[i], "column '%s' is assigned twice", found.Columns[assignment.Position].Name)
+		}
+		seen[assignment.Position] = true
+		assignments = append(assignments, assignment)
+	}
+	return assignments, nil
+}
+
+// Compute evaluates RETURNING for a row.
+func (r *Returning) Compute(eval *expr.EvalContext, row []datum.Datum) ([]datum.Datum, error) {
+	result := make([]datum.Datum, len(r.Exprs))
+	for i, e := range r.Exprs {
+		value, err := e.Eval(eval, row)
+		if err != nil {
+			return nil, err
+		}
+		result[i] = value
+	}
+	return result, nil
+}
