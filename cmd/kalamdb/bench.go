@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kalamdb/kalamdb-go/internal/bench"
+	"github.com/kalamdb/kalamdb-go/internal/config"
 )
 
 // newBenchCommand measures this machine with this program. Output is one JSON object a line.
@@ -66,6 +67,27 @@ func newBenchRestartCommand() *cobra.Command {
 	}
 	command.Flags().Int64Var(&mib, "mib", 1024, "size of the log in MiB")
 	command.Flags().Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchFailoverCommand() *cobra.Command {
+	var o bench.FailoverOptions
+	command := &cobra.Command{
+		Use:   "failover",
+		Short: "break the leader of three real servers under load and measure how long clients wait",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Failover(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	cluster := config.Default().Cluster
+	flags := command.Flags()
+	flags.StringSliceVar(&o.Kinds, "kinds", []string{"crash", "pause", "partition", "transfer"}, "kinds of faults")
+	flags.IntVar(&o.Rounds, "rounds", 5, "faults of each kind")
+	flags.IntVar(&o.Clients, "clients", 12, "closed-loop writers, spread over the nodes")
+	flags.Int64Var(&o.HeartbeatMillis, "heartbeat", cluster.HeartbeatIntervalMillis, "heartbeat interval, milliseconds")
+	flags.Int64SliceVar(&o.ElectionMillis, "election", cluster.ElectionTimeoutMillis, "least and greatest election timeout, milliseconds")
+	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }
 
