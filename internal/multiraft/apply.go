@@ -45,6 +45,8 @@ type applyLoop struct {
 	queue []*applyTask
 	wake  chan struct{} // has room for one signal
 
+	observe func(entries int) // told after each batch; may be nil
+
 	active []*replica // owned by pass: replicas with pending tasks, oldest first
 }
 
@@ -107,8 +109,13 @@ func (a *applyLoop) pass() (worked bool, err error) {
 	if err = a.engine.Commit(batch); err != nil {
 		return false, fmt.Errorf("commit applied entries: %w", err)
 	}
+	entries := 0
 	for i := range staged {
 		a.tell(&staged[i])
+		entries += len(staged[i].entries)
+	}
+	if a.observe != nil {
+		a.observe(entries)
 	}
 	return true, nil
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -27,6 +29,9 @@ type Config struct {
 	// Members lists what the meta group records, for the reconciler; nil keeps the membership as it is.
 	Members func() []Member
 
+	// Registerer takes the engine's metrics; nil leaves them unregistered.
+	Registerer prometheus.Registerer
+
 	// NoBalance leaves leaderships where elections put them.
 	NoBalance bool
 
@@ -43,6 +48,12 @@ type Config struct {
 	RetainBytes     uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
 	SnapshotSends   int           // snapshots sent at once; default 2
 	SnapshotReceive int           // snapshots received at once; default 4; more wait
+
+	SnapshotBytesPerSecond int64 // what this node sends of snapshots, all together, compressed; 0 is without limit
+	VerifyInstalled        bool  // read an installed group back from the store; its group and all others wait meanwhile
+
+	snapshotChunk int    // bytes of pairs in a chunk, for tests; zero is the default of package snapshot
+	snapshotFile  uint64 // bytes of one file, likewise
 }
 
 // Bounds of one Raft instance. They follow the measured engine design: messages of up to 1 MiB, a window
@@ -104,6 +115,8 @@ func (c Config) Validate() error {
 	case c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
 		return fmt.Errorf("multiraft: ElectionTicks = %d: want more than HeartbeatTicks = %d",
 			c.ElectionTicks, c.HeartbeatTicks)
+	case c.SnapshotBytesPerSecond < 0:
+		return fmt.Errorf("multiraft: SnapshotBytesPerSecond = %d: want zero or more", c.SnapshotBytesPerSecond)
 	case c.Workers < 1:
 		return fmt.Errorf("multiraft: Workers = %d: want at least 1", c.Workers)
 	}

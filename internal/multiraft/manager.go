@@ -35,11 +35,15 @@ type Manager struct {
 	groups    map[shard.GroupID]*group
 	order     []*group // as in Config.Groups
 	receiving chan struct{}
+	staging   *snapshot.Staging
+	transfers transfers
+	limit     *byteRate
 	readSeq   atomic.Uint64
 	durable   *durability
 	peers     *peerClock
 	policy    leaderPolicy
 	stats     counters
+	metrics   *engineMetrics
 
 	failOnce sync.Once
 	failed   chan struct{} // closed when the engine cannot go on
@@ -63,16 +67,23 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := snapshot.CleanStaging(cfg.Engine, cfg.StagingDir); err != nil {
+	staging, err := openStaging(cfg)
+	if err != nil {
 		return nil, err
 	}
 	m := &Manager{
 		cfg: cfg, transport: network,
 		groups:    make(map[shard.GroupID]*group, len(cfg.Groups)),
-		receiving: make(chan struct{}, cfg.SnapshotReceive),
-		failed:    make(chan struct{}),
-		peers:     newPeerClock(),
+		receiving: make(chan struct{}, cfg.SnapshotReceive), staging: staging,
+		limit:  newByteRate(cfg.Clock, cfg.SnapshotBytesPerSecond),
+		failed: make(chan struct{}),
+		peers:  newPeerClock(),
 	}
+	measured, err := newEngineMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	m.metrics = measured
 	// Numbers of read requests must not repeat after a restart: an answer to an earlier life would be stale.
 	m.readSeq.Store(uint64(cfg.Clock.Now().UnixNano()))
 	m.sender = newSnapshotSender(m)
@@ -99,6 +110,7 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 		w.byID[id] = g
 		w.mark(g)
 	}
+	m.apply.observe = func(entries int) { m.metrics.applied.Observe(float64(entries)) }
 	m.durable = newDurability(cfg.Engine, cfg.Groups)
 	return m, nil
 }
@@ -203,4 +215,12 @@ func (m *Manager) reconfigure(g *group, change *raftpb.ConfChangeV2, conf *raftp
 	if err := got.Equivalent(conf); err != nil {
 		m.fail(fmt.Errorf("%s: Raft and the stored state disagree about the members: %w", g.id, err))
 	}
+}
+
+// Term returns the term of a group as this replica knows it, zero when the group is unknown.
+func (m *Manager) Term(id shard.GroupID) uint64 {
+	if g := m.groups[id]; g != nil {
+		return g.term.Load()
+	}
+	return 0
 }

@@ -94,6 +94,9 @@ func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.R
 	if err != nil {
 		return nil, 0, err
 	}
+	asked := m.cfg.Clock.Now()
 	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
-	return g.await(ctx, w)
+	result, index, err := g.await(ctx, w)
+	m.metrics.propose[id.Class()].Observe(m.seconds(asked))
+	return result, index, err
 }

@@ -307,9 +307,12 @@ func (w *worker) transmit() {
 // persist writes the pass's updates with one sync and then delivers what depended on them.
 func (w *worker) persist() error {
 	if len(w.out.updates) > 0 || w.out.sync {
+		begun := w.m.cfg.Clock.Now()
 		if err := w.m.cfg.Log.Append(w.out.updates, w.out.sync); err != nil {
 			return fmt.Errorf("append to the log: %w", err)
 		}
+		w.m.metrics.appendLog.Observe(w.m.seconds(begun))
+		w.m.metrics.batch.Observe(float64(len(w.out.updates)))
 	}
 	self := uint64(w.m.cfg.Replica)
 	for _, r := range w.out.responses {

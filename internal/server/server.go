@@ -69,6 +69,7 @@ type Node struct {
 	exec    *lateExecutor
 	gossip  *gossip
 	live    *liveParts
+	jobs    *jobParts
 
 	mu       sync.Mutex // guards identity, waiting, invitations, manager and solo
 	identity identity
@@ -123,6 +124,7 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 	if err := n.openAPI(ctx, opts.APIListener); err != nil {
 		return err
 	}
+	n.startJobs(background)
 	if n.cfg.Standalone() {
 		if err := n.runAlone(); err != nil {
 			return err
@@ -218,12 +220,15 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		Clock:         n.clock, Logger: n.logger.With(slog.String("part", "raft")),
 		StagingDir:     filepath.Join(n.cfg.Storage.DataPath, "staging"),
 		Members:        n.members,
+		Registerer:     n.metrics.Registerer(),
 		TickInterval:   tick,
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
 		ElectionTicks:  max(int(least/tick), 2),
 		Workers:        n.cfg.Raft.Workers,
 		RetainEntries:  max(retain, 1),
 		RetainBytes:    uint64(max(n.cfg.Raft.LogRetentionBytes, 1)),
+
+		SnapshotBytesPerSecond: n.cfg.Raft.SnapshotBytesPerSec,
 	}
 }
 
