@@ -71,7 +71,7 @@ func (c *clients) setUp(a *actor) {
 
 // begin starts the workload.
 func (c *clients) begin() {
-	c.busy = true
+	c.busy, c.w.load = true, c
 	for i := range 2 {
 		c.w.spawn(fmt.Sprintf("counter%d", i), c.count)
 	}
@@ -94,6 +94,17 @@ func (c *clients) someCell(kind string, most int) cell {
 
 func (c *clients) privateCell(user, key string) cell {
 	return cell{table: c.private, group: c.w.shards.RouteUser(ident.UserID(user)), user: user, key: key}
+}
+
+// readAtOnce lets readers arrive at a node in the moment in which it wakes, before it has heard what it missed.
+func (w *world) readAtOnce(n *simNode) {
+	if w.load == nil || !w.load.busy || n.manager == nil {
+		return
+	}
+	for range 8 {
+		target := w.load.someCell([]string{"counter", "register"}[w.rng.IntN(2)], 2)
+		w.spawn("early reader", func(a *actor) { a.serve(n, func(s *session) { s.read(target) }) })
+	}
 }
 
 // rest is the time between two requests of a client.

@@ -163,6 +163,7 @@ func (p *plan) wake() {
 			delete(p.wakeAt, n)
 			w.trace.event("node %d goes on", n.id)
 			n.paused = false
+			w.readAtOnce(n)
 		case !n.up:
 			delete(p.wakeAt, n)
 			w.boot(n)

@@ -67,7 +67,8 @@ type world struct {
 	cuts    map[[2]ident.NodeID]bool
 	store   *truth // what clients know
 	stats   stats
-	end     string // how the groups stood when the run failed
+	load    *clients // nil until clients begin
+	end     string   // how the groups stood when the run failed
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
