@@ -13,7 +13,7 @@ UNIT     = ./cmd/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
+.PHONY: sqllogic help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ race: ## the same under the race detector (needs a C compiler)
 
 e2e: ## only the real processes; one of them with RUN=TestName
 	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
+
+sqllogic: ## scripts in the sqllogictest format: those of test/sqllogic, or FILES
+	SQLLOGIC_FILES="$(abspath $(FILES))" $(GO) test -tags $(TAGS) -count=1 -run 'TestSQLLogic$$' ./internal/sql/exec
 
 sim: ## a cluster on one goroutine: N seeds from SEED on
 	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
