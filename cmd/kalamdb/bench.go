@@ -13,7 +13,8 @@ import (
 // newBenchCommand measures this machine with this program. Output is one JSON object a line.
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
-	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchWorkerCommand())
+	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(),
+		newBenchFailoverCommand(), newBenchWorkerCommand())
 	return command
 }
 
