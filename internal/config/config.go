@@ -125,6 +125,7 @@ type Raft struct {
 	LogRetentionBytes   int64  `toml:"log_retention_bytes" range:"0..1099511627776" doc:"Bytes of log of a group that are kept for followers that were away; the smaller of both bounds holds."`
 	LogSegmentBytes     int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes."`
 	Workers             int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for each processor."`
+	SnapshotBytesPerSec int64  `toml:"snapshot_bytes_per_sec" range:"0..1099511627776" doc:"Bytes of snapshots that this node sends in a second, all together; 0 means no limit."`
 }
 
 // Cluster is the node's place among others. Without cluster_id the node is standalone.

@@ -45,6 +45,7 @@ type group struct {
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
 	snapsTaken  atomic.Uint64 // snapshots installed here
+	snapIndex   atomic.Uint64 // of the last snapshot delivered or installed, zero for none
 	transferred int           // tick at which leadership was last handed over by the balancer
 }
 

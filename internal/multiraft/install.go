@@ -10,6 +10,7 @@ import (
 	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -59,7 +60,9 @@ func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader,
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	files, err := m.stageSnapshot(g, next)
+	progress := m.transfers.begin(m.cfg.Clock, received, g.id, ident.ReplicaID(h.GetFrom()), h.GetIndex())
+	defer m.transfers.end(progress)
+	files, err := m.stageSnapshot(g, progress, next)
 	if err != nil {
 		return fmt.Errorf("receive snapshot of %s: %w", g.id, err)
 	}
@@ -68,10 +71,11 @@ func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader,
 	return nil
 }
 
-// stageSnapshot writes the arriving chunks to files beside the store.
-func (m *Manager) stageSnapshot(g *group, next func() ([]byte, error)) (*snapshot.Staged, error) {
+// stageSnapshot writes the arriving chunks to files beside the store. When the stream breaks, what has arrived
+// is kept for the next attempt.
+func (m *Manager) stageSnapshot(g *group, progress *transfer, next func() ([]byte, error)) (*snapshot.Staged, error) {
 	lo, hi := keys.GroupSpan(g.id)
-	receiver, err := snapshot.NewReceiver(m.cfg.Engine, m.cfg.StagingDir, lo, hi, snapshot.Config{})
+	receiver, err := m.staging.Receive(lo, hi)
 	if err != nil {
 		return nil, err
 	}
@@ -80,14 +84,39 @@ func (m *Manager) stageSnapshot(g *group, next func() ([]byte, error)) (*snapsho
 		if errors.Is(err, io.EOF) {
 			return receiver.Finish()
 		}
-		if err == nil {
-			err = receiver.Add(chunk)
-		}
 		if err != nil {
+			return nil, errors.Join(err, receiver.Suspend(), m.staging.Expire())
+		}
+		if err := receiver.Add(chunk); err != nil {
 			return nil, errors.Join(err, receiver.Discard())
 		}
+		m.transfers.add(progress, len(chunk), receiver.Pairs())
 	}
 }
+
+// HandleSnapshotProgress says what is left of an interrupted snapshot. It implements transport.SnapshotKeeper.
+func (m *Manager) HandleSnapshotProgress(_ context.Context, req *nodev1.SnapshotProgressRequest) *nodev1.SnapshotProgressResponse {
+	resp := &nodev1.SnapshotProgressResponse{}
+	g := m.groups[shard.GroupID(req.GetGroup())]
+	if g == nil {
+		return resp
+	}
+	lo, _ := keys.GroupSpan(g.id)
+	size := 0
+	for _, r := range m.staging.Interrupted(lo) {
+		if size += len(r.Last) + maxRangeOverhead; size > maxProgressBytes {
+			break // the ranges left out are sent again
+		}
+		resp.Ranges = append(resp.Ranges, &nodev1.SnapshotRange{Last: r.Last, Pairs: r.Pairs, Digest: r.Digest})
+	}
+	return resp
+}
+
+// maxProgressBytes bounds the answer about an interrupted snapshot; a range has maxRangeOverhead beside its key.
+const (
+	maxProgressBytes = 2 << 20
+	maxRangeOverhead = 32
+)
 
 // offer steps the snapshot message; what Raft decides shows in the group's next Ready. It runs on the worker.
 func (m *Manager) offer(g *group, h *nodev1.SnapshotHeader, conf *raftpb.ConfState, s *staged) {
@@ -140,6 +169,7 @@ func (w *worker) finishInstall(g *group, state AppliedState, s *staged) {
 	}
 	g.confirm(state)
 	g.snapsTaken.Add(1)
+	g.snapIndex.Store(state.Index)
 	w.out.updates = append(w.out.updates, raftlog.Update{
 		Group: g.id, Hard: hardState(message), Entries: message.GetEntries(),
 		Reset: &raftlog.Marker{Index: state.Index, Term: state.Term},

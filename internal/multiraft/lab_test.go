@@ -318,6 +318,10 @@ func (h labHandler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotH
 	return h.n.manager.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
 }
 
+func (h labHandler) HandleSnapshotProgress(ctx context.Context, req *nodev1.SnapshotProgressRequest) *nodev1.SnapshotProgressResponse {
+	return h.n.manager.HandleSnapshotProgress(ctx, req)
+}
+
 func (h labHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
 	return h.n.manager.HandleForward(ctx, req)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -67,14 +68,24 @@ func (s *snapshotSender) take() (snapshotJob, bool) {
 	return job, true
 }
 
+// expireEvery is how often what is left of interrupted snapshots is looked through.
+const expireEvery = time.Minute
+
 // run sends queued snapshots until the context ends.
 func (s *snapshotSender) run(ctx context.Context) {
 	for {
+		timer := s.m.cfg.Clock.NewTimer(expireEvery)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		case <-s.wake:
+		case <-timer.C():
+			if err := s.m.staging.Expire(); err != nil {
+				s.m.cfg.Logger.Warn("left-overs of a snapshot could not be removed", slog.Any("error", err))
+			}
 		}
+		timer.Stop()
 		for s.pass(ctx) {
 		}
 	}
@@ -102,15 +113,60 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) error {
 		return fmt.Errorf("encode configuration: %w", err)
 	}
 	lo, hi := keys.GroupSpan(job.group.id)
-	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{})
+	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{ChunkBytes: s.m.cfg.snapshotChunk})
 	if err != nil {
 		return err
 	}
 	defer builder.Close()
-	return s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
+	builder.Skip(s.interrupted(ctx, job))
+	progress := s.m.transfers.begin(s.m.cfg.Clock, sent, job.group.id, job.to, state.Index)
+	defer s.m.transfers.end(progress)
+	err = s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
 		Group: uint64(job.group.id), From: uint64(s.m.cfg.Replica), To: uint64(job.to), Term: job.term,
 		Index: state.Index, IndexTerm: state.Term, ConfState: conf,
-	}, builder.Next)
+	}, func() ([]byte, error) {
+		chunk, err := builder.Next()
+		if err == nil {
+			err = s.m.limit.wait(ctx, len(chunk))
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.m.transfers.add(progress, len(chunk), builder.Pairs())
+		return chunk, nil
+	})
+	if err == nil {
+		job.group.snapIndex.Store(state.Index)
+	}
+	return err
+}
+
+// progressAsker is what a Transport also implements when its peers keep interrupted snapshots.
+type progressAsker interface {
+	SnapshotProgress(ctx context.Context, to ident.ReplicaID, req *nodev1.SnapshotProgressRequest) (*nodev1.SnapshotProgressResponse, error)
+}
+
+// askPatience bounds the question what a peer still has; without an answer everything is sent.
+const askPatience = 5 * time.Second
+
+// interrupted asks the peer what it has of an earlier attempt, whoever made it.
+func (s *snapshotSender) interrupted(ctx context.Context, job snapshotJob) []snapshot.Range {
+	asker, ok := s.m.transport.(progressAsker)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	resp, err := asker.SnapshotProgress(ctx, job.to, &nodev1.SnapshotProgressRequest{Group: uint64(job.group.id)})
+	if err != nil {
+		s.m.cfg.Logger.Debug("peer did not say what it has of a snapshot", slog.Uint64("to", uint64(job.to)), slog.Any("error", err))
+		return nil
+	}
+	ranges := make([]snapshot.Range, 0, len(resp.GetRanges()))
+	for _, r := range resp.GetRanges() {
+		ranges = append(ranges, snapshot.Range{Last: r.GetLast(), Pairs: r.GetPairs(), Digest: r.GetDigest()})
+	}
+	return ranges
 }
 
 // finish tells Raft how it ended.

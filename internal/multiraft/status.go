@@ -26,6 +26,7 @@ type GroupStatus struct {
 	Voters     []ident.ReplicaID
 	Learners   []ident.ReplicaID
 	Progress   []PeerProgress // leaders only
+	Snapshot   uint64         // index of the last snapshot delivered to a peer or installed here since the start, zero for none
 }
 
 // PeerProgress is what a leader knows of one peer.
@@ -69,7 +70,7 @@ func (g *group) describe(m *Manager) GroupStatus {
 		Group: g.id, Term: status.GetTerm(), Vote: ident.ReplicaID(status.GetVote()),
 		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, uint64(m.cfg.Replica)),
 		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
-		Committed: status.GetCommit(), Applied: g.visible.Load(),
+		Committed: status.GetCommit(), Applied: g.visible.Load(), Snapshot: g.snapIndex.Load(),
 		Voters: replicaIDs(g.confirmed.Conf.GetVoters()), Learners: replicaIDs(g.confirmed.Conf.GetLearners()),
 	}
 	for id, progress := range status.Progress {

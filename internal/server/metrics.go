@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 )
 
 // groupCollector reads the state of every group when metrics are scraped.
@@ -21,6 +23,8 @@ type groupCollector struct {
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
 	refused     *prometheus.Desc
+	snapshots   *prometheus.Desc
+	snapBytes   *prometheus.Desc
 }
 
 func newGroupCollector(n *Node) *groupCollector {
@@ -44,6 +48,9 @@ func newGroupCollector(n *Node) *groupCollector {
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
 		refused: prometheus.NewDesc("kalamdb_proposals_refused_total",
 			"Proposals turned away before they entered the log.", []string{"reason"}, nil),
+		snapshots: prometheus.NewDesc("kalamdb_snapshots_active", "Snapshots of groups on their way right now.", []string{"direction"}, nil),
+		snapBytes: prometheus.NewDesc("kalamdb_snapshot_bytes_total",
+			"Bytes of snapshots, compressed, since the start.", []string{"direction"}, nil),
 	}
 }
 
@@ -75,6 +82,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	} {
 		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(r.count), r.reason)
 	}
+	c.collectSnapshots(manager, out)
 	bound, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	statuses, err := manager.Status(bound)
@@ -97,5 +105,18 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.term, float64(s.Term), name)
 		gauge(c.leading, flag(s.State == "leader"), name)
 		gauge(c.hasLeader, flag(s.Leader != 0), name)
+	}
+}
+
+// collectSnapshots tells of the snapshots on their way, also while the engine is too busy for its status.
+func (c *groupCollector) collectSnapshots(manager *multiraft.Manager, out chan<- prometheus.Metric) {
+	active, bytes := manager.Snapshots()
+	running := map[string]int{}
+	for _, s := range active {
+		running[s.Direction]++
+	}
+	for direction, total := range map[string]uint64{"sent": bytes.Sent, "received": bytes.Received} {
+		out <- prometheus.MustNewConstMetric(c.snapshots, prometheus.GaugeValue, float64(running[direction]), direction)
+		out <- prometheus.MustNewConstMetric(c.snapBytes, prometheus.CounterValue, float64(total), direction)
 	}
 }

@@ -138,6 +138,17 @@ func (h peerHandler) HandleSnapshot(ctx context.Context, header *nodev1.Snapshot
 	return m.HandleSnapshot(ctx, header, next)
 }
 
+// HandleSnapshotProgress implements transport.SnapshotKeeper.
+func (h peerHandler) HandleSnapshotProgress(ctx context.Context, req *nodev1.SnapshotProgressRequest) *nodev1.SnapshotProgressResponse {
+	m := h.n.engine()
+	if m == nil {
+		return &nodev1.SnapshotProgressResponse{}
+	}
+	return m.HandleSnapshotProgress(ctx, req)
+}
+
+var _ transport.SnapshotKeeper = peerHandler{}
+
 // HandleForward implements transport.Handler.
 func (h peerHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
 	m := h.n.engine()

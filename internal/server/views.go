@@ -114,7 +114,7 @@ func (v clusterView) group(s *multiraft.GroupStatus) table.ClusterGroup {
 	group := table.ClusterGroup{
 		GroupID: s.Group, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: ident.NodeID(v.n.cfg.Cluster.NodeID),
 		GroupType: s.Group.Class().String(), CurrentTerm: &s.Term, Vote: &vote, LastLogIndex: &s.LastIndex,
-		LastApplied: &s.Applied, Snapshot: &purged, Purged: &purged, Committed: &s.Committed, State: &s.State,
+		LastApplied: &s.Applied, Snapshot: &s.Snapshot, Purged: &purged, Committed: &s.Committed, State: &s.State,
 	}
 	if m, ok := v.n.catalog.Current().Member(s.Leader); ok {
 		group.CurrentLeader = &m.Node

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
@@ -25,6 +26,9 @@ type Builder struct {
 	sequence uint64
 	started  bool
 	valid    bool
+	ranges   []Range // what the receiver has of an earlier attempt and was not decided on yet
+	number   uint64  // of the first of ranges
+	fresh    bool    // the first of ranges begins here
 	ended    bool
 	failed   error  // the first error; it sticks
 	waiting  []byte // encoded pairs; those before given are in a chunk already
@@ -58,10 +62,30 @@ func (b *Builder) Next() ([]byte, error) {
 	if b.ended {
 		return nil, io.EOF
 	}
-	if b.failed = b.read(); b.failed != nil {
-		return nil, b.failed
+	if !b.started {
+		b.started, b.fresh = true, true
+		b.valid = b.it.First()
 	}
-	pairs := b.waiting[b.given:min(len(b.waiting), b.given+b.cfg.ChunkBytes)]
+	var pairs []byte
+	for {
+		var kept bool
+		if kept, b.failed = b.keep(); b.failed != nil {
+			return nil, b.failed
+		}
+		if kept {
+			b.header(kindKeep)
+			b.raw = binary.AppendUvarint(b.raw, b.number-1)
+			return b.zip.EncodeAll(b.raw, nil), nil
+		}
+		if b.failed = b.read(); b.failed != nil {
+			return nil, b.failed
+		}
+		pairs = b.waiting[b.given:min(len(b.waiting), b.given+b.cfg.ChunkBytes)]
+		if len(pairs) > 0 || len(b.ranges) == 0 {
+			break
+		}
+		b.nextRange() // all of the range was sent
+	}
 	if len(pairs) == 0 {
 		b.ended = true
 		b.header(kindTrailer)
@@ -77,6 +101,9 @@ func (b *Builder) Next() ([]byte, error) {
 	return b.zip.EncodeAll(b.raw, nil), nil
 }
 
+// Pairs returns how many pairs were read so far, those included that the receiver has already.
+func (b *Builder) Pairs() uint64 { return b.pairs }
+
 // header starts a chunk.
 func (b *Builder) header(kind byte) {
 	b.raw = binary.AppendUvarint(append(b.raw[:0], format, kind), b.sequence)
@@ -85,16 +112,12 @@ func (b *Builder) header(kind byte) {
 
 // read encodes pairs until there are enough for a chunk or the span ends.
 func (b *Builder) read() error {
-	if !b.started {
-		b.started = true
-		b.valid = b.it.First()
-	}
 	if len(b.waiting)-b.given >= b.cfg.ChunkBytes {
 		return nil // a large pair fills several chunks
 	}
 	b.waiting = b.waiting[:copy(b.waiting, b.waiting[b.given:])]
 	b.given = 0
-	for b.valid && len(b.waiting) < b.cfg.ChunkBytes {
+	for b.valid && len(b.waiting) < b.cfg.ChunkBytes && b.inRange() {
 		key := b.it.Key()
 		value, err := b.it.Value()
 		if err != nil {
@@ -111,6 +134,73 @@ func (b *Builder) read() error {
 		return fmt.Errorf("snapshot: read: %w", err)
 	}
 	return nil
+}
+
+// Skip makes the builder name, instead of sending them, those ranges of an interrupted attempt that have the same
+// pairs in this view. It must come before the first Next. Ranges that do not ascend within the span are not used.
+func (b *Builder) Skip(ranges []Range) {
+	b.ranges = slices.Clone(ranges)
+	previous := b.lo
+	for i, r := range b.ranges {
+		if bytes.Compare(r.Last, previous) < 0 || i > 0 && bytes.Equal(r.Last, previous) || bytes.Compare(r.Last, b.hi) >= 0 {
+			b.ranges = b.ranges[:i]
+			return
+		}
+		previous = r.Last
+	}
+}
+
+// inRange reports whether the iterator stands in the first of the ranges, or behind all.
+func (b *Builder) inRange() bool {
+	return len(b.ranges) == 0 || bytes.Compare(b.it.Key(), b.ranges[0].Last) <= 0
+}
+
+func (b *Builder) nextRange() {
+	b.ranges = b.ranges[1:]
+	b.number++
+	b.fresh = true
+}
+
+// keep reads the range that begins here and reports whether the receiver has exactly its pairs. If it has
+// not, the reading goes back to where the range begins.
+func (b *Builder) keep() (bool, error) {
+	if !b.fresh || len(b.ranges) == 0 || b.given < len(b.waiting) {
+		return false, nil
+	}
+	b.fresh = false
+	if !b.valid {
+		return false, b.it.Err()
+	}
+	want := b.ranges[0]
+	before, begin := *b.digest, bytes.Clone(b.it.Key())
+	own := xxhash.New()
+	pairs := uint64(0)
+	for b.valid && pairs <= want.Pairs && b.inRange() {
+		value, err := b.it.Value()
+		if err != nil {
+			return false, fmt.Errorf("snapshot: read: %w", err)
+		}
+		b.raw = appendBytes(appendBytes(b.raw[:0], b.it.Key()), value)
+		if _, err := own.Write(b.raw); err != nil {
+			return false, fmt.Errorf("snapshot: digest: %w", err)
+		}
+		if _, err := b.digest.Write(b.raw); err != nil {
+			return false, fmt.Errorf("snapshot: digest: %w", err)
+		}
+		pairs++
+		b.valid = b.it.Next()
+	}
+	if err := b.it.Err(); err != nil {
+		return false, fmt.Errorf("snapshot: read: %w", err)
+	}
+	if pairs == want.Pairs && own.Sum64() == want.Digest {
+		b.pairs += pairs
+		b.nextRange()
+		return true, nil
+	}
+	*b.digest = before
+	b.valid = b.it.SeekGE(begin)
+	return false, b.it.Err()
 }
 
 // Close ends the reading.

@@ -27,11 +27,20 @@ type Receiver struct {
 	pairs    uint64
 	sequence uint64
 	last     []byte
-	partial  []byte // the beginning of a pair that goes on in the next chunk
-	paths    []string
+	partial  []byte  // the beginning of a pair that goes on in the next chunk
+	pieces   []piece // complete files, in the order of their keys
+	previous []piece // files of an earlier attempt; those before judged are kept or outdated
+	judged   int
+	names    int // files named so far
+	staging  *Staging
 	file     *storage.TableWriter
-	failed   error // the first error of Add; it sticks
-	closed   bool  // the trailer has arrived and agreed
+	own      *xxhash.Digest // of the pairs in file
+	begun    uint64         // pairs before file
+	path     string         // of file
+	encoded  []byte         // reused between pairs
+	failed   error          // the first error of Add; it sticks
+	sent     trailer
+	closed   bool // the trailer has arrived and agreed
 	raw      []byte
 }
 
@@ -42,17 +51,20 @@ func NewReceiver(engine *storage.Engine, dir string, lo, hi []byte, cfg Config) 
 	if err != nil {
 		return nil, err
 	}
+	own, err := ownDirectory(engine.FS(), dir, lo)
+	if err != nil {
+		return nil, err
+	}
+	return openReceiver(engine, own, lo, hi, cfg)
+}
+
+func openReceiver(engine *storage.Engine, dir string, lo, hi []byte, cfg Config) (*Receiver, error) {
 	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunkBytes+maxHeaderBytes))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: start decompression: %w", err)
 	}
-	own, err := ownDirectory(engine.FS(), dir, lo)
-	if err != nil {
-		unzip.Close()
-		return nil, err
-	}
 	return &Receiver{
-		cfg: cfg, engine: engine, dir: own, lo: bytes.Clone(lo), hi: bytes.Clone(hi), unzip: unzip, digest: xxhash.New(),
+		cfg: cfg, engine: engine, dir: dir, lo: bytes.Clone(lo), hi: bytes.Clone(hi), unzip: unzip, digest: xxhash.New(),
 	}, nil
 }
 
@@ -110,11 +122,16 @@ func (r *Receiver) add(chunk []byte) error {
 	switch raw[1] {
 	case kindPairs:
 		return r.addPairs(payload)
+	case kindKeep:
+		return r.keep(payload)
 	case kindTrailer:
 		return r.checkTrailer(payload)
 	}
 	return malformed("kind %d", raw[1])
 }
+
+// Pairs returns how many pairs are there so far, kept ones included.
+func (r *Receiver) Pairs() uint64 { return r.pairs }
 
 // addPairs writes the pairs that are complete with this chunk and keeps the beginning of the next.
 func (r *Receiver) addPairs(raw []byte) error {
@@ -168,13 +185,17 @@ func (r *Receiver) addPair(key, value []byte) error {
 		}
 	}
 	if r.file == nil {
-		path := r.engine.FS().PathJoin(r.dir, fmt.Sprintf("%06d.sst", len(r.paths)))
+		path := r.engine.FS().PathJoin(r.dir, fmt.Sprintf("%06d.sst", r.names))
 		file, err := r.engine.NewTableWriter(path)
 		if err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
-		r.file = file
-		r.paths = append(r.paths, path)
+		r.file, r.path, r.own, r.begun = file, path, xxhash.New(), r.pairs
+		r.names++
+	}
+	r.encoded = appendBytes(appendBytes(r.encoded[:0], key), value)
+	if _, err := r.own.Write(r.encoded); err != nil {
+		return fmt.Errorf("snapshot: digest: %w", err)
 	}
 	r.last = append(r.last[:0], key...)
 	r.pairs++
@@ -187,7 +208,10 @@ func (r *Receiver) endFile() error {
 	if err := file.Close(); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	return nil
+	r.pieces = append(r.pieces, piece{
+		path: r.path, Range: Range{Last: bytes.Clone(r.last), Pairs: r.pairs - r.begun, Digest: r.own.Sum64()},
+	})
+	return r.record()
 }
 
 func (r *Receiver) checkTrailer(raw []byte) error {
@@ -204,7 +228,7 @@ func (r *Receiver) checkTrailer(raw []byte) error {
 	if !bytes.Equal(sent.lo, r.lo) || !bytes.Equal(sent.hi, r.hi) {
 		return malformed("span %x to %x was sent, want %x to %x", sent.lo, sent.hi, r.lo, r.hi)
 	}
-	r.closed = true
+	r.closed, r.sent = true, sent
 	return nil
 }
 
@@ -225,7 +249,14 @@ func (r *Receiver) Finish() (*Staged, error) {
 	if err := disk.SyncDir(r.engine.FS(), r.dir); err != nil {
 		return nil, errors.Join(err, r.removeFiles())
 	}
-	return &Staged{engine: r.engine, dir: r.dir, lo: r.lo, hi: r.hi, paths: r.paths}, nil
+	staged := &Staged{engine: r.engine, dir: r.dir, lo: r.lo, hi: r.hi, sent: r.sent, verify: r.cfg.VerifyInstalled, staging: r.staging}
+	for _, p := range r.pieces {
+		staged.paths = append(staged.paths, p.path)
+	}
+	if err := staged.checkFiles(); err != nil {
+		return nil, errors.Join(err, r.removeFiles())
+	}
+	return staged, nil
 }
 
 // Discard removes what was written.
@@ -233,40 +264,25 @@ func (r *Receiver) Discard() error {
 	r.unzip.Close()
 	var err error
 	if r.file != nil {
-		err = r.endFile()
+		err = r.file.Close()
+		r.file = nil
 	}
 	return errors.Join(err, r.removeFiles())
 }
 
-func (r *Receiver) removeFiles() error { return removeAll(r.engine.FS(), r.dir) }
+func (r *Receiver) removeFiles() error { return removeDirectory(r.engine.FS(), r.dir, r.lo, r.staging) }
+
+func removeDirectory(fsys disk.FS, dir string, lo []byte, staging *Staging) error {
+	err := removeAll(fsys, dir)
+	if staging != nil {
+		staging.release(lo, false)
+	}
+	return err
+}
 
 func removeAll(fsys disk.FS, dir string) error {
 	if err := fsys.RemoveAll(dir); err != nil {
 		return fmt.Errorf("snapshot: remove %s: %w", dir, err)
 	}
 	return nil
-}
-
-// Staged is a complete, verified snapshot in files beside the store.
-type Staged struct {
-	engine *storage.Engine
-	dir    string
-	lo, hi []byte
-	paths  []string
-}
-
-// Install replaces the group's keys by the snapshot. It is all or nothing, and durable when it returns.
-func (s *Staged) Install() error {
-	if err := s.engine.IngestReplace(s.lo, s.hi, s.paths); err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	return s.Discard()
-}
-
-// Discard removes the files.
-func (s *Staged) Discard() error { return removeAll(s.engine.FS(), s.dir) }
-
-// CleanStaging removes what an earlier life of the node has left in the staging directory.
-func CleanStaging(engine *storage.Engine, dir string) error {
-	return removeAll(engine.FS(), dir)
 }

@@ -10,8 +10,12 @@
 // docs/design/formats/snapshot.md.
 //
 // Keys ascend strictly over the whole snapshot and lie in the group's span. The trailer is the last chunk.
+// An interrupted snapshot leaves its complete files in a Staging; the next attempt names those ranges whose pairs
+// are still the same and sends the others, whoever sends it and from whatever view. The digest of the whole is
+// computed from what is on disk either way.
+//
 // Nothing of a snapshot touches the store before Install; what a crash leaves behind is removed by
-// CleanStaging.
+// CleanStaging and NewStaging.
 package snapshot
 
 import (
@@ -24,6 +28,9 @@ import (
 type Config struct {
 	ChunkBytes int    // pairs in one chunk before compression; default 1 MiB, at most 8 MiB
 	FileBytes  uint64 // size of one table file; default 64 MiB
+	// VerifyInstalled makes Install read the group back from the store and compare it with the trailer. It takes
+	// as long as reading the group; the files are compared with it before in any case.
+	VerifyInstalled bool
 }
 
 const (
@@ -40,6 +47,7 @@ const (
 	format      = 1
 	kindPairs   = 1
 	kindTrailer = 2
+	kindKeep    = 3
 )
 
 // trailer is what the last chunk says about all the others.

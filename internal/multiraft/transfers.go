@@ -1,0 +1,140 @@
+package multiraft
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/snapshot"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+)
+
+// The directions of a transfer.
+const (
+	sent     = "sent"
+	received = "received"
+)
+
+// SnapshotTransfer is a snapshot on its way.
+type SnapshotTransfer struct {
+	Direction string // sent or received
+	Group     shard.GroupID
+	Peer      ident.ReplicaID
+	Index     uint64 // log index of the state
+	Bytes     uint64 // chunks so far, compressed
+	Pairs     uint64 // so far, those included that an interrupted attempt had brought
+	Started   time.Time
+}
+
+// SnapshotBytes are the bytes of snapshot chunks since the start.
+type SnapshotBytes struct{ Sent, Received uint64 }
+
+// transfer is a SnapshotTransfer while it runs, guarded by the mutex of its transfers.
+type transfer struct{ SnapshotTransfer }
+
+// transfers are the snapshots on their way to and from this node.
+type transfers struct {
+	mu     sync.Mutex // guards the fields below
+	active map[*transfer]bool
+	total  SnapshotBytes
+}
+
+func (t *transfers) begin(clk clock.Clock, direction string, group shard.GroupID, peer ident.ReplicaID, index uint64) *transfer {
+	one := &transfer{SnapshotTransfer{Direction: direction, Group: group, Peer: peer, Index: index, Started: clk.Now()}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.active == nil {
+		t.active = make(map[*transfer]bool)
+	}
+	t.active[one] = true
+	return one
+}
+
+func (t *transfers) add(one *transfer, bytes int, pairs uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	one.Bytes += uint64(bytes) //nolint:gosec // a length
+	one.Pairs = pairs
+	if one.Direction == sent {
+		t.total.Sent += uint64(bytes) //nolint:gosec // a length
+	} else {
+		t.total.Received += uint64(bytes) //nolint:gosec // a length
+	}
+}
+
+func (t *transfers) end(one *transfer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.active, one)
+}
+
+// Snapshots lists the snapshots that are being sent or received right now, by group, and the bytes of all since
+// the start.
+func (m *Manager) Snapshots() ([]SnapshotTransfer, SnapshotBytes) {
+	m.transfers.mu.Lock()
+	defer m.transfers.mu.Unlock()
+	all := make([]SnapshotTransfer, 0, len(m.transfers.active))
+	for one := range m.transfers.active {
+		all = append(all, one.SnapshotTransfer)
+	}
+	slices.SortFunc(all, func(a, b SnapshotTransfer) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Peer, b.Peer))
+	})
+	return all, m.transfers.total
+}
+
+// openStaging finds what is left of interrupted snapshots.
+func openStaging(cfg Config) (*snapshot.Staging, error) {
+	los := make([][]byte, len(cfg.Groups))
+	for i, g := range cfg.Groups {
+		los[i], _ = keys.GroupSpan(g)
+	}
+	return snapshot.NewStaging(cfg.Engine, cfg.StagingDir, los, cfg.Clock, snapshot.Config{
+		ChunkBytes: cfg.snapshotChunk, FileBytes: cfg.snapshotFile, VerifyInstalled: cfg.VerifyInstalled,
+	})
+}
+
+// byteRate spaces what several senders send so that together they stay below a rate. A burst of one chunk per
+// sender goes out at once; nothing is saved up while nothing is sent.
+type byteRate struct {
+	clock     clock.Clock
+	perSecond int64 // zero is without limit
+
+	mu   sync.Mutex // guards free
+	free time.Time  // when all that was let through is paid for
+}
+
+func newByteRate(clk clock.Clock, perSecond int64) *byteRate {
+	return &byteRate{clock: clk, perSecond: perSecond}
+}
+
+// wait returns when so many bytes may be sent.
+func (r *byteRate) wait(ctx context.Context, bytes int) error {
+	if r.perSecond <= 0 {
+		return ctx.Err()
+	}
+	now := r.clock.Now()
+	r.mu.Lock()
+	if r.free.Before(now) {
+		r.free = now
+	}
+	pause := r.free.Sub(now)
+	r.free = r.free.Add(time.Duration(float64(bytes) / float64(r.perSecond) * float64(time.Second)))
+	r.mu.Unlock()
+	if pause == 0 {
+		return ctx.Err()
+	}
+	timer := r.clock.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C():
+		return nil
+	}
+}
