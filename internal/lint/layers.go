@@ -20,7 +20,7 @@ func Layers() []Layer {
 		{"vocabulary", []string{
 			"internal/ident", "internal/datum", "internal/shard", "internal/schema", "internal/session",
 			"internal/config", "internal/clock", "internal/metrics", "internal/invariant", "internal/fault",
-			"internal/certificate",
+			"internal/certificate", "internal/recurrence",
 		}},
 		{"contract", []string{
 			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr",
@@ -33,7 +33,7 @@ func Layers() []Layer {
 		{"execution", []string{
 			"internal/sql/plan", "internal/sql/exec", "internal/executor",
 		}},
-		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/live"}},
+		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/jobs", "internal/live"}},
 		{"api", []string{"internal/api/*"}},
 		{"assembly", []string{"internal/server", "internal/demo", "internal/bench", "internal/sim"}},
 		{"program", []string{"cmd/*", "client", "examples/*"}},

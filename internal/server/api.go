@@ -74,6 +74,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	}
 	n.metrics.Register(newGroupCollector(n))
 	n.users = users
+	n.buildJobs(engine)
 	if err = n.live.open(n); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 func (n *Node) shutdown(ctx context.Context) error {
+	n.stopJobs()
 	manager := n.engine()
 	if manager != nil && manager.Failure() == nil {
 		bound, cancel := context.WithTimeout(ctx, drainPatience)
