@@ -49,7 +49,7 @@ sim: ## a cluster on one goroutine: N seeds from SEED on
 	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
 
 mutants: ## plant each known bug in five stretches of seeds and show that the simulation sees it
-	MUTANTS=5 	$(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim
+	MUTANTS=5 $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim
 
 demo: ## three nodes on this machine with sample data and a writer; FOR=5s runs that long and verifies
 	$(GO) run ./cmd/kalamdb demo $(if $(FOR),--for $(FOR))
