@@ -16,6 +16,8 @@ func (r *run) openSource(ctx context.Context, node plan.Node) (op operator, hand
 		op, err = r.openJoin(ctx, n)
 	case *plan.SetOperation:
 		op, err = r.openSetOperation(ctx, n)
+	case *plan.Window:
+		op, err = r.openWindow(ctx, n)
 	case *plan.Shared:
 		op, err = r.openShared(ctx, n)
 	case *plan.Recursive:

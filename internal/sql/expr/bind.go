@@ -15,6 +15,8 @@ type Options struct {
 	ParamTypes []datum.Type
 	// Grouping allows aggregates; nil refuses them.
 	Grouping *Grouping
+	// Windows allows window functions; nil refuses them.
+	Windows *Windows
 	// Clause names the place in messages, such as "WHERE"; empty says nothing.
 	Clause string
 	// Subquery binds Subquery, Exists, In and Quantified nodes that hold a query, and Array nodes that do;

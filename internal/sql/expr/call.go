@@ -101,7 +101,7 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 		return nil, fault.New(fault.InvalidStatement, "function %s.%s does not exist", n.Name.Namespace, name)
 	}
 	if n.Over != nil {
-		return nil, fault.New(fault.Unsupported, "window functions are not supported")
+		return b.bindWindow(name, n)
 	}
 	if IsAggregateName(name) {
 		return b.bindAggregate(name, n)

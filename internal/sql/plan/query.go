@@ -13,8 +13,9 @@ type queryBuilder struct {
 	scans []*Scan
 	// capped says whether the row limits of results apply; the source of an INSERT is read whole.
 	capped bool
-	outer  *enclosing   // the query around a subquery; nil when there is none
-	named  *namedTables // common table expressions that can be named
+	outer  *enclosing    // the query around a subquery; nil when there is none
+	named  *namedTables  // common table expressions that can be named
+	over   *expr.Windows // window functions of the SELECT at hand; nil when it has none
 	// relations counts the tables and queries of the whole statement.
 	relations *int
 }

@@ -13,11 +13,10 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	switch {
 	case len(body.DistinctOn) > 0:
 		return nil, nil, unsupported(body.DistinctOn[0], "DISTINCT ON is not supported")
-	case len(body.Windows) > 0:
-		return nil, nil, unsupported(body, "window functions are not supported yet")
 	case len(body.Items) == 0:
 		return nil, nil, invalid(body, "the select list is empty")
 	}
+	defer func() { b.over = nil }()
 	from, err := b.relationOf(body.From)
 	if err != nil {
 		return nil, nil, err
@@ -27,6 +26,9 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	}
 	grouping, err := b.grouping(body, orderBy, from.scope)
 	if err != nil {
+		return nil, nil, err
+	}
+	if b.over, err = b.windows(body, orderBy, &from, grouping); err != nil {
 		return nil, nil, err
 	}
 	outputs, err := b.outputs(body.Items, &from, grouping)
@@ -47,6 +49,9 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	}
 	if having != nil {
 		root = &Filter{Input: root, Condition: having}
+	}
+	if b.over != nil {
+		root = &Window{Input: root, Windows: b.over}
 	}
 	if !body.Distinct {
 		if root, err = b.sorted(root, orderBy, outputs, from.scope, grouping, limit); err != nil {
@@ -118,6 +123,7 @@ func groupTarget(node parse.Expr, items []parse.SelectItem, scope *expr.Scope) (
 func (b *queryBuilder) outputs(items []parse.SelectItem, from *relation, grouping *expr.Grouping) ([]output, error) {
 	outputs := make([]output, 0, len(items))
 	options := b.scoped("SELECT", from.scope, grouping)
+	options.Windows = b.over
 	for i := range items {
 		if star, ok := items[i].Expr.(*parse.Star); ok {
 			columns, err := from.scope.Expand(star)
@@ -208,6 +214,7 @@ func (b *queryBuilder) sorted(
 		return root, nil
 	}
 	options := b.scoped("ORDER BY", scope, grouping)
+	options.Windows = b.over
 	keys := make([]expr.Order, len(orderBy))
 	for i := range orderBy {
 		target, err := orderTarget(&orderBy[i], outputs)
@@ -233,6 +240,7 @@ func (b *queryBuilder) sortedDistinct(
 		return root, nil
 	}
 	options := b.scoped("ORDER BY", scope, grouping)
+	options.Windows = b.over
 	keys := make([]expr.Order, len(orderBy))
 	for i := range orderBy {
 		target, err := orderTarget(&orderBy[i], outputs)

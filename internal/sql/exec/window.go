@@ -1,0 +1,243 @@
+package exec
+
+import (
+	"context"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+)
+
+// openWindow reads all rows of the input and puts the results of the window functions behind each.
+func (r *run) openWindow(ctx context.Context, n *plan.Window) (operator, error) {
+	input, err := r.collect(ctx, n.Input, 0)
+	if err != nil {
+		return nil, err
+	}
+	width := n.Input.Width()
+	rows := make([][]datum.Datum, len(input))
+	for i, row := range input {
+		if err := r.budget.takeBytes(int64(n.Width()) * datumBytes); err != nil {
+			return nil, err
+		}
+		rows[i] = make([]datum.Datum, n.Width())
+		copy(rows[i], row)
+	}
+	for i, call := range n.Windows.Calls {
+		w := &windowRun{run: r, call: call, rows: rows, width: width, target: width + i}
+		if err := w.compute(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &rowsOperator{rows: rows}, nil
+}
+
+// windowRun computes one window function.
+type windowRun struct {
+	run    *run
+	call   *expr.WindowCall
+	rows   [][]datum.Datum
+	width  int
+	target int // position of the result
+	places []windowPlace
+	part   []windowPlace // the partition at hand
+}
+
+// windowPlace is a row in the order of the window.
+type windowPlace struct {
+	partition string
+	order     []datum.Datum
+	args      []datum.Datum
+	row       int
+}
+
+func (w *windowRun) compute(ctx context.Context) error {
+	if err := w.arrange(); err != nil {
+		return err
+	}
+	for start := 0; start < len(w.places); {
+		end := start + 1
+		for end < len(w.places) && w.places[end].partition == w.places[start].partition {
+			end++
+		}
+		w.part = w.places[start:end]
+		if err := w.partition(ctx); err != nil {
+			return err
+		}
+		start = end
+	}
+	return nil
+}
+
+// arrange orders the rows by partition and within it.
+func (w *windowRun) arrange() error {
+	eval := w.run.eval
+	w.places = make([]windowPlace, len(w.rows))
+	for i, row := range w.rows {
+		place := windowPlace{row: i}
+		var key []byte
+		for _, e := range w.call.PartitionBy {
+			value, err := e.Eval(eval, row[:w.width])
+			if err != nil {
+				return err
+			}
+			key = datum.AppendKey(key, value)
+		}
+		place.partition = string(key)
+		for _, item := range w.call.OrderBy {
+			value, err := item.Expr.Eval(eval, row[:w.width])
+			if err != nil {
+				return err
+			}
+			place.order = append(place.order, value)
+		}
+		for _, e := range w.call.Args {
+			value, err := e.Eval(eval, row[:w.width])
+			if err != nil {
+				return err
+			}
+			place.args = append(place.args, value)
+		}
+		if err := w.run.budget.takeBytes(rowBytes(place.order) + rowBytes(place.args) + int64(len(key)) + groupBytes); err != nil {
+			return err
+		}
+		w.places[i] = place
+	}
+	slices.SortStableFunc(w.places, func(a, b windowPlace) int {
+		if a.partition != b.partition {
+			if a.partition < b.partition {
+				return -1
+			}
+			return 1
+		}
+		return w.compareOrder(a, b)
+	})
+	return nil
+}
+
+func (w *windowRun) compareOrder(a, b windowPlace) int {
+	for i, item := range w.call.OrderBy {
+		if c := item.Compare(a.order[i], b.order[i]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (w *windowRun) set(position int, value datum.Datum) {
+	w.rows[w.part[position].row][w.target] = value
+}
+
+func (w *windowRun) partition(ctx context.Context) error {
+	switch w.call.Name {
+	case "row_number", "rank", "dense_rank":
+		w.number()
+		return nil
+	case "lag", "lead":
+		w.shifted()
+		return nil
+	case "first_value", "last_value":
+		for i := range w.part {
+			if low, high := w.frame(i); low < high {
+				at := low
+				if w.call.Name == "last_value" {
+					at = high - 1
+				}
+				w.set(i, w.part[at].args[0])
+			}
+		}
+		return nil
+	}
+	return w.aggregate(ctx)
+}
+
+// number gives row_number, rank and dense_rank.
+func (w *windowRun) number() {
+	rank, dense := int64(0), int64(0)
+	for i := range w.part {
+		if i == 0 || w.compareOrder(w.part[i-1], w.part[i]) != 0 {
+			rank, dense = int64(i)+1, dense+1
+		}
+		value := int64(i) + 1
+		switch w.call.Name {
+		case "rank":
+			value = rank
+		case "dense_rank":
+			value = dense
+		}
+		w.set(i, datum.NewBigInt(value))
+	}
+}
+
+// shifted gives lag and lead.
+func (w *windowRun) shifted() {
+	for i := range w.part {
+		args := w.part[i].args
+		offset := int64(1)
+		if len(args) > 1 {
+			if args[1].IsNull() {
+				continue
+			}
+			offset = args[1].Int()
+		}
+		if w.call.Name == "lag" {
+			offset = -offset
+		}
+		if at := int64(i) + offset; offset > -int64(len(w.part)) && offset < int64(len(w.part)) && at >= 0 && at < int64(len(w.part)) {
+			w.set(i, w.part[at].args[0])
+		} else if len(args) > 2 {
+			w.set(i, args[2])
+		}
+	}
+}
+
+// frame returns which rows of the partition count for one of them.
+func (w *windowRun) frame(i int) (low, high int) {
+	frame := w.call.Frame
+	size := len(w.part)
+	if frame == nil {
+		if len(w.call.OrderBy) == 0 {
+			return 0, size
+		}
+		high = i + 1
+		for high < size && w.compareOrder(w.part[i], w.part[high]) == 0 {
+			high++
+		}
+		return 0, high
+	}
+	high = size
+	if !frame.FromFirst {
+		low = int(min(max(int64(i)+frame.Start, 0), int64(size)))
+	}
+	if !frame.ToLast {
+		high = int(min(max(int64(i)+frame.End+1, 0), int64(size)))
+	}
+	return low, max(low, high)
+}
+
+// aggregate adds up frames. While frames only grow at their end, one sum serves them all.
+func (w *windowRun) aggregate(ctx context.Context) error {
+	running := expr.NewAggregate(w.call.Aggregate)
+	added, from := 0, 0
+	for i := range w.part {
+		if i%cancelInterval == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		low, high := w.frame(i)
+		if low != from || high < added {
+			running, added, from = expr.NewAggregate(w.call.Aggregate), low, low
+		}
+		for ; added < high; added++ {
+			if err := running.Add(w.part[added].args); err != nil {
+				return err
+			}
+		}
+		value, err := running.Result()
+		if err != nil {
+			return err
+		}
+		w.set(i, value)
+	}
+	return nil
+}
