@@ -13,7 +13,7 @@ import (
 // newBenchCommand measures this machine with this program. Output is one JSON object a line.
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
-	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(),
+	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
 		newBenchFailoverCommand(), newBenchWorkerCommand())
 	return command
 }
@@ -89,6 +89,23 @@ func newBenchFailoverCommand() *cobra.Command {
 	flags.Int64Var(&o.HeartbeatMillis, "heartbeat", cluster.HeartbeatIntervalMillis, "heartbeat interval, milliseconds")
 	flags.Int64SliceVar(&o.ElectionMillis, "election", cluster.ElectionTimeoutMillis, "least and greatest election timeout, milliseconds")
 	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchSnapshotCommand() *cobra.Command {
+	var bytes int64
+	var verify bool
+	command := &cobra.Command{
+		Use:   "snapshot",
+		Short: "send a group from one store on disk to another and measure time and memory",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Snapshot(command.Context(), bytes, verify, command.OutOrStdout())
+		},
+	}
+	command.Flags().Int64Var(&bytes, "bytes", 2<<30, "bytes of values in the group")
+	command.Flags().BoolVar(&verify, "verify-installed", false, "read the installed group back from the store")
+	command.Flags().Bool("json", true, "print JSON; there is no other form")
 	return command
 }
 

@@ -38,7 +38,10 @@ type lab struct {
 	retain  uint64
 	// followerLag is Config.MaxFollowerLag, zero for the default.
 	followerLag uint64
-	serial      byte
+	// The like-named fields of Config.
+	snapshotChunk int
+	snapshotFile  uint64
+	serial        byte
 }
 
 type labNode struct {
@@ -111,6 +114,7 @@ func (n *labNode) open() {
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
+		snapshotChunk: l.snapshotChunk, snapshotFile: l.snapshotFile, VerifyInstalled: true,
 	}, wire)
 	if err != nil {
 		l.t.Fatal(err)
