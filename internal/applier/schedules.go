@@ -16,11 +16,8 @@ func malformedRecord(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", storage.ErrCorruption, fmt.Sprintf(format, args...))
 }
 
-// Prefixes of the ids of jobs that commands themselves make.
-const (
-	prefixCleanup   = "CL"
-	prefixStatement = "SC"
-)
+// prefixCleanup begins the ids of cleanup jobs.
+const prefixCleanup = "CL"
 
 // StatementParameters is what a job of type JobTypeStatement runs; the user is in the job's record.
 type StatementParameters struct {
@@ -194,7 +191,7 @@ func scheduledJob(s *commandv1.Schedule) (*commandv1.Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("job of schedule %s: %w", s.GetName(), err)
 	}
-	job := &commandv1.Job{Type: JobTypeStatement, IdPrefix: prefixStatement, Parameters: string(parameters), User: s.GetUser()}
+	job := &commandv1.Job{Type: JobTypeStatement, IdPrefix: catalog.SchedulePrefix, Parameters: string(parameters), User: s.GetUser()}
 	if !s.GetOverlap() {
 		job.IdempotencyKey = "schedule:" + s.GetName()
 	}

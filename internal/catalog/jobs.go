@@ -72,6 +72,14 @@ func JobID(job *commandv1.Job) string {
 	return job.GetIdPrefix() + "-" + strconv.FormatUint(job.GetNumber(), 10)
 }
 
+// SchedulePrefix is the prefix of the jobs that schedules make.
+const SchedulePrefix = "SC"
+
+// ScheduledJobID is the name of a job that a schedule made.
+func ScheduledJobID(number uint64) string {
+	return JobID(&commandv1.Job{IdPrefix: SchedulePrefix, Number: number})
+}
+
 // ParseJobID takes an id apart; ok is false when it cannot be one.
 func ParseJobID(id string) (prefix string, number uint64, ok bool) {
 	prefix, digits, found := strings.Cut(id, "-")

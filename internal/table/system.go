@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -62,7 +63,7 @@ type ViewRequest struct {
 // NewSystem makes the views.
 func NewSystem(options SystemOptions) *System {
 	s := &System{options: options, views: map[string]*view{}}
-	for _, definition := range append(systemViews(), informationViews()...) {
+	for _, definition := range slices.Concat(systemViews(), jobViews(), informationViews()) {
 		descriptor := definition.descriptor()
 		s.views[descriptor.FullName()] = &view{table: descriptor, rows: definition.rows}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -200,7 +201,7 @@ func (s *System) informationColumnsRows(_ context.Context, request *ViewRequest)
 // allTables lists the tables of the catalog and the views that the caller may know of.
 func (s *System) allTables(request *ViewRequest) []*schema.Table {
 	list := request.visibleTables()
-	for _, definition := range append(informationViews(), systemViews()...) {
+	for _, definition := range slices.Concat(informationViews(), systemViews(), jobViews()) {
 		if view := s.View(definition.namespace, definition.name); request.Visible(view) {
 			list = append(list, view)
 		}

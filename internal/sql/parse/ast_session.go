@@ -101,6 +101,7 @@ const (
 	ShowIndexes // Table may be set
 	ShowCluster
 	ShowLiveQueries
+	ShowSchedules
 )
 
 // Show is SHOW of a list of objects.

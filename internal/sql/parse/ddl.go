@@ -24,6 +24,8 @@ func (p *parser) create(at Pos) Statement {
 		return p.createIndex(at, false)
 	case p.word("user"):
 		return p.createUser(at)
+	case p.word("schedule"):
+		return p.createSchedule(at)
 	case p.word("storage"):
 		storage := &CreateStorage{Pos: at, IfNotExists: p.ifNotExists()}
 		storage.Name = p.nameOrString("the name of a storage")
@@ -296,6 +298,8 @@ func (p *parser) drop(at Pos) Statement {
 		index := &DropIndex{Pos: at, IfExists: p.ifExists(), Name: p.objectName("the name of an index")}
 		index.Cascade = p.cascade()
 		return index
+	case p.word("schedule"):
+		return &DropSchedule{Pos: at, IfExists: p.ifExists(), Name: p.label(scheduleName)}
 	case p.word("user"):
 		return &DropUser{Pos: at, IfExists: p.ifExists(), Name: p.nameOrString("the name of a user")}
 	case p.word("storage"):

@@ -16,6 +16,8 @@ func (p *parser) alter(at Pos) Statement {
 		return namespace
 	case p.word("user"):
 		return p.alterUser(at)
+	case p.word("schedule"):
+		return p.alterSchedule(at)
 	case p.word("storage"):
 		storage := &AlterStorage{Pos: at, Name: p.nameOrString("the name of a storage")}
 		if !p.isWord("set") {

@@ -132,6 +132,8 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"CREATE STORAGE s TYPE s3 TYPE s3", 1, 26, `unexpected second TYPE, expected each setting once`},
 		{"STORAGE FLUSH t", 1, 15, `unexpected "t", expected TABLE or ALL`},
 		{"KILL 5", 1, 6, `unexpected "5", expected JOB or LIVE QUERY`},
+		{"CREATE SCHEDULE s DO SELECT 1", 1, 19, `unexpected "DO", expected EVERY or CRON`},
+		{"ALTER SCHEDULE s", 1, 17, `unexpected end of statement, expected SET, PAUSE or RESUME`},
 		{"KILL JOB", 1, 9, `unexpected end of statement, expected the identifier of a job`},
 		{"EXECUTE AS USER x SELECT 1", 1, 19, `unexpected "SELECT", expected "("`},
 		{"EXECUTE AS USER 'x' (SELECT 1; SELECT 2)", 1, 30, `unexpected ";", expected ")"`},

@@ -27,6 +27,8 @@ func (i inspector) statement(statement Statement) {
 		i.node(s.Statement)
 	case *ExecuteAsUser:
 		i.node(s.Statement)
+	case *CreateSchedule:
+		i.node(s.Statement)
 	case *Subscribe:
 		i.query(s.Query)
 		i.options(s.Options)

@@ -91,7 +91,7 @@ func (w *printer) show(s *Show) {
 func showWord(kind ShowKind) string {
 	words := [...]string{
 		"NAMESPACES", "TABLES", "STORAGES", "STATS", "MANIFEST", "COLUMNS", "EXPORT", "USERS", "JOBS", "TOPICS",
-		"VIEWS", "INDEXES", "CLUSTER", "LIVE QUERIES",
+		"VIEWS", "INDEXES", "CLUSTER", "LIVE QUERIES", "SCHEDULES",
 	}
 	if int(kind) < len(words) {
 		return words[kind]
@@ -141,7 +141,7 @@ func (w *printer) administration(statement Statement) bool {
 	case *Cluster:
 		w.cluster(s)
 	default:
-		return false
+		return w.schedule(statement)
 	}
 	return true
 }

@@ -185,6 +185,8 @@ func showKind(word string) (kind ShowKind, known bool) {
 		return ShowJobs, true
 	case "topics":
 		return ShowTopics, true
+	case "schedule", "schedules":
+		return ShowSchedules, true
 	case "views":
 		return ShowViews, true
 	case "indexes", "indices":

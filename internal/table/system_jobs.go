@@ -1,0 +1,140 @@
+package table
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// jobViews declares the views of jobs and schedules.
+func jobViews() []viewDefinition {
+	return []viewDefinition{
+		{SystemNamespace, "job_nodes", (*System).jobNodesRows, []viewColumn{
+			text("job_id"), bigInt("node_id"), text("status"), orNull(text("error_message")), timestamp("created_at"),
+			orNull(timestamp("started_at")), orNull(timestamp("finished_at")), timestamp("updated_at"),
+		}},
+		{SystemNamespace, "jobs", (*System).jobsRows, []viewColumn{
+			text("job_id"), text("job_type"), text("status"), orNull(text("leader_status")), orNull(jsonText("parameters")),
+			orNull(text("message")), orNull(text("exception_trace")), orNull(text("idempotency_key")), orNull(text("queue")),
+			orNull(integer("priority")), integer("retry_count"), orNull(integer("max_retries")), orNull(bigInt("memory_used")),
+			orNull(bigInt("cpu_used")), timestamp("created_at"), timestamp("updated_at"), orNull(timestamp("started_at")),
+			orNull(timestamp("finished_at")), orNull(bigInt("node_id")), orNull(bigInt("leader_node_id")), integer("progress_percent"),
+		}},
+		{SystemNamespace, "schedules", (*System).schedulesRows, []viewColumn{
+			text("schedule_name"), orNull(text("every")), orNull(text("cron")), text("time_zone"), text("statement"), text("user_id"),
+			text("overlap"), text("misfire"), boolean("paused"), orNull(timestamp("next_run")), orNull(timestamp("last_run")),
+			orNull(text("last_job_id")), bigInt("skipped"), timestamp("created_at"), timestamp("updated_at"),
+		}},
+	}
+}
+
+// allJobs reads the live and the ended jobs of one moment.
+func (r *ViewRequest) allJobs() (jobs []*commandv1.Job, err error) {
+	err = r.read(func(reader storage.Reader) error {
+		live, err := catalog.LoadLiveJobs(reader)
+		if err != nil {
+			return err
+		}
+		ended, err := catalog.LoadDoneJobs(reader)
+		jobs = append(live, ended...)
+		return err
+	})
+	return jobs, err
+}
+
+func (r *ViewRequest) read(use func(reader storage.Reader) error) error {
+	snapshot := r.Snapshot()
+	return errors.Join(use(snapshot), snapshot.Close())
+}
+
+func (s *System) jobsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
+	jobs, err := request.allJobs()
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]datum.Datum, 0, len(jobs))
+	for _, job := range jobs {
+		node, retries := datum.Datum{}, datum.Datum{}
+		if runs := job.GetRuns(); len(runs) > 0 {
+			node = number(runs[len(runs)-1].GetNodeId())
+		}
+		if job.GetMaxRetries() != catalog.UnlimitedRetries {
+			retries = small(job.GetMaxRetries())
+		}
+		parameters := datum.Datum{}
+		if job.GetParameters() != "" {
+			parameters = datum.NewString(datum.JSON, job.GetParameters())
+		}
+		rows = append(rows, []datum.Datum{
+			textValue(catalog.JobID(job)), textValue(job.GetType()), textValue(catalog.JobState(job.GetState()).String()),
+			{},
+			parameters, optionalText(job.GetMessage()), optionalText(job.GetError()), optionalText(job.GetIdempotencyKey()),
+			{},
+			{},
+			small(job.GetRetries()), retries,
+			{},
+			{},
+			instant(job.GetCreatedMicros()), instant(job.GetUpdatedMicros()), instant(job.GetStartedMicros()),
+			instant(job.GetFinishedMicros()), node,
+			{},
+			small(job.GetPercent()),
+		})
+	}
+	return rows, nil
+}
+
+func (s *System) jobNodesRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
+	jobs, err := request.allJobs()
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]datum.Datum
+	for _, job := range jobs {
+		for _, run := range job.GetRuns() {
+			rows = append(rows, []datum.Datum{
+				textValue(catalog.JobID(job)), number(run.GetNodeId()), textValue(catalog.JobState(run.GetState()).String()),
+				optionalText(run.GetError()), instant(job.GetCreatedMicros()), instant(run.GetStartedMicros()),
+				instant(run.GetFinishedMicros()), instant(run.GetUpdatedMicros()),
+			})
+		}
+	}
+	return rows, nil
+}
+
+func (s *System) schedulesRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
+	var rows [][]datum.Datum
+	err := request.read(func(reader storage.Reader) error {
+		schedules, err := catalog.LoadSchedules(reader)
+		for _, schedule := range schedules {
+			rows = append(rows, scheduleRow(schedule))
+		}
+		return err
+	})
+	return rows, err
+}
+
+func scheduleRow(schedule *commandv1.Schedule) []datum.Datum {
+	zone, overlap, misfire, job := "UTC", "skip", "skip", datum.Datum{}
+	if schedule.GetTimeZone() != "" {
+		zone = schedule.GetTimeZone()
+	}
+	if schedule.GetOverlap() {
+		overlap = "allow"
+	}
+	if schedule.GetCatchUp() {
+		misfire = "run"
+	}
+	if schedule.GetLastJob() != 0 {
+		job = textValue(catalog.ScheduledJobID(schedule.GetLastJob()))
+	}
+	return []datum.Datum{
+		textValue(schedule.GetName()), optionalText(schedule.GetEvery()), optionalText(schedule.GetCron()), textValue(zone),
+		textValue(schedule.GetStatement()), textValue(schedule.GetUser()), textValue(overlap), textValue(misfire),
+		datum.NewBool(schedule.GetPaused()), instant(schedule.GetNextMicros()), instant(schedule.GetLastMicros()), job,
+		number(schedule.GetSkipped()), instant(schedule.GetCreatedMicros()), instant(schedule.GetUpdatedMicros()),
+	}
+}
