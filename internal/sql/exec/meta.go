@@ -26,6 +26,9 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 			body.AlterUser.PasswordHash = &hash
 		}
 	}
+	if err := e.stampSchedule(s.Command); err != nil {
+		return Result{}, err
+	}
 	s.Command.Header = &commandv1.Header{Actor: string(caller.User)}
 	response, err := e.deps.Executor.Execute(ctx, shard.Meta, s.Command)
 	if err != nil {

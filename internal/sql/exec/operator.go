@@ -55,6 +55,8 @@ func inputOf(node plan.Node) plan.Node {
 		return n.Input
 	case *plan.Distinct:
 		return n.Input
+	case *plan.DistinctOn:
+		return n.Input
 	case *plan.Limit:
 		return n.Input
 	}
@@ -74,6 +76,12 @@ func (r *run) wrap(node plan.Node, input operator) (operator, error) {
 		return r.wrapSort(n, input)
 	case *plan.Distinct:
 		return &distinctOperator{input: input, budget: r.budget, seen: map[string]struct{}{}}, nil
+	case *plan.DistinctOn:
+		keys := make([]expr.Expr, len(n.Keys))
+		for i := range keys {
+			keys[i] = expr.Prepare(n.Keys[i], r.eval)
+		}
+		return &distinctOperator{input: input, budget: r.budget, seen: map[string]struct{}{}, eval: r.eval, on: keys}, nil
 	case *plan.Limit:
 		skip, count, err := r.limits(n)
 		return &limitOperator{input: input, skip: skip, left: count}, err
@@ -203,6 +211,8 @@ type distinctOperator struct {
 	budget *budget
 	seen   map[string]struct{}
 	key    []byte
+	eval   *expr.EvalContext
+	on     []expr.Expr // what is compared instead of the row; nil for the row
 }
 
 func (o *distinctOperator) next(ctx context.Context) ([]datum.Datum, error) {
@@ -212,7 +222,14 @@ func (o *distinctOperator) next(ctx context.Context) ([]datum.Datum, error) {
 			return nil, err
 		}
 		o.key = o.key[:0]
-		for _, value := range row {
+		if o.on == nil {
+			o.key = appendRowKey(o.key, row)
+		}
+		for _, key := range o.on {
+			value, err := key.Eval(o.eval, row)
+			if err != nil {
+				return nil, err
+			}
 			o.key = datum.AppendKey(o.key, value)
 		}
 		if _, seen := o.seen[string(o.key)]; seen {

@@ -50,6 +50,14 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.alterUser(node)
 	case *parse.DropUser:
 		return env.dropUser(node)
+	case *parse.KillJob:
+		return killJob(node), nil
+	case *parse.CreateSchedule:
+		return env.createSchedule(node)
+	case *parse.AlterSchedule:
+		return alterSchedule(node)
+	case *parse.DropSchedule:
+		return dropSchedule(node), nil
 	case *parse.Show:
 		return env.show(node)
 	case *parse.Describe:
@@ -85,8 +93,8 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "topics are not supported yet")
 	case *parse.Subscribe, *parse.KillLiveQuery:
 		return unsupported(statement, "live queries are not supported yet")
-	case *parse.KillJob, *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
-		return unsupported(statement, "jobs are not supported yet")
+	case *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
+		return unsupported(statement, "backups and exports are not supported yet")
 	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
 		return unsupported(statement, "session variables are not supported")
 	}
@@ -166,7 +174,8 @@ func (e *Environment) authorizeGrant(statement parse.Statement) error {
 func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
-		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe:
+		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
+		*parse.KillJob, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
 		return nil
 	case *parse.Cluster:
 		_, err := clusterStatement(node)
@@ -194,6 +203,8 @@ func administration(statement parse.Statement) string {
 		return "CLUSTER"
 	case *parse.KillJob, *parse.KillLiveQuery:
 		return "KILL"
+	case *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
+		return "schedule management"
 	case *parse.BackupDatabase, *parse.RestoreDatabase:
 		return "backup and restore"
 	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
@@ -207,7 +218,7 @@ func authorizeShow(role session.Role, node *parse.Show) error {
 	case parse.ShowNamespaces, parse.ShowTables, parse.ShowStats, parse.ShowExport, parse.ShowManifest:
 		return nil
 	case parse.ShowColumns, parse.ShowStorages, parse.ShowUsers, parse.ShowJobs, parse.ShowTopics, parse.ShowViews,
-		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries:
+		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries, parse.ShowSchedules:
 		return requireAdmin(role, "SHOW of system objects")
 	}
 	return requireAdmin(role, "SHOW")

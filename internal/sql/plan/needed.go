@@ -38,6 +38,8 @@ func mark(node Node, used map[int]bool) {
 		mark(n.Input, used)
 	case *Distinct:
 		mark(n.Input, nil)
+	case *DistinctOn:
+		mark(n.Input, join(used, n.Keys...))
 	case *Window:
 		mark(n.Input, join(used, n.reads()...))
 	case *Join:

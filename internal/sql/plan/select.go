@@ -11,8 +11,6 @@ import (
 // WHERE, GROUP BY, HAVING, the select list, DISTINCT, ORDER BY.
 func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem, limit *Limit) (Node, []Column, error) {
 	switch {
-	case len(body.DistinctOn) > 0:
-		return nil, nil, unsupported(body.DistinctOn[0], "DISTINCT ON is not supported")
 	case len(body.Items) == 0:
 		return nil, nil, invalid(body, "the select list is empty")
 	}
@@ -52,6 +50,10 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	}
 	if b.over != nil {
 		root = &Window{Input: root, Windows: b.over}
+	}
+	if len(body.DistinctOn) > 0 {
+		root, err = b.distinctOn(root, body, orderBy, outputs, from.scope, grouping)
+		return project(root, outputs), columnsOf(outputs), err
 	}
 	if !body.Distinct {
 		if root, err = b.sorted(root, orderBy, outputs, from.scope, grouping, limit); err != nil {

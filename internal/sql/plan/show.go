@@ -21,11 +21,15 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 		})
 	case parse.ShowUsers:
 		return e.showView("users", nil)
+	case parse.ShowJobs:
+		return e.showView("jobs", nil)
+	case parse.ShowSchedules:
+		return e.showView("schedules", nil)
 	case parse.ShowCluster:
 		return e.showView("cluster", nil)
 	case parse.ShowColumns:
 		return e.describeTable(node.Table)
-	case parse.ShowStorages, parse.ShowStats, parse.ShowManifest, parse.ShowExport, parse.ShowJobs, parse.ShowTopics,
+	case parse.ShowStorages, parse.ShowStats, parse.ShowManifest, parse.ShowExport, parse.ShowTopics,
 		parse.ShowViews, parse.ShowIndexes, parse.ShowLiveQueries:
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
