@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,6 +148,54 @@ func TestJobMovesFromANodeThatIsCutOff(t *testing.T) {
 	}})
 	if fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a completion with the first claim gives %v", err)
+	}
+}
+
+// TestScheduleRunsItsStatement goes through the life of a schedule in SQL, and through KILL JOB.
+func TestScheduleRunsItsStatement(t *testing.T) {
+	n := openNode(t, testConfig(t.TempDir()), Options{})
+	waitReady(t, n)
+	c := login(t, n, "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	c.sql("CREATE TABLE shop.log (id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID(), who TEXT) WITH (TYPE='SHARED')")
+	for _, wrong := range []string{
+		"CREATE SCHEDULE s EVERY '0s' DO SELECT 1", "CREATE SCHEDULE s CRON '0 0 31 2 *' DO SELECT 1",
+		"CREATE SCHEDULE s EVERY '1h' DO DROP TABLE shop.log", "ALTER SCHEDULE s PAUSE", "DROP SCHEDULE s", "KILL JOB 'CL-999'",
+	} {
+		if status, body := c.post("/v1/api/sql", map[string]any{"sql": wrong}); status == http.StatusOK {
+			t.Errorf("%s: %s", wrong, body)
+		}
+	}
+	c.sql("CREATE SCHEDULE s EVERY '1 second' DO INSERT INTO shop.log (who) VALUES (CURRENT_USER())")
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(c.sql("SELECT job_type FROM system.jobs WHERE job_type = 'statement' AND status = 'completed'"), "statement") {
+		if time.Now().After(deadline) {
+			t.Fatalf("no job ran: %s", c.sql("SELECT * FROM system.jobs"))
+		}
+	}
+	if got := c.sql("SELECT DISTINCT who FROM shop.log"); !strings.Contains(got, `["root"]`) {
+		t.Errorf("rows %s", got)
+	}
+	c.sql("ALTER SCHEDULE s PAUSE")
+	if got := c.sql("SHOW SCHEDULES"); !strings.Contains(got, "INSERT INTO shop.log") || !strings.Contains(got, "SC-") {
+		t.Errorf("schedules %s", got)
+	}
+	c.sql("DROP SCHEDULE s")
+	created, err := n.exec.Execute(t.Context(), shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{
+		CreateJob: &commandv1.CreateJob{Job: &commandv1.Job{Type: "probe", IdPrefix: "PR"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprint("PR-", created.GetObjectId())
+	if got := c.sql("KILL JOB '" + id + "'"); !strings.Contains(got, "Job "+id+" killed: cancelled") {
+		t.Errorf("answer %s", got)
+	}
+	if got := c.sql("SELECT status FROM system.jobs WHERE job_id = '" + id + "'"); !strings.Contains(got, "cancelled") {
+		t.Errorf("status %s", got)
+	}
+	if got := c.sql("SELECT job_id, status FROM system.job_nodes"); !strings.Contains(got, "completed") {
+		t.Errorf("runs %s", got)
 	}
 }
 
