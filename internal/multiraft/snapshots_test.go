@@ -248,8 +248,7 @@ func TestCrashBetweenInstallAndTheLogsRestart(t *testing.T) {
 	l.until(400, "equal content", func() bool { return l.leader(g).span(g) == away.span(g) })
 }
 
-// While a slow snapshot is sent, other groups are written at full speed; the snapshot takes the time that its
-// rate allows, all senders together.
+// Two senders together take the time that the rate allows.
 func TestSnapshotRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -280,4 +279,32 @@ func TestSnapshotRate(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Between any two chunks of a snapshot the other groups are written, on every node, the receiving one included.
+func TestOtherGroupsGoOnDuringASnapshot(t *testing.T) {
+	l, g, away, want := behind(t, 24)
+	other := shard.UserShard(1)
+	chunks, inside := 0, false
+	var failed error
+	var sum uint64
+	l.network.SetCallFault(func(c *transport.Call) transport.CallVerdict {
+		if c.Kind != transport.CallSnapshotChunk || inside {
+			return transport.DeliverCall
+		}
+		if chunks++; chunks%10 == 5 && failed == nil {
+			inside = true
+			sum, failed = l.propose(other, l.id(), 1)
+			inside = false
+			if failed == nil && away.sum(other) == 0 && chunks > 15 {
+				failed = errors.New("the receiving node applied nothing")
+			}
+		}
+		return transport.DeliverCall
+	})
+	away.restart()
+	l.until(3000, "the node caught up", func() bool { return away.sum(g) == want })
+	if failed != nil || sum < 3 || chunks < 30 {
+		t.Errorf("during %d chunks %d writes of another group ended, %v", chunks, sum, failed)
+	}
 }
