@@ -21,6 +21,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 )
 
 // ErrTooOld says that changes after the cursor were dropped from the log.
@@ -124,8 +125,15 @@ func (w *Writer) Append(batch *storage.Batch, changes []changefeed.Change) error
 		return nil
 	}
 	if !w.started {
-		// What was written before this command, if anything, left no record.
-		w.start = start{floor: changes[0].Seq - 1, oldestMicros: changes[0].Micros}
+		older, err := hasOlderRows(batch, w.group, command.SeqIndex(changes[0].Seq))
+		if err != nil {
+			return err
+		}
+		w.start = start{oldestMicros: changes[0].Micros}
+		if older {
+			// They left no record, so no cursor before this command can be resumed.
+			w.start.floor = changes[0].Seq - 1
+		}
 		w.started = true
 		if err := batch.Set(keys.Changes(w.group), w.start.encode()); err != nil {
 			return err
@@ -140,6 +148,30 @@ func (w *Writer) Append(batch *storage.Batch, changes []changefeed.Change) error
 		}
 	}
 	return w.trim(batch, changes[len(changes)-1].Micros)
+}
+
+// hasOlderRows reports whether a row of the group was written before a log index. It reads the state alone, so
+// all replicas find the same; it is asked once in the life of a group, before its first change is logged.
+func hasOlderRows(reader storage.Reader, group shard.GroupID, index uint64) (bool, error) {
+	lo, hi := keys.RowSpan(group)
+	it, err := reader.Scan(lo, hi)
+	if err != nil {
+		return false, err
+	}
+	older := false
+	for ok := it.First(); ok && !older; ok = it.Next() {
+		value, err := it.Value()
+		if err == nil {
+			var seq uint64
+			seq, _, _, err = rowvalue.Decode(value)
+			older = command.SeqIndex(seq) < index
+		}
+		if err != nil {
+			_ = it.Close() // the first error is the one that matters
+			return false, err
+		}
+	}
+	return older, it.Close()
 }
 
 // trim drops the oldest changes when a bound is passed. It never drops the newest one.

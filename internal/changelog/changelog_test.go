@@ -155,12 +155,26 @@ func TestOlderState(t *testing.T) {
 	if err := Check(e, group, 5); !errors.Is(err, ErrTooOld) {
 		t.Errorf("a group without a log: %v", err)
 	}
+	b := e.NewBatch()
+	must(t, b.Set(keys.Row(group, 9, "somebody", []byte("k")), rowvalue.Append(nil, command.Seq(40, 0), false, nil)))
+	must(t, e.Commit(b))
+	must(t, b.Close())
 	appendChanges(t, e, writer(t, e, DefaultRetention()), change(50, "k"))
 	if err := Check(e, group, command.Seq(49, 7)); !errors.Is(err, ErrTooOld) {
 		t.Errorf("a cursor before the log began: %v", err)
 	}
 	if err := Check(e, group, command.Seq(50, 0)-1); err != nil {
 		t.Errorf("the cursor at which the log began: %v", err)
+	}
+}
+
+// TestFreshGroup: where nothing was written before the first change, any cursor is covered.
+func TestFreshGroup(t *testing.T) {
+	t.Parallel()
+	e := openStore(t)
+	appendChanges(t, e, writer(t, e, DefaultRetention()), change(50, "k"))
+	if err := Check(e, group, 0); err != nil {
+		t.Errorf("the first cursor: %v", err)
 	}
 }
 

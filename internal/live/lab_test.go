@@ -61,7 +61,7 @@ func newLab(tb testing.TB, feed changefeed.Config) *lab {
 		l.must(machine.Restore(l.store))
 		l.machines[group] = machine
 	}
-	wall := clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	wall := clock.Real{} // statements that meet a conflict pause
 	l.direct = executor.NewDirect(l, wall, rand.Reader)
 	l.engine, err = exec.New(exec.Deps{
 		Catalog: l.catalog, Storage: l.store, Executor: l.direct, Clock: wall, Cluster: noCluster{}, Passwords: noPasswords{},

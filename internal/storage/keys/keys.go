@@ -137,6 +137,12 @@ func TableSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
 	return lo, PrefixEnd(lo)
 }
 
+// RowSpan is the span of all rows of a group.
+func RowSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindRow, 0)
+	return lo, PrefixEnd(lo)
+}
+
 // UserTableSpan is the span of one user's rows of a table; the user is empty for shared tables. No key of
 // another user lies in it, whatever the user ids hold.
 func UserTableSpan(group shard.GroupID, table ident.TableID, user ident.UserID) (lo, hi []byte) {

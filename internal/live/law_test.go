@@ -1,0 +1,284 @@
+package live
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// follower is a client that keeps what a live query says is there.
+type follower struct {
+	tape
+	rows map[string]string // body by id
+	last uint64
+	gone []string // what broke a promise
+}
+
+type wireRow map[string]any
+
+type wireEvent struct {
+	Kind string    `json:"change_type"`
+	Rows []wireRow `json:"rows"`
+	Old  []wireRow `json:"old_values"`
+}
+
+func (f *follower) note(row wireRow) {
+	text, _ := row["_seq"].(string)
+	seq, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || seq <= f.last {
+		f.gone = append(f.gone, fmt.Sprintf("_seq %q follows %d", text, f.last))
+	}
+	f.last = seq
+}
+
+func (f *follower) put(row wireRow) {
+	f.note(row)
+	id, _ := row["id"].(string)
+	body, _ := row["body"].(string)
+	f.rows[id] = body
+}
+
+func (f *follower) apply(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		_, content, _ := strings.Cut(line, ": ")
+		var e wireEvent
+		if err := json.Unmarshal([]byte("{"+content), &e); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		switch e.Kind {
+		case "insert":
+			if _, there := f.rows[fmt.Sprint(e.Rows[0]["id"])]; there {
+				f.gone = append(f.gone, "inserted twice: "+line)
+			}
+			f.put(e.Rows[0])
+		case "update":
+			f.put(e.Rows[0])
+		case "delete":
+			f.note(e.Old[0])
+			delete(f.rows, fmt.Sprint(e.Old[0]["id"]))
+		}
+	}
+}
+
+// TestNothingLostNothingTwice: while rows come, change, leave a condition and go, subscribers begin, page, leave and
+// resume, and the state of the group is replaced as by a snapshot. In the end each has exactly the rows that a query
+// gives, and every _seq it saw was larger than the one before.
+func TestNothingLostNothingTwice(t *testing.T) {
+	t.Parallel()
+	for name, feed := range map[string]changefeed.Config{"feed": {}, "tiny feed": {MaxChanges: 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, feed)
+			l.sql("admin", "CREATE NAMESPACE app")
+			l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, body TEXT, shown BOOLEAN) WITH (TYPE='USER')")
+			var writing, reading sync.WaitGroup
+			stop := make(chan struct{})
+			for w := range 2 {
+				writing.Go(func() { l.write(rand.New(rand.NewPCG(1, uint64(w))), 300) })
+			}
+			followers := make([]*follower, 6)
+			for i := range followers {
+				followers[i] = &follower{rows: make(map[string]string)}
+				reading.Go(func() { l.follow(t, followers[i], rand.New(rand.NewPCG(2, uint64(i))), stop) })
+			}
+			writing.Wait()
+			close(stop)
+			reading.Wait()
+			l.settle()
+			want := l.visible()
+			for i, f := range followers {
+				f.apply(t, f.take())
+				if diff := cmp.Diff(want, f.rows); diff != "" || len(f.gone) > 0 {
+					t.Errorf("follower %d: %v; rows (-want +got):\n%s", i, f.gone, diff)
+				}
+			}
+		})
+	}
+}
+
+// write changes rows at random.
+func (l *lab) write(random *rand.Rand, count int) {
+	for i := range count {
+		if i%50 == 49 {
+			l.reinstall()
+		}
+		id := random.IntN(20)
+		statement := fmt.Sprintf("UPDATE app.t SET body = 'u%d', shown = %v WHERE id = %d", i, random.IntN(3) > 0, id)
+		switch random.IntN(4) {
+		case 0:
+			statement = fmt.Sprintf("INSERT INTO app.t VALUES (%d, 'i%d', %v)", id, i, random.IntN(3) > 0)
+		case 1:
+			statement = fmt.Sprintf("DELETE FROM app.t WHERE id IN (%d, %d)", id, id+1)
+		}
+		// A duplicate key is as good as anything else here.
+		_, _ = l.engine.Execute(l.tb.Context(), exec.Request{SQL: statement, Session: callerOf("alice")})
+	}
+}
+
+// reinstall does what a snapshot does.
+func (l *lab) reinstall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.machines[shard.UserShard(0)].Restore(l.store); err != nil {
+		l.tb.Error(err)
+	}
+}
+
+// follow subscribes, stays for a while, and resumes from its cursor, until told to stop; the last subscription
+// stays.
+func (l *lab) follow(t *testing.T, f *follower, random *rand.Rand, stop <-chan struct{}) {
+	for {
+		request := Request{
+			ID: "f", SQL: "SELECT id, body FROM app.t WHERE shown", Initial: &Initial{BatchSize: 1 + random.IntN(5)},
+		}
+		if f.last > 0 {
+			request.Initial.From = new(f.last)
+		}
+		sub, err := l.service.Subscribe(t.Context(), callerOf("alice"), f, request)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if !l.begin(t, f, sub, random) {
+			sub.Close()
+			if t.Failed() {
+				return
+			}
+			continue
+		}
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		for range random.IntN(5) {
+			l.settle()
+		}
+		sub.Close()
+		f.apply(t, f.take())
+	}
+}
+
+// begin fetches the initial rows, sometimes not all of them.
+func (l *lab) begin(t *testing.T, f *follower, sub *Subscription, random *rand.Rand) bool {
+	for {
+		batch, err := sub.NextBatch(t.Context())
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		var rows []wireRow
+		if err := json.Unmarshal(batch.Rows, &rows); err != nil {
+			t.Error(err)
+			return false
+		}
+		for _, row := range rows {
+			f.put(row)
+		}
+		if !batch.HasMore {
+			break
+		}
+		if random.IntN(10) == 0 && f.last > 0 {
+			return false
+		}
+	}
+	if err := sub.Follow(t.Context(), noPace); err != nil {
+		t.Error(err)
+		return false
+	}
+	return true
+}
+
+// visible is what a query gives.
+func (l *lab) visible() map[string]string {
+	l.tb.Helper()
+	response, err := l.engine.Execute(l.tb.Context(), exec.Request{
+		SQL: "SELECT id, body FROM app.t WHERE shown", Session: callerOf("alice"),
+	})
+	if err != nil {
+		l.tb.Fatal(err)
+	}
+	rows := make(map[string]string)
+	for _, row := range response.Results[0].Rows {
+		rows[row[0].String()] = row[1].String()
+	}
+	return maps.Clone(rows)
+}
+
+// benchStream is a stream with subscriptions to one shared table, each to another value of a column.
+func benchStream(b *testing.B, subscriptions int, sql func(i int) string) (*lab, *stream, func(room int) changefeed.Change) {
+	b.Helper()
+	l := newLab(b, changefeed.Config{})
+	l.sql("admin", "CREATE NAMESPACE app")
+	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, room BIGINT, body TEXT) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
+	sinks := make([]nowhere, 1000)
+	for i := range subscriptions {
+		sub, err := l.service.Subscribe(b.Context(), callerOf("alice"), &sinks[i%len(sinks)], Request{ID: "s", SQL: sql(i)})
+		l.must(err)
+		l.must(sub.Follow(b.Context(), noPace))
+	}
+	found, _ := l.catalog.Current().Table("app", "t")
+	st := l.service.streams[found.Group]
+	seq := uint64(1) << 40
+	return l, st, func(room int) changefeed.Change {
+		seq++
+		row := encodeRow(found, int64(seq), int64(room)) //nolint:gosec // small
+		return changefeed.Change{Kind: changefeed.Insert, Table: found.ID, Seq: seq << 16, PrimaryKey: []byte{1}, New: row}
+	}
+}
+
+type nowhere struct{ delivered int }
+
+// Deliver implements Sink.
+func (n *nowhere) Deliver(notifications []Notification) { n.delivered += len(notifications) }
+
+// Ended implements Sink.
+func (n *nowhere) Ended(*Subscription, *Error) {}
+
+// BenchmarkMatch is one change that ten of many subscriptions see. It must not grow with their number.
+func BenchmarkMatch(b *testing.B) {
+	for _, subscriptions := range []int{1_000, 10_000, 100_000} {
+		b.Run(strconv.Itoa(subscriptions), func(b *testing.B) {
+			rooms := subscriptions / 10
+			_, st, change := benchStream(b, subscriptions, func(i int) string {
+				return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d", i%rooms)
+			})
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				st.process([]changefeed.Change{change(i % rooms)})
+			}
+		})
+	}
+}
+
+// BenchmarkFanOut is one change that all of 1,000 or 10,000 subscriptions see; it is encoded once.
+func BenchmarkFanOut(b *testing.B) {
+	for _, subscriptions := range []int{1_000, 10_000} {
+		b.Run(strconv.Itoa(subscriptions), func(b *testing.B) {
+			_, st, change := benchStream(b, subscriptions, func(int) string { return "SELECT * FROM app.t" })
+			b.ReportAllocs()
+			for b.Loop() {
+				st.process([]changefeed.Change{change(1)})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(subscriptions), "ns/receiver")
+		})
+	}
+}
+
+func intDatum(v int64) datum.Datum { return datum.NewBigInt(v) }
