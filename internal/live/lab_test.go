@@ -136,7 +136,9 @@ func (l *lab) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, i
 }
 
 // Barrier implements executor.Proposer.
-func (l *lab) Barrier(_ context.Context, group shard.GroupID) (uint64, error) { return l.Applied(group), nil }
+func (l *lab) Barrier(_ context.Context, group shard.GroupID) (uint64, error) {
+	return l.Applied(group), nil
+}
 
 // Applied implements executor.Proposer.
 func (l *lab) Applied(group shard.GroupID) uint64 {
