@@ -74,15 +74,15 @@ func (c *clusterCommands) simple(use, short, statement string, least, most int, 
 	command := &cobra.Command{
 		Use: use, Short: short, Args: usageArgs(cobra.RangeArgs(least, most)),
 		RunE: func(command *cobra.Command, args []string) error {
-			text := statement
+			words := []string{statement}
 			for _, arg := range args {
 				node, err := nodeNumber(arg)
 				if err != nil {
 					return err
 				}
-				text += " " + node
+				words = append(words, node)
 			}
-			return c.run(command, text)
+			return c.run(command, strings.Join(words, " "))
 		},
 	}
 	if selects {

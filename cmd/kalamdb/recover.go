@@ -46,7 +46,7 @@ func newRecoverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := printRecovery(command.OutOrStdout(), report); err != nil {
+			if err = printRecovery(command.OutOrStdout(), report); err != nil {
 				return err
 			}
 			switch {

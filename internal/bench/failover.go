@@ -59,7 +59,7 @@ const (
 // Failover breaks a cluster of three real servers under load, again and again, and prints one JSON object for
 // each kind of fault. The writers write to one shared table; the fault hits the leader of its group.
 func Failover(ctx context.Context, o FailoverOptions, out io.Writer) (err error) {
-	if err := o.Validate(); err != nil {
+	if err = o.Validate(); err != nil {
 		return err
 	}
 	c, err := startServers(ctx, o)
@@ -107,11 +107,11 @@ func (c *serverCluster) failover(ctx context.Context, number int, kind string, o
 // disturb waits for a calm second, does the damage, waits until every client is served again, and repairs it.
 // It returns the longest waits of a client in the calm and from the fault on.
 func (c *serverCluster) disturb(ctx context.Context, kind string, load *load) (calm, gap time.Duration, err error) {
-	if err := load.settle(ctx, failoverRecover); err != nil {
+	if err = load.settle(ctx, failoverRecover); err != nil {
 		return 0, 0, fmt.Errorf("before the fault: %w", err)
 	}
 	load.resetGaps()
-	if err := rest(ctx, failoverCalm); err != nil {
+	if err = rest(ctx, failoverCalm); err != nil {
 		return 0, 0, err
 	}
 	calm = load.worstGap()
@@ -146,13 +146,13 @@ func (c *serverCluster) harm(ctx context.Context, kind string, victim int) (repa
 	none := func() error { return nil }
 	switch kind {
 	case "crash":
-		if err := s.process.Process.Kill(); err != nil {
+		if err = s.process.Process.Kill(); err != nil {
 			return none, fmt.Errorf("kill server %d: %w", victim+1, err)
 		}
 		<-s.ended
 		return func() error { return s.start(ctx) }, nil
 	case "pause":
-		if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		if err = s.process.Process.Signal(syscall.SIGSTOP); err != nil {
 			return none, fmt.Errorf("pause server %d: %w", victim+1, err)
 		}
 		return func() error { return s.process.Process.Signal(syscall.SIGCONT) }, nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -77,7 +78,7 @@ func (c *serverCluster) start(ctx context.Context, program string, o FailoverOpt
 			}
 			peers = append(peers, map[string]any{"node_id": j + 1, "rpc_addr": addr, "api_addr": api[j]})
 		}
-		dir := filepath.Join(c.dir, fmt.Sprint(i+1))
+		dir := filepath.Join(c.dir, strconv.Itoa(i+1))
 		s := &server{program: program, config: dir + ".toml", log: dir + ".log", api: api[i]}
 		c.servers = append(c.servers, s)
 		if err := writeServerConfig(s, dir, i+1, rpc[i], peers, o); err != nil {
@@ -108,7 +109,7 @@ func writeServerConfig(s *server, dir string, id int, rpc string, peers []map[st
 	if err != nil {
 		return err
 	}
-	number, err := net.LookupPort("tcp", port)
+	number, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	if err != nil {
 		return err
 	}
@@ -280,7 +281,7 @@ func (c *serverCluster) leader(ctx context.Context) (int, error) {
 func freeAddresses(count int) ([]string, error) {
 	var addresses []string
 	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find free ports: %w", err)
 		}

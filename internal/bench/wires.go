@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -28,7 +29,7 @@ type wire struct {
 
 // add makes a wire and returns the address at which the first server reaches the second.
 func (w *wires) add(from, to int, target string) (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("lay a wire: %w", err)
 	}
@@ -53,7 +54,7 @@ func (w *wires) accept(one *wire) {
 // carry connects one accepted connection with its target and moves bytes both ways until either ends.
 func (w *wires) carry(one *wire, near net.Conn) {
 	w.waitMended(one)
-	far, err := net.Dial("tcp", one.target)
+	far, err := new(net.Dialer).DialContext(context.Background(), "tcp", one.target)
 	if err != nil {
 		_ = near.Close() // the server sees that nobody is there
 		return

@@ -80,6 +80,8 @@ func (m *Manager) Operate(ctx context.Context, from ident.ReplicaID, req *nodev1
 		}
 	case nodev1.Order_ORDER_TRANSFER, nodev1.Order_ORDER_STEP_DOWN, nodev1.Order_ORDER_ELECT, nodev1.Order_ORDER_REBALANCE,
 		nodev1.Order_ORDER_HOLD:
+	case nodev1.Order_ORDER_UNSPECIFIED:
+		fallthrough
 	default:
 		return &nodev1.OperateResponse{Refused: fmt.Sprintf("order %d is not known to this version", req.GetOrder())}
 	}
@@ -224,7 +226,7 @@ func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
 		return errors.New("the node is no voter of the group yet")
 	case !w.m.peers.live(ident.ReplicaID(target)):
 		return errors.New("the node is not heard of")
-	case !w.canLead(status, target):
+	case !w.nearlyThere(g, status, target):
 		return errBehind
 	}
 	w.handTo(g, target)
@@ -302,7 +304,7 @@ func (w *worker) orderRebalance(g *group, dry bool, s *step) error {
 	if to == 0 || to == self {
 		return nil
 	}
-	if !w.canLead(status, to) {
+	if !w.nearlyThere(g, status, to) {
 		return errBehind
 	}
 	s.outcome.Target = to

@@ -114,7 +114,7 @@ func (r *Recovery) Groups(self ident.ReplicaID) []RecoveredGroup {
 // Changes of membership that are still in the logs belong to the lost cluster. Those beyond the applied state
 // become entries without effect; the log up to the last one before it is cut, so that a survivor that is
 // behind receives a snapshot, which carries the new voters, instead of them.
-func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage.Batch) error) error {
+func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage.Batch) error) (err error) {
 	if len(survivors) == 0 {
 		return errors.New("a cluster without voters cannot work")
 	}
@@ -123,10 +123,9 @@ func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage
 		conf.Voters = append(conf.Voters, uint64(id))
 	}
 	batch := r.engine.NewBatch()
-	defer batch.Close()
+	defer func() { err = errors.Join(err, batch.Close()) }()
 	cuts := make([]uint64, len(r.replicas))
 	for i, one := range r.replicas {
-		var err error
 		if cuts[i], err = r.neutralise(one); err != nil {
 			return fmt.Errorf("rewrite the log of %s: %w", one.id, err)
 		}
@@ -136,24 +135,24 @@ func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage
 		if err != nil {
 			return err
 		}
-		if err := batch.Set(keys.Applied(one.id), encoded); err != nil {
+		if err = batch.Set(keys.Applied(one.id), encoded); err != nil {
 			return fmt.Errorf("rewrite the members of %s: %w", one.id, err)
 		}
 	}
-	if err := also(batch); err != nil {
+	if err = also(batch); err != nil {
 		return err
 	}
-	if err := r.engine.Commit(batch); err != nil {
+	if err = r.engine.Commit(batch); err != nil {
 		return fmt.Errorf("rewrite the members: %w", err)
 	}
-	if err := r.engine.Flush(); err != nil {
+	if err = r.engine.Flush(); err != nil {
 		return fmt.Errorf("rewrite the members: %w", err)
 	}
 	for i, one := range r.replicas {
 		if cuts[i] == 0 {
 			continue
 		}
-		if err := r.log.Truncate(one.id, cuts[i]); err != nil {
+		if err = r.log.Truncate(one.id, cuts[i]); err != nil {
 			return fmt.Errorf("cut the log of %s: %w", one.id, err)
 		}
 	}

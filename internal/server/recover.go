@@ -165,7 +165,7 @@ func (p *recoveryPlan) stage(batch *storage.Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := batch.Set(keys.Cluster(), value); err != nil {
+	if err = batch.Set(keys.Cluster(), value); err != nil {
 		return fmt.Errorf("rewrite the cluster: %w", err)
 	}
 	for _, m := range p.lost {
@@ -174,10 +174,9 @@ func (p *recoveryPlan) stage(batch *storage.Batch) error {
 		if value, err = catalog.Marshal(catalog.MemberToProto(&removed)); err != nil {
 			return err
 		}
-		if err := batch.Set(keys.Member(m.Replica), value); err != nil {
+		if err = batch.Set(keys.Member(m.Replica), value); err != nil {
 			return fmt.Errorf("rewrite member %d: %w", uint64(m.Replica), err)
 		}
 	}
 	return nil
 }
-

@@ -25,8 +25,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	process.Stdout, process.Stderr = &out, &err
 	if failure := process.Run(); failure != nil {
-		var ended *exec.ExitError
-		if !errors.As(failure, &ended) {
+		if _, ended := errors.AsType[*exec.ExitError](failure); !ended {
 			t.Fatalf("%v: %v", args, failure)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func (n *node) certify(t *testing.T, dir string, as int) {
 
 func issue(t *testing.T, dir string, node int) {
 	t.Helper()
-	code, _, stderr := command(t, "cert", "node", "--dir", dir, "--cluster", "e2e", "--node", fmt.Sprint(node), "--host", "127.0.0.1")
+	code, _, stderr := command(t, "cert", "node", "--dir", dir, "--cluster", "e2e", "--node", strconv.Itoa(node), "--host", "127.0.0.1")
 	if code != exitDone {
 		t.Fatalf("certificate of node %d: %s", node, stderr)
 	}

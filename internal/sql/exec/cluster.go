@@ -48,12 +48,12 @@ func (e *Engine) cluster(ctx context.Context, caller session.Session, statement 
 		return Result{}, fault.New(fault.InvalidStatement, "this node runs alone, without a cluster")
 	}
 	order := ClusterOrder{
-		Action: statement.Action, Node: ident.NodeID(statement.Node), DryRun: statement.DryRun,
+		Action: statement.Action, Node: ident.NodeID(max(statement.Node, 0)), DryRun: statement.DryRun,
 		RPCAddr: statement.RPCAddress, APIAddr: statement.APIAddress,
 		Upto: uint64(max(statement.Upto, 0)),
 	}
 	for _, group := range statement.Groups {
-		order.Groups = append(order.Groups, shard.GroupID(group))
+		order.Groups = append(order.Groups, shard.GroupID(max(group, 0)))
 	}
 	outcomes, err := e.deps.Admin.Operate(ctx, order)
 	if err != nil {
@@ -95,7 +95,7 @@ func bigInt[T ~uint64](v *T) datum.Datum {
 	if v == nil {
 		return datum.Datum{}
 	}
-	return datum.NewBigInt(int64(*v)) //nolint:gosec // indexes and ids are far below 2^63
+	return datum.NewBigInt(int64(*v))
 }
 
 // text is NULL for nothing.
