@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
 
@@ -91,7 +92,10 @@ func TestSetOperationsKeepTheirLaws(t *testing.T) {
 // of them finds the key free or taken but never fails.
 func TestConcurrentUpserts(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, func(deps *exec.Deps) { deps.Limits.ConflictAttempts = 1000 })
+	n := startNode(t, func(deps *exec.Deps) {
+		deps.Clock = clock.Real{}
+		deps.Limits.ConflictAttempts = 1000
+	})
 	n.must(t, "CREATE TABLE hits (page TEXT PRIMARY KEY, n BIGINT NOT NULL)")
 	const workers, rounds = 4, 25
 	done := make(chan error, workers)
