@@ -217,6 +217,8 @@ func (p clusterPeers) Leader(group shard.GroupID) ident.ReplicaID { return p.man
 func (p clusterPeers) Forward(
 	ctx context.Context, to ident.ReplicaID, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte,
 ) executor.Attempt {
+	ctx, done := p.whileLeading(ctx, group, to)
+	defer done()
 	answer, err := p.network.Forward(ctx, to, &nodev1.ForwardRequest{
 		Group: uint64(group), RequestId: id[:], Data: data, All: mode == executor.All,
 	})

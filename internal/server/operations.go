@@ -14,6 +14,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
@@ -176,6 +177,31 @@ func (n *Node) heardOf(replica ident.ReplicaID) bool {
 	}
 	_, fresh := n.gossip.get(replica)
 	return fresh
+}
+
+// leaderLook is how often a forwarded proposal that is not answered looks whether the group has another leader.
+const leaderLook = 50 * time.Millisecond
+
+// whileLeading returns a context that ends when this node hears of another leader of the group: the one that
+// was asked may hang, and the same proposal can be made again at the new one under its request id. The
+// function frees what belongs to it.
+func (p clusterPeers) whileLeading(ctx context.Context, group shard.GroupID, leader ident.ReplicaID) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var look func()
+	look = func() {
+		switch now := p.manager.Leader(group); {
+		case ctx.Err() != nil:
+		case now != 0 && now != leader:
+			cancel()
+		default:
+			time.AfterFunc(leaderLook, look)
+		}
+	}
+	first := time.AfterFunc(leaderLook, look)
+	return ctx, func() {
+		first.Stop()
+		cancel()
+	}
 }
 
 // errRemoved is how a node ends that is no member any more.
