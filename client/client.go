@@ -223,7 +223,7 @@ const longestPause = 2 * time.Second
 // pause waits before attempt n (from 1), at least as long as the server asked for.
 func (c *Client) pause(ctx context.Context, n int, least time.Duration) error {
 	wait := min(c.config.Pause<<min(n-1, 16), longestPause)
-	wait = wait/2 + rand.N(wait/2+1)
+	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter needs no secrecy
 	timer := time.NewTimer(max(wait, least))
 	defer timer.Stop()
 	select {

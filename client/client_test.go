@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,10 +102,11 @@ func next(t *testing.T, s *client.Subscription) string {
 	if len(rows) == 0 {
 		rows = event.OldValues
 	}
+	var ids strings.Builder
 	for _, row := range rows {
-		text += fmt.Sprint(" ", row["id"])
+		fmt.Fprint(&ids, " ", row["id"])
 	}
-	return text
+	return text + ids.String()
 }
 
 func expect(t *testing.T, s *client.Subscription, want ...string) {

@@ -87,7 +87,7 @@ func (c *Client) try(ctx context.Context, base, sql string, params []any) ([]Res
 		if err != nil {
 			return nil, err
 		}
-		answer, err := c.post(ctx, base+"/v1/api/sql", token, map[string]any{"sql": sql, "params": params})
+		reply, err := c.post(ctx, base+"/v1/api/sql", token, map[string]any{"sql": sql, "params": params})
 		var again *retryable
 		switch {
 		case errors.As(err, &again):
@@ -95,10 +95,10 @@ func (c *Client) try(ctx context.Context, base, sql string, params []any) ([]Res
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
-		if answer.status == http.StatusUnauthorized && !renewed && c.forget(token) {
+		if reply.status == http.StatusUnauthorized && !renewed && c.forget(token) {
 			continue
 		}
-		return judge(answer)
+		return judge(reply)
 	}
 }
 

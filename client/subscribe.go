@@ -180,7 +180,7 @@ func (s *Subscription) connect(ctx context.Context) error {
 	pinging, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.pings.Go(func() { s.ping(pinging, conn) })
-	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+	if err = conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return err
 	}
 	_, data, err := conn.ReadMessage()
@@ -190,8 +190,11 @@ func (s *Subscription) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var hello struct{ Type, Message string }
-	if err := json.Unmarshal(data, &hello); err != nil {
+	var hello struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	}
+	if err = json.Unmarshal(data, &hello); err != nil {
 		return err
 	}
 	if hello.Type != "auth_success" {

@@ -28,7 +28,7 @@ func main() {
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "chat:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
@@ -50,14 +50,14 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		"CREATE TABLE IF NOT EXISTS chat.messages (id TEXT PRIMARY KEY DEFAULT ULID(), author TEXT NOT NULL, body TEXT NOT NULL)" +
 			" WITH (TYPE='SHARED')",
 	} {
-		if _, err := db.Exec(ctx, statement); err != nil {
+		if _, err = db.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
 	ctx, leave := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {
-		if err := follow(ctx, db, out); err != nil && ctx.Err() == nil {
+		if err = follow(ctx, db, out); err != nil && ctx.Err() == nil {
 			_, _ = fmt.Fprintln(out, "the room is gone:", err)
 		}
 	})

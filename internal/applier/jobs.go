@@ -87,9 +87,9 @@ func (c *metaCall) createJob(body *commandv1.CreateJob) (*commandv1.Response, er
 		return nil, err
 	}
 	if existing != 0 {
-		job, _, err := catalog.LoadJob(c.batch, existing)
-		if err != nil {
-			return nil, err
+		job, _, failure := catalog.LoadJob(c.batch, existing)
+		if failure != nil {
+			return nil, failure
 		}
 		response := done("Job %s exists already", catalog.JobID(job))
 		response.ObjectId = existing

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
@@ -80,7 +81,7 @@ func fillGroup(store *storage.Engine, bytes int64) error {
 			if _, err := random.Read(value[:snapshotValue/2]); err != nil {
 				return err
 			}
-			key := binary.BigEndian.AppendUint64(append(lo[:len(lo):len(lo)], 0xf0), uint64(written)) //nolint:gosec // not negative
+			key := binary.BigEndian.AppendUint64(append(slices.Clip(lo), 0xf0), uint64(written))
 			if err := batch.Set(key, value); err != nil {
 				return err
 			}
@@ -137,7 +138,7 @@ type snapshotSide struct {
 func (s *snapshotSide) Address(ident.ReplicaID) (string, bool) { return s.address, true }
 
 func (s *snapshotSide) transfer(ctx context.Context, from *storage.Engine) (err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (s *snapshotSide) transfer(ctx context.Context, from *storage.Engine) (err 
 		if ends[i], err = transport.NewGRPC(transport.GRPCConfig{Resolver: s, Clock: clock.Real{}}, s); err != nil {
 			return err
 		}
-		ends[i].SetIdentity(transport.Identity{ClusterUID: ident.ClusterUID{1}, Replica: ident.ReplicaID(i + 1)}) //nolint:gosec // 1 or 2
+		ends[i].SetIdentity(transport.Identity{ClusterUID: ident.ClusterUID{1}, Replica: ident.ReplicaID(i + 1)})
 		defer ends[i].Stop(ctx)
 	}
 	go func() { _ = ends[1].Serve(listener) }() // ends with Stop
@@ -178,7 +179,8 @@ func (s *snapshotSide) HandleSnapshot(_ context.Context, _ *nodev1.SnapshotHeade
 	}
 	started := time.Now()
 	for {
-		chunk, err := next()
+		var chunk []byte
+		chunk, err = next()
 		if errors.Is(err, io.EOF) {
 			break
 		}

@@ -2,7 +2,7 @@ package changelog
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -211,7 +211,7 @@ func BenchmarkAppend(b *testing.B) {
 	batch := e.NewBatch()
 	for b.Loop() {
 		index++
-		c := change(index, fmt.Sprint(index%1000))
+		c := change(index, strconv.FormatUint(index%1000, 10))
 		if err := w.Append(batch, []changefeed.Change{c}); err != nil {
 			b.Fatal(err)
 		}

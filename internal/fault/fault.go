@@ -87,8 +87,7 @@ func (e *Error) At(line, column int) *Error {
 
 // KindOf returns the kind of err, or Internal when it carries none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -117,12 +118,13 @@ func nextTime(s *commandv1.Schedule, due, now time.Time) (time.Time, error) {
 	next, found := rule.Next(due)
 	if found && !next.After(now) && s.GetEvery() != "" {
 		period := next.Sub(due)
-		next = due.Add((now.Sub(due)/period + 1) * period)
+		missed := int64(now.Sub(due) / period)
+		next = due.Add(time.Duration(missed+1) * period)
 	} else if found && !next.After(now) {
 		next, found = rule.Next(now)
 	}
 	if !found {
-		return time.Time{}, fmt.Errorf("it is never due again")
+		return time.Time{}, errors.New("it is never due again")
 	}
 	return next, nil
 }

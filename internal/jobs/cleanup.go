@@ -51,6 +51,6 @@ func purge(ctx context.Context, exec executor.CommandExecutor, cleanup *catalog.
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", cleanup.Table.FullName(), err)
 	}
-	work.Report(100, fmt.Sprintf("removed the rows of %s", cleanup.Table.FullName()))
+	work.Report(100, "removed the rows of "+cleanup.Table.FullName())
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// ErrNothingToDo, wrapped or not, ends a job as skipped.
+// ErrNothingToDo ends, wrapped or not, a job as skipped.
 var ErrNothingToDo = errors.New("nothing to do")
 
 // errPermanent marks failures that another try cannot help.

@@ -172,9 +172,8 @@ func (r *Runner) claim(ctx context.Context, job *commandv1.Job, kind Kind, node 
 	response, err := r.execute(ctx, &commandv1.Command{Body: &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{
 		Number: job.GetNumber(), NodeId: uint64(node), Term: lead.Term, Leader: lead.Leading, HoldMicros: r.cfg.Hold.Microseconds(),
 	}}})
-	switch fault.KindOf(err) {
-	case fault.Conflict, fault.NotFound:
-		return nil
+	if kind := fault.KindOf(err); err != nil && (kind == fault.Conflict || kind == fault.NotFound) {
+		return nil // somebody else was faster
 	}
 	if err != nil {
 		return fmt.Errorf("claim job %s: %w", catalog.JobID(job), err)

@@ -30,7 +30,7 @@ func Statement(store *catalog.Store, run func(ctx context.Context, caller sessio
 		if err := run(ctx, caller, parameters.Statement); err != nil {
 			return err
 		}
-		work.Report(100, fmt.Sprintf("ran the statement of schedule %s", parameters.Schedule))
+		work.Report(100, "ran the statement of schedule "+parameters.Schedule)
 		return nil
 	}}
 }

@@ -56,8 +56,8 @@ func newLab(tb testing.TB, feed changefeed.Config) *lab {
 	l.must(err)
 	shards := shard.Map{UserShards: 1, SharedShards: 1}
 	for _, group := range shards.Groups() {
-		machine, err := statemachine.NewPublishing(group, l.catalog, l.feed)
-		l.must(err)
+		machine, unknown := statemachine.NewPublishing(group, l.catalog, l.feed)
+		l.must(unknown)
 		l.must(machine.Restore(l.store))
 		l.machines[group] = machine
 	}

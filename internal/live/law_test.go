@@ -143,6 +143,7 @@ func (l *lab) reinstall() {
 // follow subscribes, stays for a while, and resumes from its cursor, until told to stop; the last subscription
 // stays.
 func (l *lab) follow(t *testing.T, f *follower, random *rand.Rand, stop <-chan struct{}) {
+	t.Helper()
 	for {
 		request := Request{
 			ID: "f", SQL: "SELECT id, body FROM app.t WHERE shown", Initial: &Initial{BatchSize: 1 + random.IntN(5)},
@@ -177,6 +178,7 @@ func (l *lab) follow(t *testing.T, f *follower, random *rand.Rand, stop <-chan s
 
 // begin fetches the initial rows, sometimes not all of them.
 func (l *lab) begin(t *testing.T, f *follower, sub *Subscription, random *rand.Rand) bool {
+	t.Helper()
 	for {
 		batch, err := sub.NextBatch(t.Context())
 		if err != nil {
@@ -222,7 +224,7 @@ func (l *lab) visible() map[string]string {
 }
 
 // benchStream is a stream with subscriptions to one shared table, each to another value of a column.
-func benchStream(b *testing.B, subscriptions int, sql func(i int) string) (*lab, *stream, func(room int) changefeed.Change) {
+func benchStream(b *testing.B, subscriptions int, sql func(i int) string) (*stream, func(room int) changefeed.Change) {
 	b.Helper()
 	l := newLab(b, changefeed.Config{})
 	l.sql("admin", "CREATE NAMESPACE app")
@@ -236,9 +238,9 @@ func benchStream(b *testing.B, subscriptions int, sql func(i int) string) (*lab,
 	found, _ := l.catalog.Current().Table("app", "t")
 	st := l.service.streams[found.Group]
 	seq := uint64(1) << 40
-	return l, st, func(room int) changefeed.Change {
+	return st, func(room int) changefeed.Change {
 		seq++
-		row := encodeRow(found, int64(seq), int64(room)) //nolint:gosec // small
+		row := encodeRow(found, int64(seq), int64(room))
 		return changefeed.Change{Kind: changefeed.Insert, Table: found.ID, Seq: seq << 16, PrimaryKey: []byte{1}, New: row}
 	}
 }
@@ -256,7 +258,7 @@ func BenchmarkMatch(b *testing.B) {
 	for _, subscriptions := range []int{1_000, 10_000, 100_000} {
 		b.Run(strconv.Itoa(subscriptions), func(b *testing.B) {
 			rooms := subscriptions / 10
-			_, st, change := benchStream(b, subscriptions, func(i int) string {
+			st, change := benchStream(b, subscriptions, func(i int) string {
 				return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d", i%rooms)
 			})
 			b.ReportAllocs()
@@ -271,7 +273,7 @@ func BenchmarkMatch(b *testing.B) {
 func BenchmarkFanOut(b *testing.B) {
 	for _, subscriptions := range []int{1_000, 10_000} {
 		b.Run(strconv.Itoa(subscriptions), func(b *testing.B) {
-			_, st, change := benchStream(b, subscriptions, func(int) string { return "SELECT * FROM app.t" })
+			st, change := benchStream(b, subscriptions, func(int) string { return "SELECT * FROM app.t" })
 			b.ReportAllocs()
 			for b.Loop() {
 				st.process([]changefeed.Change{change(1)})

@@ -18,8 +18,10 @@ import (
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		s := &script{lab: newLab(t, changefeed.Config{}), subs: make(map[string]*Subscription), sink: &tape{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			return withSeqs(s.run(t, d))
 		})
 	})
@@ -76,9 +78,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.forget(t)
 	case "install": // what a snapshot does to a group
 		group := shard.UserShard(0)
-		s.lab.mu.Lock()
+		s.mu.Lock()
 		err := s.machines[group].Restore(s.store)
-		s.lab.mu.Unlock()
+		s.mu.Unlock()
 		s.must(err)
 	default:
 		t.Fatalf("unknown command %s", d.Cmd)

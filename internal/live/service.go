@@ -157,7 +157,7 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.config.Barrier.Barrier(ctx, q.scope.Group); err != nil {
+	if _, err = s.config.Barrier.Barrier(ctx, q.scope.Group); err != nil {
 		return nil, err
 	}
 	st, err := s.stream(q.scope.Group)

@@ -2,6 +2,7 @@ package live
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -180,7 +181,7 @@ func (s *stream) skip(snapshot changelogReader, position uint64) error {
 
 // abandon ends everybody: the store cannot be read.
 func (s *stream) abandon(err error) {
-	s.service.config.Logger.Error("live queries cannot follow their group", "group", s.group.String(), "error", err)
+	s.service.config.Logger.Error("live queries cannot follow their group", slog.String("group", s.group.String()), slog.Any("error", err))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, index := range s.scopes {

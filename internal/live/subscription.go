@@ -185,8 +185,8 @@ func (sub *Subscription) catchUp(ctx context.Context, pace func(context.Context)
 		if len(pending) == 0 {
 			return nil
 		}
-		if err := pace(ctx); err != nil {
-			return err
+		if slow := pace(ctx); slow != nil {
+			return slow
 		}
 		sub.sink.Deliver(pending)
 		pending, size = pending[:0], 0
@@ -196,15 +196,15 @@ func (sub *Subscription) catchUp(ctx context.Context, pace func(context.Context)
 	err = sub.changes(snapshot, sub.position, last, func(r *rows, kind changefeed.Kind) (bool, error) {
 		if index := command.SeqIndex(r.change.Seq); index != lastIndex {
 			if size > catchUpBytes {
-				if err := flush(); err != nil {
-					return false, err
+				if stopped := flush(); stopped != nil {
+					return false, stopped
 				}
 			}
 			lastIndex = index
 		}
-		event, err := sub.query.projection.event(r, kind)
-		if err != nil {
-			return false, refuse(CodeConversion, "a changed row could not be sent: %v", err)
+		event, unfit := sub.query.projection.event(r, kind)
+		if unfit != nil {
+			return false, refuse(CodeConversion, "a changed row could not be sent: %v", unfit)
 		}
 		pending = append(pending, Notification{sub, event})
 		size += len(event.JSON)

@@ -131,9 +131,9 @@ func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage
 		}
 		state := one.state
 		state.Conf = conf
-		encoded, err := encodeApplied(state)
-		if err != nil {
-			return err
+		encoded, failure := encodeApplied(state)
+		if failure != nil {
+			return failure
 		}
 		if err = batch.Set(keys.Applied(one.id), encoded); err != nil {
 			return fmt.Errorf("rewrite the members of %s: %w", one.id, err)

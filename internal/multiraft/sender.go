@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -101,9 +102,9 @@ func (s *snapshotSender) pass(ctx context.Context) bool {
 }
 
 // send builds the state from one consistent view of the store and streams it.
-func (s *snapshotSender) send(ctx context.Context, job snapshotJob) error {
+func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) {
 	view := s.m.cfg.Engine.NewSnapshot()
-	defer view.Close()
+	defer func() { err = errors.Join(err, view.Close()) }()
 	state, err := readApplied(view, job.group.id)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) error {
 	if err != nil {
 		return err
 	}
-	defer builder.Close()
+	defer func() { err = errors.Join(err, builder.Close()) }()
 	builder.Skip(s.interrupted(ctx, job))
 	progress := s.m.transfers.begin(s.m.cfg.Clock, sent, job.group.id, job.to, state.Index)
 	defer s.m.transfers.end(progress)
@@ -125,12 +126,12 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) error {
 		Group: uint64(job.group.id), From: uint64(s.m.cfg.Replica), To: uint64(job.to), Term: job.term,
 		Index: state.Index, IndexTerm: state.Term, ConfState: conf,
 	}, func() ([]byte, error) {
-		chunk, err := builder.Next()
-		if err == nil {
-			err = s.m.limit.wait(ctx, len(chunk))
+		chunk, failure := builder.Next()
+		if failure == nil {
+			failure = s.m.limit.wait(ctx, len(chunk))
 		}
-		if err != nil {
-			return nil, err
+		if failure != nil {
+			return nil, failure
 		}
 		s.m.transfers.add(progress, len(chunk), builder.Pairs())
 		return chunk, nil

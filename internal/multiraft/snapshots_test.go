@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +68,7 @@ func (n *labNode) addBulk(g shard.GroupID) {
 		for j := range value {
 			value[j] = byte((i*7919 + j*j*31 + i*j) >> 3)
 		}
-		if err := batch.Set(fmt.Appendf(lo[:len(lo):len(lo)], "\xf0bulk%04d", i), value); err != nil {
+		if err := batch.Set(fmt.Appendf(slices.Clip(lo), "\xf0bulk%04d", i), value); err != nil {
 			n.lab.t.Fatal(err)
 		}
 	}

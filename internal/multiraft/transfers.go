@@ -58,12 +58,12 @@ func (t *transfers) begin(clk clock.Clock, direction string, group shard.GroupID
 func (t *transfers) add(one *transfer, bytes int, pairs uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	one.Bytes += uint64(bytes) //nolint:gosec // a length
+	one.Bytes += uint64(bytes)
 	one.Pairs = pairs
 	if one.Direction == sent {
-		t.total.Sent += uint64(bytes) //nolint:gosec // a length
+		t.total.Sent += uint64(bytes)
 	} else {
-		t.total.Received += uint64(bytes) //nolint:gosec // a length
+		t.total.Received += uint64(bytes)
 	}
 }
 

@@ -9,6 +9,7 @@
 package recurrence
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (f field) has(value int) bool { return f.values&(1<<value) != 0 }
 // empty means UTC. The error says what cannot be read.
 func Parse(every, cron, zone string) (Rule, error) {
 	if (every == "") == (cron == "") {
-		return Rule{}, fmt.Errorf("a schedule has either an interval or a cron text")
+		return Rule{}, errors.New("a schedule has either an interval or a cron text")
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil {
@@ -81,7 +82,7 @@ func parseWords(words []string) (time.Duration, error) {
 		"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
 	}
 	if len(words) == 0 || len(words)%2 != 0 {
-		return 0, fmt.Errorf("expected a number and a unit, such as '5 minutes'")
+		return 0, errors.New("expected a number and a unit, such as '5 minutes'")
 	}
 	var total time.Duration
 	for i := 0; i < len(words); i += 2 {
@@ -93,10 +94,10 @@ func parseWords(words []string) (time.Duration, error) {
 		if !known {
 			return 0, fmt.Errorf("%q is no unit of time", words[i+1])
 		}
-		if n > uint64(366*24*time.Hour/unit) {
+		if n > uint64(366*24*time.Hour/unit) { //nolint:gosec // bounded where it enters
 			return 0, fmt.Errorf("%s %s is too long", words[i], words[i+1])
 		}
-		total += time.Duration(n) * unit //nolint:gosec // checked above
+		total += time.Duration(n) * unit
 	}
 	return total, nil
 }

@@ -123,14 +123,14 @@ func TestJobMovesFromANodeThatIsCutOff(t *testing.T) {
 		stopped <- context.Cause(ctx)
 		return nil // it says that it is done, and must not be believed
 	})
-	if err := first.Step(ctx); err != nil {
+	if err = first.Step(ctx); err != nil {
 		t.Fatal(err)
 	}
 	running := waitJob(t, nodes[1], number, "running", inState(catalog.JobRunning))
 	cutOff.cut.Store(true)
 	waitJob(t, nodes[1], number, "expired", inState(catalog.JobRetrying))
 	second := probeRunner(nodes[1], nodes[1].exec, func(context.Context, *jobs.Work) error { return nil })
-	if err := second.Step(ctx); err != nil {
+	if err = second.Step(ctx); err != nil {
 		t.Fatal(err)
 	}
 	second.Wait()

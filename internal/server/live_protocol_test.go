@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,11 @@ func TestLiveAuthentication(t *testing.T) {
 		if err == nil || answer == nil || answer.StatusCode != http.StatusForbidden && answer.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%v: answer %+v, %v", header, answer, err)
 		}
+		if answer != nil {
+			if err := answer.Body.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
@@ -143,7 +149,7 @@ func TestLiveMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		s.subscribe(fmt.Sprint(i), "SELECT * FROM chat.log", "")
+		s.subscribe(strconv.Itoa(i), "SELECT * FROM chat.log", "")
 	}
 	if f := s.subscribe("0", "SELECT * FROM chat.log", ""); f.Code != "INVALID_SUBSCRIPTION_ID" {
 		t.Errorf("the same id again: %+v", f)
@@ -250,7 +256,7 @@ func TestSlowClient(t *testing.T) {
 	next, cursor := 0, uint64(0)
 	for _, text := range messages[:len(messages)-1] {
 		var f frame
-		if err := json.Unmarshal([]byte(text), &f); err != nil || f.Rows[0]["id"] != fmt.Sprint(next) {
+		if err := json.Unmarshal([]byte(text), &f); err != nil || f.Rows[0]["id"] != strconv.Itoa(next) {
 			t.Fatalf("%.100s: want row %d; %v", text, next, err)
 		}
 		cursor = seqOf(t, f.Rows[0])
@@ -264,7 +270,7 @@ func TestSlowClient(t *testing.T) {
 	for next < rows {
 		f := again.next()
 		for _, row := range f.Rows {
-			if row["id"] != fmt.Sprint(next) {
+			if row["id"] != strconv.Itoa(next) {
 				t.Fatalf("row %v, want %d", row["id"], next)
 			}
 			next++

@@ -35,13 +35,13 @@ func jobViews() []viewDefinition {
 // allJobs reads the live and the ended jobs of one moment.
 func (r *ViewRequest) allJobs() (jobs []*commandv1.Job, err error) {
 	err = r.read(func(reader storage.Reader) error {
-		live, err := catalog.LoadLiveJobs(reader)
-		if err != nil {
-			return err
+		live, failure := catalog.LoadLiveJobs(reader)
+		if failure != nil {
+			return failure
 		}
-		ended, err := catalog.LoadDoneJobs(reader)
+		ended, failure := catalog.LoadDoneJobs(reader)
 		jobs = append(live, ended...)
-		return err
+		return failure
 	})
 	return jobs, err
 }

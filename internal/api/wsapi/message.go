@@ -6,10 +6,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/live"
 	"github.com/kalamdb/kalamdb-go/internal/session"
-
-	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
 // message is what a client may send. Fields that a type does not use are ignored.

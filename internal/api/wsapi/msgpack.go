@@ -77,9 +77,9 @@ func appendPackedParts(dst []byte, decoder *json.Decoder, object bool) ([]byte, 
 	case count < 16:
 		dst = append(dst, small|byte(count))
 	case count < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, large), uint16(count)) //nolint:gosec // checked above
+		dst = binary.BigEndian.AppendUint16(append(dst, large), uint16(count))
 	default:
-		dst = binary.BigEndian.AppendUint32(append(dst, large+1), uint32(count)) //nolint:gosec // a message is smaller
+		dst = binary.BigEndian.AppendUint32(append(dst, large+1), uint32(count))
 	}
 	return append(dst, parts...), nil
 }
@@ -91,7 +91,7 @@ func appendPackedString(dst []byte, value string) []byte {
 	case n < 1<<8:
 		dst = append(dst, 0xd9, byte(n))
 	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n)) //nolint:gosec // checked above
+		dst = binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n))
 	default:
 		dst = binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n)) //nolint:gosec // a message is smaller
 	}
@@ -108,9 +108,9 @@ func appendPackedNumber(dst []byte, text string) ([]byte, error) {
 		case u < 128:
 			return append(dst, byte(u)), nil
 		case u < 1<<16:
-			return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(u)), nil //nolint:gosec // checked above
+			return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(u)), nil
 		case u < 1<<32:
-			return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(u)), nil //nolint:gosec // checked above
+			return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(u)), nil
 		}
 		return binary.BigEndian.AppendUint64(append(dst, 0xcf), u), nil
 	}

@@ -205,11 +205,11 @@ func appendFrame(dst []byte, opcode byte, size int) []byte {
 	dst = append(dst, finBit|opcode)
 	switch {
 	case size < 126:
-		return append(dst, byte(size))
+		return append(dst, byte(size)) //nolint:gosec // bounded where it enters
 	case size < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size)) //nolint:gosec // checked above
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
 	}
-	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size)) //nolint:gosec // not negative
+	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
 }
 
 func appendClose(dst []byte, code int, reason string) []byte {

@@ -130,7 +130,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newConn(s, peerIP(r))
 	c.noGzip = query.Get("compress") == "false"
 	if header := r.Header.Get("Authorization"); header != "" {
-		ok := false
+		var ok bool
 		if c.token, ok = bearer(header); !ok {
 			http.Error(w, "only Bearer tokens are accepted here", http.StatusUnauthorized)
 			return

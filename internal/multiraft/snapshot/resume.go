@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -37,7 +38,7 @@ const (
 // vouches for them too.
 func (r *Receiver) keep(raw []byte) error {
 	number, n := binary.Uvarint(raw)
-	if n <= 0 || n != len(raw) || number < uint64(r.judged) || number >= uint64(len(r.previous)) {
+	if n <= 0 || n != len(raw) || number < uint64(r.judged) || number >= uint64(len(r.previous)) { //nolint:gosec // bounded where it enters
 		return malformed("range %d is not one of the %d offered, or out of order", number, len(r.previous))
 	}
 	if len(r.partial) > 0 {
@@ -95,7 +96,7 @@ func (r *Receiver) Suspend() error {
 // known lists the files that a later attempt may use: those of this one, and those of the one before that lie
 // wholly behind them.
 func (r *Receiver) known() []piece {
-	known := r.pieces[:len(r.pieces):len(r.pieces)]
+	known := slices.Clip(r.pieces)
 	for i := r.judged; i < len(r.previous); i++ {
 		if r.pairs == 0 || i > 0 && bytes.Compare(r.previous[i-1].Last, r.last) >= 0 {
 			known = append(known, r.previous[i])

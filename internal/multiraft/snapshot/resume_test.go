@@ -176,6 +176,7 @@ func TestNothingWrongIsResumed(t *testing.T) {
 	t.Parallel()
 	lo, hi := keys.GroupSpan(group)
 	first := func(t *testing.T, from, to *storage.Engine, clk clock.Clock) *Staging {
+		t.Helper()
 		staging := openStaging(t, to, clk)
 		r, _, _ := send(t, from, staging, 30)
 		if err := r.Suspend(); err != nil {

@@ -41,6 +41,7 @@ type asker interface {
 func TestSnapshotProgressIsAskedOfMembersOnly(t *testing.T) {
 	t.Parallel()
 	overMemory := func(t *testing.T, h transport.Handler) (client, server asker) {
+		t.Helper()
 		network := transport.NewNetwork(clock.NewManual(time.Unix(0, 0)))
 		a, err := network.Node(transport.MemoryConfig{Address: "a", Resolver: at("b")}, plain{})
 		if err != nil {
@@ -53,6 +54,7 @@ func TestSnapshotProgressIsAskedOfMembersOnly(t *testing.T) {
 		return a, b
 	}
 	overGRPC := func(t *testing.T, h transport.Handler) (client, server asker) {
+		t.Helper()
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

@@ -133,9 +133,9 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 		return err
 	}
 	if b.conflict != nil {
-		done, err := b.resolve()
-		if done || err != nil {
-			return err
+		done, failure := b.resolve()
+		if done || failure != nil {
+			return failure
 		}
 	}
 	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)

@@ -32,9 +32,9 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 	width := len(b.columns) + 2
 	copy(b.found[width:], b.row)
 	if b.conflict.Where != nil {
-		keep, err := expr.Test(b.conflict.Where, b.run.eval, b.found)
-		if err != nil {
-			return false, err
+		keep, failure := expr.Test(b.conflict.Where, b.run.eval, b.found)
+		if failure != nil {
+			return false, failure
 		}
 		if !keep {
 			b.skipped = true
@@ -48,7 +48,7 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 			return false, inColumn(err, b.columns[assignment.Position].Name)
 		}
 	}
-	if err := checkNotNull(b.columns, changed); err != nil {
+	if err = checkNotNull(b.columns, changed); err != nil {
 		return false, err
 	}
 	_, err = b.set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(b.found[:width]))

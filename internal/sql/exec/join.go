@@ -77,7 +77,7 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 		if row == nil || err != nil {
 			return err
 		}
-		if err := o.budget.takeBytes(rowBytes(row) + datumBytes); err != nil {
+		if err = o.budget.takeBytes(rowBytes(row) + datumBytes); err != nil {
 			return err
 		}
 		position := len(o.rows)

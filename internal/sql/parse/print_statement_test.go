@@ -170,8 +170,10 @@ func TestPrintAdministration(t *testing.T) {
 		{"kill job FL-3a:7", "KILL JOB 'FL-3a:7'"},
 		{"kill job 'FL1'", "KILL JOB 'FL1'"},
 		{"create schedule s every '5 minutes' do delete from t where id = 1", "CREATE SCHEDULE s EVERY '5 minutes' DO DELETE FROM t WHERE id = 1"},
-		{"create schedule if not exists s cron '0 2 * * *' time zone 'Europe/Berlin' overlap allow misfire run do select 1",
-			"CREATE SCHEDULE IF NOT EXISTS s CRON '0 2 * * *' TIME ZONE 'Europe/Berlin' OVERLAP ALLOW MISFIRE RUN DO SELECT 1"},
+		{
+			"create schedule if not exists s cron '0 2 * * *' time zone 'Europe/Berlin' overlap allow misfire run do select 1",
+			"CREATE SCHEDULE IF NOT EXISTS s CRON '0 2 * * *' TIME ZONE 'Europe/Berlin' OVERLAP ALLOW MISFIRE RUN DO SELECT 1",
+		},
 		{"create schedule s every '1h' overlap skip misfire skip do select 1", "CREATE SCHEDULE s EVERY '1h' DO SELECT 1"},
 		{"alter schedule s set cron '* * * * *'", "ALTER SCHEDULE s SET CRON '* * * * *'"},
 		{"alter schedule s set every '1h' time zone 'UTC'", "ALTER SCHEDULE s SET EVERY '1h' TIME ZONE 'UTC'"},

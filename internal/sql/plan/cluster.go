@@ -14,9 +14,14 @@ func (*Cluster) statement() {}
 func ClusterColumns() []Column {
 	text, bigInt := datum.Of(datum.Text), datum.Of(datum.BigInt)
 	return []Column{
-		{Name: "action", Type: text}, {Name: "group_id", Type: bigInt}, {Name: "success", Type: datum.Of(datum.Boolean)},
-		{Name: "error", Type: text}, {Name: "snapshot_index", Type: bigInt}, {Name: "target_node_id", Type: bigInt},
-		{Name: "upto", Type: bigInt}, {Name: "snapshots_dir", Type: text},
+		{Name: "action", Type: text},
+		{Name: "group_id", Type: bigInt},
+		{Name: "success", Type: datum.Of(datum.Boolean)},
+		{Name: "error", Type: text},
+		{Name: "snapshot_index", Type: bigInt},
+		{Name: "target_node_id", Type: bigInt},
+		{Name: "upto", Type: bigInt},
+		{Name: "snapshots_dir", Type: text},
 	}
 }
 

@@ -88,7 +88,7 @@ func (b *queryBuilder) join(node *parse.Join) (relation, error) {
 			return relation{}, err
 		}
 		joined.showDeleted(bound)
-		joined.node.(*Join).where(bound)
+		joined.node.(*Join).where(bound) //nolint:errcheck // join makes nothing else
 	}
 	return joined, nil
 }
@@ -183,7 +183,7 @@ func sharedNames(left, right *expr.Scope) []parse.Ident {
 // merge makes one column of each pair that USING names; it comes first, and each side's own column needs
 // the name of its table from then on.
 func (b *queryBuilder) merge(node *parse.Join, joined, left, right relation, names []parse.Ident) (relation, error) {
-	join := joined.node.(*Join)
+	join := joined.node.(*Join) //nolint:errcheck // join makes nothing else
 	columns := slices.Clone(joined.scope.Columns())
 	var merged []expr.Column
 	var conditions, values []expr.Expr
