@@ -60,9 +60,10 @@ type ObjectName struct {
 // "double precision" and "timestamp with time zone"; a pg_catalog qualifier is dropped.
 type TypeName struct {
 	Pos
-	Name  string
-	Args  []int // length, precision and scale, dimension; nil when none were given
-	Array bool  // followed by [] (any number of times) or ARRAY
+	Name   string
+	Args   []int    // length, precision and scale, dimension; nil when none were given
+	Labels []string // of an enum
+	Array  bool     // followed by [] (any number of times) or ARRAY
 }
 
 // Option is one NAME = value of an option list. Name is in lower case. Value is a literal or a Param;

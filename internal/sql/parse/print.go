@@ -173,6 +173,12 @@ func (w *printer) typeName(name TypeName) {
 		w.integer(int64(argument))
 		w.when(i == len(name.Args)-1, ")")
 	}
+	for i, label := range name.Labels {
+		w.when(i == 0, "(")
+		w.separated(i)
+		w.literal(label)
+		w.when(i == len(name.Labels)-1, ")")
+	}
 	w.text(zone)
 	w.when(name.Array, "[]")
 }

@@ -112,6 +112,7 @@ func TestPrintDefinitions(t *testing.T) {
 		{"create stream table t (a text) using parquet with (ttl_seconds = 10)", "CREATE STREAM TABLE t (a text) USING parquet WITH (ttl_seconds = 10)"},
 		{"create table t (a int check (a > 1) references o, b int default 5 not null, c text default a is null constraint x not null)", "CREATE TABLE t (a int CHECK (a > 1) REFERENCES o, b int NOT NULL DEFAULT 5, c text NOT NULL DEFAULT a IS NULL)"},
 		{"create table t (a text[], b int array, c decimal(10, 2)) with (type = user, access_level=public, storage_id = \"S1\")", "CREATE TABLE t (a text[], b int[], c decimal(10, 2)) WITH (type = 'user', access_level = 'public', storage_id = 'S1')"},
+		{"create table t (e enum('a', 'it''s') not null)", "CREATE TABLE t (e enum('a', 'it''s') NOT NULL)"},
 		{"create table t as select 1", "CREATE TABLE t AS SELECT 1"},
 		{"create table t (offset bigint, \"Key\" text, user text, date date)", "CREATE TABLE t (\"offset\" bigint, \"Key\" text, user text, date date)"},
 		{"drop stream table if exists a.b", "DROP STREAM TABLE IF EXISTS a.b"},

@@ -14,7 +14,10 @@ func (p *parser) typeName() TypeName {
 	}
 	name.Name = first
 	p.typeWords(&name)
-	if p.is("(") {
+	switch {
+	case name.Name == "enum":
+		p.enumLabels(&name)
+	case p.is("("):
 		p.typeArguments(&name)
 	}
 	p.zoneWords(&name)
@@ -74,6 +77,18 @@ func (p *parser) typeWords(name *TypeName) {
 			name.Name += " unsigned"
 		}
 	}
+}
+
+// enumLabels reads ('a', ..) behind ENUM.
+func (p *parser) enumLabels(name *TypeName) {
+	p.expect("(")
+	for {
+		name.Labels = append(name.Labels, p.text("a label in quotes"))
+		if !p.another(len(name.Labels)) {
+			break
+		}
+	}
+	p.expect(")")
 }
 
 // typeArguments reads (n, ..) behind a type.

@@ -269,7 +269,7 @@ func tableColumn(definition *parse.ColumnDef) (schema.Column, error) {
 
 // columnType reads a type that a column can have.
 func columnType(name *parse.TypeName) (datum.Type, error) {
-	if name.Array {
+	if name.Array || name.Name == "enum" { // labels are documentation: an enum holds any text
 		return datum.Of(datum.Text), nil
 	}
 	found, err := datum.ParseTypeName(name.Name, name.Args)

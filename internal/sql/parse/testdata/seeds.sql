@@ -294,3 +294,4 @@ SELECT E'a\n\x41\u00e9', N'x', $$it's$$, $a$ $$ $a$, X'00ff'
 SELECT 1_000, 0x1F, .5, 5., 1e-3, -9223372036854775808
 SELECT 1; SELECT 2; -- c
 /* a /* b */ c */ SELECT 1
+CREATE TABLE t (id INT PRIMARY KEY, e ENUM('a','b'));
