@@ -27,9 +27,25 @@ type Column struct {
 	Flags    []string        `json:"flags"`
 }
 
+// Request is a statement or a batch, and what goes along with it.
+type Request struct {
+	SQL       string
+	Params    []any  // for $1, $2 …: nil, bool, numbers or strings; they need a single statement
+	Namespace string // for unqualified names; empty is "default"
+}
+
+// Response is the whole answer to a Request.
+type Response struct {
+	Results    []Result
+	TookMillis float64 // what the server needed
+	Node       string  // the URL that answered
+	Body       []byte  // the answer as the server sent it, JSON
+}
+
 // envelope is the whole answer.
 type envelope struct {
 	Results []Result `json:"results"`
+	Took    float64  `json:"took"`
 	Error   *struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -40,15 +56,24 @@ type envelope struct {
 // numbers or strings; they need a single statement. The error is an *Error when the server refused, wraps
 // ErrOutcomeUnknown when the statement may have run, and is the context's when that ended.
 func (c *Client) Exec(ctx context.Context, sql string, params ...any) ([]Result, error) {
-	reads := onlyReads(sql)
+	response, err := c.Do(ctx, Request{SQL: sql, Params: params})
+	if err != nil {
+		return nil, err
+	}
+	return response.Results, nil
+}
+
+// Do is Exec with everything that goes along with a statement and its answer.
+func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
+	reads := onlyReads(request.SQL)
 	var last error
 	for attempt := 1; attempt <= c.config.Attempts; attempt++ {
 		base := c.url()
-		results, err := c.try(ctx, base, sql, params)
+		response, err := c.try(ctx, base, request)
 		var again *retryable
 		switch {
 		case err == nil:
-			return results, nil
+			return response, nil
 		case ctx.Err() != nil && !reads:
 			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		case ctx.Err() != nil:
@@ -81,13 +106,17 @@ func (c *Client) Query(ctx context.Context, sql string, params ...any) (*Result,
 }
 
 // try sends a statement once. A token that ran out is replaced.
-func (c *Client) try(ctx context.Context, base, sql string, params []any) ([]Result, error) {
+func (c *Client) try(ctx context.Context, base string, request Request) (*Response, error) {
+	body := map[string]any{"sql": request.SQL, "params": request.Params}
+	if request.Namespace != "" {
+		body["namespace_id"] = request.Namespace
+	}
 	for renewed := false; ; renewed = true {
 		token, err := c.login(ctx, base)
 		if err != nil {
 			return nil, err
 		}
-		reply, err := c.post(ctx, base+"/v1/api/sql", token, map[string]any{"sql": sql, "params": params})
+		reply, err := c.post(ctx, base+"/v1/api/sql", token, body)
 		var again *retryable
 		switch {
 		case errors.As(err, &again):
@@ -98,19 +127,19 @@ func (c *Client) try(ctx context.Context, base, sql string, params []any) ([]Res
 		if reply.status == http.StatusUnauthorized && !renewed && c.forget(token) {
 			continue
 		}
-		return judge(reply)
+		return judge(base, reply)
 	}
 }
 
-// judge turns an answer into results or the right kind of error.
-func judge(a answer) ([]Result, error) {
+// judge turns an answer into a response or the right kind of error.
+func judge(base string, a answer) (*Response, error) {
 	var body envelope
 	decoder := json.NewDecoder(bytes.NewReader(a.body))
 	decoder.UseNumber()
 	err := decoder.Decode(&body)
 	switch {
 	case a.status == http.StatusOK && err == nil && body.Error == nil:
-		return body.Results, nil
+		return &Response{Results: body.Results, TookMillis: body.Took, Node: base, Body: a.body}, nil
 	case err != nil && a.status < http.StatusInternalServerError:
 		return nil, fmt.Errorf("the server answered %d with something else than JSON: %w", a.status, err)
 	}
