@@ -57,6 +57,8 @@ func Load(fsys fs.FS) (*Tree, error) {
 			return err
 		case entry.IsDir() && (slices.Contains(skippedDirs, name) || strings.HasSuffix(name, "-cache")):
 			return fs.SkipDir
+		case name == ".git": // a linked work tree has a file of this name
+			return nil
 		case entry.IsDir() || slices.Contains(skippedSuffixes, path.Ext(name)):
 			return nil
 		}
