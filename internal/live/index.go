@@ -35,9 +35,21 @@ type columnIndex struct {
 	buckets  map[string]*bucket
 }
 
-// bucket is a set of subscriptions. Each knows its place, so that leaving is cheap.
+// bucket is a set of subscriptions. Each knows its place, so that leaving is cheap. What matching needs of them
+// lies in the bucket itself: with 100,000 subscriptions every other place in memory is far away.
 type bucket struct {
-	subs []*Subscription
+	entries []entry
+}
+
+// entry is one subscription in a bucket.
+type entry struct {
+	sub        *Subscription
+	conn       *streamConn
+	projection *Projection
+	checked    *catalog.Catalog // under which the caller's account was found good
+	after      uint64           // what is not above this was given before the subscription was live
+	// exact says that the condition is the bucket's equality and nothing else, so that it need not be tested.
+	exact bool
 }
 
 // place is where a subscription stands in a bucket.
@@ -53,23 +65,25 @@ func newScopeIndex(t *schema.Table) *scopeIndex {
 }
 
 func (b *bucket) add(sub *Subscription) {
-	sub.places = append(sub.places, place{b, len(b.subs)})
-	b.subs = append(b.subs, sub)
+	sub.places = append(sub.places, place{b, len(b.entries)})
+	b.entries = append(b.entries, entry{
+		sub: sub, conn: sub.conn, projection: sub.query.projection, after: sub.position, exact: sub.query.exact,
+	})
 }
 
 // remove fills the gap with the last subscription.
 func (b *bucket) remove(at int) {
-	last := len(b.subs) - 1
-	moved := b.subs[last]
-	b.subs[last] = nil
-	b.subs = b.subs[:last]
+	last := len(b.entries) - 1
+	moved := b.entries[last]
+	b.entries[last] = entry{}
+	b.entries = b.entries[:last]
 	if at == last {
 		return
 	}
-	b.subs[at] = moved
-	for i := range moved.places {
-		if moved.places[i].bucket == b {
-			moved.places[i].at = at
+	b.entries[at] = moved
+	for i := range moved.sub.places {
+		if moved.sub.places[i].bucket == b {
+			moved.sub.places[i].at = at
 		}
 	}
 }
@@ -122,42 +136,66 @@ func (x *scopeIndex) remove(sub *Subscription) {
 	}
 	column := x.column(sub.query.indexed)
 	for _, value := range sub.query.values {
-		if b := column.buckets[value]; b != nil && len(b.subs) == 0 {
+		if b := column.buckets[value]; b != nil && len(b.entries) == 0 {
 			delete(column.buckets, value)
 		}
 	}
 }
 
-// find gives the subscriptions that a change may concern; one may be given twice.
-func (x *scopeIndex) find(r *rows, key []byte, give func(*Subscription)) []byte {
-	for _, sub := range x.plain.subs {
-		give(sub)
+// visit is what find says about a bucket.
+type visit uint8
+
+const (
+	tested visit = iota // the conditions have to be tested
+	// certain: the value of the bucket's column is the bucket's in every row of the change, so those whose
+	// condition is just that see the change as what it is.
+	certain
+)
+
+// find gives the buckets with the subscriptions that a change may concern. Only in those that have to be tested may
+// a subscription stand twice.
+func (x *scopeIndex) find(r *rows, key *[]byte, give func(*bucket, visit)) {
+	if len(x.plain.entries) > 0 {
+		give(&x.plain, certain)
 	}
 	for i := range x.columns {
 		column := &x.columns[i]
-		for _, row := range [][]datum.Datum{r.after, r.before} {
-			if row == nil || row[column.position].IsNull() {
-				continue
-			}
-			key = datum.AppendKey(key[:0], row[column.position])
-			if b := column.buckets[string(key)]; b != nil {
-				for _, sub := range b.subs {
-					give(sub)
+		before, after := column.lookup(r.before, key), column.lookup(r.after, key)
+		switch {
+		case r.before != nil && r.after != nil && before != after:
+			for _, b := range []*bucket{after, before} {
+				if b != nil {
+					give(b, tested)
 				}
 			}
+		case after != nil:
+			give(after, certain)
+		case before != nil:
+			give(before, certain)
 		}
 	}
-	return key
+}
+
+// lookup finds the bucket of a row's value; nil when there is none. The memory of key is used.
+func (c *columnIndex) lookup(row []datum.Datum, key *[]byte) *bucket {
+	if row == nil || row[c.position].IsNull() {
+		return nil
+	}
+	*key = datum.AppendKey((*key)[:0], row[c.position])
+	return c.buckets[string(*key)]
 }
 
 // all lists the subscriptions once each.
 func (x *scopeIndex) all() []*Subscription {
-	list := slices.Clone(x.plain.subs)
+	list := make([]*Subscription, 0, x.count)
+	for i := range x.plain.entries {
+		list = append(list, x.plain.entries[i].sub)
+	}
 	for i := range x.columns {
 		for _, b := range x.columns[i].buckets {
-			for at, sub := range b.subs {
-				if sub.places[0].bucket == b && sub.places[0].at == at {
-					list = append(list, sub)
+			for at := range b.entries {
+				if first := b.entries[at].sub.places[0]; first.bucket == b && first.at == at {
+					list = append(list, b.entries[at].sub)
 				}
 			}
 		}

@@ -26,6 +26,7 @@ type query struct {
 	// values are the encodings it must have one of.
 	indexed int
 	values  []string
+	exact   bool // the condition says that and nothing else, or there is none
 }
 
 // parseQuery reads the text and refuses everything that is not SELECT columns FROM ns.table WHERE condition.
@@ -105,6 +106,7 @@ func bind(current *catalog.Catalog, caller session.Session, text string, nowMicr
 	}
 	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
 	if body.Where == nil {
+		q.exact = true
 		return q, nil
 	}
 	condition, err := expr.BindCondition(body.Where, columnScope(found, ref), expr.Options{Clause: "WHERE of a live query"})
@@ -185,6 +187,9 @@ func (q *query) index() error {
 		for n, point := range keyRange.Points {
 			q.values[n] = string(datum.AppendKey(nil, point))
 		}
+	}
+	if conjuncts := expr.Conjuncts(q.condition); q.indexed >= 0 && len(conjuncts) == 1 {
+		_, q.exact = expr.KeyConstraint(conjuncts[0], q.indexed)
 	}
 	return nil
 }

@@ -29,10 +29,10 @@ type stream struct {
 	position uint64     // every live subscription has been given everything up to here
 	scopes   map[scopeKey]*scopeIndex
 	conns    map[Sink]*streamConn
-	touched  []*streamConn // with notifications to be flushed
-	stamp    uint64        // counts changes, so that a subscription looks at each once
-	events   []encoded     // of the change at hand
-	before   []datum.Datum // reused between changes
+	touched  []*streamConn   // with notifications to be flushed
+	events   []encoded       // of the change at hand
+	failed   []*Subscription // by the change at hand
+	before   []datum.Datum   // reused between changes
 	after    []datum.Datum
 	key      []byte
 }
@@ -215,19 +215,14 @@ func (s *stream) match(current *catalog.Catalog, index *scopeIndex, change *chan
 		}
 		return
 	}
-	s.stamp++
 	s.events = s.events[:0]
-	var failed []*Subscription
-	s.key = index.find(r, s.key, func(sub *Subscription) {
-		if sub.stamp == s.stamp || change.Seq <= sub.position {
-			return
-		}
-		sub.stamp = s.stamp
-		if !s.offer(current, sub, r) {
-			failed = append(failed, sub)
+	s.failed = s.failed[:0]
+	index.find(r, &s.key, func(b *bucket, v visit) {
+		for i := range b.entries {
+			s.offer(current, &b.entries[i], v, r)
 		}
 	})
-	for _, sub := range failed {
+	for _, sub := range s.failed {
 		s.end(sub, sub.failure)
 	}
 }
@@ -270,31 +265,64 @@ func (s *stream) decode(index *scopeIndex, change *changefeed.Change) (*rows, er
 	return decodeRows(index, change, &s.before, &s.after)
 }
 
-// offer tests a subscription and notes what it is to be told. It reports false when the subscription cannot go
-// on; its failure then says why.
-func (s *stream) offer(current *catalog.Catalog, sub *Subscription, r *rows) bool {
-	if sub.failure = sub.recheck(current); sub.failure != nil {
-		return false
+// offer tests a subscription and notes what it is to be told. One that cannot go on is noted as failed.
+func (s *stream) offer(current *catalog.Catalog, e *entry, v visit, r *rows) {
+	if r.change.Seq <= e.after {
+		return
+	}
+	if e.checked != current && !s.recheck(current, e) {
+		return
+	}
+	kind := r.change.Kind
+	if v == tested || !e.exact {
+		var sees bool
+		if kind, sees = s.classify(e.sub, v, r); !sees {
+			return
+		}
+	}
+	event, err := s.event(e.projection, r, kind)
+	if err != nil {
+		s.fail(e.sub, refuse(CodeConversion, "a changed row could not be sent: %v", err))
+		return
+	}
+	if len(e.conn.pending) == 0 {
+		s.touched = append(s.touched, e.conn)
+	}
+	e.conn.pending = append(e.conn.pending, Notification{e.sub, event})
+}
+
+// classify says what a change is for a subscription whose condition has to be tested.
+func (s *stream) classify(sub *Subscription, v visit, r *rows) (kind changefeed.Kind, sees bool) {
+	if v == tested {
+		// It may stand in the bucket of the value before and in that of the value after.
+		if sub.seen == r.change.Seq {
+			return 0, false
+		}
+		sub.seen = r.change.Seq
 	}
 	kind, sees, err := sub.query.classify(r)
 	if err != nil {
-		sub.failure = refuse(CodeFailed, "the condition of the live query failed for a changed row: %v", err)
+		s.fail(sub, refuse(CodeFailed, "the condition of the live query failed for a changed row: %v", err))
+		return 0, false
+	}
+	return kind, sees
+}
+
+// recheck looks the caller up again when the catalog has changed, and fails a subscription whose account is not
+// what it was.
+func (s *stream) recheck(current *catalog.Catalog, e *entry) bool {
+	if account, ok := current.User(e.sub.caller.User); !ok || account.Deleted() || account.Role != e.sub.caller.Role {
+		s.fail(e.sub, refuse(CodeUnauthorized, "the account was changed; connect again"))
 		return false
 	}
-	sub.position = r.change.Seq
-	if !sees {
-		return true
-	}
-	event, err := s.event(sub.query.projection, r, kind)
-	if err != nil {
-		sub.failure = refuse(CodeConversion, "a changed row could not be sent: %v", err)
-		return false
-	}
-	if len(sub.conn.pending) == 0 {
-		s.touched = append(s.touched, sub.conn)
-	}
-	sub.conn.pending = append(sub.conn.pending, Notification{sub, event})
+	e.checked = current
 	return true
+}
+
+// fail notes a subscription that is to be ended when the change at hand is done.
+func (s *stream) fail(sub *Subscription, why *Error) {
+	sub.failure = why
+	s.failed = append(s.failed, sub)
 }
 
 // event encodes the change at hand once for each way to see it.

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 
-	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
@@ -37,8 +36,7 @@ type Subscription struct {
 	live    bool
 	places  []place
 	conn    *streamConn
-	stamp   uint64
-	checked *catalog.Catalog // under which the caller's account was found good
+	seen    uint64 // the last change that was tested for it where it may stand twice
 	failure *Error
 	closed  bool
 }
@@ -48,19 +46,6 @@ func (sub *Subscription) Schema() []schema.Column { return sub.schema.Columns() 
 
 func (sub *Subscription) key() scopeKey {
 	return scopeKey{sub.query.scope.Table.ID, sub.query.scope.User}
-}
-
-// recheck looks the caller up again when the catalog has changed.
-func (sub *Subscription) recheck(current *catalog.Catalog) *Error {
-	if sub.checked == current {
-		return nil
-	}
-	account, ok := current.User(sub.caller.User)
-	if !ok || account.Deleted() || account.Role != sub.caller.Role {
-		return refuse(CodeUnauthorized, "the account was changed; connect again")
-	}
-	sub.checked = current
-	return nil
 }
 
 // classify says what a change is for the query, with the meaning of SQL: a row that enters the condition is
@@ -145,7 +130,7 @@ func (sub *Subscription) Follow(ctx context.Context, pace func(context.Context) 
 	if err != nil {
 		return err
 	}
-	if sub.position = max(sub.position, last); !sub.closed {
+	if sub.position = max(sub.position, last); !sub.closed && !sub.live {
 		sub.stream.attach(sub)
 	}
 	return nil
@@ -158,7 +143,7 @@ const catchUpRounds = 4
 func (sub *Subscription) tryLive() bool {
 	sub.stream.mu.Lock()
 	defer sub.stream.mu.Unlock()
-	if sub.closed {
+	if sub.closed || sub.live {
 		return true
 	}
 	if sub.stream.position > sub.position {

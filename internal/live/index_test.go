@@ -1,0 +1,67 @@
+package live
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+)
+
+// TestIndexEqualsTesting: the index gives each subscription what testing its condition against the rows gives, once.
+func TestIndexEqualsTesting(t *testing.T) {
+	l := newLab(t, changefeed.Config{})
+	l.sql("admin", "CREATE NAMESPACE app")
+	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, room BIGINT, body TEXT) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
+	conditions := []string{
+		"", "WHERE room = 1", "WHERE room IN (1, 2, 3)", "WHERE room IN (2, 3) AND id > 5", "WHERE room = 2 OR id = 3",
+		"WHERE id = 4", "WHERE id IN (4, 5) AND room = 1", "WHERE room = 1.5", "WHERE room IS NULL", "WHERE room > 1", "WHERE body = 'b'",
+		"WHERE room = 1 AND room = 2", "WHERE room = NULL", "WHERE body IN ('a', 'c')",
+	}
+	sink := &tape{}
+	var subs []*Subscription
+	for i, condition := range conditions {
+		sub, err := l.service.Subscribe(t.Context(), callerOf("alice"), sink, Request{
+			ID: fmt.Sprint(i), SQL: "SELECT id FROM app.t " + condition,
+		})
+		l.must(err)
+		l.must(sub.Follow(t.Context(), noPace))
+		subs = append(subs, sub)
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	value := func() string { return []string{"1", "2", "3", "4", "NULL"}[random.IntN(5)] }
+	for range 400 {
+		id := random.IntN(8)
+		statement := fmt.Sprintf("UPDATE app.t SET room = %s, body = '%c' WHERE id = %d", value(), 'a'+rune(random.IntN(3)), id)
+		switch random.IntN(4) {
+		case 0:
+			statement = fmt.Sprintf("DELETE FROM app.t WHERE id = %d", id)
+		case 1, 2:
+			statement = fmt.Sprintf("INSERT INTO app.t VALUES (%d, %s, 'b') ON CONFLICT (id) DO UPDATE SET room = %s", id, value(), value())
+		}
+		l.sql("bot", statement)
+	}
+	l.settle()
+	got := map[string][]string{}
+	for line := range strings.Lines(sink.take()) {
+		id, event, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		got[id] = append(got[id], event)
+	}
+	for _, sub := range subs {
+		var want []string
+		snapshot := l.store.NewSnapshot()
+		err := sub.changes(snapshot, 0, 1<<62, func(r *rows, kind changefeed.Kind) (bool, error) {
+			event, err := sub.query.projection.event(r, kind)
+			want = append(want, string(event.JSON))
+			return true, err
+		})
+		l.must(err)
+		l.must(snapshot.Close())
+		if diff := cmp.Diff(want, got[sub.ID]); diff != "" {
+			t.Errorf("%q (-tested +index):\n%s", sub.sql, diff)
+		}
+	}
+}
