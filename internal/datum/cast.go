@@ -22,7 +22,7 @@ func Cast(d Datum, t Type) (Datum, error) {
 		return castSameKind(d, t)
 	}
 	if d.kind.IsString() && !t.Kind.IsString() {
-		return ParseText(d.str, t)
+		return ParseText(d.Str(), t)
 	}
 	switch t.Kind {
 	case Boolean:
@@ -39,11 +39,11 @@ func Cast(d Datum, t Type) (Datum, error) {
 		return castToString(d, t)
 	case Bytes:
 		if d.kind == UUID {
-			return NewString(Bytes, d.str), nil
+			return NewString(Bytes, d.Str()), nil
 		}
 	case UUID:
-		if d.kind == Bytes && len(d.str) == uuidBytes {
-			return NewString(UUID, d.str), nil
+		if d.kind == Bytes && len(d.Str()) == uuidBytes {
+			return NewString(UUID, d.Str()), nil
 		}
 	case Timestamp, DateTime:
 		return castToInstant(d, t)
@@ -193,9 +193,9 @@ func castToDecimal(d Datum, t Type) (Datum, error) {
 func castToString(d Datum, t Type) (Datum, error) {
 	switch {
 	case d.kind.IsString() && t.Kind == JSON:
-		return ParseText(d.str, t)
+		return ParseText(d.Str(), t)
 	case d.kind.IsString():
-		return NewString(t.Kind, d.str), nil
+		return NewString(t.Kind, d.Str()), nil
 	case d.kind == Boolean && t.Kind != File:
 		return NewString(t.Kind, strconv.FormatBool(d.Bool())), nil
 	case t.Kind == Text:

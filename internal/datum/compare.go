@@ -31,7 +31,7 @@ func Compare(a, b Datum) int {
 	case a.kind.IsNumeric() && b.kind.IsNumeric():
 		return compareNumeric(a, b)
 	case a.kind.IsString() && b.kind.IsString():
-		return strings.Compare(a.str, b.str)
+		return strings.Compare(a.Str(), b.Str())
 	case a.kind.IsInstant() && b.kind.IsInstant():
 		return compareInstants(a, b)
 	}
@@ -50,7 +50,7 @@ func compareSameKind(a, b Datum) int {
 	case Decimal:
 		return compareDecimals(a.Decimal(), b.Decimal())
 	case Text, JSON, File, Bytes, UUID:
-		return strings.Compare(a.str, b.str)
+		return strings.Compare(a.Str(), b.Str())
 	case Embedding:
 		return compareEmbeddings(a.Embedding(), b.Embedding())
 	case Array:

@@ -10,6 +10,7 @@ package datum
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/cockroachdb/apd/v3"
 )
@@ -56,15 +57,21 @@ type Span struct {
 	Micros       int64
 }
 
-// Datum is one value. The representation by kind: num holds Boolean (0, 1), integers, Timestamp,
-// DateTime, Date, Time and the bits of Float and Double (both as binary64); str holds Text, JSON, File,
-// Bytes and the 16 bytes of UUID; ref holds *apd.Decimal, []float32, []Datum or Span.
+// Datum is one value. It is kept to three words, because a query moves millions of them. The representation by
+// kind: num holds Boolean (0, 1), integers, Timestamp, DateTime, Date, Time and the bits of Float and Double (both
+// as binary64); Text, JSON, File, Bytes, the 16 bytes of UUID, Embedding and Array have their length in num and
+// their first element at ref; Decimal and Interval are at ref. What is at ref never changes.
+//
+// Only this file reads or writes ref. A Datum cannot be compared with ==, which would compare addresses.
 type Datum struct {
+	_    [0]func()
 	kind Kind
 	num  int64
-	str  string
-	ref  any
+	ref  unsafe.Pointer
 }
+
+// Size is the memory of a Datum in bytes, without what it points to.
+const Size = 24
 
 // NewBool makes a Boolean.
 func NewBool(v bool) Datum {
@@ -90,23 +97,29 @@ func NewFloat(v float64) Datum {
 func NewDouble(v float64) Datum { return Datum{kind: Double, num: int64(math.Float64bits(v))} } //nolint:gosec // the bits are kept, whatever they mean
 
 // NewDecimal makes a Decimal. The caller gives up d.
-func NewDecimal(d *apd.Decimal) Datum { return Datum{kind: Decimal, ref: d} }
+func NewDecimal(d *apd.Decimal) Datum { return Datum{kind: Decimal, ref: unsafe.Pointer(d)} } //nolint:gosec // see Datum
 
 // NewText makes a Text.
-func NewText(v string) Datum { return Datum{kind: Text, str: v} }
+func NewText(v string) Datum { return NewString(Text, v) }
 
 // NewString makes a value of one of the kinds stored as a string: Text, JSON, File, Bytes, UUID (16
 // bytes). The caller has checked the content.
-func NewString(kind Kind, v string) Datum { return Datum{kind: kind, str: v} }
+func NewString(kind Kind, v string) Datum {
+	return Datum{kind: kind, num: int64(len(v)), ref: unsafe.Pointer(unsafe.StringData(v))} //nolint:gosec // see Datum
+}
 
 // NewEmbedding makes an Embedding. The caller gives up v.
-func NewEmbedding(v []float32) Datum { return Datum{kind: Embedding, ref: v} }
+func NewEmbedding(v []float32) Datum {
+	return Datum{kind: Embedding, num: int64(len(v)), ref: unsafe.Pointer(unsafe.SliceData(v))} //nolint:gosec // see Datum
+}
 
 // NewArray makes an Array. The caller gives up v.
-func NewArray(v []Datum) Datum { return Datum{kind: Array, ref: v} }
+func NewArray(v []Datum) Datum {
+	return Datum{kind: Array, num: int64(len(v)), ref: unsafe.Pointer(unsafe.SliceData(v))} //nolint:gosec // see Datum
+}
 
 // NewInterval makes an Interval.
-func NewInterval(v Span) Datum { return Datum{kind: Interval, ref: v} }
+func NewInterval(v Span) Datum { return Datum{kind: Interval, ref: unsafe.Pointer(&v)} } //nolint:gosec // see Datum
 
 // Kind returns the kind of the value; Null for NULL, whatever the column's type.
 func (d Datum) Kind() Kind { return d.kind }
@@ -123,29 +136,42 @@ func (d Datum) Int() int64 { return d.num }
 // Float returns the value of a Float or Double.
 func (d Datum) Float() float64 { return math.Float64frombits(uint64(d.num)) } //nolint:gosec // the bits are kept, whatever they mean
 
-// Str returns the value of a kind stored as a string.
-func (d Datum) Str() string { return d.str }
+// Str returns the value of a kind stored as a string; it is empty for the others.
+func (d Datum) Str() string {
+	if d.kind < Text || d.kind > UUID || d.ref == nil {
+		return ""
+	}
+	return unsafe.String((*byte)(d.ref), d.num) //nolint:gosec // NewString made it
+}
 
-// Decimal returns a Decimal's value, which must not be changed.
+// Decimal returns a Decimal's value, which must not be changed; nil for other kinds.
 func (d Datum) Decimal() *apd.Decimal {
-	v, _ := d.ref.(*apd.Decimal)
-	return v
+	if d.kind != Decimal {
+		return nil
+	}
+	return (*apd.Decimal)(d.ref)
 }
 
-// Embedding returns an Embedding's value, which must not be changed.
+// Embedding returns an Embedding's value, which must not be changed; nil for other kinds.
 func (d Datum) Embedding() []float32 {
-	v, _ := d.ref.([]float32)
-	return v
+	if d.kind != Embedding || d.ref == nil {
+		return nil
+	}
+	return unsafe.Slice((*float32)(d.ref), d.num) //nolint:gosec // NewEmbedding made it
 }
 
-// Array returns an Array's elements, which must not be changed.
+// Array returns an Array's elements, which must not be changed; nil for other kinds.
 func (d Datum) Array() []Datum {
-	v, _ := d.ref.([]Datum)
-	return v
+	if d.kind != Array || d.ref == nil {
+		return nil
+	}
+	return unsafe.Slice((*Datum)(d.ref), d.num) //nolint:gosec // NewArray made it
 }
 
-// Interval returns an Interval's value.
+// Interval returns an Interval's value; the zero Span for other kinds.
 func (d Datum) Interval() Span {
-	v, _ := d.ref.(Span)
-	return v
+	if d.kind != Interval || d.ref == nil {
+		return Span{}
+	}
+	return *(*Span)(d.ref)
 }

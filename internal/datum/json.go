@@ -44,9 +44,9 @@ func AppendJSON(dst []byte, d Datum, t Type) ([]byte, error) {
 		dst = AppendText(dst, d)
 		return append(dst, '"'), nil
 	case Text, JSON, File:
-		return AppendJSONString(dst, d.str), nil
+		return AppendJSONString(dst, d.Str()), nil
 	case Bytes:
-		return appendByteNumbers(dst, d.str), nil
+		return appendByteNumbers(dst, d.Str()), nil
 	case Embedding:
 		return appendEmbeddingJSON(dst, d.Embedding())
 	case Array, Interval:

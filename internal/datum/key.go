@@ -48,10 +48,10 @@ func AppendKey(dst []byte, d Datum) []byte {
 	case Decimal:
 		return appendDecimalKey(dst, d.Decimal())
 	case Text, JSON, File, Bytes:
-		return appendStringKey(dst, d.str)
+		return appendStringKey(dst, d.Str())
 	case UUID:
 		var id [uuidBytes]byte
-		copy(id[:], d.str)
+		copy(id[:], d.Str())
 		return append(dst, id[:]...)
 	case Embedding:
 		for _, v := range d.Embedding() {

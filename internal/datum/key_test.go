@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/cockroachdb/apd/v3"
 	"github.com/google/go-cmp/cmp"
@@ -324,5 +325,12 @@ func TestGoldenBytes(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("stored bytes changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestSizeIsThatOfADatum(t *testing.T) {
+	t.Parallel()
+	if got := unsafe.Sizeof(Datum{}); got != Size && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("a Datum has %d bytes, Size says %d", got, Size)
 	}
 }

@@ -30,11 +30,11 @@ func AppendText(dst []byte, d Datum) []byte {
 	case Decimal:
 		return appendDecimal(dst, d.Decimal())
 	case Text, JSON, File:
-		return append(dst, d.str...)
+		return append(dst, d.Str()...)
 	case Bytes:
-		return hex.AppendEncode(append(dst, `\x`...), []byte(d.str))
+		return hex.AppendEncode(append(dst, `\x`...), []byte(d.Str()))
 	case UUID:
-		return appendUUID(dst, d.str)
+		return appendUUID(dst, d.Str())
 	case Timestamp, DateTime, Date:
 		return appendInstant(dst, d)
 	case Time:

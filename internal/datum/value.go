@@ -29,11 +29,11 @@ func AppendValue(dst []byte, d Datum) []byte {
 	case Decimal:
 		dst = appendDecimalValue(dst, d.Decimal())
 	case Text, JSON, File, Bytes:
-		dst = binary.AppendUvarint(dst, uint64(len(d.str)))
-		dst = append(dst, d.str...)
+		dst = binary.AppendUvarint(dst, uint64(len(d.Str())))
+		dst = append(dst, d.Str()...)
 	case UUID:
 		var id [uuidBytes]byte
-		copy(id[:], d.str)
+		copy(id[:], d.Str())
 		dst = append(dst, id[:]...)
 	case Embedding:
 		dst = binary.AppendUvarint(dst, uint64(len(d.Embedding())))

@@ -5,8 +5,12 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
-// datumBytes is the size of a Datum without what it points to.
-const datumBytes = 48
+// datumBytes is the size of a Datum without what it points to, entryBytes that of an entry of a map or list
+// without its key.
+const (
+	datumBytes = datum.Size
+	entryBytes = 48
+)
 
 // budget bounds the memory that one statement holds in sorts, groups and results. It belongs to the
 // statement's goroutine.
@@ -47,7 +51,7 @@ func valueBytes(value datum.Datum) int {
 	case kind.IsString() || kind == datum.Bytes || kind == datum.UUID:
 		return len(value.Str())
 	case kind == datum.Decimal:
-		return datumBytes
+		return entryBytes
 	case kind == datum.Embedding:
 		return 4 * len(value.Embedding())
 	case kind == datum.Array:

@@ -77,7 +77,7 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 		if row == nil || err != nil {
 			return err
 		}
-		if err = o.budget.takeBytes(rowBytes(row) + datumBytes); err != nil {
+		if err = o.budget.takeBytes(rowBytes(row) + entryBytes); err != nil {
 			return err
 		}
 		position := len(o.rows)
@@ -93,7 +93,7 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 		if !usable {
 			continue // NULL equals nothing
 		}
-		if err := o.budget.takeBytes(int64(len(o.key)) + datumBytes); err != nil {
+		if err := o.budget.takeBytes(int64(len(o.key)) + entryBytes); err != nil {
 			return err
 		}
 		o.buckets[string(o.key)] = append(o.buckets[string(o.key)], position)

@@ -235,7 +235,7 @@ func (o *distinctOperator) next(ctx context.Context) ([]datum.Datum, error) {
 		if _, seen := o.seen[string(o.key)]; seen {
 			continue
 		}
-		if err := o.budget.takeBytes(int64(len(o.key)) + datumBytes); err != nil {
+		if err := o.budget.takeBytes(int64(len(o.key)) + entryBytes); err != nil {
 			return nil, err
 		}
 		o.seen[string(o.key)] = struct{}{}

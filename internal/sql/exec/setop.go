@@ -84,7 +84,7 @@ func (o *setOperator) next(ctx context.Context) ([]datum.Datum, error) {
 		if _, again := o.seen[string(o.key)]; again {
 			continue
 		}
-		if err := o.run.budget.takeBytes(int64(len(o.key)) + datumBytes); err != nil {
+		if err := o.run.budget.takeBytes(int64(len(o.key)) + entryBytes); err != nil {
 			return nil, err
 		}
 		o.seen[string(o.key)] = struct{}{}
@@ -125,7 +125,7 @@ func (o *setOperator) count(ctx context.Context) error {
 		}
 		o.key = appendRowKey(o.key[:0], row)
 		if _, known := o.counts[string(o.key)]; !known {
-			if err := o.run.budget.takeBytes(int64(len(o.key)) + datumBytes); err != nil {
+			if err := o.run.budget.takeBytes(int64(len(o.key)) + entryBytes); err != nil {
 				return err
 			}
 		}

@@ -88,7 +88,7 @@ func (r *run) unseen(rows [][]datum.Datum, seen map[string]struct{}) ([][]datum.
 			r.budget.give(row)
 			continue
 		}
-		if err := r.budget.takeBytes(int64(len(key)) + datumBytes); err != nil {
+		if err := r.budget.takeBytes(int64(len(key)) + entryBytes); err != nil {
 			return nil, err
 		}
 		seen[string(key)] = struct{}{}
