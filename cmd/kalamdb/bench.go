@@ -35,6 +35,7 @@ func newBenchRaftCommand() *cobra.Command {
 	flags.StringVar(&o.Apply, "apply", "count", "state machine: count or store")
 	flags.StringVar(&o.Leaders, "leaders", "spread", "where leaders are: spread or one")
 	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case")
+	flags.StringVar(&o.Profiles, "profiles", "", "directory for CPU profiles, one for each case and process")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }

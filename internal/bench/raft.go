@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -24,6 +25,7 @@ type RaftOptions struct {
 	Apply    string        // count or store
 	Leaders  string        // spread or one
 	Duration time.Duration // of each case
+	Profiles string        // directory for CPU profiles of the processes, one file per case and node; empty takes none
 }
 
 // Validate names the first flag that cannot be used.
@@ -61,6 +63,8 @@ type raftCase struct {
 	P99Millis     float64 `json:"p99_ms"`
 	CPUPer100k    float64 `json:"cpu_s_per_100k"`
 	RSSMiBPerNode float64 `json:"rss_mib_per_node"`
+	// Unknown counts proposals whose leader moved away before the result was known; they are in no other number.
+	Unknown int `json:"unknown,omitempty"`
 }
 
 // idleCase is the line of `bench idle`.
@@ -85,7 +89,11 @@ func Raft(ctx context.Context, o RaftOptions, out io.Writer) error {
 		if _, err := c.round(roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration / 4}); err != nil {
 			return err
 		}
-		results, err := c.round(roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration})
+		order := roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration}
+		if o.Profiles != "" {
+			order.Profile = filepath.Join(o.Profiles, fmt.Sprintf("%s-%d-%d", o.Apply, o.Payload, clients))
+		}
+		results, err := c.round(order)
 		if err != nil {
 			return err
 		}
@@ -105,6 +113,7 @@ func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 	ops := 0
 	for _, r := range results {
 		ops += r.Ops
+		one.Unknown += r.Unknown
 		one.OpsPerS += float64(r.Ops) / r.Seconds
 		cpu += r.CPU
 		one.RSSMiBPerNode += float64(r.RSSBytes) / (1 << 20) / nodes
@@ -157,6 +166,7 @@ type workerProcess struct {
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
+	pipe    io.Closer // what out reads from
 }
 
 // startCluster starts the workers and waits until every group has a leader where it should be.
@@ -217,7 +227,7 @@ func startWorker(ctx context.Context, program string) (*workerProcess, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start a worker: %w", err)
 	}
-	return &workerProcess{command: command, in: in, out: bufio.NewReaderSize(out, 1<<20)}, nil
+	return &workerProcess{command: command, in: in, out: bufio.NewReaderSize(out, 1<<20), pipe: out}, nil
 }
 
 // settlePatience bounds the wait for leaders, in rounds of settleRound.
@@ -268,18 +278,38 @@ func (c *cluster) round(order roundOrder) ([]roundResult, error) {
 	return results, nil
 }
 
-// stop ends the workers and removes their data.
+// stop ends the workers and removes their data. Nobody reads their answers any more: one that is just writing
+// an answer larger than the pipe would wait for a reader for ever, so its pipe is closed first.
 func (c *cluster) stop() {
 	for _, w := range c.workers {
 		// The worker ends with its input; what it says then does not matter any more.
 		_ = w.in.Close()
+		_ = w.pipe.Close()
 	}
 	for _, w := range c.workers {
-		if err := w.command.Wait(); err != nil {
-			fmt.Fprintln(os.Stderr, "worker:", err)
-		}
+		w.end()
 	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "remove the data:", err)
+	}
+}
+
+// endPatience bounds how long a worker may take to end by itself.
+const endPatience = 20 * time.Second
+
+// end waits for the process and kills one that does not end; it says so, because a node must be able to stop.
+func (w *workerProcess) end() {
+	var killed atomic.Bool
+	timer := time.AfterFunc(endPatience, func() {
+		killed.Store(true)
+		_ = w.command.Process.Kill() // it may have ended this moment
+	})
+	defer timer.Stop()
+	err := w.command.Wait()
+	switch {
+	case killed.Load():
+		fmt.Fprintf(os.Stderr, "worker %d did not end within %v and was killed\n", w.command.Process.Pid, endPatience)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "worker:", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type roundOrder struct {
 	Clients  int
 	Payload  int
 	Duration time.Duration
+	Profile  string // prefix of the file that takes the CPU profile of this round; empty takes none
 }
 
 // roundResult is what one worker measured.
@@ -56,6 +58,7 @@ type roundResult struct {
 	CPU       time.Duration
 	RSSBytes  int64
 	Leading   int
+	Unknown   int // proposals whose leader moved away before the result was known
 	Error     string
 }
 
@@ -169,38 +172,29 @@ func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
 		return n.idle(ctx, order.Duration)
 	}
 	led := n.led()
-	share := order.Clients / nodes
-	if int(n.cfg.Replica) <= order.Clients%nodes {
-		share++
-	}
-	if n.cfg.One {
-		share = 0
-		if len(led) > 0 {
-			share = order.Clients
-		}
-	}
-	if len(led) == 0 {
-		share = 0
+	samples := make([]latencies, n.share(order.Clients, len(led)))
+	endProfile, err := n.profile(order.Profile)
+	if err != nil {
+		return roundResult{Error: err.Error()}
 	}
 	started, cpu := time.Now(), cpuTime()
 	end := started.Add(order.Duration)
-	samples := make([]latencies, share)
 	var failed atomic.Pointer[string]
+	var unknown atomic.Int64
 	var clients sync.WaitGroup
-	for i := range share {
+	for i := range samples {
 		clients.Go(func() {
 			samples[i] = make(latencies, 0, 1<<14)
 			payload := make([]byte, max(order.Payload, 8))
 			for at := i; time.Now().Before(end); at++ {
-				number := n.next.Add(1)
-				binary.BigEndian.PutUint64(payload, number)
-				var id ident.RequestID
-				binary.BigEndian.PutUint64(id[:], number)
-				id[15] = byte(n.cfg.Replica)
 				asked := time.Now()
-				_, _, err := n.manager.Propose(ctx, led[at%len(led)], id, payload)
+				err := n.propose(ctx, led[at%len(led)], payload)
 				if _, ok := errors.AsType[*multiraft.NotLeaderError](err); ok {
 					continue // the balancer moved the group away; others are still led here
+				}
+				if errors.Is(err, multiraft.ErrOutcomeUnknown) {
+					unknown.Add(1) // the same, while this proposal was under way
+					continue
 				}
 				if err != nil {
 					text := err.Error()
@@ -213,14 +207,60 @@ func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
 	}
 	clients.Wait()
 	result := roundResult{
-		Seconds: time.Since(started).Seconds(), Latencies: merge(samples), CPU: cpuTime() - cpu,
-		RSSBytes: residentBytes(), Leading: len(led),
+		Seconds: time.Since(started).Seconds(), CPU: cpuTime() - cpu,
+		RSSBytes: residentBytes(), Leading: len(led), Unknown: int(unknown.Load()),
 	}
+	result.Latencies = merge(samples)
 	result.Ops = len(result.Latencies)
 	if text := failed.Load(); text != nil {
 		result.Error = *text
 	}
+	if err := endProfile(); err != nil {
+		result.Error = err.Error()
+	}
 	return result
+}
+
+// share is how many of the clients run in this process.
+func (n *workerNode) share(clients, led int) int {
+	switch {
+	case led == 0:
+		return 0
+	case n.cfg.One:
+		return clients
+	case int(n.cfg.Replica) <= clients%nodes:
+		return clients/nodes + 1
+	}
+	return clients / nodes
+}
+
+// propose sends one numbered command.
+func (n *workerNode) propose(ctx context.Context, group shard.GroupID, payload []byte) error {
+	number := n.next.Add(1)
+	binary.BigEndian.PutUint64(payload, number)
+	var id ident.RequestID
+	binary.BigEndian.PutUint64(id[:], number)
+	id[15] = byte(n.cfg.Replica)
+	_, _, err := n.manager.Propose(ctx, group, id, payload)
+	return err
+}
+
+// profile takes a CPU profile into a file with this prefix until the returned function is called.
+func (n *workerNode) profile(prefix string) (end func() error, err error) {
+	if prefix == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(fmt.Sprintf("%s-node%d.pprof", prefix, n.cfg.Replica))
+	if err != nil {
+		return nil, fmt.Errorf("make a profile: %w", err)
+	}
+	if err = pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("make a profile: %w", err), file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // idle measures a round without load.
