@@ -3,8 +3,10 @@
 // A Client knows the addresses of one or more nodes of a cluster and goes to another one when a node does not
 // answer. What always holds:
 //
-//   - A statement is sent again only when the server said that nothing of it ran, when no connection came about,
-//     or when it only reads. Anything else whose answer was lost is ErrOutcomeUnknown: it may have run.
+//   - A statement is sent again when the server said that nothing of it ran, when no connection came about, or when it
+//     only reads. An INSERT, UPDATE or DELETE is sent again whatever happened, under a key by which the servers
+//     recognise it: it runs once, and its result is the first one. Anything else whose answer was lost is
+//     ErrOutcomeUnknown: it may have run.
 //   - A subscription survives lost connections: it reconnects, to any node, and goes on behind the last _seq that
 //     it gave. When the server no longer has the changes since then, the subscription says Reset and starts again.
 //     It never leaves something out silently.
@@ -17,6 +19,7 @@ package client
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,7 +143,7 @@ func (c *Client) login(ctx context.Context, base string) (string, error) {
 		Message     string `json:"message"`
 	}
 	body := map[string]string{"user": c.config.User, "password": c.config.Password}
-	answer, err := c.post(ctx, base+"/v1/api/auth/login", "", body)
+	answer, err := c.post(ctx, base+"/v1/api/auth/login", "", body, &once{})
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +186,33 @@ func (r *retryable) Unwrap() error { return r.cause }
 // maxAnswerBytes bounds an answer.
 const maxAnswerBytes = 256 << 20
 
-func (c *Client) post(ctx context.Context, address, token string, body any) (answer, error) {
+// once names a statement for as long as it is sent again.
+type once struct {
+	key     string    // empty for what is not sent again
+	first   time.Time // zero before it is sent
+	unknown bool      // whether a copy may have run
+}
+
+// newOnce draws a key for a statement.
+func newOnce() *once {
+	return &once{key: crand.Text()}
+}
+
+// sign adds the key, and from the second time on the age, to a request.
+func (o *once) sign(header http.Header) {
+	if o.key == "" {
+		return
+	}
+	header.Set("Idempotency-Key", o.key)
+	now := time.Now()
+	if o.first.IsZero() {
+		o.first = now
+		return
+	}
+	header.Set("Idempotency-Age", strconv.FormatInt(max(now.Sub(o.first).Milliseconds(), 1), 10))
+}
+
+func (c *Client) post(ctx context.Context, address, token string, body any, named *once) (answer, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return answer{}, fmt.Errorf("encode the request: %w", err)
@@ -196,6 +225,7 @@ func (c *Client) post(ctx context.Context, address, token string, body any) (ans
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
+	named.sign(request.Header)
 	response, err := c.config.HTTP.Do(request)
 	if err != nil {
 		var dial *net.OpError

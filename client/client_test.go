@@ -146,11 +146,14 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestLostAnswer: what may have run is not run again; what only reads is, and what the server refused to start is too.
+// TestLostAnswer: what may have run and cannot be recognised is not run again; what only reads is, what the server
+// refused to start is too, and a change is sent again under its key.
 func TestLostAnswer(t *testing.T) {
 	calls := 0
-	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var keys, ages []string
+	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls++
+		keys, ages = append(keys, r.Header.Get("Idempotency-Key")), append(ages, r.Header.Get("Idempotency-Age"))
 		switch calls {
 		case 1, 2:
 			panic(http.ErrAbortHandler) // the connection breaks
@@ -167,15 +170,28 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); !errors.Is(err, client.ErrOutcomeUnknown) || calls != 1 {
-		t.Errorf("an INSERT whose answer was lost: %v after %d calls", err, calls)
+	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE n"); !errors.Is(err, client.ErrOutcomeUnknown) || calls != 1 {
+		t.Errorf("a CREATE whose answer was lost: %v after %d calls", err, calls)
 	}
 	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil || calls != 4 {
 		t.Errorf("a SELECT: %v after %d calls", err, calls)
 	}
-	calls = 2
+	calls, keys, ages = 0, nil, nil
+	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || calls != 4 {
+		t.Errorf("an INSERT whose answer was lost: %v after %d calls", err, calls)
+	}
+	for i := range keys {
+		if keys[i] == "" || keys[i] != keys[0] || (ages[i] == "") != (i == 0) {
+			t.Fatalf("keys %q and ages %q of one INSERT", keys, ages)
+		}
+	}
+	first := keys[0]
+	calls, keys = 2, nil
 	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || calls != 4 {
 		t.Errorf("an INSERT that was refused once: %v after %d calls", err, calls)
+	}
+	if keys[0] == first {
+		t.Errorf("two statements have the key %q", first)
 	}
 }
 

@@ -65,11 +65,14 @@ func (c *Client) Exec(ctx context.Context, sql string, params ...any) ([]Result,
 
 // Do is Exec with everything that goes along with a statement and its answer.
 func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
-	reads := onlyReads(request.SQL)
+	reads, named := startsWith(request.SQL, "SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN SELECT"), &once{}
+	if startsWith(request.SQL, "INSERT", "UPDATE", "DELETE") {
+		named = newOnce()
+	}
 	var last error
 	for attempt := 1; attempt <= c.config.Attempts; attempt++ {
 		base := c.url()
-		response, err := c.try(ctx, base, request)
+		response, err := c.try(ctx, base, request, named)
 		var again *retryable
 		switch {
 		case err == nil:
@@ -79,18 +82,19 @@ func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
 		case ctx.Err() != nil:
 			return nil, err
 		case errors.As(err, &again):
-		case errors.Is(err, ErrOutcomeUnknown) && reads:
+		case errors.Is(err, ErrOutcomeUnknown) && (reads || named.key != ""):
 			again = &retryable{cause: err}
+			named.unknown = true
 		default:
 			return nil, err
 		}
 		last = err
 		c.leave(base)
 		if err := c.pause(ctx, attempt, again.after); err != nil {
-			return nil, errors.Join(err, last)
+			return nil, errors.Join(err, named.doubt(last))
 		}
 	}
-	return nil, fmt.Errorf("gave up after %d attempts: %w", c.config.Attempts, last)
+	return nil, fmt.Errorf("gave up after %d attempts: %w", c.config.Attempts, named.doubt(last))
 }
 
 // Query is Exec for a statement that gives rows.
@@ -105,8 +109,16 @@ func (c *Client) Query(ctx context.Context, sql string, params ...any) (*Result,
 	return &results[0], nil
 }
 
+// doubt adds to an error that an earlier copy of the statement may have run.
+func (o *once) doubt(err error) error {
+	if o.unknown && !errors.Is(err, ErrOutcomeUnknown) {
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return err
+}
+
 // try sends a statement once. A token that ran out is replaced.
-func (c *Client) try(ctx context.Context, base string, request Request) (*Response, error) {
+func (c *Client) try(ctx context.Context, base string, request Request, named *once) (*Response, error) {
 	body := map[string]any{"sql": request.SQL, "params": request.Params}
 	if request.Namespace != "" {
 		body["namespace_id"] = request.Namespace
@@ -116,7 +128,7 @@ func (c *Client) try(ctx context.Context, base string, request Request) (*Respon
 		if err != nil {
 			return nil, err
 		}
-		reply, err := c.post(ctx, base+"/v1/api/sql", token, body)
+		reply, err := c.post(ctx, base+"/v1/api/sql", token, body, named)
 		var again *retryable
 		switch {
 		case errors.As(err, &again):
@@ -156,13 +168,13 @@ func judge(base string, a answer) (*Response, error) {
 	return nil, refused
 }
 
-// onlyReads reports whether running a statement twice changes nothing.
-func onlyReads(sql string) bool {
+// startsWith reports whether a text is one statement that begins with one of the words.
+func startsWith(sql string, words ...string) bool {
 	text := strings.ToUpper(strings.TrimSpace(sql))
 	if strings.Contains(strings.TrimSuffix(text, ";"), ";") {
 		return false
 	}
-	for _, word := range []string{"SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN SELECT"} {
+	for _, word := range words {
 		if strings.HasPrefix(text, word+" ") {
 			return true
 		}

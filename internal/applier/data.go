@@ -134,6 +134,9 @@ type version struct {
 func (d *Data) writeRows(
 	batch *storage.Batch, index uint64, nowMicros int64, body *commandv1.WriteRows,
 ) (*commandv1.Response, error) {
+	if refused := body.GetRefusal(); refused != nil {
+		return &commandv1.Response{Failure: refused}, nil
+	}
 	if refusal := d.admit(body); refusal != nil {
 		return refusal, nil
 	}
@@ -160,7 +163,10 @@ func (d *Data) writeRows(
 	if err := d.recordChanges(batch, index, nowMicros, body.GetRows(), before); err != nil {
 		return nil, err
 	}
-	return &commandv1.Response{Affected: uint32(len(body.GetRows()))}, nil //nolint:gosec // at most command.MaxRows
+	return &commandv1.Response{
+		Affected: uint32(len(body.GetRows())), //nolint:gosec // at most command.MaxRows
+		Reply:    body.GetReply(),
+	}, nil
 }
 
 // admit refuses writes that can never be right: to a purged table, or with the wrong kind of owner.

@@ -140,7 +140,10 @@ type Cluster struct {
 	SharedShards            int            `toml:"shared_shards" range:"1..10000" doc:"Groups that hold shared tables. Fixed when the data directory is created; standalone nodes use it too."`
 	HeartbeatIntervalMillis int64          `toml:"heartbeat_interval_ms" range:"10..60000" doc:"Time between a leader's heartbeats, in milliseconds."`
 	ElectionTimeoutMillis   []int64        `toml:"election_timeout_ms" doc:"Least and greatest time without a heartbeat after which a follower asks for an election, in milliseconds; at least twice the heartbeat."`
-	ReplicationMode         string         `toml:"replication_mode" oneof:"quorum|all" doc:"When a write is acknowledged: durable on a quorum, or applied on all nodes that are up."`
+	ReplicationMode         string         `toml:"replication_mode" oneof:"quorum|all" doc:"When a write is acknowledged: quorum once a majority has it on disk, all once every voter has applied it too. A request can ask for another mode. What the server writes for itself always uses quorum."`
+	MetaReplicationMode     string         `toml:"meta_replication_mode" oneof:"default|quorum|all" doc:"The same for the meta group: namespaces, tables, users, jobs; default takes replication_mode."`
+	UserReplicationMode     string         `toml:"user_replication_mode" oneof:"default|quorum|all" doc:"The same for users' private rows; default takes replication_mode."`
+	SharedReplicationMode   string         `toml:"shared_replication_mode" oneof:"default|quorum|all" doc:"The same for shared tables; default takes replication_mode."`
 	ReplicationTimeoutMilli int64          `toml:"replication_timeout_ms" range:"100..600000" doc:"How long a write waits to be replicated before its caller is told that the outcome is unknown, in milliseconds."`
 	SnapshotPolicy          SnapshotPolicy `toml:"snapshot_policy" doc:"When a group's log is cut: LogsSinceLast(N) after N entries, or Never."`
 	MaxSnapshotsToKeep      int            `toml:"max_snapshots_to_keep" range:"0..1000" doc:"Received snapshots kept on disk while they are installed."`
@@ -190,7 +193,7 @@ func Default() *Config {
 		},
 		Security: Security{CORS: CORS{
 			AllowedMethods: []string{"GET", "POST", "OPTIONS"},
-			AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-ID"},
+			AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-ID", "Idempotency-Key", "Idempotency-Age"},
 			MaxAgeSeconds:  3600,
 		}},
 		Logging: Logging{Level: "info", Format: "text"},
@@ -202,7 +205,8 @@ func Default() *Config {
 		Cluster: Cluster{
 			NodeID: 1, RPCAddr: "127.0.0.1:9188", UserShards: 32, SharedShards: 1,
 			HeartbeatIntervalMillis: 250, ElectionTimeoutMillis: []int64{500, 1000},
-			ReplicationMode: "quorum", ReplicationTimeoutMilli: 5000,
+			ReplicationMode: "quorum", MetaReplicationMode: "default", UserReplicationMode: "default",
+			SharedReplicationMode: "default", ReplicationTimeoutMilli: 5000,
 			SnapshotPolicy: SnapshotPolicy{LogsSinceLast: 10_000}, MaxSnapshotsToKeep: 3,
 			ReconnectIntervalMillis: 3000, PeerWaitMaxRetries: 60, PeerWaitInitialMillis: 500, PeerWaitMaxDelayMillis: 2000,
 		},

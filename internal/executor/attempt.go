@@ -5,6 +5,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // Outcome is how one attempt to propose ended.
@@ -58,7 +59,12 @@ func WithMode(ctx context.Context, mode Mode) context.Context {
 	return context.WithValue(ctx, modeKey{}, mode)
 }
 
-func modeOf(ctx context.Context, modes Modes, group shard.GroupID) Mode {
+// modeOf decides how a command is replicated. What the server writes for itself always takes a quorum: while a
+// node is missing, it must still be possible to take that node out, to log in and to end jobs.
+func modeOf(ctx context.Context, modes Modes, group shard.GroupID, cmd *commandv1.Command) Mode {
+	if cmd.GetHeader().GetActor() == "" || cmd.GetRecordLogin() != nil {
+		return Quorum
+	}
 	if mode, ok := ctx.Value(modeKey{}).(Mode); ok {
 		return mode
 	}

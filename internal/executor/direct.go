@@ -22,14 +22,15 @@ type Direct struct {
 	proposer Proposer
 }
 
-// NewDirect makes the executor of a standalone node. Random feeds request ids.
-func NewDirect(proposer Proposer, wall clock.Clock, random io.Reader) *Direct {
-	return &Direct{proposer: proposer, stamp: stamper{clock: wall, random: random, proposer: proposer}}
+// NewDirect makes the executor of a standalone node. Random feeds request ids. The history may be nil: then
+// nothing is known of the past.
+func NewDirect(proposer Proposer, wall clock.Clock, random io.Reader, history *History) *Direct {
+	return &Direct{proposer: proposer, stamp: stamper{clock: wall, random: random, proposer: proposer, history: history}}
 }
 
 // Execute implements CommandExecutor.
 func (d *Direct) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
-	id, data, err := d.stamp.seal(group, cmd)
+	id, data, err := d.stamp.seal(ctx, group, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -50,20 +51,30 @@ type stamper struct {
 	clock    clock.Clock
 	random   io.Reader
 	proposer Proposer
+	history  *History
 }
 
 // seal stamps a copy of cmd's header and encodes it. The request id, the time and the floor below which the
-// group may have forgotten it are drawn once for all attempts.
-func (s *stamper) seal(group shard.GroupID, cmd *commandv1.Command) (ident.RequestID, []byte, error) {
-	var draw [10]byte
-	if _, err := io.ReadFull(s.random, draw[:]); err != nil {
-		return ident.RequestID{}, nil, fmt.Errorf("draw a request id: %w", err)
-	}
+// group may have forgotten it are drawn once for all attempts; for a request with an origin, once for all times
+// that its sender sends it.
+func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (ident.RequestID, []byte, error) {
 	now := s.clock.Now().UnixMicro()
-	id := command.NewRequestID(now, draw)
+	id, floor := ident.RequestID{}, s.proposer.Applied(group)
+	if origin, ok := originOf(ctx); ok {
+		id = origin.ID
+		if origin.Age > 0 {
+			floor = s.history.before(group, origin.Age+transitMargin)
+		}
+	} else {
+		var draw [10]byte
+		if _, err := io.ReadFull(s.random, draw[:]); err != nil {
+			return ident.RequestID{}, nil, fmt.Errorf("draw a request id: %w", err)
+		}
+		id = command.NewRequestID(now, draw)
+	}
 	header := &commandv1.Header{
 		RequestId: id[:],
-		MinIndex:  s.proposer.Applied(group),
+		MinIndex:  floor,
 		NowMicros: now,
 		Actor:     cmd.GetHeader().GetActor(),
 	}
@@ -104,7 +115,7 @@ func barrier(ctx context.Context, proposer Proposer, group shard.GroupID) (uint6
 func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) error {
 	switch {
 	case last.Outcome == Behind:
-		return fault.New(fault.Timeout, "the write to %s is committed, but not yet applied everywhere: %w", group, last.Err)
+		return fault.New(fault.Timeout, "replication mode all: %w; the write will be there soon", last.Err)
 	case last.Outcome == Missing:
 		return fault.New(fault.Unavailable, "replication mode all: %w; nothing was written", last.Err)
 	case last.Outcome == TooLarge:

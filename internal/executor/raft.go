@@ -38,26 +38,29 @@ type Raft struct {
 }
 
 // NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience
-// bounds every request and every barrier, whatever its context allows; zero means 10 s.
-func NewRaft(proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration, modes Modes) *Raft {
+// bounds every request and every barrier, whatever its context allows; zero means 10 s. The history may be nil:
+// then nothing is known of the past.
+func NewRaft(
+	proposer Proposer, peers Peers, wall clock.Clock, random io.Reader, patience time.Duration, modes Modes, history *History,
+) *Raft {
 	if patience <= 0 {
 		patience = defaultPatience
 	}
 	return &Raft{
 		proposer: proposer, peers: peers, clock: wall, random: random, patience: patience, modes: modes,
-		stamp: stamper{clock: wall, random: random, proposer: proposer},
+		stamp: stamper{clock: wall, random: random, proposer: proposer, history: history},
 	}
 }
 
 // Execute implements CommandExecutor.
 func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
-	id, data, err := r.stamp.seal(group, cmd)
+	id, data, err := r.stamp.seal(ctx, group, cmd)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	mode := modeOf(ctx, r.modes, group)
+	mode := modeOf(ctx, r.modes, group, cmd)
 	var hint ident.ReplicaID
 	ran, followed, limit := false, 0, firstAttempt
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {

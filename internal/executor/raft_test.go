@@ -66,7 +66,7 @@ func done(t *testing.T, response *commandv1.Response) Attempt {
 func execute(t *testing.T, s *script, patience time.Duration) (*commandv1.Response, error) {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
-	r := NewRaft(s, s, clock.Real{}, random, patience, Modes{})
+	r := NewRaft(s, s, clock.Real{}, random, patience, Modes{}, nil)
 	return r.Execute(t.Context(), shard.UserShard(3), &commandv1.Command{
 		Header: &commandv1.Header{Actor: "alice"},
 		Body:   &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 9}},
@@ -162,7 +162,7 @@ func TestNoLeaderWaits(t *testing.T) {
 
 func TestDirectDoesNotRetry(t *testing.T) {
 	s := &script{t: t, self: 1, answers: []Attempt{{Outcome: Stopped}}}
-	d := NewDirect(s, clock.Real{}, rand.NewChaCha8([32]byte{2}))
+	d := NewDirect(s, clock.Real{}, rand.NewChaCha8([32]byte{2}), nil)
 	_, err := d.Execute(t.Context(), shard.Meta, &commandv1.Command{
 		Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: "bob"}},
 	})

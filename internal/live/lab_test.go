@@ -62,7 +62,7 @@ func newLab(tb testing.TB, feed changefeed.Config) *lab {
 		l.machines[group] = machine
 	}
 	wall := clock.Real{} // statements that meet a conflict pause
-	l.direct = executor.NewDirect(l, wall, rand.Reader)
+	l.direct = executor.NewDirect(l, wall, rand.Reader, nil)
 	l.engine, err = exec.New(exec.Deps{
 		Catalog: l.catalog, Storage: l.store, Executor: l.direct, Clock: wall, Cluster: noCluster{}, Passwords: noPasswords{},
 		Random: rand.Reader, Node: 1, Limits: exec.DefaultLimits(),

@@ -51,7 +51,7 @@ func (n *Node) runAlone() error {
 	n.mu.Lock()
 	n.solo = solo
 	n.mu.Unlock()
-	n.exec.set(executor.NewDirect(soloProposer{solo}, n.clock, n.random))
+	n.exec.set(executor.NewDirect(soloProposer{solo}, n.clock, n.random, n.remember(solo.Applied)))
 	n.watch(solo.Failed(), solo.Failure)
 	return nil
 }
@@ -76,17 +76,28 @@ func (n *Node) runClustered() error {
 	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica})
 	manager.Start()
 	peers := clusterPeers{manager: manager, network: n.network}
-	n.exec.set(executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(), n.modes()))
+	n.exec.set(executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),
+		n.modes(), n.remember(manager.Applied)))
 	n.watch(manager.Failed(), manager.Failure)
 	return nil
 }
 
-// modes are the cluster's replication modes.
+// modes are the cluster's replication modes by class of group.
 func (n *Node) modes() executor.Modes {
-	if n.cfg.Cluster.ReplicationMode == "all" {
-		return executor.Modes{Meta: executor.All, User: executor.All, Shared: executor.All}
+	cluster := n.cfg.Cluster
+	mode := func(ofClass string) executor.Mode {
+		if ofClass == "default" {
+			ofClass = cluster.ReplicationMode
+		}
+		if ofClass == "all" {
+			return executor.All
+		}
+		return executor.Quorum
 	}
-	return executor.Modes{}
+	return executor.Modes{
+		Meta: mode(cluster.MetaReplicationMode), User: mode(cluster.UserReplicationMode),
+		Shared: mode(cluster.SharedReplicationMode),
+	}
 }
 
 // watch stops the node when the engine fails.

@@ -26,6 +26,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/metrics"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -71,13 +72,14 @@ type Node struct {
 	live    *liveParts
 	jobs    *jobParts
 
-	mu       sync.Mutex // guards identity, waiting, invitations, manager and solo
+	mu       sync.Mutex // guards identity, waiting, invitations, manager, solo and history
 	identity identity
 	waiting  string // why the node is not admitted yet; "" once it is
 	// invitations are addresses of members that asked this node to join, while it is not admitted.
 	invitations []string
 	manager     *multiraft.Manager
 	solo        *multiraft.Solo
+	history     *executor.History
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup

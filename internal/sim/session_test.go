@@ -48,7 +48,7 @@ func (a *actor) serve(n *simNode, run func(*session)) {
 // executor is the real one. Its own patience runs on the machine's clock, so it is out of reach; the session's
 // decides.
 func (s *session) executor() *executor.Raft {
-	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{})
+	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{}, nil)
 }
 
 // outcome is what the client of a request knows about it.

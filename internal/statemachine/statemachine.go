@@ -179,7 +179,12 @@ func (c *core) applyEntry(batch *storage.Batch, entry *command.Entry) (result []
 	if err != nil || known {
 		return first, 0, err
 	}
-	response, err := c.run(batch, entry.Index, request, cmd)
+	if !request.IsZero() && c.duplicates.forgotten(entry.Index, cmd.GetHeader().GetMinIndex()) {
+		// Not remembered: a later copy may say more precisely how old the request is.
+		result, err = command.EncodeResponse(tooOld(entry.Index))
+		return result, 0, err
+	}
+	response, err := c.applier.Apply(batch, entry.Index, cmd)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -190,14 +195,11 @@ func (c *core) applyEntry(batch *storage.Batch, entry *command.Entry) (result []
 	return result, 0, c.duplicates.remember(batch, entry.Index, request, result)
 }
 
-func (c *core) run(
-	batch *storage.Batch, index uint64, request ident.RequestID, cmd *commandv1.Command,
-) (*commandv1.Response, error) {
-	if !request.IsZero() && c.duplicates.forgotten(index, cmd.GetHeader().GetMinIndex()) {
-		return command.Refuse(fault.Timeout,
-			"the request is too old to tell whether it was carried out before; its outcome is unknown"), nil
-	}
-	return c.applier.Apply(batch, index, cmd)
+func tooOld(index uint64) *commandv1.Response {
+	response := command.Refuse(fault.Timeout,
+		"the request is too old to tell whether it was carried out before; its outcome is unknown")
+	response.Index = index
+	return response
 }
 
 // requestID is the identity of the request: the header's, which the command carries wherever it goes, else the

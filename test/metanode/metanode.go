@@ -47,7 +47,7 @@ func Open(directory string, wall clock.Clock) (*Node, error) {
 	if err := node.machine.Restore(engine); err != nil {
 		return nil, err
 	}
-	node.Executor = executor.NewDirect(node, wall, rand.Reader)
+	node.Executor = executor.NewDirect(node, wall, rand.Reader, nil)
 	return node, nil
 }
 

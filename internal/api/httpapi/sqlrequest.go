@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,10 +12,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
 
@@ -25,6 +28,45 @@ type sqlRequest struct {
 	sql       string
 	namespace string
 	params    []datum.Datum
+	mode      string // quorum, all, or empty for the cluster's
+}
+
+// inMode makes what runs under the context replicate in the mode that the request asks for.
+func (r *sqlRequest) inMode(ctx context.Context) context.Context {
+	switch r.mode {
+	case "quorum":
+		return executor.WithMode(ctx, executor.Quorum)
+	case "all":
+		return executor.WithMode(ctx, executor.All)
+	}
+	return ctx
+}
+
+// repeat is what the headers say of a request that may be sent again.
+type repeat struct {
+	key string        // Idempotency-Key
+	age time.Duration // Idempotency-Age: since it was sent for the first time
+}
+
+const maxRepeatKeyBytes = 128
+
+func readRepeat(header http.Header) (repeat, *failure) {
+	key, age := header.Get("Idempotency-Key"), header.Get("Idempotency-Age")
+	switch {
+	case key == "" && age == "":
+		return repeat{}, nil
+	case key == "" || len(key) > maxRepeatKeyBytes || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }):
+		return repeat{}, invalidInput(fmt.Sprintf("Idempotency-Key needs 1 to %d printable ASCII characters", maxRepeatKeyBytes))
+	case age == "":
+		return repeat{key: key}, nil
+	}
+	const maxAgeMillis = 24 * 60 * 60 * 1000
+	millis, err := strconv.ParseUint(age, 10, 32)
+	if err != nil || millis > maxAgeMillis {
+		return repeat{}, invalidInput(fmt.Sprintf("Idempotency-Age is a number of milliseconds from 0 to %d", maxAgeMillis))
+	}
+	// Who names an age repeats, even within a millisecond.
+	return repeat{key: key, age: time.Duration(max(millis, 1)) * time.Millisecond}, nil
 }
 
 // sqlBody is the JSON form of a request. Unknown keys are ignored.
@@ -32,6 +74,7 @@ type sqlBody struct {
 	SQL       *string
 	Params    []json.RawMessage
 	Namespace *string
+	Mode      *string
 }
 
 func invalidInput(message string) *failure {
@@ -68,17 +111,19 @@ func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
 		return sqlRequest{}, invalidInput("The body is not valid UTF-8")
 	}
 	var body sqlBody
-	err := readObject(raw, map[string]any{"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace}, false)
+	err := readObject(raw, map[string]any{
+		"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace, "replication_mode": &body.Mode,
+	}, false)
 	if err != nil {
 		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + err.Error())
 	}
 	if body.SQL == nil {
 		return sqlRequest{}, invalidInput(`The body needs the key "sql" with a text`)
 	}
-	return checkSQLRequest(*body.SQL, body.Namespace, body.Params, limits)
+	return checkSQLRequest(*body.SQL, body.Namespace, body.Mode, body.Params, limits)
 }
 
-func checkSQLRequest(sql string, namespace *string, params []json.RawMessage, limits config.Limits) (sqlRequest, *failure) {
+func checkSQLRequest(sql string, namespace, mode *string, params []json.RawMessage, limits config.Limits) (sqlRequest, *failure) {
 	if int64(len(sql)) > limits.MaxSQLBytes {
 		return sqlRequest{}, refusal(http.StatusBadRequest, exec.CodeInvalidSQL,
 			fmt.Sprintf("The SQL text is longer than %d bytes", limits.MaxSQLBytes))
@@ -86,6 +131,11 @@ func checkSQLRequest(sql string, namespace *string, params []json.RawMessage, li
 	request := sqlRequest{sql: sql, namespace: defaultNamespace}
 	if namespace != nil && *namespace != "" {
 		request.namespace = *namespace
+	}
+	if mode != nil && *mode != "" {
+		if request.mode = *mode; request.mode != "quorum" && request.mode != "all" {
+			return sqlRequest{}, invalidInput("replication_mode is quorum or all")
+		}
 	}
 	if len(params) > limits.MaxParams {
 		return sqlRequest{}, invalidParameter("At most %d parameters are allowed, not %d", limits.MaxParams, len(params))
@@ -162,7 +212,7 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 		switch name := part.FormName(); {
 		case strings.HasPrefix(name, "file:"):
 			return sqlRequest{}, refusal(http.StatusBadRequest, codeExtraFile, "This server does not accept files")
-		case name == "sql" || name == "params" || name == "namespace_id":
+		case name == "sql" || name == "params" || name == "namespace_id" || name == "replication_mode":
 			text, err := io.ReadAll(part)
 			if err != nil {
 				return sqlRequest{}, unreadable(err)
@@ -186,6 +236,6 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 			return sqlRequest{}, invalidInput(`The part "params" is not a JSON array: ` + errHalfCharacter.Error())
 		}
 	}
-	namespace := texts["namespace_id"]
-	return checkSQLRequest(sql, &namespace, params, limits)
+	namespace, mode := texts["namespace_id"], texts["replication_mode"]
+	return checkSQLRequest(sql, &namespace, &mode, params, limits)
 }

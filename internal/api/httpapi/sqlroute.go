@@ -82,11 +82,16 @@ func (s *Server) runSQL(r *http.Request, identity auth.Identity) (*exec.Response
 	if f != nil {
 		return nil, f
 	}
-	response, err := s.config.SQL.Execute(r.Context(), exec.Request{
+	repeat, f := readRepeat(r.Header)
+	if f != nil {
+		return nil, f
+	}
+	response, err := s.config.SQL.Execute(request.inMode(r.Context()), exec.Request{
 		SQL:       request.sql,
 		Params:    request.params,
 		Session:   identity.Session(request.namespace, s.clientAddr(r).String()),
 		RequestID: requestID(r),
+		RepeatKey: repeat.key, RepeatAge: repeat.age,
 	})
 	if err != nil {
 		return nil, s.failureOf(r, err)

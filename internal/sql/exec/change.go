@@ -34,7 +34,7 @@ func (e *Engine) change(
 ) (outcome, error) {
 	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
-		result, err := e.changeOnce(ctx, current, caller, params, statement)
+		result, err := e.changeOnce(onAttempt(ctx, attempt), current, caller, params, statement)
 		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
 			return result, err
 		}
@@ -91,11 +91,18 @@ func (e *Engine) changeOnce(
 	default:
 		err = fmt.Errorf("statement %T changes no rows", statement)
 	}
+	repeats := mayRepeat(ctx)
+	if err != nil && repeats {
+		set, err = r.refusalSet(statement, err)
+	}
 	if err != nil {
 		return outcome{}, err
 	}
-	if len(set.body.GetRows()) == 0 {
+	if len(set.body.GetRows()) == 0 && !repeats {
 		return r.changed(kind, set, 0), nil
+	}
+	if err = set.record(repeats); err != nil {
+		return outcome{}, err
 	}
 	// The snapshot is not needed while the command is on its way.
 	if err = r.close(); err != nil {
@@ -106,6 +113,9 @@ func (e *Engine) changeOnce(
 		Body:   &commandv1.Command_WriteRows{WriteRows: set.body},
 	})
 	if err != nil {
+		return outcome{}, err
+	}
+	if err = set.recall(response); err != nil {
 		return outcome{}, err
 	}
 	return r.changed(kind, set, int(response.GetAffected())), nil

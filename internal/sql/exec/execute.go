@@ -19,7 +19,7 @@ import (
 // runs; each then commits by itself, and the first failure ends the request: what ran before it stays.
 // The error is an *Error, which unwraps to the *fault.Error behind it.
 func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
-	b := &batchRun{engine: e, session: request.Session, params: request.Params}
+	b := &batchRun{engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request)}
 	key, cacheable := keyOf(&request)
 	if cacheable {
 		if response, hit, err := b.cached(ctx, key); hit || err != nil {
@@ -112,7 +112,8 @@ type batchRun struct {
 	engine  *Engine
 	session session.Session // its namespace follows USE
 	params  []datum.Datum
-	key     *planKey // under which the plan of the only statement may be kept; nil when it may not
+	key     *planKey    // under which the plan of the only statement may be kept; nil when it may not
+	repeat  *repeatable // nil when the request will not be repeated
 	// stale is set after a change of the catalog, which another node may have applied first.
 	stale bool
 	// authorized is the catalog under which all statements were authorized.
@@ -168,7 +169,7 @@ func (b *batchRun) execute(ctx context.Context, batch []parse.Parsed) (response 
 	response = &Response{}
 	totals := changeTotals{user: b.session.User}
 	for i := range batch {
-		result, err := b.statement(ctx, &batch[i])
+		result, err := b.statement(b.repeat.statement(ctx, i), &batch[i])
 		if err != nil {
 			return nil, i, err
 		}
@@ -199,7 +200,7 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 	if current != found.catalog {
 		return nil, false, nil
 	}
-	result, err := b.bound(ctx, current, b.session, found.bound)
+	result, err := b.bound(b.repeat.statement(ctx, 0), current, b.session, found.bound)
 	if err != nil {
 		return nil, false, failed(1, strings.TrimSpace(key.sql), err)
 	}

@@ -30,7 +30,7 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 		return Result{}, err
 	}
 	s.Command.Header = &commandv1.Header{Actor: string(caller.User)}
-	response, err := e.deps.Executor.Execute(ctx, shard.Meta, s.Command)
+	response, err := e.deps.Executor.Execute(onAttempt(ctx, 1), shard.Meta, s.Command)
 	if err != nil {
 		return Result{}, err
 	}

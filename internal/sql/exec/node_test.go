@@ -130,7 +130,7 @@ func startNode(tb testing.TB, adjust func(*exec.Deps)) *node {
 	n.startMachines(tb, shards)
 	// The clock stands still: what a statement stores and shows is the same in every run.
 	wall := clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC))
-	direct := executor.NewDirect(n, wall, rand.Reader)
+	direct := executor.NewDirect(n, wall, rand.Reader, nil)
 	deps := exec.Deps{
 		Catalog: n.catalog, Storage: store, Executor: direct, Clock: wall, Cluster: n, Passwords: plainPasswords{},
 		Random: rand.Reader, Node: 1, Limits: exec.DefaultLimits(),

@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"time"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
@@ -13,6 +15,13 @@ type Request struct {
 	Params    []datum.Datum   // values of $1 …; only with a single statement
 	Session   session.Session // the caller; its Namespace resolves unqualified names
 	RequestID string          // the client's name for the request, "" when it gave none; for logs only
+
+	// RepeatKey names the request for as long as its sender may repeat it, "" when he will not. A change that
+	// arrives again under the same key, from the same user and with the same text, is carried out once and
+	// answered with the first result.
+	RepeatKey string
+	// RepeatAge is how long ago the request was sent for the first time; zero says that this is the first time.
+	RepeatAge time.Duration
 }
 
 // Column describes one column of a result: name, type and the table's metadata flags.

@@ -669,6 +669,7 @@ type Response struct {
 	Affected      uint32                 `protobuf:"varint,3,opt,name=affected,proto3" json:"affected,omitempty"`                 // rows inserted, changed or deleted
 	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`                    // one sentence for the user; may be empty
 	ObjectId      uint64                 `protobuf:"varint,5,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"` // table id or replica id that was handed out
+	Reply         []byte                 `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`                       // WriteRows.reply
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -736,6 +737,13 @@ func (x *Response) GetObjectId() uint64 {
 		return x.ObjectId
 	}
 	return 0
+}
+
+func (x *Response) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
 }
 
 type Failure struct {
@@ -2145,9 +2153,12 @@ func (x *CleanupDone) GetTableId() uint64 {
 // WriteRows is one atomic statement or transaction on one data group. All expectations must hold, or
 // nothing is written and the result is a failure: DuplicateKey for a violated `absent`, Conflict else.
 type WriteRows struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Scopes        []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	Rows          []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"` // at most 65,536; the n-th row's _seq is index << 16 | n
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Scopes []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Rows   []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"` // at most 65,536; the n-th row's _seq is index << 16 | n
+	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
+	Reply         []byte   `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
+	Refusal       *Failure `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2192,6 +2203,20 @@ func (x *WriteRows) GetScopes() []*ScopeUnchanged {
 func (x *WriteRows) GetRows() []*RowWrite {
 	if x != nil {
 		return x.Rows
+	}
+	return nil
+}
+
+func (x *WriteRows) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *WriteRows) GetRefusal() *Failure {
+	if x != nil {
+		return x.Refusal
 	}
 	return nil
 }
@@ -3794,13 +3819,14 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"now_micros\x18\x03 \x01(\x12R\tnowMicros\x12\x1d\n" +
 	"\n" +
 	"meta_index\x18\x04 \x01(\x04R\tmetaIndex\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xaa\x01\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xc0\x01\n" +
 	"\bResponse\x125\n" +
 	"\afailure\x18\x01 \x01(\v2\x1b.kalamdb.command.v1.FailureR\afailure\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
 	"\baffected\x18\x03 \x01(\rR\baffected\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1b\n" +
-	"\tobject_id\x18\x05 \x01(\x04R\bobjectId\"7\n" +
+	"\tobject_id\x18\x05 \x01(\x04R\bobjectId\x12\x14\n" +
+	"\x05reply\x18\x0e \x01(\fR\x05reply\"7\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xd1\x01\n" +
@@ -3929,10 +3955,12 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"y\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xc6\x01\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
-	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\"U\n" +
+	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x12\x14\n" +
+	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
+	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\"U\n" +
 	"\x0eScopeUnchanged\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
@@ -4186,21 +4214,22 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	48, // 38: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
 	25, // 39: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
 	26, // 40: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	0,  // 41: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	29, // 42: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	30, // 43: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	28, // 44: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	29, // 45: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	29, // 46: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	29, // 47: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	29, // 48: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	29, // 49: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	41, // 50: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	4,  // 41: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	0,  // 42: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	29, // 43: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	30, // 44: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	28, // 45: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	29, // 46: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 47: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 48: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 49: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	29, // 50: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	41, // 51: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
