@@ -226,6 +226,9 @@ func (c *Client) post(ctx context.Context, address, token string, body any, name
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	named.sign(request.Header)
+	if named.key != "" {
+		request.GetBody = nil // the transport would send it again by itself, without its age
+	}
 	response, err := c.config.HTTP.Do(request)
 	if err != nil {
 		var dial *net.OpError

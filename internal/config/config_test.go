@@ -50,6 +50,10 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 		{"plaintext off loopback", cluster + "rpc_addr = \"10.0.0.1:9188\"", []string{"cluster.rpc_addr", "allow_insecure_rpc"}},
 		{"api address", cluster + "api_addr = \"ftp://x\"", []string{"cluster.api_addr", `"ftp://x"`}},
 		{"peers without a cluster", "[[cluster.peers]]\nnode_id = 2\nrpc_addr = \"127.0.0.1:2\"", []string{"cluster.cluster_id"}},
+		{"a join that is a number", cluster + "join = 3", []string{"cluster.join", "true, false"}},
+		{"a join of numbers", cluster + "join = [3]", []string{"cluster.join", "list of addresses"}},
+		{"a join without a port", cluster + "join = [\"a:1\", \"db.example.org\"]", []string{"cluster.join[1]", "host:port", "SRV"}},
+		{"a mode of a class", cluster + "meta_replication_mode = \"some\"", []string{"cluster.meta_replication_mode", "default, quorum, all"}},
 		{
 			"two peers with one id",
 			cluster + "[[cluster.peers]]\nnode_id = 2\nrpc_addr = \"127.0.0.1:2\"\n[[cluster.peers]]\nnode_id = 2\nrpc_addr = \"127.0.0.1:3\"",
@@ -296,6 +300,33 @@ func TestOthersLeavesOutTheNodeItself(t *testing.T) {
 	cluster := config.Cluster{NodeID: 2, Peers: []config.Peer{{NodeID: 1}, {NodeID: 2}, {NodeID: 3}}}
 	if diff := cmp.Diff([]config.Peer{{NodeID: 1}, {NodeID: 3}}, cluster.Others()); diff != "" {
 		t.Fatal(diff)
+	}
+}
+
+func TestJoinIsAFlagOrAList(t *testing.T) {
+	t.Parallel()
+	addresses := config.Join{Wanted: true, Addresses: []string{"db.example.org:9188", "_kalamdb._tcp.example.org"}}
+	for _, test := range []struct {
+		file, variable string
+		want           config.Join
+	}{
+		{"", "", config.Join{}},
+		{"join = true", "", config.Join{Wanted: true}},
+		{"join = false", "", config.Join{}},
+		{"join = []", "", config.Join{}},
+		{`join = ["db.example.org:9188", "_kalamdb._tcp.example.org"]`, "", addresses},
+		{"join = false", "true", config.Join{Wanted: true}},
+		{"join = true", "db.example.org:9188, _kalamdb._tcp.example.org", addresses},
+	} {
+		cfg, warnings, err := config.Parse([]byte("[cluster]\ncluster_id = \"c\"\n"+test.file),
+			environment(map[string]string{"KALAMDB_CLUSTER_JOIN": test.variable}))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%q: %v, %v", test.file, warnings, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, cfg.Cluster.Join); diff != "" {
+			t.Errorf("%q with %q (-want +got):\n%s", test.file, test.variable, diff)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func Parse(text []byte, env func(string) string) (*Config, []Warning, error) {
 // decode reads TOML over cfg. Unknown keys give one warning.
 func decode(text []byte, cfg *Config) ([]Warning, error) {
 	decoder := toml.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
+	decoder.DisallowUnknownFields().EnableUnmarshalerInterface() // the latter for Join
 	err := decoder.Decode(cfg)
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		return []Warning{unknownKeys(unknown)}, nil

@@ -100,6 +100,8 @@ func (f field) allowed() string {
 		return "true, false"
 	case SnapshotPolicy:
 		return "LogsSinceLast(N), Never"
+	case Join:
+		return "true, false, list of addresses"
 	case []Peer:
 		return "tables with node_id, rpc_addr, api_addr"
 	case []int64:
@@ -117,6 +119,8 @@ func render(value reflect.Value) string {
 		return strconv.Quote(v)
 	case SnapshotPolicy:
 		return strconv.Quote(v.String())
+	case Join:
+		return v.String()
 	case []Peer:
 		parts := make([]string, len(v))
 		for i, peer := range v {

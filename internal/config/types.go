@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,6 +54,14 @@ func lookUp(tree map[string]any, key string) (value any, found bool) {
 
 // takes reports whether a field can hold a value of the text. Ranges are judged later.
 func takes(target reflect.Value, value any) bool {
+	if target.Type() == reflect.TypeFor[Join]() {
+		_, isFlag := value.(bool)
+		list, isList := value.([]any)
+		return isFlag || isList && !slices.ContainsFunc(list, func(element any) bool {
+			_, isText := element.(string)
+			return !isText
+		})
+	}
 	if custom, ok := reflect.TypeAssert[encoding.TextUnmarshaler](reflect.New(target.Type())); ok {
 		text, isText := value.(string)
 		return isText && custom.UnmarshalText([]byte(text)) == nil

@@ -140,7 +140,7 @@ func (c *Config) checkTimers() []error {
 func (c *Config) checkCluster() (wrong []error) {
 	cluster := c.Cluster
 	if c.Standalone() {
-		if len(cluster.Peers) > 0 || cluster.Join {
+		if len(cluster.Peers) > 0 || cluster.Join.Wanted {
 			wrong = append(wrong, invalid("cluster.cluster_id", "", "a name, since cluster.peers or cluster.join is set"))
 		}
 		return wrong
@@ -159,6 +159,7 @@ func (c *Config) checkCluster() (wrong []error) {
 	if cluster.APIAddr != "" && !validAPIAddress(cluster.APIAddr) {
 		wrong = append(wrong, invalid("cluster.api_addr", cluster.APIAddr, "host:port or http(s)://host:port"))
 	}
+	wrong = append(wrong, cluster.Join.check()...)
 	return append(wrong, cluster.checkPeers()...)
 }
 

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,9 +86,9 @@ func (h *History) before(group shard.GroupID, age time.Duration) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	limit := h.clock.Now().Add(-age)
-	for i := len(h.taken) - 1; i >= 0; i-- {
-		if !h.taken[i].at.After(limit) {
-			return h.taken[i].applied[group]
+	for _, earlier := range slices.Backward(h.taken) {
+		if !earlier.at.After(limit) {
+			return earlier.applied[group]
 		}
 	}
 	return 0

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
@@ -21,8 +23,9 @@ const (
 )
 
 // seekAdmission makes a fresh data directory a member: it joins the cluster that a peer belongs to, or, as
-// the configured node with the lowest number, founds it once a majority of the configured nodes has
-// answered and none of them belongs to a cluster. It tries for ever; an error is final.
+// the configured node with the lowest number, founds it once every configured node has answered and none of them
+// belongs to a cluster. A majority would not do: two nodes with new disks and an old one that is away would make a
+// second cluster. It tries for ever; an error is final.
 func (n *Node) seekAdmission(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		done, err := n.tryAdmission(ctx)
@@ -43,32 +46,51 @@ func (n *Node) seekAdmission(ctx context.Context) error {
 }
 
 func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
-	peers := n.seeds()
-	fresh, lowest := 1, true
-	waiting := "waiting for a peer that is a member of the cluster"
+	peers, unresolved := n.seeds(ctx)
+	lowest, waiting := true, "waiting for a peer that is a member of the cluster"
+	var silent []string
 	for _, peer := range peers {
 		lowest = lowest && n.cfg.Cluster.NodeID < peer.NodeID
 		info, err := n.askPeer(ctx, peer)
 		switch {
 		case err != nil:
-			waiting = fmt.Sprintf("node %d at %s does not answer: %v", peer.NodeID, peer.RPCAddr, err)
+			silent = append(silent, fmt.Sprintf("%s does not answer: %v", nameOf(peer), err))
+		case n.isSelf(info):
 		case info.GetClusterId() != n.cfg.Cluster.ClusterID:
 			return false, fmt.Errorf("cluster.cluster_id = %q: the peer at %s is configured for cluster %q",
 				n.cfg.Cluster.ClusterID, peer.RPCAddr, info.GetClusterId())
 		case info.GetReplicaId() != 0:
 			return n.join(ctx, peer)
-		default:
-			fresh++
+		case peer.NodeID != 0 && info.GetNodeId() != peer.NodeID:
+			silent = append(silent, fmt.Sprintf("%s is node %d", nameOf(peer), info.GetNodeId()))
 		}
 	}
-	n.setWaiting(waiting)
-	if n.cfg.Cluster.Join || !lowest {
-		return false, nil
+	silent = append(silent, unresolved...)
+	founds := lowest && !n.cfg.Cluster.Join.Wanted
+	switch {
+	case founds && len(silent) == 0:
+		return true, n.found(n.cfg.Cluster.ClusterID)
+	case founds:
+		waiting = "a cluster is founded once all of cluster.peers have answered; start the missing ones or take them out of the list: "
+	case len(silent) > 0:
+		waiting += ": "
 	}
-	if fresh*2 <= len(peers)+1 {
-		return false, nil
+	n.setWaiting(waiting + strings.Join(silent, "; "))
+	return false, nil
+}
+
+// nameOf prints a peer for people.
+func nameOf(peer config.Peer) string {
+	if peer.NodeID == 0 {
+		return "the node at " + peer.RPCAddr
 	}
-	return true, n.found(n.cfg.Cluster.ClusterID)
+	return fmt.Sprintf("node %d at %s", peer.NodeID, peer.RPCAddr)
+}
+
+// isSelf reports whether the node that answered is this one: a name may lead to all nodes.
+func (n *Node) isSelf(info *nodev1.GetNodeInfoResponse) bool {
+	store := n.who().Store
+	return bytes.Equal(info.GetStoreId(), store[:])
 }
 
 func (n *Node) askPeer(ctx context.Context, peer config.Peer) (*nodev1.GetNodeInfoResponse, error) {
@@ -87,7 +109,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(),
 	})
 	if err != nil {
-		n.setWaiting(fmt.Sprintf("node %d did not answer the request to join: %v", peer.NodeID, err))
+		n.setWaiting(fmt.Sprintf("%s did not answer the request to join: %v", nameOf(peer), err))
 		return false, nil
 	}
 	if answer.GetRefused() != "" {
@@ -103,7 +125,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 			have.UserShards, have.SharedShards, shards.UserShards, shards.SharedShards)
 	}
 	if copy(id.Cluster[:], answer.GetClusterUid()) != len(id.Cluster) || answer.GetReplicaId() == 0 {
-		return false, fmt.Errorf("node %d answered the request to join without an identity", peer.NodeID)
+		return false, fmt.Errorf("%s answered the request to join without an identity", nameOf(peer))
 	}
 	id.State, id.Node, id.ClusterID = stateMember, ident.NodeID(n.cfg.Cluster.NodeID), n.cfg.Cluster.ClusterID
 	id.Replica, id.Shards = ident.ReplicaID(answer.GetReplicaId()), shards
@@ -117,7 +139,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	if err := n.become(id); err != nil {
 		return false, err
 	}
-	n.logger.Info("joined the cluster", slog.Uint64("replica_id", uint64(id.Replica)), slog.Uint64("through_node", peer.NodeID))
+	n.logger.Info("joined the cluster", slog.Uint64("replica_id", uint64(id.Replica)), slog.String("through", nameOf(peer)))
 	return true, n.runClustered()
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/admin"
-	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -156,17 +155,6 @@ func (h peerHandler) HandleInvite(_ context.Context, req *nodev1.InviteRequest) 
 
 // maxInvitations bounds the addresses that a node which belongs to no cluster remembers.
 const maxInvitations = 4
-
-// seeds lists where a node looks for its cluster: the configured peers and who has invited it.
-func (n *Node) seeds() []config.Peer {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	seeds := n.cfg.Cluster.Others()
-	for _, addr := range n.invitations {
-		seeds = append(slices.Clip(seeds), config.Peer{NodeID: n.cfg.Cluster.NodeID + 1, RPCAddr: addr})
-	}
-	return seeds
-}
 
 // heardOf reports whether a replica said anything lately: to Raft, or when it was asked how it is. Two nodes
 // that lead nothing have only the latter from each other.

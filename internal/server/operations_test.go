@@ -315,7 +315,7 @@ func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
 	// An empty directory joins again, by invitation.
 	fourth := testConfig(t.TempDir())
 	fourth.Cluster = nodes[1].cfg.Cluster
-	fourth.Cluster.NodeID, fourth.Cluster.Join, fourth.Cluster.Peers = 4, true, nil
+	fourth.Cluster.NodeID, fourth.Cluster.Join.Wanted, fourth.Cluster.Peers = 4, true, nil
 	fourth.Cluster.APIAddr = ""
 	n := openNode(t, fourth, Options{})
 	wantAllTo(t, c.cluster("CLUSTER JOIN 4 '"+n.RPCAddr()+"' ''"), 1, 4)

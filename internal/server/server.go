@@ -44,6 +44,7 @@ type Options struct {
 	// let the kernel choose ports before all nodes' configurations are known. Nil means open them.
 	APIListener net.Listener
 	RPCListener net.Listener
+	Resolver    Resolver // looks up the names in cluster.join; nil asks the system
 }
 
 // Node is one running node.
@@ -62,15 +63,17 @@ type Node struct {
 	catalog *catalog.Store
 	metrics *metrics.Registry
 
-	api     *httpapi.Server
-	users   *auth.Service
-	apiAddr string
-	rpcAddr string
-	network *transport.GRPC // nil when standalone
-	exec    *lateExecutor
-	gossip  *gossip
-	live    *liveParts
-	jobs    *jobParts
+	api      *httpapi.Server
+	users    *auth.Service
+	apiAddr  string
+	rpcAddr  string
+	network  *transport.GRPC // nil when standalone
+	exec     *lateExecutor
+	gossip   *gossip
+	live     *liveParts
+	joining  joinSeeds
+	resolver Resolver
+	jobs     *jobParts
 
 	mu       sync.Mutex // guards identity, waiting, invitations, manager, solo and history
 	identity identity
@@ -104,6 +107,9 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) 
 	}
 	if n.logger == nil {
 		n.logger = slog.New(slog.DiscardHandler)
+	}
+	if n.resolver = opts.Resolver; n.resolver == nil {
+		n.resolver = net.DefaultResolver
 	}
 	n.gossip = newGossip(n)
 	n.live = newLiveParts()

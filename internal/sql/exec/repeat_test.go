@@ -48,7 +48,7 @@ func TestRepeatedChangeRunsOnce(t *testing.T) {
 		"nothing found":  {sql: "UPDATE r SET n = 1 WHERE id = 77", first: "Updated 0 row(s)"},
 		"deleted":        {sql: "DELETE FROM r WHERE id = 3 RETURNING n", first: "30\n"},
 		"wrong":          {sql: "INSERT INTO r VALUES (9, NULL)", first: "not null"},
-		"two statements": {sql: "UPDATE r SET n = n + 1 WHERE id = 2; UPDATE r SET n = n + 1 WHERE id = 1"},
+		"two statements": {sql: "UPDATE r SET n = n * 2 WHERE id = 1; UPDATE r SET n = n + 1 WHERE id = 1"},
 	} {
 		if key == "deleted" {
 			continue // below, once its row is there

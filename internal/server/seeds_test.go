@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+)
+
+// names is a Resolver whose records a test changes.
+type names struct {
+	mu    sync.Mutex // guards both
+	hosts map[string][]string
+	srv   map[string][]*net.SRV
+}
+
+func (n *names) LookupHost(_ context.Context, host string) ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if net.ParseIP(host) != nil {
+		return []string{host}, nil
+	}
+	if found, ok := n.hosts[host]; ok {
+		return slices.Clone(found), nil
+	}
+	return nil, errors.New("no such host")
+}
+
+func (n *names) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if found, ok := n.srv[service+proto+name]; ok {
+		return name, slices.Clone(found), nil
+	}
+	return "", nil, errors.New("no such service")
+}
+
+// newcomer prepares a node that joins the cluster of a node.
+func newcomer(t *testing.T, id uint64, of *Node) (*config.Config, Options) {
+	t.Helper()
+	api, rpc := listen(t), listen(t)
+	cfg := testConfig(t.TempDir())
+	cfg.Cluster.ClusterID, cfg.Cluster.NodeID = of.cfg.Cluster.ClusterID, id
+	cfg.Cluster.RPCAddr, cfg.Cluster.APIAddr = rpc.Addr().String(), api.Addr().String()
+	return cfg, Options{APIListener: api, RPCListener: rpc}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// openFirst founds a cluster of one.
+func openFirst(t *testing.T) *Node {
+	t.Helper()
+	seed := &Node{cfg: config.Default()}
+	seed.cfg.Cluster.ClusterID = "test"
+	cfg, opts := newcomer(t, 1, seed)
+	first := openNode(t, cfg, opts)
+	waitReady(t, first)
+	return first
+}
+
+// TestJoinByNames: a node finds its cluster behind a name with several addresses, behind a service record that
+// appears later, and by a name that the system resolves; a second node of the same number is kept out.
+func TestJoinByNames(t *testing.T) {
+	first := openFirst(t)
+	_, port, err := net.SplitHostPort(first.RPCAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, _ := strconv.ParseUint(port, 10, 16)
+	book := &names{hosts: map[string][]string{"db.test": {"127.0.0.9", "127.0.0.1"}, "one.test": {"127.0.0.1"}}}
+
+	cfg, opts := newcomer(t, 2, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{"db.test:" + port, "absent.test:1"}}
+	opts.Resolver = book
+	second := openNode(t, cfg, opts)
+
+	cfg, opts = newcomer(t, 3, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{"_kalamdb._tcp.test"}}
+	opts.Resolver = book
+	third := openNode(t, cfg, opts)
+	within(t, "node 3 says what it waits for", func() bool { return strings.Contains(third.whyWaiting(), "_kalamdb._tcp.test") })
+	book.mu.Lock()
+	book.srv = map[string][]*net.SRV{"_kalamdb._tcp.test": {{Target: "one.test.", Port: uint16(number)}}}
+	book.hosts["one.test."], book.hosts["one.test"] = nil, []string{"127.0.0.1"}
+	book.mu.Unlock()
+	waitReady(t, second, third)
+	if second.who().Cluster != first.who().Cluster || third.who().Cluster != first.who().Cluster {
+		t.Error("a node that joined is in another cluster")
+	}
+
+	cfg, opts = newcomer(t, 3, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{"localhost:" + port}}
+	twin := openNode(t, cfg, opts)
+	within(t, "a second node 3 is refused", func() bool {
+		return strings.Contains(twin.whyWaiting(), "node 3 is alive with another data directory")
+	})
+	if twin.self() != 0 {
+		t.Error("a second node 3 is a member")
+	}
+
+	cfg, opts = newcomer(t, 4, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{"localhost:" + port}}
+	waitReady(t, openNode(t, cfg, opts))
+}
+
+// TestEmptyMajorityFoundsNothing: two of three nodes lost their disks and do not see the third, which still has the
+// cluster. A new one must not appear.
+func TestEmptyMajorityFoundsNothing(t *testing.T) {
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	for _, n := range nodes {
+		closeNode(t, n)
+	}
+	restart := func(n *Node, dir string) *Node {
+		cfg := *n.cfg
+		cfg.Storage.DataPath = dir
+		return openNode(t, &cfg, Options{APIListener: relisten(t, n.apiAddr), RPCListener: relisten(t, n.rpcAddr)})
+	}
+	empty := []*Node{restart(nodes[0], t.TempDir()), restart(nodes[1], t.TempDir())}
+	within(t, "node 1 waits for node 3 with founding", func() bool {
+		why := empty[0].whyWaiting()
+		return strings.Contains(why, "once all of cluster.peers have answered") && strings.Contains(why, "node 3 at") &&
+			!strings.Contains(why, "node 2 at")
+	})
+	for _, n := range empty {
+		if n.self() != 0 {
+			t.Fatalf("node %d founded a cluster beside the old one", n.cfg.Cluster.NodeID)
+		}
+	}
+	old := restart(nodes[2], nodes[2].cfg.Storage.DataPath)
+	within(t, "node 1 finds the old cluster", func() bool {
+		return strings.Contains(empty[0].whyWaiting(), "join") || empty[0].self() != 0
+	})
+	for _, n := range append(empty, old) {
+		if uid := n.who().Cluster; n.self() != 0 && uid != nodes[2].who().Cluster {
+			t.Errorf("node %d belongs to the cluster %s", n.cfg.Cluster.NodeID, uid)
+		}
+	}
+}
+
+// relisten takes an address again that a node has just left.
+func relisten(t *testing.T, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
