@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchWorkerCommand())
+		newBenchFailoverCommand(), newBenchLiveCommand(), newBenchWorkerCommand())
 	return command
 }
 
@@ -107,6 +108,25 @@ func newBenchSnapshotCommand() *cobra.Command {
 	command.Flags().Int64Var(&bytes, "bytes", 2<<30, "bytes of values in the group")
 	command.Flags().BoolVar(&verify, "verify-installed", false, "read the installed group back from the store")
 	command.Flags().Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchLiveCommand() *cobra.Command {
+	var o bench.LiveOptions
+	command := &cobra.Command{
+		Use:   "live",
+		Short: "measure live queries of real servers over real sockets",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Live(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&o.Cases, "cases", nil, "cases to run, all if none: "+strings.Join(bench.LiveCases(), ", "))
+	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case under load")
+	flags.IntVar(&o.Connections, "connections", 10_000, "connections of the case that holds many")
+	flags.IntVar(&o.Subscriptions, "subscriptions", 100_000, "subscriptions of the cases that hold many")
+	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }
 

@@ -113,19 +113,23 @@ func writeServerConfig(s *server, dir string, id int, rpc string, peers []map[st
 	if err != nil {
 		return err
 	}
-	text, err := toml.Marshal(map[string]any{
+	settings := map[string]any{
 		"server":  map[string]any{"host": host, "port": number},
 		"storage": map[string]any{"data_path": dir},
 		"auth":    map[string]any{"root_password": failoverPassword, "bcrypt_cost": 4},
 		"rate_limit": map[string]any{
 			"max_queries_per_sec": 0, "max_requests_per_ip_per_sec": 0, "max_auth_requests_per_ip_per_sec": 0,
+			"max_subscriptions_per_user": 0, "max_messages_per_sec": 0,
 		},
-		"cluster": map[string]any{
+	}
+	if len(peers) > 0 {
+		settings["cluster"] = map[string]any{
 			"cluster_id": "bench", "node_id": id, "rpc_addr": rpc, "api_addr": s.api, "peers": peers,
 			"heartbeat_interval_ms": o.HeartbeatMillis, "election_timeout_ms": o.ElectionMillis,
 			"reconnect_interval_ms": 250,
-		},
-	})
+		}
+	}
+	text, err := toml.Marshal(settings)
 	if err != nil {
 		return fmt.Errorf("write a configuration: %w", err)
 	}

@@ -1,0 +1,386 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// LiveOptions say what of live queries to measure.
+type LiveOptions struct {
+	Cases    []string      // names of liveCases; none means all
+	Duration time.Duration // of each case under load
+	// Connections and Subscriptions are of the cases that hold many of them.
+	Connections, Subscriptions int
+}
+
+// Validate reports the first option that cannot work.
+func (o LiveOptions) Validate() error {
+	if o.Duration < 100*time.Millisecond || o.Connections < 1 || o.Subscriptions < 1 {
+		return errors.New("want a duration of at least 100ms, connections and subscriptions")
+	}
+	for _, name := range o.Cases {
+		if !slices.ContainsFunc(liveCases, func(c liveCaseOf) bool { return c.name == name }) {
+			return fmt.Errorf("case %q is none of %s", name, strings.Join(LiveCases(), ", "))
+		}
+	}
+	return nil
+}
+
+// LiveCases are the names of all cases.
+func LiveCases() []string {
+	names := make([]string, len(liveCases))
+	for i, c := range liveCases {
+		names[i] = c.name
+	}
+	return names
+}
+
+// liveCase is one line of output. Rate is what was asked of the writers, per second; zero is as fast as they can.
+type liveCase struct {
+	Case          string  `json:"case"`
+	Connections   int     `json:"connections"`
+	Subscriptions int     `json:"subscriptions"`
+	Rate          int     `json:"rate"`
+	Value         float64 `json:"value"`
+	Unit          string  `json:"unit"`
+	P50           float64 `json:"p50_us"`
+	P99           float64 `json:"p99_us"`
+	CPU           float64 `json:"cpu_us_per_frame"` // of the server, or of all servers
+}
+
+// liveCaseOf is one case; each has servers of its own.
+type liveCaseOf struct {
+	name  string
+	nodes int
+	run   func(*liveLab) error
+}
+
+var liveCases = []liveCaseOf{
+	{"idle_connections", 1, (*liveLab).idleConnections},
+	{"subscribe", 1, (*liveLab).subscribeMany},
+	{"fan_out", 1, (*liveLab).fanOut},
+	{"one_to_10000", 1, (*liveLab).oneToMany},
+	{"event_1000_per_s_to_10", 1, func(l *liveLab) error { return l.insertToEvent(10, 1000, 10) }},
+	{"event_100_per_s_to_1", 1, func(l *liveLab) error { return l.insertToEvent(1, 100, 1) }},
+	{"event_100_per_s_to_100", 1, func(l *liveLab) error { return l.insertToEvent(100, 100, 100) }},
+	{"insert_kept", 1, (*liveLab).insertsKept},
+	{"match_curve", 1, (*liveLab).matchCurve},
+	{"select", 1, (*liveLab).selects},
+	{"follower", nodes, func(l *liveLab) error { return l.insertToEvent(1000, 1000, 1) }},
+}
+
+// Live measures live queries of real servers over real sockets and prints one JSON object for each case. The
+// servers are processes of this program; the clients are this process.
+func Live(ctx context.Context, o LiveOptions, out io.Writer) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if err := raiseOpenFiles(2*o.Connections + 2048); err != nil {
+		return err
+	}
+	for _, c := range liveCases {
+		if len(o.Cases) > 0 && !slices.Contains(o.Cases, c.name) {
+			continue
+		}
+		if err := runLiveCase(ctx, o, c, out); err != nil {
+			return fmt.Errorf("case %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func runLiveCase(ctx context.Context, o LiveOptions, c liveCaseOf, out io.Writer) (err error) {
+	servers, err := startLiveServers(ctx, c.nodes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, servers.stop()) }()
+	l := &liveLab{serverCluster: servers, ctx: ctx, options: o, name: c.name, out: out}
+	defer l.disconnect()
+	return c.run(l)
+}
+
+// liveLab is the clients of one case.
+type liveLab struct {
+	*serverCluster
+	ctx     context.Context //nolint:containedctx // a case is one call
+	options LiveOptions
+	name    string
+	out     io.Writer
+	target  int // the server of the sockets
+	sockets []*liveSocket
+	nextID  atomic.Int64
+}
+
+func (l *liveLab) print(c liveCase) error {
+	if c.Case == "" {
+		c.Case = l.name
+	}
+	if c.Connections == 0 {
+		c.Connections = len(l.sockets)
+	}
+	c.Value, c.P50, c.P99, c.CPU = round(c.Value), round(c.P50), round(c.P99), round(c.CPU)
+	return printJSON(l.out, c)
+}
+
+// idleConnections is what an authenticated connection costs that does nothing.
+func (l *liveLab) idleConnections() error {
+	if err := l.connect(64); err != nil { // what the first connections need once
+		return err
+	}
+	before, err := l.settledRSS()
+	if err != nil {
+		return err
+	}
+	if err := l.connect(l.options.Connections); err != nil {
+		return err
+	}
+	after, err := l.settledRSS()
+	if err != nil {
+		return err
+	}
+	return l.print(liveCase{Value: float64(after-before) / float64(l.options.Connections), Unit: "B_rss_per_connection"})
+}
+
+// subscribeMany is how long subscriptions take to be made, and what one costs.
+func (l *liveLab) subscribeMany() error {
+	connections := max(1, l.options.Subscriptions/subscriptionsPerSocket)
+	if err := l.connect(connections); err != nil {
+		return err
+	}
+	before, err := l.settledRSS()
+	if err != nil {
+		return err
+	}
+	cpu, begin := l.cpu(), time.Now()
+	if err := l.subscribeRooms(l.options.Subscriptions, l.options.Subscriptions/10); err != nil {
+		return err
+	}
+	took, cpu := time.Since(begin), l.cpu()-cpu
+	after, err := l.settledRSS()
+	if err != nil {
+		return err
+	}
+	n := float64(l.options.Subscriptions)
+	err = l.print(liveCase{
+		Case: "subscribe", Subscriptions: l.options.Subscriptions, Value: took.Seconds(), Unit: "s",
+		CPU: float64(cpu.Microseconds()) / n,
+	})
+	return errors.Join(err, l.print(liveCase{
+		Case: "subscription_memory", Subscriptions: l.options.Subscriptions, Value: float64(after-before) / n, Unit: "B_rss_per_subscription",
+	}))
+}
+
+// fanOut is bursts of changes that all of 1,000 connections see.
+func (l *liveLab) fanOut() error {
+	const receivers, burst = 1000, 500
+	if err := l.connect(receivers); err != nil {
+		return err
+	}
+	if err := l.subscribeAll(receivers); err != nil {
+		return err
+	}
+	statement := func() string {
+		rows := make([]string, burst)
+		for i := range rows {
+			rows[i] = fmt.Sprintf("(%d, 1, 0, '%s')", l.nextID.Add(1), liveBody)
+		}
+		return "INSERT INTO bench.live VALUES " + strings.Join(rows, ",")
+	}
+	frames, cpu := l.frames(), l.cpu()
+	begin := time.Now()
+	var delivering time.Duration
+	for time.Since(begin) < l.options.Duration {
+		want := l.frames() + receivers*burst
+		text := statement()
+		started := time.Now()
+		if _, err := l.sql(l.ctx, l.servers[0], text); err != nil {
+			return err
+		}
+		if err := l.await(want); err != nil {
+			return err
+		}
+		delivering += time.Since(started)
+	}
+	frames = l.frames() - frames
+	return l.print(liveCase{
+		Subscriptions: receivers, Value: float64(frames) / delivering.Seconds(), Unit: "frames_per_s",
+		CPU: float64((l.cpu() - cpu).Microseconds()) / float64(frames),
+	})
+}
+
+// oneToMany is one change at a time to 10,000 subscriptions of 1,000 connections.
+func (l *liveLab) oneToMany() error {
+	const connections, subscriptions = 1000, 10_000
+	if err := l.connect(connections); err != nil {
+		return err
+	}
+	if err := l.subscribeAll(subscriptions); err != nil {
+		return err
+	}
+	frames, cpu := l.frames(), l.cpu()
+	var took latencies
+	for begin := time.Now(); time.Since(begin) < l.options.Duration; {
+		want := l.frames() + subscriptions
+		started := time.Now()
+		if err := l.insert(1); err != nil {
+			return err
+		}
+		if err := l.await(want); err != nil {
+			return err
+		}
+		took = append(took, time.Since(started))
+	}
+	slices.Sort(took)
+	frames = l.frames() - frames
+	return l.print(liveCase{
+		Subscriptions: subscriptions, Value: float64(frames) / float64(len(took)), Unit: "frames_per_change",
+		P50: 1000 * took.quantile(0.5), P99: 1000 * took.quantile(0.99), CPU: float64((l.cpu() - cpu).Microseconds()) / float64(frames),
+	})
+}
+
+// insertToEvent is the time from the start of an INSERT to the event at each of those that see it.
+func (l *liveLab) insertToEvent(subscriptions, rate, matching int) error {
+	if len(l.servers) > 1 {
+		leader, err := l.leader(l.ctx)
+		if err != nil {
+			return err
+		}
+		l.target = (leader + 1) % len(l.servers)
+		l.servers[0], l.servers[leader] = l.servers[leader], l.servers[0]
+		if l.target == 0 {
+			l.target = leader
+		}
+	}
+	if err := l.connect(subscriptions); err != nil {
+		return err
+	}
+	rooms := subscriptions / matching
+	if err := l.subscribeRooms(subscriptions, rooms); err != nil {
+		return err
+	}
+	l.takeLatencies() // what came before does not count
+	frames, cpu := l.frames(), l.cpu()
+	count, err := l.paced(rate, rooms)
+	if err != nil {
+		return err
+	}
+	if err := l.await(frames + int64(count*matching)); err != nil {
+		return err
+	}
+	took := l.takeLatencies()
+	frames = l.frames() - frames
+	return l.print(liveCase{
+		Subscriptions: subscriptions, Rate: rate, Value: float64(count) / l.options.Duration.Seconds(), Unit: "changes_per_s",
+		P50: 1000 * took.quantile(0.5), P99: 1000 * took.quantile(0.99), CPU: float64((l.cpu() - cpu).Microseconds()) / float64(frames),
+	})
+}
+
+// insertsKept is what subscriptions cost writers.
+func (l *liveLab) insertsKept() error {
+	const subscriptions = 1000
+	base, _, err := l.closedLoop(1)
+	if err != nil {
+		return err
+	}
+	if err := l.print(liveCase{Case: "insert_without_subscriptions", Value: base, Unit: "inserts_per_s"}); err != nil {
+		return err
+	}
+	if err := l.connect(100); err != nil {
+		return err
+	}
+	if err := l.subscribeRooms(subscriptions, subscriptions/10); err != nil {
+		return err
+	}
+	filtered, cpu, err := l.closedLoop(subscriptions / 10)
+	if err != nil {
+		return err
+	}
+	err = l.print(liveCase{Case: "insert_filtered_10_match", Subscriptions: subscriptions, Value: filtered, Unit: "inserts_per_s", CPU: cpu / 10})
+	if err != nil {
+		return err
+	}
+	err = l.print(liveCase{Case: "insert_kept", Subscriptions: subscriptions, Value: 100 * filtered / base, Unit: "percent"})
+	if err != nil {
+		return err
+	}
+	l.disconnect()
+	if err := l.connect(100); err != nil {
+		return err
+	}
+	if err := l.subscribeAll(subscriptions); err != nil {
+		return err
+	}
+	matching, cpu, err := l.closedLoop(1)
+	if err != nil {
+		return err
+	}
+	return l.print(liveCase{Case: "insert_all_match", Subscriptions: subscriptions, Value: matching, Unit: "inserts_per_s", CPU: cpu / subscriptions})
+}
+
+// matchCurve is what an INSERT costs the server when ten of more and more subscriptions see it.
+func (l *liveLab) matchCurve() error {
+	if err := l.connect(max(1, l.options.Subscriptions/subscriptionsPerSocket)); err != nil {
+		return err
+	}
+	made := 0
+	for _, subscriptions := range []int{l.options.Subscriptions / 100, l.options.Subscriptions / 10, l.options.Subscriptions} {
+		// Rooms that are written to have ten subscribers; those of the larger steps come in further rooms.
+		if err := l.subscribeRange(made, subscriptions); err != nil {
+			return err
+		}
+		made = subscriptions
+		rate, cpu, err := l.closedLoop(subscriptions / 10)
+		if err != nil {
+			return err
+		}
+		err = l.print(liveCase{Subscriptions: subscriptions, Value: cpu, Unit: "cpu_us_per_insert", Rate: int(rate), CPU: cpu / 10})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selects is SELECT 1 over HTTP, for one client and for 64.
+func (l *liveLab) selects() error {
+	for _, clients := range []int{1, 64} {
+		var took []latencies
+		var mu sync.Mutex
+		cpu := l.cpu()
+		err := l.clients(clients, func(stop <-chan struct{}) error {
+			var mine latencies
+			for open(stop) {
+				started := time.Now()
+				if _, err := l.sql(l.ctx, l.servers[0], "SELECT 1"); err != nil {
+					return err
+				}
+				mine = append(mine, time.Since(started))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, mine)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		all := merge(took)
+		err = l.print(liveCase{
+			Case: fmt.Sprintf("select_1_of_%d_clients", clients), Connections: clients, Value: float64(len(all)) / l.options.Duration.Seconds(),
+			Unit: "answers_per_s", P50: 1000 * all.quantile(0.5), P99: 1000 * all.quantile(0.99),
+			CPU: float64((l.cpu() - cpu).Microseconds()) / float64(len(all)),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startLiveServers starts one standalone server, or a cluster of them, with the table of the live cases.
+func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "kalamdb-live-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	c := &serverCluster{dir: dir, wires: &wires{}}
+	c.http.Timeout = startPatience
+	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
+	if err := c.startLive(ctx, program, count); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	return c, nil
+}
+
+func (c *serverCluster) startLive(ctx context.Context, program string, count int) error {
+	addresses, err := freeAddresses(2 * count)
+	if err != nil {
+		return err
+	}
+	var peers []map[string]any
+	for i := range count {
+		if count > 1 {
+			peers = append(peers, map[string]any{"node_id": i + 1, "rpc_addr": addresses[i], "api_addr": addresses[count+i]})
+		}
+	}
+	for i := range count {
+		dir := filepath.Join(c.dir, strconv.Itoa(i+1))
+		s := &server{program: program, config: dir + ".toml", log: dir + ".log", api: addresses[count+i]}
+		c.servers = append(c.servers, s)
+		o := FailoverOptions{HeartbeatMillis: 250, ElectionMillis: []int64{500, 1000}}
+		if err := writeServerConfig(s, dir, i+1, addresses[i], peers, o); err != nil {
+			return err
+		}
+		if err := s.start(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.ready(ctx); err != nil {
+		return err
+	}
+	if err := c.login(ctx); err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		"CREATE NAMESPACE bench",
+		"CREATE TABLE bench.live (id BIGINT PRIMARY KEY, room BIGINT, sent BIGINT, body TEXT) WITH (TYPE = 'SHARED')",
+	} {
+		if _, err := c.sql(ctx, c.servers[0], statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raiseOpenFiles lets this process, and those it starts, open as many files as the system allows it.
+func raiseOpenFiles(wanted int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	if uint64(wanted/2) > limit.Cur {
+		return fmt.Errorf("%d connections need %d open files, the system allows %d; raise the limit (ulimit -Hn) or use fewer", wanted/2, wanted/2, limit.Cur)
+	}
+	return nil
+}
+
+// cpu is what the servers have used.
+func (l *liveLab) cpu() time.Duration {
+	total := time.Duration(0)
+	for _, s := range l.servers {
+		total += processTime(s.process.Process.Pid)
+	}
+	return total
+}
+
+// processTime reads the processor time of a process from /proc; zero where there is none.
+func processTime(pid int) time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name, in parentheses, may hold anything; behind it come numbers.
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
+	return time.Duration(user+system) * tick
+}
+
+// settledRSS is the resident set of the target server once it no longer changes much.
+func (l *liveLab) settledRSS() (int64, error) {
+	pid := l.servers[l.target].process.Process.Pid
+	last := int64(0)
+	for range 20 {
+		if err := rest(l.ctx, 250*time.Millisecond); err != nil {
+			return 0, err
+		}
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			return 0, fmt.Errorf("resident set: %w", err)
+		}
+		var total, resident int64
+		if _, err := fmt.Sscan(string(raw), &total, &resident); err != nil {
+			return 0, fmt.Errorf("resident set: %w", err)
+		}
+		resident *= int64(os.Getpagesize())
+		if last > 0 && resident-last < last/200 && last-resident < last/200 {
+			return resident, nil
+		}
+		last = resident
+	}
+	return last, nil
+}
+
+// liveBody makes a change about 200 bytes on the wire.
+var liveBody = strings.Repeat("words ", 10)
+
+// insert writes a row to one of the rooms.
+func (l *liveLab) insert(rooms int) error {
+	id := l.nextID.Add(1)
+	_, err := l.sql(l.ctx, l.servers[0], fmt.Sprintf("INSERT INTO bench.live VALUES (%d, %d, %d, '%s')",
+		id, id%int64(rooms), time.Now().UnixNano(), liveBody))
+	return err
+}
+
+// clients runs as many at once for the duration of a case.
+func (l *liveLab) clients(count int, run func(stop <-chan struct{}) error) error {
+	stop := make(chan struct{})
+	failed := make([]error, count)
+	var group sync.WaitGroup
+	for i := range count {
+		group.Go(func() { failed[i] = run(stop) })
+	}
+	err := rest(l.ctx, l.options.Duration)
+	close(stop)
+	group.Wait()
+	return errors.Join(append(failed, err)...)
+}
+
+func open(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+		return true
+	}
+}
+
+// closedLoop is how many rows 16 clients write per second, and what a row costs the servers.
+func (l *liveLab) closedLoop(rooms int) (rate, cpu float64, err error) {
+	first, before, begin := l.nextID.Load(), l.cpu(), time.Now()
+	err = l.clients(16, func(stop <-chan struct{}) error {
+		for open(stop) {
+			if err := l.insert(rooms); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	count := float64(l.nextID.Load() - first)
+	return count / time.Since(begin).Seconds(), float64((l.cpu() - before).Microseconds()) / count, err
+}
+
+// paced writes at a rate and returns how many rows it wrote. Each writer keeps its own beat.
+func (l *liveLab) paced(rate, rooms int) (int, error) {
+	writers := min(32, max(1, rate/50))
+	first := l.nextID.Load()
+	err := l.clients(writers, func(stop <-chan struct{}) error {
+		beat := time.NewTicker(time.Duration(writers) * time.Second / time.Duration(rate))
+		defer beat.Stop()
+		for {
+			select {
+			case <-stop:
+				return nil
+			case <-beat.C:
+			}
+			if err := l.insert(rooms); err != nil {
+				return err
+			}
+		}
+	})
+	return int(l.nextID.Load() - first), err
+}

@@ -1,0 +1,276 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// liveSocket is one client connection. Its reader counts frames and does not parse them, so that the clients, which
+// share the machine with the servers, cost little.
+type liveSocket struct {
+	ws     *websocket.Conn
+	ended  chan struct{}
+	acks   atomic.Int64
+	events atomic.Int64
+
+	mu      sync.Mutex // guards what is below
+	took    latencies
+	failure error
+}
+
+const liveDialers = 32
+
+// connect opens further sockets at the target server and waits until they are authenticated.
+func (l *liveLab) connect(count int) error {
+	opened := make([]*liveSocket, count)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for range liveDialers {
+		group.Go(func() {
+			for i := next.Add(1) - 1; int(i) < count && failed.Load() == nil; i = next.Add(1) - 1 {
+				s, err := dialLive(l.ctx, l.servers[l.target].api, l.token)
+				if err != nil {
+					failed.Store(&err)
+					return
+				}
+				opened[i] = s
+			}
+		})
+	}
+	group.Wait()
+	for _, s := range opened {
+		if s != nil {
+			l.sockets = append(l.sockets, s)
+		}
+	}
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func dialLive(ctx context.Context, api, token string) (*liveSocket, error) {
+	dialer := websocket.Dialer{ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: startPatience}
+	ws, answer, err := dialer.DialContext(ctx, "ws://"+api+"/v1/ws?compress=false", nil)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	_ = answer.Body.Close() // it has none
+	hello := `{"type":"authenticate","method":"jwt","token":"` + token + `","protocol":{"serialization":"json","compression":"none"}}`
+	if err := ws.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
+		return nil, errors.Join(err, ws.Close())
+	}
+	s := &liveSocket{ws: ws, ended: make(chan struct{})}
+	// The server says nothing before it is asked, so the dialer has read nothing ahead.
+	r := bufio.NewReaderSize(ws.NetConn(), 1<<10)
+	first, err := readLiveFrame(r, nil)
+	if err == nil && !bytes.Contains(first, []byte(`"auth_success"`)) {
+		err = fmt.Errorf("not authenticated: %s", first)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ws.Close())
+	}
+	go s.read(r)
+	return s, nil
+}
+
+// readLiveFrame returns the payload of one frame of a server, in reused memory.
+func readLiveFrame(r *bufio.Reader, into []byte) ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	size := uint64(head[1])
+	if size >= 126 {
+		var long [8]byte
+		part := long[6:]
+		if size == 127 {
+			part = long[:]
+		}
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, err
+		}
+		size = binary.BigEndian.Uint64(long[:])
+	}
+	if size > 1<<26 {
+		return nil, fmt.Errorf("a frame of %d bytes", size)
+	}
+	into = slices.Grow(into[:0], int(size))[:size]
+	_, err := io.ReadFull(r, into)
+	return into, err
+}
+
+var (
+	liveAck   = []byte(`{"type":"subscription_ack"`)
+	liveEvent = []byte(`{"type":"change"`)
+	liveSent  = []byte(`"sent":"`)
+)
+
+// read counts until the connection ends.
+func (s *liveSocket) read(r *bufio.Reader) {
+	defer close(s.ended)
+	var frame []byte
+	var err error
+	for {
+		if frame, err = readLiveFrame(r, frame); err != nil {
+			s.fail(err)
+			return
+		}
+		switch {
+		case bytes.HasPrefix(frame, liveEvent):
+			s.note(frame)
+			s.events.Add(1)
+		case bytes.HasPrefix(frame, liveAck):
+			s.acks.Add(1)
+		default:
+			s.fail(fmt.Errorf("the server said %.300q", frame))
+			return
+		}
+	}
+}
+
+// note takes the time that the row carries, if it does.
+func (s *liveSocket) note(frame []byte) {
+	at := bytes.Index(frame, liveSent)
+	if at < 0 {
+		return
+	}
+	digits := frame[at+len(liveSent):]
+	if end := bytes.IndexByte(digits, '"'); end > 1 {
+		sent, err := strconv.ParseInt(string(digits[:end]), 10, 64)
+		if err != nil {
+			return
+		}
+		took := time.Duration(time.Now().UnixNano() - sent)
+		s.mu.Lock()
+		s.took = append(s.took, took)
+		s.mu.Unlock()
+	}
+}
+
+func (s *liveSocket) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		s.failure = err
+	}
+}
+
+// disconnect closes all sockets.
+func (l *liveLab) disconnect() {
+	for _, s := range l.sockets {
+		_ = s.ws.Close() // nothing is owed
+	}
+	for _, s := range l.sockets {
+		<-s.ended
+	}
+	l.sockets = nil
+}
+
+// subscriptionsPerSocket is what a server allows.
+const subscriptionsPerSocket = 100
+
+// subscribeRooms makes subscriptions, spread over the sockets, to the rooms in turn.
+func (l *liveLab) subscribeRooms(subscriptions, rooms int) error {
+	return l.subscribe(0, subscriptions, func(i int) string {
+		return "SELECT * FROM bench.live WHERE room = " + strconv.Itoa(i%max(1, rooms))
+	})
+}
+
+// subscribeRange makes those from one number to another, ten to a room.
+func (l *liveLab) subscribeRange(from, to int) error {
+	return l.subscribe(from, to, func(i int) string { return "SELECT * FROM bench.live WHERE room = " + strconv.Itoa(i/10) })
+}
+
+// subscribeAll makes subscriptions that see everything.
+func (l *liveLab) subscribeAll(subscriptions int) error {
+	return l.subscribe(0, subscriptions, func(int) string { return "SELECT * FROM bench.live" })
+}
+
+func (l *liveLab) subscribe(from, to int, sql func(i int) string) error {
+	want := int64(to - from)
+	for _, s := range l.sockets {
+		want += s.acks.Load()
+	}
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range liveDialers {
+		group.Go(func() {
+			for at := next.Add(1) - 1; int(at) < len(l.sockets); at = next.Add(1) - 1 {
+				s := l.sockets[at]
+				for i := from + int(at); i < to; i += len(l.sockets) {
+					message := fmt.Sprintf(`{"type":"subscribe","subscription":{"id":"s%d","sql":"%s"}}`, i, sql(i))
+					if err := s.ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+						s.fail(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	return l.awaitCount(want, func(s *liveSocket) int64 { return s.acks.Load() })
+}
+
+func (l *liveLab) frames() int64 {
+	total := int64(0)
+	for _, s := range l.sockets {
+		total += s.events.Load()
+	}
+	return total
+}
+
+// await waits until so many events were counted in all.
+func (l *liveLab) await(want int64) error {
+	return l.awaitCount(want, func(s *liveSocket) int64 { return s.events.Load() })
+}
+
+func (l *liveLab) awaitCount(want int64, of func(*liveSocket) int64) error {
+	for deadline := time.Now().Add(startPatience); ; {
+		total := int64(0)
+		for _, s := range l.sockets {
+			total += of(s)
+		}
+		if total >= want {
+			return nil
+		}
+		for _, s := range l.sockets {
+			s.mu.Lock()
+			err := s.failure
+			s.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d frames came within %v", total, want, startPatience)
+		}
+		if err := rest(l.ctx, 200*time.Microsecond); err != nil {
+			return err
+		}
+	}
+}
+
+// takeLatencies returns, sorted, what was measured since the last call.
+func (l *liveLab) takeLatencies() latencies {
+	all := make([]latencies, len(l.sockets))
+	for i, s := range l.sockets {
+		s.mu.Lock()
+		all[i], s.took = s.took, nil
+		s.mu.Unlock()
+	}
+	return merge(all)
+}
