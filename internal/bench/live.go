@@ -139,7 +139,7 @@ func (l *liveLab) idleConnections() error {
 	if err != nil {
 		return err
 	}
-	if err := l.connect(l.options.Connections); err != nil {
+	if err = l.connect(l.options.Connections); err != nil {
 		return err
 	}
 	after, err := l.settledRSS()
@@ -160,7 +160,7 @@ func (l *liveLab) subscribeMany() error {
 		return err
 	}
 	cpu, begin := l.cpu(), time.Now()
-	if err := l.subscribeRooms(l.options.Subscriptions, l.options.Subscriptions/10); err != nil {
+	if err = l.subscribeRooms(l.options.Subscriptions, l.options.Subscriptions/10); err != nil {
 		return err
 	}
 	took, cpu := time.Since(begin), l.cpu()-cpu
@@ -290,13 +290,13 @@ func (l *liveLab) insertsKept() error {
 	if err != nil {
 		return err
 	}
-	if err := l.print(liveCase{Case: "insert_without_subscriptions", Value: base, Unit: "inserts_per_s"}); err != nil {
+	if err = l.print(liveCase{Case: "insert_without_subscriptions", Value: base, Unit: "inserts_per_s"}); err != nil {
 		return err
 	}
-	if err := l.connect(100); err != nil {
+	if err = l.connect(100); err != nil {
 		return err
 	}
-	if err := l.subscribeRooms(subscriptions, subscriptions/10); err != nil {
+	if err = l.subscribeRooms(subscriptions, subscriptions/10); err != nil {
 		return err
 	}
 	filtered, cpu, err := l.closedLoop(subscriptions / 10)
@@ -312,10 +312,10 @@ func (l *liveLab) insertsKept() error {
 		return err
 	}
 	l.disconnect()
-	if err := l.connect(100); err != nil {
+	if err = l.connect(100); err != nil {
 		return err
 	}
-	if err := l.subscribeAll(subscriptions); err != nil {
+	if err = l.subscribeAll(subscriptions); err != nil {
 		return err
 	}
 	matching, cpu, err := l.closedLoop(1)

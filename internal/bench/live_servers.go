@@ -194,7 +194,7 @@ func (l *liveLab) closedLoop(rooms int) (rate, cpu float64, err error) {
 func (l *liveLab) paced(rate, rooms int) (int, error) {
 	writers := min(32, max(1, rate/50))
 	first := l.nextID.Load()
-	err := l.clients(writers, func(stop <-chan struct{}) error {
+	err := l.clients(writers, func(stop <-chan struct{}) (failed error) {
 		beat := time.NewTicker(time.Duration(writers) * time.Second / time.Duration(rate))
 		defer beat.Stop()
 		for {
@@ -203,8 +203,8 @@ func (l *liveLab) paced(rate, rooms int) (int, error) {
 				return nil
 			case <-beat.C:
 			}
-			if err := l.insert(rooms); err != nil {
-				return err
+			if failed = l.insert(rooms); failed != nil {
+				return failed
 			}
 		}
 	})

@@ -70,7 +70,7 @@ func dialLive(ctx context.Context, api, token string) (*liveSocket, error) {
 	}
 	_ = answer.Body.Close() // it has none
 	hello := `{"type":"authenticate","method":"jwt","token":"` + token + `","protocol":{"serialization":"json","compression":"none"}}`
-	if err := ws.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
+	if err = ws.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
 		return nil, errors.Join(err, ws.Close())
 	}
 	s := &liveSocket{ws: ws, ended: make(chan struct{})}
@@ -144,21 +144,16 @@ func (s *liveSocket) read(r *bufio.Reader) {
 
 // note takes the time that the row carries, if it does.
 func (s *liveSocket) note(frame []byte) {
-	at := bytes.Index(frame, liveSent)
-	if at < 0 {
+	_, digits, _ := bytes.Cut(frame, liveSent)
+	digits, _, _ = bytes.Cut(digits, []byte{'"'})
+	sent, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil || sent == 0 {
 		return
 	}
-	digits := frame[at+len(liveSent):]
-	if end := bytes.IndexByte(digits, '"'); end > 1 {
-		sent, err := strconv.ParseInt(string(digits[:end]), 10, 64)
-		if err != nil {
-			return
-		}
-		took := time.Duration(time.Now().UnixNano() - sent)
-		s.mu.Lock()
-		s.took = append(s.took, took)
-		s.mu.Unlock()
-	}
+	took := time.Duration(time.Now().UnixNano() - sent)
+	s.mu.Lock()
+	s.took = append(s.took, took)
+	s.mu.Unlock()
 }
 
 func (s *liveSocket) fail(err error) {

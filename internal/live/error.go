@@ -22,6 +22,7 @@ const (
 	CodeFailed       Code = "SUBSCRIPTION_FAILED"
 	CodeConversion   Code = "CONVERSION_ERROR"
 	CodeBatchFetch   Code = "BATCH_FETCH_FAILED"
+	CodeKilled       Code = "LIVE_QUERY_KILLED"
 	CodeCursorTooOld Code = "CURSOR_TOO_OLD" // changes after the cursor are no longer kept; start again without it
 )
 

@@ -47,6 +47,8 @@ type entry struct {
 	conn       *streamConn
 	projection *Projection
 	checked    *catalog.Catalog // under which the caller's account was found good
+	given      uint64           // changes that were delivered
+	lastMicros int64            // time of the newest of them
 	after      uint64           // what is not above this was given before the subscription was live
 	// exact says that the condition is the bucket's equality and nothing else, so that it need not be tested.
 	exact bool
@@ -122,6 +124,16 @@ func (x *scopeIndex) column(position int) *columnIndex {
 		at = len(x.columns) - 1
 	}
 	return &x.columns[at]
+}
+
+// leavePlaces forgets where the subscription stands, but not what it was given there.
+func (sub *Subscription) leavePlaces() {
+	for _, p := range sub.places {
+		e := &p.bucket.entries[p.at]
+		sub.given += e.given
+		sub.lastMicros = max(sub.lastMicros, e.lastMicros)
+	}
+	sub.places = nil
 }
 
 // remove takes a subscription out.

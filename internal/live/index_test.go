@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestIndexEqualsTesting(t *testing.T) {
 	var subs []*Subscription
 	for i, condition := range conditions {
 		sub, err := l.service.Subscribe(t.Context(), callerOf("alice"), sink, Request{
-			ID: fmt.Sprint(i), SQL: "SELECT id FROM app.t " + condition,
+			ID: strconv.Itoa(i), SQL: "SELECT id FROM app.t " + condition,
 		})
 		l.must(err)
 		l.must(sub.Follow(t.Context(), noPace))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -284,3 +285,51 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 func intDatum(v int64) datum.Datum { return datum.NewBigInt(v) }
+
+// TestEncodedOnce: one change to 10,000 subscriptions is one event, shared by all of them.
+func TestEncodedOnce(t *testing.T) {
+	l := newLab(t, changefeed.Config{})
+	l.sql("admin", "CREATE NAMESPACE app")
+	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
+	const subscriptions = 10_000
+	sink := &counting{events: make(map[*Event]int)}
+	before := heapBytes()
+	for i := range subscriptions {
+		sub, err := l.service.Subscribe(t.Context(), callerOf("alice"), sink, Request{ID: strconv.Itoa(i), SQL: "SELECT body FROM app.t"})
+		l.must(err)
+		l.must(sub.Follow(t.Context(), noPace))
+	}
+	if each := (heapBytes() - before) / subscriptions; each > 1200 {
+		t.Errorf("a subscription takes %d bytes of heap, want at most 1,200", each)
+	}
+	l.sql("bot", "INSERT INTO app.t VALUES (1, 'one')")
+	l.settle()
+	for event, receivers := range sink.events {
+		if receivers != subscriptions || len(sink.events) != 1 {
+			t.Errorf("%d events; %s went to %d receivers", len(sink.events), event.JSON, receivers)
+		}
+	}
+	if len(sink.events) == 0 {
+		t.Error("nothing was delivered")
+	}
+}
+
+// heapBytes is what is reachable.
+func heapBytes() int64 {
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	return int64(memory.HeapAlloc)
+}
+
+type counting struct{ events map[*Event]int }
+
+// Deliver implements Sink. Only the goroutine of one stream calls it.
+func (c *counting) Deliver(notifications []Notification) {
+	for _, n := range notifications {
+		c.events[n.Event]++
+	}
+}
+
+// Ended implements Sink.
+func (c *counting) Ended(*Subscription, *Error) {}

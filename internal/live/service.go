@@ -57,6 +57,8 @@ type Service struct {
 	mu      sync.Mutex // guards everything below
 	streams map[shard.GroupID]*stream
 	users   map[ident.UserID]int // subscriptions
+	subs    map[uint64]*Subscription
+	number  uint64 // of the newest subscription
 	total   int
 	closed  bool
 	running sync.WaitGroup
@@ -68,7 +70,10 @@ func New(config Config) (*Service, error) {
 		config.Clock == nil || config.Logger == nil {
 		return nil, errors.New("live: a required part is missing")
 	}
-	return &Service{config: config, streams: make(map[shard.GroupID]*stream), users: make(map[ident.UserID]int)}, nil
+	return &Service{
+		config: config, streams: make(map[shard.GroupID]*stream), users: make(map[ident.UserID]int),
+		subs: make(map[uint64]*Subscription),
+	}, nil
 }
 
 // Close stops following changes and waits for the goroutines. Subscriptions get nothing more; their connections
@@ -93,9 +98,10 @@ func (s *Service) Count() int {
 
 // Request is a live query that a client asks for.
 type Request struct {
-	ID  string
-	Tag []byte // kept with the subscription for the sink
-	SQL string
+	ID         string
+	Tag        []byte // kept with the subscription for the sink
+	SQL        string
+	Connection uint64 // shown to administrators
 	// Initial says what comes before live changes: nil is nothing, else the rows that are there.
 	Initial *Initial
 }
@@ -166,11 +172,12 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 	}
 	sub := &Subscription{
 		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
-		schema: q.projection,
+		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
 	}
 	if err := sub.begin(request.Initial); err != nil {
 		return nil, err
 	}
+	s.register(sub)
 	return sub, nil
 }
 

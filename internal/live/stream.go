@@ -250,7 +250,8 @@ func (s *stream) refresh(current *catalog.Catalog, index *scopeIndex, change *ch
 			s.end(sub, judge(err, CodeFailed))
 			continue
 		}
-		sub.places, sub.query = nil, q
+		sub.leavePlaces()
+		sub.query = q
 		fresh.add(sub)
 	}
 	if fresh.count == 0 {
@@ -289,6 +290,8 @@ func (s *stream) offer(current *catalog.Catalog, e *entry, v visit, r *rows) {
 		s.touched = append(s.touched, e.conn)
 	}
 	e.conn.pending = append(e.conn.pending, Notification{e.sub, event})
+	e.given++
+	e.lastMicros = r.change.Micros
 }
 
 // classify says what a change is for a subscription whose condition has to be tested.
@@ -392,9 +395,14 @@ func (s *stream) end(sub *Subscription, why *Error) {
 	if !sub.live {
 		return
 	}
+	s.finish(sub, why)
+}
+
+// finish is end for a subscription that may not be live yet.
+func (s *stream) finish(sub *Subscription, why *Error) {
 	s.flush()
 	s.detach(sub)
 	sub.closed = true
-	s.service.uncount(sub.caller.User)
+	s.service.release(sub)
 	sub.sink.Ended(sub, why)
 }

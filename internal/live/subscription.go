@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
@@ -26,7 +27,11 @@ type Subscription struct {
 	service *Service
 	stream  *stream
 	schema  *Projection // as it was when the subscription was made
-	initial *initial    // nil once there are no more initial batches
+	number  uint64      // among the subscriptions of this node
+
+	connection uint64
+	created    time.Time
+	initial    *initial // nil once there are no more initial batches
 
 	// Owned by the connection until the subscription is live, then guarded by stream.mu.
 	query    *query
@@ -38,7 +43,10 @@ type Subscription struct {
 	conn    *streamConn
 	seen    uint64 // the last change that was tested for it where it may stand twice
 	failure *Error
-	closed  bool
+	// given and lastMicros are of the places it had before the table changed; those it has count for themselves.
+	given      uint64
+	lastMicros int64
+	closed     bool
 }
 
 // Schema lists the columns that the subscriber sees.
@@ -249,6 +257,6 @@ func (sub *Subscription) Close() {
 	sub.stream.detach(sub)
 	sub.stream.mu.Unlock()
 	if !closed {
-		sub.service.uncount(sub.caller.User)
+		sub.service.release(sub)
 	}
 }

@@ -62,7 +62,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	view := clusterView{n}
 	engine, err := exec.New(exec.Deps{
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
-		Admin:  n.clusterAdmin(),
+		Admin: n.clusterAdmin(), Live: liveQueries{n},
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
 		Limits: exec.Limits{

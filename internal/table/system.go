@@ -29,10 +29,11 @@ type Stat struct {
 
 // SystemOptions say where the views get what is not in the catalog.
 type SystemOptions struct {
-	Cluster  ClusterView   // required
-	Node     ident.NodeID  // this server's number
-	Settings []Setting     // rows of system.settings, in this order
-	Stats    func() []Stat // further rows of system.stats; nil for none
+	Cluster  ClusterView        // required
+	Node     ident.NodeID       // this server's number
+	Settings []Setting          // rows of system.settings, in this order
+	Stats    func() []Stat      // further rows of system.stats; nil for none
+	Live     func() []LiveQuery // rows of system.live; nil for none
 	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
 	// one moment. Nil leaves the column NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
@@ -63,7 +64,7 @@ type ViewRequest struct {
 // NewSystem makes the views.
 func NewSystem(options SystemOptions) *System {
 	s := &System{options: options, views: map[string]*view{}}
-	for _, definition := range slices.Concat(systemViews(), jobViews(), informationViews()) {
+	for _, definition := range slices.Concat(systemViews(), jobViews(), liveViews(), informationViews()) {
 		descriptor := definition.descriptor()
 		s.views[descriptor.FullName()] = &view{table: descriptor, rows: definition.rows}
 	}

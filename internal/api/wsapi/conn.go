@@ -19,6 +19,7 @@ import (
 // Conn is one client. Its reader is the only goroutine that it always has.
 type Conn struct {
 	server     *Server
+	number     uint64 // among the connections of this node
 	ws         *websocket.Conn
 	out        *outbox
 	clientIP   string
@@ -74,8 +75,12 @@ func (c *Conn) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer c.cleanUp()
-	if c.fromHeader && !c.authenticate(ctx, c.token, c.protocol) {
-		return
+	if c.fromHeader {
+		accepted := false
+		aside(func() { accepted = c.authenticate(ctx, c.token, c.protocol) })
+		if c.token = ""; !accepted {
+			return
+		}
 	}
 	for {
 		if c.extend() != nil {
@@ -90,10 +95,23 @@ func (c *Conn) run() {
 			c.lost(err)
 			return
 		}
-		if !c.handle(ctx, kind, data) {
+		// On a goroutine of its own: what it needs of stack would stay with an idle connection.
+		goesOn := false
+		aside(func() { goesOn = c.handle(ctx, kind, data) })
+		if !goesOn {
 			return
 		}
 	}
+}
+
+// aside runs a function on a goroutine of its own and waits for it.
+func aside(run func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run()
+	}()
+	<-done
 }
 
 // lost answers for a connection that cannot be read any more.

@@ -156,7 +156,8 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 		return
 	}
 	sub, err := c.server.config.Live.Subscribe(ctx, c.caller, c, live.Request{
-		ID: wanted.ID, Tag: changeTag(c.protocol, wanted.ID), SQL: wanted.SQL, Initial: wanted.Options.initial(),
+		ID: wanted.ID, Tag: changeTag(c.protocol, wanted.ID), SQL: wanted.SQL, Connection: c.number,
+		Initial: wanted.Options.initial(),
 	})
 	if err != nil {
 		c.failWith(wanted.ID, err)

@@ -65,9 +65,10 @@ type Server struct {
 	codec    *codec
 	buffers  sync.Pool // of *[]byte, for outboxes
 
-	mu      sync.Mutex // guards conns and closed
+	mu      sync.Mutex // guards conns, closed and opened
 	conns   map[*Conn]struct{}
 	closed  bool
+	opened  uint64 // connections since the start
 	running sync.WaitGroup
 }
 
@@ -177,6 +178,8 @@ func (s *Server) add(c *Conn) bool {
 	if s.closed {
 		return false
 	}
+	s.opened++
+	c.number = s.opened
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	return true

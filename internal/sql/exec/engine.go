@@ -47,6 +47,7 @@ type Deps struct {
 	Cluster   table.ClusterView
 	Passwords Passwords
 	Admin     ClusterAdmin        // carries out CLUSTER statements; nil refuses them
+	Live      LiveQueries         // carries out statements about live queries; nil refuses them
 	Random    io.Reader           // entropy of generated ids; crypto/rand.Reader
 	Node      ident.NodeID        // this server's number; part of generated ids
 	Limits    Limits              // zero fields have the meaning stated there
@@ -102,6 +103,7 @@ func New(deps Deps) (*Engine, error) {
 		deps: deps,
 		views: table.NewSystem(table.SystemOptions{
 			Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
+			Live: liveRows(deps.Live),
 		}),
 		plans: newPlanCache(),
 		ids:   &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node},

@@ -251,6 +251,12 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.Cluster:
 		result, err := b.engine.cluster(ctx, caller, s.Order)
 		return outcome{Result: result}, err
+	case *plan.Subscribe:
+		result, err := b.engine.subscribe(ctx, caller, s)
+		return outcome{Result: result}, err
+	case *plan.KillLive:
+		result, err := b.engine.killLive(ctx, caller, s)
+		return outcome{Result: result}, err
 	case *plan.Impersonate:
 		return b.bound(ctx, current, s.Session, s.Statement)
 	}

@@ -68,6 +68,10 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.impersonate(node)
 	case *parse.Cluster:
 		return clusterStatement(node)
+	case *parse.Subscribe:
+		return env.subscribe(node)
+	case *parse.KillLiveQuery:
+		return &KillLive{ID: node.ID}, nil
 	}
 	return nil, notSupported(statement)
 }
@@ -91,8 +95,6 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "STORAGE statements are not supported yet")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
-	case *parse.Subscribe, *parse.KillLiveQuery:
-		return unsupported(statement, "live queries are not supported yet")
 	case *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
 		return unsupported(statement, "backups and exports are not supported yet")
 	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
@@ -129,6 +131,8 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return authorizeShow(role, node)
 	case *parse.CreateTable:
 		return env.authorizeCreate(node)
+	case *parse.Subscribe:
+		return env.authorizeTables(tablesOf(node.Query))
 	}
 	if what := administration(statement); what != "" {
 		if err := requireAdmin(role, what); err != nil {
@@ -175,7 +179,7 @@ func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
 		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
-		*parse.KillJob, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
+		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
 		return nil
 	case *parse.Cluster:
 		_, err := clusterStatement(node)

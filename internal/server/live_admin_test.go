@@ -1,0 +1,68 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestLiveAdministration: SUBSCRIBE TO says where to subscribe, system.live shows live queries, KILL LIVE QUERY ends them.
+func TestLiveAdministration(t *testing.T) {
+	n, c := liveNode(t, nil)
+	row := firstResult(t, c.sql("SUBSCRIBE TO chat.log WHERE id > 5 OPTIONS (last_rows = 3)"))[0]
+	var told struct{ ID, SQL string }
+	if err := json.Unmarshal([]byte(fmt.Sprint(row[2])), &told); err != nil {
+		t.Fatal(err)
+	}
+	if row[0] != "active" || row[1] != "ws://"+n.APIAddr()+"/v1/ws" || !strings.HasPrefix(told.ID, "sub-") {
+		t.Errorf("SUBSCRIBE TO: %v", row)
+	}
+	for statement, want := range map[string]string{
+		"SUBSCRIBE TO chat.nothing": "not found", "SUBSCRIBE TO SELECT id FROM chat.log ORDER BY id": "ORDER BY",
+		"SUBSCRIBE TO chat.log OPTIONS (first_rows = 1)": "last_rows", "KILL LIVE QUERY 1-999": "not found",
+		"KILL LIVE QUERY 7-1": "node 7", "KILL LIVE QUERY nonsense": "not found",
+	} {
+		if status, body := c.post("/v1/api/sql", map[string]any{"sql": statement}); status != 400 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %s", statement, status, body)
+		}
+	}
+
+	s := watch(t, n, c)
+	s.subscribe(told.ID, told.SQL, "")
+	c.sql("INSERT INTO chat.log VALUES (1, 'x'), (7, 'y'), (8, 'z')")
+	s.expect("insert 7", "insert 8")
+	rows := firstResult(t, c.sql("SELECT live_id, subscription_id, namespace_id, table_name, user_id, query, status, changes, node_id FROM system.live"))
+	if len(rows) != 1 {
+		t.Fatalf("system.live: %v", rows)
+	}
+	id := fmt.Sprint(rows[0][0])
+	rows[0] = rows[0][1:]
+	if got, want := fmt.Sprint(rows[0]), fmt.Sprintf("[%s chat log root %s active 2 1]", told.ID, told.SQL); got != want {
+		t.Errorf("system.live: %s, want %s", got, want)
+	}
+	if body := c.sql("KILL LIVE QUERY '" + id + "'"); !strings.Contains(body, "Live query killed: "+id) {
+		t.Errorf("KILL LIVE QUERY: %s", body)
+	}
+	s.expect("error LIVE_QUERY_KILLED")
+	c.sql("INSERT INTO chat.log VALUES (9, 'nobody')")
+	s.subscribe("again", "SELECT * FROM chat.log", "{}")
+	s.expect("initial_data_batch 1 7 8 9 ready")
+	if rows := firstResult(t, c.sql("SELECT live_id FROM system.live")); len(rows) != 1 {
+		t.Errorf("system.live after the kill: %v", rows)
+	}
+}
+
+// firstResult returns the rows of an answer's first result.
+func firstResult(t *testing.T, body string) [][]any {
+	t.Helper()
+	var answer struct {
+		Results []struct {
+			Rows [][]any `json:"rows"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || len(answer.Results) == 0 {
+		t.Fatalf("%s: %v", body, err)
+	}
+	return answer.Results[0].Rows
+}
