@@ -71,9 +71,15 @@ const maxDirectID = 4096
 // many goroutines.
 type RowDecoder struct {
 	table    *Table
-	wanted   []int   // positions, in Columns order
-	byID     []int32 // position by column id plus one; zero when not wanted
-	initials bool    // some wanted column has an Initial value
+	wanted   []int          // positions, in Columns order
+	byID     []wantedColumn // by column id
+	initials bool           // some wanted column has an Initial value
+}
+
+// wantedColumn is what decoding needs to know of a column.
+type wantedColumn struct {
+	place int32      // position plus one; zero when the column is not wanted
+	exact datum.Kind // values of this kind are of the column's type as they are; Null when none is
 }
 
 // NewRowDecoder makes a decoder of the columns at positions; nil means all. Positions outside the
@@ -98,9 +104,9 @@ func NewRowDecoder(t *Table, positions []int) *RowDecoder {
 		}
 	}
 	if top < maxDirectID {
-		d.byID = make([]int32, top+1)
+		d.byID = make([]wantedColumn, top+1)
 		for _, i := range d.wanted {
-			d.byID[t.Columns[i].ID] = int32(i) + 1 //nolint:gosec // bounded where it was made
+			d.byID[t.Columns[i].ID] = wantedColumn{place: int32(i) + 1, exact: exactKind(t.Columns[i].Type)} //nolint:gosec // bounded where it was made
 		}
 	}
 	return d
@@ -112,72 +118,103 @@ func (d *RowDecoder) Positions() []int { return d.wanted }
 // Decode fills dst, indexed by position in Columns, at the wanted positions and leaves the others alone.
 // The values share no memory with row.
 func (d *RowDecoder) Decode(row []byte, dst []datum.Datum) error {
+	return d.DecodeSharing(row, dst, nil)
+}
+
+// DecodeSharing is Decode for many rows of one goroutine: equal texts that come again share memory.
+func (d *RowDecoder) DecodeSharing(row []byte, dst []datum.Datum, texts *datum.Texts) error {
 	if len(dst) < len(d.table.Columns) {
 		return fmt.Errorf("schema: decode row of %s: room for %d of %d columns", d.table.FullName(), len(dst), len(d.table.Columns))
 	}
-	if err := d.decode(row, dst); err != nil {
+	if err := d.decode(row, dst, texts); err != nil {
 		return fmt.Errorf("schema: decode row of %s: %w", d.table.FullName(), err)
 	}
 	return nil
 }
 
-func (d *RowDecoder) decode(row []byte, dst []datum.Datum) error {
+func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) error {
 	version, rest, err := rowHeader(row)
 	if err != nil {
 		return err
 	}
 	for _, i := range d.wanted {
 		dst[i] = datum.Datum{}
-		if d.initials && d.table.Columns[i].AddedIn > version {
-			dst[i] = d.table.Columns[i].Initial
-		}
 	}
-	left := len(d.wanted)
-	for len(rest) > 0 && left > 0 {
-		id, n := binary.Uvarint(rest)
-		if n <= 0 || id > 1<<32-1 {
-			return errRowBytes
+	if d.initials {
+		d.initial(version, dst)
+	}
+	for left := len(d.wanted); len(rest) > 0 && left > 0; {
+		id := uint64(rest[0])
+		if id < 0x80 {
+			rest = rest[1:]
+		} else {
+			n := 0
+			if id, n = binary.Uvarint(rest); n <= 0 || id > 1<<32-1 {
+				return errRowBytes
+			}
+			rest = rest[n:]
 		}
-		rest = rest[n:]
-		position := d.position(uint32(id))
-		if position < 0 {
+		column := d.column(id)
+		if column.place == 0 {
 			if rest, err = datum.SkipValue(rest); err != nil {
 				return err
 			}
 			continue
 		}
-		value, after, err := datum.DecodeValue(rest)
-		if err != nil {
-			return err
+		value := &dst[column.place-1]
+		before := rest
+		var ok bool
+		if rest, ok = datum.DecodeTo(value, before, texts); !ok {
+			_, _, err = datum.DecodeValue(before) // says what is wrong
+			return errors.Join(errRowBytes, err)
 		}
-		rest = after
-		if dst[position], err = asColumn(value, &d.table.Columns[position]); err != nil {
-			return err
+		if value.Kind() != column.exact {
+			if *value, err = asColumn(*value, &d.table.Columns[column.place-1]); err != nil {
+				return err
+			}
 		}
 		left--
 	}
 	return nil
 }
 
-// position finds a wanted column by id; -1 when it is not wanted or no longer exists.
-func (d *RowDecoder) position(id uint32) int {
-	if d.byID != nil {
-		if uint64(id) >= uint64(len(d.byID)) {
-			return -1
+// initial gives the columns that are younger than a row their Initial value.
+func (d *RowDecoder) initial(version uint32, dst []datum.Datum) {
+	for _, i := range d.wanted {
+		if d.table.Columns[i].AddedIn > version {
+			dst[i] = d.table.Columns[i].Initial
 		}
-		return int(d.byID[id]) - 1
+	}
+}
+
+// column finds what is known of a wanted column by id.
+func (d *RowDecoder) column(id uint64) wantedColumn {
+	if d.byID != nil {
+		if id >= uint64(len(d.byID)) {
+			return wantedColumn{}
+		}
+		return d.byID[id]
 	}
 	for _, i := range d.wanted {
-		if d.table.Columns[i].ID == id {
-			return i
+		if uint64(d.table.Columns[i].ID) == id {
+			return wantedColumn{place: int32(i) + 1, exact: exactKind(d.table.Columns[i].Type)} //nolint:gosec // bounded where it was made
 		}
 	}
-	return -1
+	return wantedColumn{}
+}
+
+// exactKind returns the kind whose values all belong to a type; Null when there is none, because the type bounds
+// its values.
+func exactKind(t datum.Type) datum.Kind {
+	if t.Kind == datum.Decimal || t.Kind == datum.Embedding {
+		return datum.Null
+	}
+	return t.Kind
 }
 
 // asColumn converts a value that was written before the column's type changed.
 func asColumn(value datum.Datum, c *Column) (datum.Datum, error) {
-	if value.Kind() == c.Type.Kind && c.Type.Kind != datum.Decimal && c.Type.Kind != datum.Embedding {
+	if kind := exactKind(c.Type); kind != datum.Null && value.Kind() == kind {
 		return value, nil
 	}
 	converted, err := datum.Cast(value, c.Type)

@@ -44,7 +44,10 @@ func (i *Iterator) Key() []byte { return i.it.Key() }
 // Value returns the value of the entry; it is valid until the iterator moves.
 func (i *Iterator) Value() ([]byte, error) {
 	value, err := i.it.ValueAndErr()
-	return value, wrap(err, "read value")
+	if err != nil {
+		return nil, wrap(err, "read value")
+	}
+	return value, nil
 }
 
 // Err returns what ended the walk early, nil at the end of the span.

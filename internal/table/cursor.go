@@ -25,7 +25,9 @@ type Cursor struct {
 	scope          Scope
 	decoder        *schema.RowDecoder
 	includeDeleted bool
-	seq            uint64 // of the row at hand
+	seq            uint64       // of the row at hand
+	texts          *datum.Texts // made when a scan turns out to be long
+	rows           int          // decoded so far
 
 	// Either a range,
 	iterator *storage.Iterator
@@ -74,6 +76,9 @@ func NewDecoder(t *schema.Table, needed []bool) *schema.RowDecoder {
 	return schema.NewRowDecoder(t, positions)
 }
 
+// manyRows is the number of rows after which a scan counts as long.
+const manyRows = 16
+
 // Next fills row, which has room for the declared columns, _seq and _deleted, with the next row. It
 // reports false at the end. Values share no memory with the store.
 func (c *Cursor) Next(row []datum.Datum) (bool, error) {
@@ -89,7 +94,10 @@ func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 		if deleted && !c.includeDeleted {
 			continue
 		}
-		if err := c.decoder.Decode(encoded, row); err != nil {
+		if c.rows++; c.rows == manyRows {
+			c.texts = new(datum.Texts)
+		}
+		if err := c.decoder.DecodeSharing(encoded, row, c.texts); err != nil {
 			return false, c.failure(err)
 		}
 		declared := len(c.scope.Table.Columns)
@@ -116,8 +124,10 @@ func (c *Cursor) value() (value []byte, ok bool, err error) {
 	if !ok {
 		return nil, false, c.failure(c.iterator.Err())
 	}
-	value, err = c.iterator.Value()
-	return value, true, c.failure(err)
+	if value, err = c.iterator.Value(); err != nil {
+		return nil, true, c.failure(err)
+	}
+	return value, true, nil
 }
 
 // point returns the stored version of the next key that has one.
