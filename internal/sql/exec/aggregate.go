@@ -19,10 +19,10 @@ type aggregateOperator struct {
 	calls  []*expr.AggregateCall
 	budget *budget
 
-	groups  map[string]*group
+	found   groupFinder
 	ordered []*group // in the order in which they were first seen
+	keeps   bool     // some call keeps values, whose memory is accounted for
 	filled  bool
-	encoded []byte        // key of the row at hand
 	values  []datum.Datum // key values of the row at hand
 	row     []datum.Datum
 }
@@ -36,7 +36,7 @@ type group struct {
 
 func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
 	o := &aggregateOperator{
-		input: input, eval: r.eval, budget: r.budget, groups: map[string]*group{},
+		input: input, eval: r.eval, budget: r.budget,
 		keys: make([]expr.Expr, len(n.Grouping.Keys)), calls: make([]*expr.AggregateCall, len(n.Grouping.Calls)),
 		values: make([]datum.Datum, len(n.Grouping.Keys)), row: make([]datum.Datum, n.Width()),
 	}
@@ -45,7 +45,9 @@ func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
 	}
 	for i, call := range n.Grouping.Calls {
 		o.calls[i] = prepareCall(call, r.eval)
+		o.keeps = o.keeps || call.KeepsValues()
 	}
+	o.found = newGroupFinder(o.keys)
 	return o
 }
 
@@ -87,7 +89,7 @@ func (o *aggregateOperator) close() error { return o.input.close() }
 
 func (o *aggregateOperator) fill(ctx context.Context) error {
 	if len(o.keys) == 0 {
-		if _, err := o.add(""); err != nil {
+		if _, err := o.add(); err != nil {
 			return err
 		}
 	}
@@ -108,11 +110,16 @@ func (o *aggregateOperator) fill(ctx context.Context) error {
 
 // accumulate adds a row to its group and accounts for what the group keeps of it.
 func (o *aggregateOperator) accumulate(current *group, row []datum.Datum) error {
-	kept := 0
 	for _, accumulator := range current.accumulators {
 		if err := accumulator.AddRow(o.eval, row); err != nil {
 			return err
 		}
+	}
+	if !o.keeps {
+		return nil
+	}
+	kept := 0
+	for _, accumulator := range current.accumulators {
 		kept += accumulator.KeptBytes()
 	}
 	if kept == current.keptBytes {
@@ -128,27 +135,25 @@ func (o *aggregateOperator) groupOf(row []datum.Datum) (*group, error) {
 	if len(o.keys) == 0 {
 		return o.ordered[0], nil
 	}
-	o.encoded = o.encoded[:0]
 	for i, key := range o.keys {
 		value, err := key.Eval(o.eval, row)
 		if err != nil {
 			return nil, err
 		}
 		o.values[i] = value
-		o.encoded = datum.AppendKey(o.encoded, value)
 	}
-	if found := o.groups[string(o.encoded)]; found != nil {
+	if found := o.found.find(o.values); found != nil {
 		return found, nil
 	}
-	return o.add(string(o.encoded))
+	return o.add()
 }
 
 // add starts the group of the key values at hand.
-func (o *aggregateOperator) add(encoded string) (*group, error) {
+func (o *aggregateOperator) add() (*group, error) {
 	if err := o.budget.take(o.values); err != nil {
 		return nil, err
 	}
-	if err := o.budget.takeBytes(int64(len(encoded)) + groupBytes*int64(1+len(o.calls))); err != nil {
+	if err := o.budget.takeBytes(o.found.keyBytes(o.values) + groupBytes*int64(1+len(o.calls))); err != nil {
 		return nil, err
 	}
 	started := &group{
@@ -157,7 +162,7 @@ func (o *aggregateOperator) add(encoded string) (*group, error) {
 	for i, call := range o.calls {
 		started.accumulators[i] = expr.NewAccumulator(call)
 	}
-	o.groups[encoded] = started
+	o.found.keep(o.values, started)
 	o.ordered = append(o.ordered, started)
 	return started, nil
 }

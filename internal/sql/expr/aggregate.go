@@ -56,17 +56,56 @@ type Accumulator struct {
 	call      *AggregateCall
 	aggregate Aggregate
 	values    []datum.Datum
+	// count or sum is the aggregate itself when nothing stands between it and the rows but at most one plain
+	// column, at place; place is negative otherwise and for count(*).
+	count *countAggregate
+	sum   *sumAggregate
+	place int
 }
 
 // NewAccumulator starts one aggregate of one group.
 func NewAccumulator(call *AggregateCall) *Accumulator {
-	return &Accumulator{
-		call: call, aggregate: NewAggregate(call), values: make([]datum.Datum, len(call.Args)+len(call.OrderBy)),
+	a := &Accumulator{
+		call: call, aggregate: NewAggregate(call), values: make([]datum.Datum, len(call.Args)+len(call.OrderBy)), place: -1,
 	}
+	if call.Filter != nil {
+		return a
+	}
+	if len(call.Args) == 1 {
+		if a.place, _ = columnPlace(call.Args[0]); a.place < 0 {
+			return a
+		}
+	}
+	switch aggregate := a.aggregate.(type) { // of DISTINCT and ORDER BY it is neither
+	case *countAggregate:
+		a.count = aggregate
+	case *sumAggregate:
+		a.sum = aggregate
+	}
+	return a
+}
+
+// columnPlace returns the position of a plain column, or -1.
+func columnPlace(e Expr) (place int, ok bool) {
+	if place, ok = ColumnPosition(e); !ok {
+		place = -1
+	}
+	return place, ok
 }
 
 // AddRow takes one input row, unless the filter leaves it out.
 func (a *Accumulator) AddRow(ctx *EvalContext, row []datum.Datum) error {
+	if a.place < len(row) { // else evaluating reports it
+		switch {
+		case a.count != nil:
+			if a.place < 0 || !row[a.place].IsNull() {
+				a.count.n++
+			}
+			return nil
+		case a.sum != nil:
+			return a.sum.add(row[a.place])
+		}
+	}
 	if a.call.Filter != nil {
 		keep, err := Test(a.call.Filter, ctx, row)
 		if err != nil || !keep {
@@ -127,8 +166,9 @@ func newSum(call *AggregateCall) *sumAggregate {
 	}
 }
 
-func (a *sumAggregate) Add(values []datum.Datum) error {
-	value := values[0]
+func (a *sumAggregate) Add(values []datum.Datum) error { return a.add(values[0]) }
+
+func (a *sumAggregate) add(value datum.Datum) error {
 	if value.IsNull() {
 		return nil
 	}

@@ -19,3 +19,12 @@ func keptBytes(aggregate Aggregate) int {
 	}
 	return 0
 }
+
+// KeepsValues reports whether a call's accumulators keep more than a number, so that KeptBytes has to be asked.
+func (c *AggregateCall) KeepsValues() bool {
+	switch plainAggregate(c).(type) {
+	case *countAggregate, *sumAggregate, *boolAggregate:
+		return c.Distinct || len(c.OrderBy) > 0
+	}
+	return true
+}
