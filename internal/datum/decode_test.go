@@ -11,7 +11,8 @@ import (
 func TestDecodeToEqualsDecodeValue(t *testing.T) {
 	t.Parallel()
 	values := []Datum{
-		{}, NewBool(true), NewInt(SmallInt, -1<<15), NewInt(Int, 1<<31-1), NewDouble(-0.5), NewFloat(1.5), NewText(""), NewText("text"),
+		{},
+		NewBool(true), NewInt(SmallInt, -1<<15), NewInt(Int, 1<<31-1), NewDouble(-0.5), NewFloat(1.5), NewText(""), NewText("text"),
 		NewString(Bytes, "\x00\xff"), NewString(UUID, "0123456789abcdef"), NewEmbedding([]float32{1, 2}), NewInterval(Span{Months: 1, Micros: 5}),
 		NewInt(Date, -5), NewInt(Time, 1), NewInt(Timestamp, 1<<50), NewArray([]Datum{NewText("a"), {}}),
 	}

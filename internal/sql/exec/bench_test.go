@@ -62,6 +62,33 @@ func BenchmarkCount100k(b *testing.B) {
 	benchmark(b, 100_000, 1, "SELECT COUNT(*) FROM events")
 }
 
+// BenchmarkHashJoin joins 100,000 rows with 1,000.
+func BenchmarkHashJoin100k(b *testing.B) {
+	n := startNode(b, func(deps *exec.Deps) { deps.Limits = exec.Limits{} })
+	fillEvents(b, n, 100_000)
+	n.must(b, "CREATE TABLE names (amount BIGINT PRIMARY KEY, name TEXT NOT NULL)")
+	values := make([]string, 1000)
+	for i := range values {
+		values[i] = fmt.Sprintf("(%d, 'name %d')", i, i%7)
+	}
+	n.must(b, "INSERT INTO names VALUES "+strings.Join(values, ", "))
+	request := exec.Request{
+		SQL:     "SELECT COUNT(*), MAX(name) FROM events JOIN names ON names.amount = events.amount",
+		Session: caller("admin", session.RoleDBA),
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		response, err := n.engine.Execute(b.Context(), request)
+		if err != nil {
+			b.Fatalf("join: %v", err)
+		}
+		if got := response.Results[0].Rows[0][0].Int(); got != 100_000 {
+			b.Fatalf("join: %d rows", got)
+		}
+	}
+}
+
 func BenchmarkInsertRow(b *testing.B) {
 	n := startNode(b, nil)
 	fillEvents(b, n, 1)

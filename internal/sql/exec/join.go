@@ -11,28 +11,30 @@ import (
 )
 
 // joinOperator keeps the rows of its right input in memory, by their keys when there are any, and finds
-// the partners of each left row among them.
+// the partners of each left row among them. When the left input turns out to be small, only right rows that have the
+// key of one of its rows are kept; see joinAhead.
 type joinOperator struct {
 	left      operator
+	ahead     rowsOperator // left rows that were read before the right ones
 	eval      *expr.EvalContext
 	budget    *budget
 	condition expr.Expr // over both rows; nil is all
 	leftKeys  []expr.Expr
+	rightKeys []expr.Expr
 	kind      parse.JoinKind
 	split     int // width of a left row
 
-	rows    []joinRow
-	buckets map[string][]int // positions in rows; nil without keys
-	all     []int            // every position, without keys
+	rows  []joinRow
+	index *rowIndex // of rows; nil without keys
 
-	key        []byte
-	row        []datum.Datum // both rows
-	candidates []int         // partners of the left row that are still to be tested
-	hasLeft    bool
-	paired     bool // whether the left row has a partner
-	ended      bool // the left input is at its end
-	unpaired   int  // next right row to look at after the end
-	tested     int
+	values    []datum.Datum // keys of the row at hand
+	row       []datum.Datum // both rows
+	candidate int           // the next partner of the left row to be tested; noRow at the end
+	hasLeft   bool
+	paired    bool // whether the left row has a partner
+	ended     bool // the left input is at its end
+	unpaired  int  // next right row to look at after the end
+	tested    int
 }
 
 // joinRow is a row of the right input and whether any left row was its partner.
@@ -44,29 +46,32 @@ type joinRow struct {
 func (r *run) openJoin(ctx context.Context, n *plan.Join) (operator, error) {
 	o := &joinOperator{
 		eval: r.eval, budget: r.budget, condition: expr.Prepare(n.Condition, r.eval), kind: n.Kind,
-		split: n.Left.Width(), row: make([]datum.Datum, n.Width()),
+		split: n.Left.Width(), row: make([]datum.Datum, n.Width()), values: make([]datum.Datum, len(n.LeftKeys)),
 	}
-	for _, key := range n.LeftKeys {
-		o.leftKeys = append(o.leftKeys, expr.Prepare(key, r.eval))
+	for i := range n.LeftKeys {
+		o.leftKeys = append(o.leftKeys, expr.Prepare(n.LeftKeys[i], r.eval))
+		o.rightKeys = append(o.rightKeys, expr.Prepare(n.RightKeys[i], r.eval))
 	}
-	if err := o.fill(ctx, r, n); err != nil {
-		return nil, err
+	if len(o.leftKeys) > 0 {
+		o.index = newRowIndex(n.LeftKeys, n.RightKeys)
 	}
 	var err error
-	o.left, err = r.open(ctx, n.Left)
-	return o, err
+	if o.left, err = r.open(ctx, n.Left); err != nil {
+		return nil, err
+	}
+	if err := o.fill(ctx, r, n); err != nil {
+		return nil, errors.Join(err, o.left.close())
+	}
+	return o, nil
 }
 
 // fill reads the right input.
 func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err error) {
-	var keys []expr.Expr
-	for _, key := range n.RightKeys {
-		keys = append(keys, expr.Prepare(key, r.eval))
+	wanted, err := o.readAhead(ctx)
+	if err != nil {
+		return err
 	}
-	if len(keys) > 0 {
-		o.buckets = map[string][]int{}
-	}
-	right, err := r.open(ctx, n.Right)
+	right, err := o.openRight(ctx, r, n, wanted)
 	if err != nil {
 		return err
 	}
@@ -77,40 +82,29 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 		if row == nil || err != nil {
 			return err
 		}
-		if err = o.budget.takeBytes(rowBytes(row) + entryBytes); err != nil {
+		usable := false
+		if o.index != nil {
+			if usable, err = keyValues(o.values, o.rightKeys, o.eval, row); err != nil {
+				return err
+			}
+		}
+		if wanted != nil {
+			if !usable {
+				continue
+			}
+			if _, known := wanted.find(o.values); !known {
+				continue
+			}
+		}
+		grown := rowBytes(row) + entryBytes
+		if o.index != nil {
+			grown += o.index.add(o.values, usable)
+		}
+		if err := o.budget.takeBytes(grown); err != nil {
 			return err
 		}
-		position := len(o.rows)
 		o.rows = append(o.rows, joinRow{values: arena.copy(row)})
-		if o.buckets == nil {
-			o.all = append(o.all, position)
-			continue
-		}
-		usable, err := o.keyOf(keys, row)
-		if err != nil {
-			return err
-		}
-		if !usable {
-			continue // NULL equals nothing
-		}
-		if err := o.budget.takeBytes(int64(len(o.key)) + entryBytes); err != nil {
-			return err
-		}
-		o.buckets[string(o.key)] = append(o.buckets[string(o.key)], position)
 	}
-}
-
-// keyOf encodes the keys of a row; it reports false when one is NULL.
-func (o *joinOperator) keyOf(keys []expr.Expr, row []datum.Datum) (bool, error) {
-	o.key = o.key[:0]
-	for _, key := range keys {
-		value, err := key.Eval(o.eval, row)
-		if err != nil || value.IsNull() {
-			return false, err
-		}
-		o.key = datum.AppendKey(o.key, value)
-	}
-	return true, nil
 }
 
 func (o *joinOperator) next(ctx context.Context) ([]datum.Datum, error) {
@@ -125,8 +119,11 @@ func (o *joinOperator) next(ctx context.Context) ([]datum.Datum, error) {
 			}
 		}
 		found, err := o.partner(ctx)
-		if found || err != nil {
-			return o.row, err
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return o.row, nil
 		}
 		o.hasLeft = false
 		if !o.paired && (o.kind == parse.LeftJoin || o.kind == parse.FullJoin) {
@@ -136,12 +133,20 @@ func (o *joinOperator) next(ctx context.Context) ([]datum.Datum, error) {
 	}
 }
 
+// nextLeft gives the next left row.
+func (o *joinOperator) nextLeft(ctx context.Context) ([]datum.Datum, error) {
+	if row, err := o.ahead.next(ctx); row != nil || err != nil {
+		return row, err
+	}
+	return o.left.next(ctx)
+}
+
 // advance takes the next left row; it reports false at the end.
 func (o *joinOperator) advance(ctx context.Context) (bool, error) {
 	if o.ended {
 		return false, nil
 	}
-	row, err := o.left.next(ctx)
+	row, err := o.nextLeft(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -150,28 +155,44 @@ func (o *joinOperator) advance(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	copy(o.row, row)
-	o.hasLeft, o.paired, o.candidates = true, false, o.all
-	if o.buckets != nil {
-		usable, err := o.keyOf(o.leftKeys, row)
-		if err != nil {
-			return false, err
+	o.hasLeft, o.paired, o.candidate = true, false, noRow
+	if o.index == nil {
+		if len(o.rows) > 0 {
+			o.candidate = 0
 		}
-		o.candidates = nil
-		if usable {
-			o.candidates = o.buckets[string(o.key)]
+		return true, nil
+	}
+	usable, err := keyValues(o.values, o.leftKeys, o.eval, row)
+	if err != nil {
+		return false, err
+	}
+	if usable {
+		if found, known := o.index.find(o.values); known {
+			o.candidate = found.first
 		}
 	}
 	return true, nil
 }
 
+// following returns the candidate after another one.
+func (o *joinOperator) following(candidate int) int {
+	switch {
+	case o.index != nil:
+		return o.index.next[candidate]
+	case candidate+1 < len(o.rows):
+		return candidate + 1
+	}
+	return noRow
+}
+
 // partner puts the next right row that matches behind the left one.
 func (o *joinOperator) partner(ctx context.Context) (bool, error) {
-	for len(o.candidates) > 0 {
+	for o.candidate != noRow {
 		if o.tested++; o.tested%cancelInterval == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		right := &o.rows[o.candidates[0]]
-		o.candidates = o.candidates[1:]
+		right := &o.rows[o.candidate]
+		o.candidate = o.following(o.candidate)
 		copy(o.row[o.split:], right.values)
 		if o.condition != nil {
 			keep, err := expr.Test(o.condition, o.eval, o.row)

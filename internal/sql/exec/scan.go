@@ -29,11 +29,16 @@ func (r *run) scope(found *schema.Table, scan *plan.Scan) (table.Scope, error) {
 }
 
 func (r *run) openScan(n *plan.Scan) (operator, error) {
-	scope, err := r.scope(n.Table, n)
+	bounds, err := n.Bounds(r.eval)
 	if err != nil {
 		return nil, err
 	}
-	bounds, err := n.Bounds(r.eval)
+	return r.openScanWithin(n, bounds)
+}
+
+// openScanWithin reads the rows within bounds, which may be narrower than what the condition implies.
+func (r *run) openScanWithin(n *plan.Scan, bounds table.Bounds) (operator, error) {
+	scope, err := r.scope(n.Table, n)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +82,8 @@ func (o *scanOperator) close() error { return o.cursor.Close() }
 
 // rowsOperator gives rows that are in memory.
 type rowsOperator struct {
-	rows [][]datum.Datum
+	rows   [][]datum.Datum
+	closes operator // closed with it; may be nil
 }
 
 func (o *rowsOperator) next(context.Context) ([]datum.Datum, error) {
@@ -89,7 +95,12 @@ func (o *rowsOperator) next(context.Context) ([]datum.Datum, error) {
 	return row, nil
 }
 
-func (o *rowsOperator) close() error { return nil }
+func (o *rowsOperator) close() error {
+	if o.closes == nil {
+		return nil
+	}
+	return o.closes.close()
+}
 
 func (r *run) openView(ctx context.Context, n *plan.ViewScan) (operator, error) {
 	rows, err := r.engine.views.Rows(ctx, n.View, &table.ViewRequest{

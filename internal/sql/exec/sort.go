@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"math"
@@ -38,7 +39,9 @@ type sortRow struct {
 // sortedRows is a heap with the last row on top.
 type sortedRows struct {
 	keys []expr.Order
-	rows []sortRow
+	// whole says of each key that its values are NULL or integers of one kind.
+	whole []bool
+	rows  []sortRow
 }
 
 func (r *run) wrapSort(n *plan.Sort, input operator) (operator, error) {
@@ -50,7 +53,10 @@ func (r *run) wrapSort(n *plan.Sort, input operator) (operator, error) {
 		key.Expr = expr.Prepare(key.Expr, r.eval)
 		o.keys[i] = key
 	}
-	o.rows.keys = o.keys
+	o.rows.keys, o.rows.whole = o.keys, make([]bool, len(o.keys))
+	for i := range o.keys {
+		o.rows.whole[i] = shapeOfKind(n.Keys[i].Expr.Type().Kind) == wholeKeys
+	}
 	if n.Top == nil {
 		return o, nil
 	}
@@ -145,6 +151,16 @@ func (o *sortOperator) keep(row []datum.Datum, place int) error {
 
 func (s *sortedRows) compareKeys(a, b []datum.Datum) int {
 	for i := range s.keys {
+		if s.whole[i] && !a[i].IsNull() && !b[i].IsNull() {
+			c := cmp.Compare(a[i].Int(), b[i].Int())
+			if s.keys[i].Descending {
+				c = -c
+			}
+			if c != 0 {
+				return c
+			}
+			continue
+		}
 		if c := s.keys[i].Compare(a[i], b[i]); c != 0 {
 			return c
 		}

@@ -245,10 +245,10 @@ func Prepare(e Expr, ctx *EvalContext) Expr {
 		prepared[i] = Prepare(operand, ctx)
 		changed = changed || prepared[i] != operand
 	}
-	if !changed {
-		return e
+	if changed {
+		e = e.rebuild(prepared)
 	}
-	return e.rebuild(prepared)
+	return specialize(e)
 }
 
 // isFoldable reports whether e depends on nothing at all.
