@@ -44,16 +44,18 @@ func newBenchRaftCommand() *cobra.Command {
 func newBenchIdleCommand() *cobra.Command {
 	var groups int
 	var duration time.Duration
+	var profiles string
 	command := &cobra.Command{
 		Use:   "idle",
 		Short: "measure what three nodes without load use",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return bench.Idle(command.Context(), groups, duration, command.OutOrStdout())
+			return bench.Idle(command.Context(), groups, duration, profiles, command.OutOrStdout())
 		},
 	}
 	command.Flags().IntVar(&groups, "groups", 34, "Raft groups in all")
 	command.Flags().DurationVar(&duration, "duration", 10*time.Second, "time to measure")
+	command.Flags().StringVar(&profiles, "profiles", "", "directory for CPU profiles, one for each process")
 	command.Flags().Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -129,7 +129,7 @@ func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 }
 
 // Idle measures a cluster without load and prints one JSON object.
-func Idle(ctx context.Context, groups int, duration time.Duration, out io.Writer) error {
+func Idle(ctx context.Context, groups int, duration time.Duration, profiles string, out io.Writer) error {
 	o := RaftOptions{Groups: groups, Payload: 8, Apply: "count", Leaders: "spread", Duration: duration}
 	if err := o.Validate(); err != nil {
 		return err
@@ -139,11 +139,15 @@ func Idle(ctx context.Context, groups int, duration time.Duration, out io.Writer
 		return err
 	}
 	defer c.stop()
-	// The first rest lets what starting left behind come to an end.
-	if _, err = c.round(roundOrder{Duration: 2 * time.Second}); err != nil {
+	// The first rest lets what starting left behind come to an end, and the groups fall asleep.
+	if _, err = c.round(roundOrder{Duration: 6 * time.Second}); err != nil {
 		return err
 	}
-	results, err := c.round(roundOrder{Duration: duration})
+	order := roundOrder{Duration: duration}
+	if profiles != "" {
+		order.Profile = filepath.Join(profiles, fmt.Sprintf("idle-%d", groups))
+	}
+	results, err := c.round(order)
 	if err != nil {
 		return err
 	}

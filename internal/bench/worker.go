@@ -168,15 +168,24 @@ func (n *workerNode) Address(id ident.ReplicaID) (string, bool) {
 
 // run drives one round: every client proposes to the groups led here, one after the other.
 func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
+	endProfile, err := n.profile(order.Profile)
+	if err != nil {
+		return roundResult{Error: err.Error()}
+	}
+	result := n.load(ctx, order)
+	if err := endProfile(); err != nil {
+		result.Error = err.Error()
+	}
+	return result
+}
+
+// load drives the clients of a round; without any it rests.
+func (n *workerNode) load(ctx context.Context, order roundOrder) roundResult {
 	if order.Clients == 0 && order.Payload == 0 {
 		return n.idle(ctx, order.Duration)
 	}
 	led := n.led()
 	samples := make([]latencies, n.share(order.Clients, len(led)))
-	endProfile, err := n.profile(order.Profile)
-	if err != nil {
-		return roundResult{Error: err.Error()}
-	}
 	started, cpu := time.Now(), cpuTime()
 	end := started.Add(order.Duration)
 	var failed atomic.Pointer[string]
@@ -214,9 +223,6 @@ func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
 	result.Ops = len(result.Latencies)
 	if text := failed.Load(); text != nil {
 		result.Error = *text
-	}
-	if err := endProfile(); err != nil {
-		result.Error = err.Error()
 	}
 	return result
 }

@@ -244,6 +244,7 @@ func (w *worker) nearlyThere(g *group, status raft.Status, id uint64) bool {
 
 // handTo starts a transfer. The balancer rests meanwhile.
 func (w *worker) handTo(g *group, target uint64) {
+	w.stir(g)
 	g.transferred = w.tick
 	g.node.TransferLeader(target)
 	w.mark(g)
@@ -268,6 +269,7 @@ func (w *worker) orderStepDown(g *group, s *step) error {
 func (w *worker) orderElect(g *group, s *step) error {
 	self := uint64(w.m.cfg.Replica)
 	lead := g.node.BasicStatus().Lead
+	w.stir(g)
 	switch {
 	case g.leading.Load():
 		s.outcome.Target = self
@@ -297,7 +299,10 @@ func (w *worker) orderRebalance(g *group, dry bool, s *step) error {
 		return nil
 	}
 	status := g.node.Status()
-	to := w.preferredLeader(g, status)
+	to := w.preferredLeader(g)
+	if status.LeadTransferee != 0 {
+		to = 0
+	}
 	if !dry {
 		g.transferred = w.tick - balanceRest // an operator's hold ends here
 	}

@@ -29,8 +29,11 @@ const (
 func (w *worker) chores() {
 	if w.tick%reconcileEvery == 0 && w.m.cfg.Members != nil {
 		members := w.m.cfg.Members()
+		changed := !slices.Equal(members, w.membersSeen)
+		w.membersSeen = members
 		for _, g := range w.groups {
-			if g.leading.Load() {
+			// A sleeping group has the membership that was recorded when it fell asleep.
+			if g.leading.Load() && (changed || !g.quiet.asleep) {
 				w.reconcile(g, members)
 			}
 		}
@@ -70,6 +73,7 @@ func (w *worker) reconcile(g *group, members []Member) {
 	if len(changes) == 0 {
 		return
 	}
+	w.stir(g)
 	self := uint64(w.m.cfg.Replica)
 	for _, change := range changes {
 		if change.GetType() == raftpb.ConfChangeRemoveNode && change.GetNodeId() == self {
@@ -143,6 +147,7 @@ func (w *worker) yield() {
 		if to == 0 || status.LeadTransferee != 0 {
 			continue
 		}
+		w.stir(g)
 		g.transferred = w.tick
 		g.node.TransferLeader(to)
 		w.mark(g)
@@ -160,11 +165,15 @@ func (w *worker) balance() {
 		if g.id == shard.Meta || !g.leading.Load() || w.tick-g.transferred < balanceRest {
 			continue
 		}
-		status := g.node.Status()
-		to := w.preferredLeader(g, status)
-		if to == 0 || to == uint64(w.m.cfg.Replica) || !w.canLead(status, to) {
+		to := w.preferredLeader(g)
+		if to == 0 || to == uint64(w.m.cfg.Replica) {
 			continue
 		}
+		status := g.node.Status()
+		if status.LeadTransferee != 0 || !w.canLead(status, to) {
+			continue
+		}
+		w.stir(g)
 		g.transferred = w.tick
 		g.node.TransferLeader(to)
 		w.mark(g)
@@ -174,9 +183,9 @@ func (w *worker) balance() {
 
 // preferredLeader spreads groups over the live voters by the group's place in the list of groups. It is zero
 // while the membership is changing.
-func (w *worker) preferredLeader(g *group, status raft.Status) uint64 {
+func (w *worker) preferredLeader(g *group) uint64 {
 	conf := g.confirmed.Conf
-	if isJoint(conf) || len(conf.GetLearners()) > 0 || status.LeadTransferee != 0 {
+	if isJoint(conf) || len(conf.GetLearners()) > 0 {
 		return 0
 	}
 	voters := slices.Clone(conf.GetVoters())
@@ -231,6 +240,9 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 func (w *worker) truncate(g *group) {
 	cfg := &w.m.cfg
 	upto, _ := retention(g.log, cfg, w.m.durable.index(g.id))
+	if upto < g.log.FirstIndex() {
+		return
+	}
 	// The state may be ahead of what Raft knows: of a run of entries that ends with one that waits for the meta
 	// group, the front is applied and Raft hears of it only with the whole. It still reads from there.
 	upto = min(upto, g.node.BasicStatus().Applied)

@@ -38,6 +38,7 @@ type Config struct {
 	TickInterval    time.Duration // one tick of Raft time; default 50 ms
 	HeartbeatTicks  int           // ticks between heartbeats; default 5
 	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
+	QuietTicks      int           // ticks without work after which a group may fall asleep; default 20, negative is never
 	Workers         int           // goroutines that step groups; default 1
 	MaxProposal     int           // bytes of one proposal; default 4 MiB
 	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
@@ -69,6 +70,7 @@ const (
 	defaultTickInterval    = 50 * time.Millisecond
 	defaultHeartbeatTicks  = 5
 	defaultElectionTicks   = 10
+	defaultQuietTicks      = 20
 	defaultMaxProposal     = 4 << 20
 	defaultMaxWaiting      = 8192
 	defaultMaxWaitingBytes = 64 << 20
@@ -83,6 +85,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TickInterval, defaultTickInterval)
 	setDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
 	setDefault(&c.ElectionTicks, defaultElectionTicks)
+	setDefault(&c.QuietTicks, defaultQuietTicks)
 	setDefault(&c.Workers, 1)
 	setDefault(&c.MaxProposal, defaultMaxProposal)
 	setDefault(&c.MaxWaiting, defaultMaxWaiting)

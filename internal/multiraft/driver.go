@@ -12,40 +12,14 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
 
-// peerClock remembers when each peer was last heard, in ticks. All groups share it: a node is alive or it
-// is not.
-type peerClock struct {
-	now atomic.Int64 // ticks since the start
-
-	mu   sync.Mutex // guards last
-	last map[ident.ReplicaID]int64
-}
-
-// liveWithin is how many ticks of silence a live peer may have: two of the longest default election timeouts.
-const liveWithin = 40
-
-func newPeerClock() *peerClock { return &peerClock{last: make(map[ident.ReplicaID]int64)} }
-
-func (p *peerClock) heard(from ident.ReplicaID) {
-	now := p.now.Load()
-	p.mu.Lock()
-	p.last[from] = now
-	p.mu.Unlock()
-}
-
-func (p *peerClock) live(id ident.ReplicaID) bool {
-	p.mu.Lock()
-	last, ok := p.last[id]
-	p.mu.Unlock()
-	return ok && p.now.Load()-last <= liveWithin
-}
-
 // Live reports whether a peer was heard of lately; a replica always hears itself.
 func (m *Manager) Live(id ident.ReplicaID) bool { return id == m.cfg.Replica || m.peers.live(id) }
 
 // durability knows how much of each group's state would survive a crash, and makes it more.
 type durability struct {
 	engine *storage.Engine
+
+	seen atomic.Uint64 // version of the store at the last refresh, plus one
 
 	mu      sync.Mutex // guards indexes
 	indexes map[shard.GroupID]uint64
@@ -63,6 +37,10 @@ func (d *durability) index(id shard.GroupID) uint64 {
 
 // refresh reads what is durable now.
 func (d *durability) refresh(replicas []*replica) error {
+	version := d.engine.DurableVersion() + 1 // never zero, so that the first call reads
+	if version == d.seen.Load() {
+		return nil
+	}
 	reader := d.engine.Durable()
 	for _, r := range replicas {
 		raw, ok, err := reader.Get(keys.Applied(r.id))
@@ -80,6 +58,7 @@ func (d *durability) refresh(replicas []*replica) error {
 		d.indexes[r.id] = state.Index
 		d.mu.Unlock()
 	}
+	d.seen.Store(version)
 	return nil
 }
 
@@ -129,7 +108,7 @@ func (m *Manager) Pump() error {
 
 // Tick lets one tick of Raft time pass for every group.
 func (m *Manager) Tick() {
-	m.peers.now.Add(1)
+	m.beat(m.peers.tick())
 	for _, w := range m.workers {
 		w.addTick()
 	}

@@ -184,6 +184,10 @@ func (m *Manager) takeNotice(g *group, message *raftpb.Message) bool {
 		})
 		return true
 	case raftpb.MsgStorageApplyResp:
+		if run := message.GetCommit(); run != 0 {
+			m.peers.beaten(from, run)
+			return true
+		}
 		g.peers.raise(from, message.GetIndex())
 		return true
 	}

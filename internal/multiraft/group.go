@@ -40,6 +40,7 @@ type group struct {
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 
+	quiet     quiet
 	skipTicks int // ticks that Raft does not see, see alignHeartbeats
 
 	elections   atomic.Uint64 // times this replica became leader

@@ -39,6 +39,7 @@ type Manager struct {
 	transfers transfers
 	limit     *byteRate
 	readSeq   atomic.Uint64
+	run       uint64 // number of this run of the node, another after each start
 	durable   *durability
 	peers     *peerClock
 	policy    leaderPolicy
@@ -85,7 +86,8 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 	}
 	m.metrics = measured
 	// Numbers of read requests must not repeat after a restart: an answer to an earlier life would be stale.
-	m.readSeq.Store(uint64(cfg.Clock.Now().UnixNano()))
+	m.run = max(uint64(cfg.Clock.Now().UnixNano()), 1)
+	m.readSeq.Store(m.run)
 	m.sender = newSnapshotSender(m)
 	for range cfg.Workers {
 		m.workers = append(m.workers, newWorker(m))
@@ -202,6 +204,7 @@ func (m *Manager) HandleUnreachable(to ident.ReplicaID) {
 		w.enqueue(item{do: func(*group) {
 			for _, g := range w.groups {
 				if g.leading.Load() {
+					w.rouse(g)
 					g.node.ReportUnreachable(uint64(to))
 				}
 			}

@@ -16,6 +16,7 @@ type engineMetrics struct {
 	appendLog prometheus.Histogram                // seconds of one write of the log, its sync included
 	batch     prometheus.Histogram                // groups in one write of the log
 	applied   prometheus.Histogram                // entries in one batch of the store
+	asleep    prometheus.Gauge                    // replicas that do not tick
 }
 
 // newEngineMetrics makes the metrics and registers them, where there is a registerer.
@@ -35,6 +36,9 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "kalamdb", Name: "log_batch_groups", Help: "Groups in one write of the log.", Buckets: counts,
 		}),
+		asleep: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "kalamdb", Name: "groups_asleep", Help: "Replicas of idle groups on this node that neither tick nor beat.",
+		}),
 		applied: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "kalamdb", Name: "apply_batch_entries", Help: "Log entries in one batch of the store.", Buckets: counts,
 		}),
@@ -45,7 +49,7 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{propose, m.appendLog, m.batch, m.applied} {
+	for _, collector := range []prometheus.Collector{propose, m.appendLog, m.batch, m.applied, m.asleep} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

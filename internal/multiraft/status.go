@@ -200,6 +200,7 @@ func (w *worker) handOver() int {
 		moving++
 		g.transferred = w.tick
 		if status.LeadTransferee == 0 {
+			w.stir(g)
 			g.node.TransferLeader(to)
 			w.mark(g)
 		}

@@ -34,7 +34,9 @@ type worker struct {
 	tick  int // ticks of this worker so far
 	out   output
 
-	metaSeen int // tick at which a leader of the meta group was last known
+	metaSeen    int                        // tick at which a leader of the meta group was last known
+	membersSeen []Member                   // what the groups' memberships were last held against
+	runs        map[ident.ReplicaID]uint64 // the run of each peer that was last heard of
 }
 
 // item is one thing for a worker to do. Exactly one of the payloads is set.
@@ -64,7 +66,7 @@ type response struct {
 func newWorker(m *Manager) *worker {
 	return &worker{
 		m: m, byID: make(map[shard.GroupID]*group), wake: make(chan struct{}, 1),
-		out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
+		runs: make(map[ident.ReplicaID]uint64), out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
 	}
 }
 
@@ -125,6 +127,14 @@ func (w *worker) pass() (bool, error) {
 
 func (w *worker) handle(it *item) {
 	g := it.group
+	if g != nil && !g.active(it) {
+		if w.takeQuiet(g, it.message) {
+			return
+		}
+		w.rouse(g)
+	} else if g != nil {
+		w.stir(g)
+	}
 	switch {
 	case it.message != nil:
 		// An error says that the message means nothing to this group (an unknown peer, a stale response);
@@ -144,6 +154,12 @@ func (w *worker) handle(it *item) {
 	}
 }
 
+// active reports whether an item is more than the heartbeats by which a leader keeps its place.
+func (g *group) active(it *item) bool {
+	kind := it.message.GetType()
+	return it.message == nil || kind != raftpb.MsgHeartbeat && kind != raftpb.MsgHeartbeatResp
+}
+
 func (w *worker) mark(g *group) {
 	if !g.dirty {
 		g.dirty = true
@@ -154,7 +170,11 @@ func (w *worker) mark(g *group) {
 // passTime is one tick of every group, and the chores that hang on it.
 func (w *worker) passTime() {
 	w.tick++
+	w.watch()
 	for _, g := range w.groups {
+		if g.quiet.asleep {
+			continue
+		}
 		if g.skipTicks > 0 {
 			g.skipTicks--
 		} else {
@@ -164,6 +184,7 @@ func (w *worker) passTime() {
 		if w.tick%pressureEvery == 0 {
 			w.feelPressure(g)
 		}
+		w.offerSleep(g)
 		if g.node.HasReady() || len(g.reads) > 0 {
 			w.mark(g)
 		}

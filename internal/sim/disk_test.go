@@ -19,6 +19,9 @@ const (
 	identity   = "node.id"
 )
 
+// quietTicks lets groups fall asleep in every short lull, so that runs are full of sleep.
+const quietTicks = 5
+
 var (
 	errPower = errors.New("the power is out")
 	errDisk  = errors.New("the disk is broken")

@@ -144,6 +144,7 @@ func (n *simNode) openEngine() error {
 		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
+		QuietTicks: quietTicks,
 	}, n.wire)
 	if err != nil {
 		return err

@@ -74,6 +74,7 @@ func (e *Engine) IngestReplace(lo, hi []byte, paths []string) error {
 	if err != nil {
 		return wrap(err, "replace span %x to %x", lo, hi)
 	}
+	e.hardened.Add(1)
 	return e.Failure()
 }
 

@@ -85,6 +85,10 @@ type DurableReader struct {
 	engine *Engine
 }
 
+// DurableVersion changes, soon, whenever more became durable than a reader of Durable may have seen: after Flush
+// and IngestReplace at once, and within a moment after a flush that the store began by itself.
+func (e *Engine) DurableVersion() uint64 { return e.hardened.Load() }
+
 // Durable returns a reader of the durable state. It needs no closing.
 func (e *Engine) Durable() *DurableReader { return &DurableReader{engine: e} }
 

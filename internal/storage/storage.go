@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -77,6 +78,7 @@ type Engine struct {
 	// tableOptions are the options the database runs with, for table files written outside it.
 	tableOptions *pebble.Options
 
+	hardened atomic.Uint64 // see DurableVersion
 	failOnce sync.Once
 	failed   chan struct{} // closed after failure is set
 	failure  error         // read only after failed is closed
@@ -161,6 +163,7 @@ func (e *Engine) Flush() error {
 	}
 	select {
 	case <-done:
+		e.hardened.Add(1)
 		return e.Failure()
 	case <-e.failed:
 		return e.failure
