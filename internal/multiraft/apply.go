@@ -48,6 +48,7 @@ type applyLoop struct {
 	observe func(entries int) // told after each batch; may be nil
 
 	active []*replica // owned by pass: replicas with pending tasks, oldest first
+	spare  []resolved // owned by tell
 }
 
 // applied is what one pass did to one replica, to be told after the commit.
@@ -200,7 +201,11 @@ func (a *applyLoop) stage(batch *storage.Batch) ([]applied, error) {
 }
 
 func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, error) {
-	var run []command.Entry
+	count := 0
+	for _, task := range r.pending {
+		count += len(task.entries)
+	}
+	run := make([]command.Entry, 0, count)
 	for _, task := range r.pending {
 		for _, e := range task.entries {
 			opened, err := openForApply(e)
@@ -294,11 +299,7 @@ func (a *applyLoop) tell(one *applied) {
 	r.state = one.state
 	r.sm.Publish()
 	r.advance(one.state.Index)
-	for i, e := range one.entries {
-		if !e.RequestID.IsZero() {
-			r.resolve(e.RequestID, proposalResult{data: one.results[i], index: e.Index})
-		}
-	}
+	a.spare = r.resolveAll(one.entries, one.results, a.spare)
 	for _, c := range one.changes {
 		c.task.configured(c.change, c.conf)
 	}

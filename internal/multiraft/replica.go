@@ -8,6 +8,7 @@ import (
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -29,7 +30,7 @@ type replica struct {
 
 	mu           sync.Mutex // guards the fields below
 	closed       error      // why no waiter is taken any more
-	waiting      map[ident.RequestID][]*waiter
+	waiting      map[ident.RequestID]*waiter // the newest; older ones of the same request hang on it
 	waitingCount int
 	waitingBytes int64
 	readers      []indexWaiter
@@ -47,7 +48,11 @@ type waiter struct {
 	id    ident.RequestID
 	bytes int64
 	done  chan proposalResult // has room for the one result
+	older *waiter             // another caller that waits for the same request
 }
+
+// idleWaiters are waiters whose one result was taken, so that nobody else knows them.
+var idleWaiters = sync.Pool{New: func() any { return &waiter{done: make(chan proposalResult, 1)} }} //nolint:gochecknoglobals // a pool
 
 // proposalResult is how a proposal ended.
 type proposalResult struct {
@@ -63,7 +68,7 @@ type indexWaiter struct {
 }
 
 func newReplica(id shard.GroupID, sm StateMachine) *replica {
-	return &replica{id: id, sm: sm, waiting: make(map[ident.RequestID][]*waiter)}
+	return &replica{id: id, sm: sm, waiting: make(map[ident.RequestID]*waiter)}
 }
 
 // load reads the stored applied state and builds the state machine's memory from the store.
@@ -112,8 +117,9 @@ func (r *replica) register(id ident.RequestID, bytes int, cfg *Config) (*waiter,
 	if r.waitingCount >= cfg.MaxWaiting || r.waitingBytes+int64(bytes) > cfg.MaxWaitingBytes {
 		return nil, ErrOverloaded
 	}
-	w := &waiter{id: id, bytes: int64(bytes), done: make(chan proposalResult, 1)}
-	r.waiting[id] = append(r.waiting[id], w)
+	w, _ := idleWaiters.Get().(*waiter)
+	w.id, w.bytes, w.older = id, int64(bytes), r.waiting[id]
+	r.waiting[id] = w
 	r.waitingCount++
 	r.waitingBytes += w.bytes
 	return w, nil
@@ -123,59 +129,94 @@ func (r *replica) register(id ident.RequestID, bytes int, cfg *Config) (*waiter,
 func (r *replica) drop(w *waiter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	same := r.waiting[w.id]
-	for i, other := range same {
-		if other != w {
-			continue
-		}
-		r.waitingCount--
-		r.waitingBytes -= w.bytes
-		if len(same) == 1 {
-			delete(r.waiting, w.id)
-		} else {
-			r.waiting[w.id] = append(same[:i:i], same[i+1:]...)
-		}
-		return
+	newest := r.waiting[w.id]
+	at := &newest
+	for *at != nil && *at != w {
+		at = &(*at).older
+	}
+	if *at == nil {
+		return // it was resolved
+	}
+	*at = w.older
+	r.waitingCount--
+	r.waitingBytes -= w.bytes
+	if newest == nil {
+		delete(r.waiting, w.id)
+	} else {
+		r.waiting[w.id] = newest
 	}
 }
 
 // resolve hands the result to everyone who waits for the request.
 func (r *replica) resolve(id ident.RequestID, result proposalResult) {
 	r.mu.Lock()
-	waiters := r.takeLocked(id)
+	w := r.takeLocked(id)
 	r.mu.Unlock()
-	for _, w := range waiters {
+	w.answer(result)
+}
+
+// resolveAll hands their results to everyone who waits for one of the entries, all under one lock. What it takes
+// from the map is kept in spare, which it returns for the next call.
+func (r *replica) resolveAll(entries []command.Entry, results [][]byte, spare []resolved) []resolved {
+	spare = spare[:0]
+	r.mu.Lock()
+	if len(r.waiting) > 0 { // nobody waits at a follower
+		for i := range entries {
+			if id := entries[i].RequestID; !id.IsZero() {
+				if w := r.takeLocked(id); w != nil {
+					spare = append(spare, resolved{w, proposalResult{data: results[i], index: entries[i].Index}})
+				}
+			}
+		}
+	}
+	r.mu.Unlock()
+	for i := range spare {
+		spare[i].waiter.answer(spare[i].result)
+	}
+	clear(spare)
+	return spare
+}
+
+// resolved is a waiter with its result.
+type resolved struct {
+	waiter *waiter
+	result proposalResult
+}
+
+// answer gives the result to a waiter and those that hang on it; the waiter may be nil.
+func (w *waiter) answer(result proposalResult) {
+	for w != nil {
+		older := w.older // its own again once it has the result
 		w.done <- result
+		w = older
 	}
 }
 
-func (r *replica) takeLocked(id ident.RequestID) []*waiter {
-	waiters := r.waiting[id]
-	if len(waiters) == 0 {
+func (r *replica) takeLocked(id ident.RequestID) *waiter {
+	newest := r.waiting[id]
+	if newest == nil {
 		return nil
 	}
 	delete(r.waiting, id)
-	r.waitingCount -= len(waiters)
-	for _, w := range waiters {
+	for w := newest; w != nil; w = w.older {
+		r.waitingCount--
 		r.waitingBytes -= w.bytes
 	}
-	return waiters
+	return newest
 }
 
 // fail ends every waiting proposal with err; when closing, later ones are refused with it too.
 func (r *replica) fail(err error, closing bool) {
 	r.mu.Lock()
 	waiting := r.waiting
-	r.waiting = make(map[ident.RequestID][]*waiter)
+	r.waiting = make(map[ident.RequestID]*waiter)
 	r.waitingCount, r.waitingBytes = 0, 0
 	if closing {
 		r.closed = err
 	}
 	r.mu.Unlock()
-	for _, waiters := range waiting {
-		for _, w := range waiters {
-			w.done <- proposalResult{err: err}
-		}
+	for _, w := range waiting {
+		w.answer(proposalResult{err: err})
 	}
 }
 
@@ -184,6 +225,8 @@ func (r *replica) fail(err error, closing bool) {
 func (r *replica) await(ctx context.Context, w *waiter) ([]byte, uint64, error) {
 	select {
 	case result := <-w.done:
+		w.older = nil
+		idleWaiters.Put(w)
 		return result.data, result.index, result.err
 	case <-ctx.Done():
 		r.drop(w)
