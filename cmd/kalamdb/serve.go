@@ -32,6 +32,17 @@ func serve(ctx context.Context, path string, env func(string) string, logs io.Wr
 		logger.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", warning.Message), slog.Any("keys", warning.Keys))
 	}
 	tuneRuntime(cfg.Performance)
+	for {
+		// A node that found its files damaged starts again, as a new replica that the others fill.
+		err := serveOnce(ctx, cfg, logger)
+		if !errors.Is(err, server.ErrDamaged) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// serveOnce runs a node from its start to its end.
+func serveOnce(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
 	node, err := server.Open(ctx, cfg, server.Options{Logger: logger, Build: readBuild()})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)

@@ -87,7 +87,7 @@ func (m *Manager) Pump() error {
 	for {
 		worked := false
 		for _, w := range m.workers {
-			did, err := w.pass()
+			did, err := w.guarded()
 			if err != nil {
 				m.fail(err)
 				return err
@@ -106,6 +106,20 @@ func (m *Manager) Pump() error {
 	}
 }
 
+// guarded is pass, with what Raft could not read of the log as an error.
+func (w *worker) guarded() (worked bool, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case unreadable:
+			err = fmt.Errorf("read the log: %w", r.err)
+		default:
+			panic(r)
+		}
+	}()
+	return w.pass()
+}
+
 // Tick lets one tick of Raft time pass for every group.
 func (m *Manager) Tick() {
 	m.beat(m.peers.tick())
@@ -119,7 +133,7 @@ func (m *Manager) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	for _, w := range m.workers {
-		m.spawn(func() { m.loop(ctx, w.wake, w.pass) })
+		m.spawn(func() { m.loop(ctx, w.wake, w.guarded) })
 	}
 	m.spawn(func() { m.loop(ctx, m.apply.wake, m.apply.pass) })
 	for range m.cfg.SnapshotSends {

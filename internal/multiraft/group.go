@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
 // group is the Raft side of one replica. Its worker owns every field except the atomics, which others read.
@@ -100,8 +102,16 @@ func (s groupStorage) InitialState() (*raftpb.HardState, *raftpb.ConfState, erro
 
 // Entries implements raft.Storage.
 func (s groupStorage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
-	return s.g.log.Entries(lo, hi, maxSize)
+	entries, err := s.g.log.Entries(lo, hi, maxSize)
+	if err != nil && !errors.Is(err, raft.ErrCompacted) && !errors.Is(err, raft.ErrUnavailable) {
+		panic(unreadable{err})
+	}
+	return entries, err
 }
+
+// unreadable is the panic that carries an error of reading the log through Raft, which knows nothing better than to
+// panic itself. The worker catches it.
+type unreadable struct{ err error }
 
 // Term implements raft.Storage.
 func (s groupStorage) Term(i uint64) (uint64, error) { return s.g.log.Term(i) }
@@ -171,8 +181,8 @@ func reconcileLog(log *raftlog.Log, g *raftlog.Group, r *replica) error {
 	term, err := g.Term(state.Index)
 	behind := err != nil || term != state.Term
 	if behind && state.Index < g.Marker().Index {
-		return fmt.Errorf("%s: state ends at %d, but the log starts after %d: entries between them are missing",
-			r.id, state.Index, g.Marker().Index)
+		return &raftlog.DamageError{Groups: []shard.GroupID{r.id}, Reason: fmt.Sprintf(
+			"the state ends at %d, but the log starts after %d: entries between them are missing", state.Index, g.Marker().Index)}
 	}
 	if behind {
 		update.Reset = &raftlog.Marker{Index: state.Index, Term: state.Term}

@@ -63,10 +63,17 @@ func (n *Node) tryAdmission(ctx context.Context) (done bool, err error) {
 			return n.join(ctx, peer)
 		case peer.NodeID != 0 && info.GetNodeId() != peer.NodeID:
 			silent = append(silent, fmt.Sprintf("%s is node %d", nameOf(peer), info.GetNodeId()))
+		case len(info.GetClusterUid()) > 0:
+			// It was a member: a cluster exists, or existed.
+			silent = append(silent, nameOf(peer)+" is being repaired and cannot admit anybody")
 		}
 	}
 	silent = append(silent, unresolved...)
-	founds := lowest && !n.cfg.Cluster.Join.Wanted
+	repairing := n.who().State == stateRepairing
+	founds := lowest && !n.cfg.Cluster.Join.Wanted && !repairing
+	if repairing {
+		waiting = "the data was damaged and is to be fetched from the other nodes"
+	}
 	switch {
 	case founds && len(silent) == 0:
 		return true, n.found(n.cfg.Cluster.ClusterID)
@@ -124,8 +131,13 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 		return false, fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d",
 			have.UserShards, have.SharedShards, shards.UserShards, shards.SharedShards)
 	}
+	before := id.Cluster
 	if copy(id.Cluster[:], answer.GetClusterUid()) != len(id.Cluster) || answer.GetReplicaId() == 0 {
 		return false, fmt.Errorf("%s answered the request to join without an identity", nameOf(peer))
+	}
+	if id.State == stateRepairing && id.Cluster != before {
+		return false, fmt.Errorf("node %d belongs to cluster %s; the damaged data of this node, which was put aside, belongs to %s. "+
+			"Empty the data directory to join all the same", peer.NodeID, id.Cluster, before)
 	}
 	id.State, id.Node, id.ClusterID = stateMember, ident.NodeID(n.cfg.Cluster.NodeID), n.cfg.Cluster.ClusterID
 	id.Replica, id.Shards = ident.ReplicaID(answer.GetReplicaId()), shards
@@ -169,8 +181,13 @@ func (n *Node) found(clusterID string) error {
 	return n.runClustered()
 }
 
-// become stores a new identity and takes it on.
+// become stores a new identity and takes it on. A directory that was found damaged becomes nothing but empty.
 func (n *Node) become(id identity) error {
+	n.becoming.Lock()
+	defer n.becoming.Unlock()
+	if n.who().State == stateDamaged && id.State != stateRepairing {
+		return ErrDamaged
+	}
 	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
 		return err
 	}

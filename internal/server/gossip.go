@@ -107,6 +107,9 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		RpcAddr: n.advertisedRPC(), ApiAddr: n.advertisedAPI(), Version: n.build.Version,
 		Hostname: n.gossip.hostname, StartedMicros: n.started.UnixMicro(),
 	}
+	if id.State == stateRepairing {
+		info.ClusterUid = id.Cluster[:]
+	}
 	if id.State != stateMember {
 		return info
 	}
@@ -123,7 +126,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		// Without an answer the groups are left out: the engine is stopping.
 		statuses, err := m.Status(ctx)
 		if err == nil {
-			info.Groups = groupInfos(statuses)
+			info.Groups = groupInfos(id.seen(statuses))
 		}
 	}
 	return info
@@ -171,7 +174,7 @@ func summarise(info *nodev1.GetNodeInfoResponse, committed map[uint64]uint64) su
 		if g.GetState() == "leader" {
 			s.leading++
 		}
-		if g.GetState() != "learner" && g.GetState() != "outside" {
+		if g.GetState() != "learner" && g.GetState() != "outside" && g.GetState() != groupDamaged {
 			s.voting++
 		}
 		if ahead := committed[g.GetGroup()]; ahead > g.GetApplied() {

@@ -18,6 +18,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		n.gossip.refresh(ctx)
 		n.noticeRemoval()
 		n.keepDrained(ctx)
+		n.finishRepair(ctx)
 		n.pause(ctx, housePeriod)
 	}
 }

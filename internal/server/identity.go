@@ -26,6 +26,9 @@ const (
 	stateFounding = "founding" // its first state is being written
 	stateMember   = "member"
 	stateRemoved  = "removed" // was a member, and may not be one again
+
+	stateDamaged   = "damaged"   // a member whose files hold wrong bytes; nothing in it is used any more
+	stateRepairing = "repairing" // empty, to join the cluster of the damaged replica as a new one
 )
 
 // identity is who a data directory is.
@@ -39,6 +42,7 @@ type identity struct {
 	Replica   ident.ReplicaID
 	Shards    shard.Map
 	Members   []knownMember // addresses learned when joining, until the catalog arrives
+	Damage    *damage       // what was found here, until every group is repaired
 }
 
 // knownMember is one address that a joining node was told.
@@ -61,6 +65,7 @@ type identityJSON struct {
 	UserShards   uint32        `json:"user_shards,omitempty"`
 	SharedShards uint32        `json:"shared_shards,omitempty"`
 	Members      []knownMember `json:"members,omitempty"`
+	Damage       *damage       `json:"damage,omitempty"`
 }
 
 // loadIdentity reads the directory's identity, or draws a new store id for an empty directory. A directory
@@ -104,7 +109,7 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	stored := identityJSON{
 		Version: id.Version, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
-		Members: id.Members,
+		Members: id.Members, Damage: id.Damage,
 	}
 	if !id.Cluster.IsZero() {
 		stored.Cluster = id.Cluster.String()
@@ -133,6 +138,7 @@ func parseIdentity(raw []byte) (identity, error) {
 	id := identity{
 		Version: stored.Version, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
 		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
+		Damage: stored.Damage,
 		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
 	}
 	store, err := ident.ParseID16(stored.Store)
@@ -153,7 +159,7 @@ func parseIdentity(raw []byte) (identity, error) {
 // check refuses a configuration that contradicts what the directory is.
 func (id identity) check(cfg *config.Config) error {
 	switch id.State {
-	case stateMember:
+	case stateMember, stateDamaged, stateRepairing:
 	case stateRemoved:
 		return fmt.Errorf("%s: %w", cfg.Storage.DataPath, errRemoved)
 	default:

@@ -19,6 +19,7 @@ type groupCollector struct {
 	term        *prometheus.Desc
 	leading     *prometheus.Desc
 	hasLeader   *prometheus.Desc
+	damaged     *prometheus.Desc
 	logBytes    *prometheus.Desc
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
@@ -43,6 +44,7 @@ func newGroupCollector(n *Node) *groupCollector {
 		term:        group("term", "Current Raft term."),
 		leading:     group("leader", "1 when this node leads the group, else 0."),
 		hasLeader:   group("has_leader", "1 when this node knows a leader of the group, else 0."),
+		damaged:     group("damaged", "1 while this node's copy of the group was damaged and is not whole again, else 0."),
 		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
 		logSegments: log("segments", "Files of the log."),
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
@@ -96,7 +98,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	for _, s := range statuses {
+	for _, s := range c.n.who().seen(statuses) {
 		name := s.Group.String()
 		gauge(c.applied, float64(s.Applied), name)
 		gauge(c.committed, float64(s.Committed), name)
@@ -105,6 +107,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.term, float64(s.Term), name)
 		gauge(c.leading, flag(s.State == "leader"), name)
 		gauge(c.hasLeader, flag(s.Leader != 0), name)
+		gauge(c.damaged, flag(s.State == groupDamaged), name)
 	}
 }
 

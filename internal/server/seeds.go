@@ -50,6 +50,9 @@ func (n *Node) seeds(ctx context.Context) (seeds []config.Peer, problems []strin
 	for _, addr := range n.invitations {
 		seeds = append(seeds, config.Peer{NodeID: n.cfg.Cluster.NodeID + 1, RPCAddr: addr})
 	}
+	if n.identity.State == stateRepairing {
+		seeds = append(slices.Clip(seeds), n.identity.knownPeers(seeds)...)
+	}
 	return seeds, n.joining.problems
 }
 

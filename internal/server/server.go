@@ -6,13 +6,14 @@
 // health checks and refuses statements until it is.
 //
 // A data directory holds: node.id (who this store is), log/ (the Raft log), store/ (rows, catalog),
-// staging/ (arriving snapshots) and LOCK. Nothing here decides about data; when a part can no longer keep
-// its promises, the node stops and Wait says why.
+// staging/ (arriving snapshots), LOCK, and damaged-*/ while what was found wrong is being repaired. Nothing here
+// decides about data; when a part can no longer keep its promises, the node stops and Wait says why.
 package server
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -75,6 +76,8 @@ type Node struct {
 	resolver Resolver
 	jobs     *jobParts
 
+	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
+
 	mu       sync.Mutex // guards identity, waiting, invitations, manager, solo and history
 	identity identity
 	waiting  string // why the node is not admitted yet; "" once it is
@@ -96,8 +99,17 @@ type Node struct {
 
 // Open starts a node. It returns once the listeners answer; a node that is new to its cluster goes on
 // joining in the background. The error names what is wrong with the configuration, the data directory or
-// an address.
+// an address. Damage that is found on the way and can be repaired from other nodes is: then the node starts
+// as a new replica.
 func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) {
+	n, err := openOnce(ctx, cfg, opts)
+	if errors.Is(err, ErrDamaged) {
+		return openOnce(ctx, cfg, opts)
+	}
+	return n, err
+}
+
+func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) {
 	n := &Node{
 		cfg: cfg, logger: opts.Logger, build: opts.Build, clock: clock.Real{}, random: rand.Reader,
 		fs: disk.Local(), started: time.Now(), catalog: catalog.NewStore(),
@@ -114,6 +126,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) 
 	n.gossip = newGossip(n)
 	n.live = newLiveParts()
 	if err := n.open(ctx, opts); err != nil {
+		err = n.noteDamage(err)
 		n.abandon()
 		return nil, err
 	}
@@ -140,12 +153,15 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 		n.spawn(func() { n.afterAdmission(background) })
 		return nil
 	}
-	if n.who().State == stateMember {
+	switch n.who().State {
+	case stateMember:
 		if err := n.runClustered(); err != nil {
 			return err
 		}
 		n.spawn(func() { n.afterAdmission(background) })
 		return nil
+	case stateDamaged:
+		return ErrDamaged // a read in the background has found it meanwhile
 	}
 	n.spawn(func() {
 		if err := n.seekAdmission(background); err != nil {
@@ -175,6 +191,11 @@ func (n *Node) openDirectory() error {
 	}
 	if err := n.identity.check(n.cfg); err != nil {
 		return err
+	}
+	if n.identity.State == stateDamaged {
+		if err := n.putAside(); err != nil {
+			return err
+		}
 	}
 	if n.identity.State == stateFounding {
 		// Founding was interrupted: nothing was acknowledged, so it starts over.
@@ -249,6 +270,7 @@ func (n *Node) spawn(run func()) {
 // fail records why the node must stop; Wait returns it.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
+		err = n.noteDamage(err)
 		n.failure = err
 		n.logger.Error("the node stops", slog.Any("error", err))
 		close(n.failed)

@@ -101,6 +101,7 @@ func (v clusterView) Groups(ctx context.Context) ([]table.ClusterGroup, error) {
 	if err != nil {
 		return nil, err
 	}
+	statuses = v.n.who().seen(statuses)
 	groups := make([]table.ClusterGroup, len(statuses))
 	for i := range statuses {
 		groups[i] = v.group(&statuses[i])
@@ -180,7 +181,11 @@ func (v clusterView) Ready(ctx context.Context) httpapi.Readiness {
 	readiness := httpapi.Readiness{
 		Ready: len(lagging) == 0, Groups: &httpapi.GroupCount{Total: total, Ready: total - len(lagging)},
 	}
+	damaged := n.who().Damage != nil
 	for group, reason := range lagging {
+		if damaged {
+			reason = "was damaged and is being repaired from the other nodes: " + reason
+		}
 		readiness.Reasons = append(readiness.Reasons, httpapi.NotReady{GroupID: uint64(group), Reason: reason})
 	}
 	slices.SortFunc(readiness.Reasons, func(a, b httpapi.NotReady) int { return cmp.Compare(a.GroupID, b.GroupID) })
