@@ -143,6 +143,9 @@ func (d *Data) writeRows(
 	if refusal, err := d.checkScopes(batch, body.GetScopes()); refusal != nil || err != nil {
 		return refusal, err
 	}
+	if refusal, err := d.checkReads(batch, body.GetReads()); refusal != nil || err != nil {
+		return refusal, err
+	}
 	rowKeys := make([][]byte, len(body.GetRows()))
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
@@ -189,6 +192,11 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 			return refusal
 		}
 	}
+	for _, read := range body.GetReads() {
+		if refusal := check(read.GetTableId(), read.GetUser()); refusal != nil {
+			return refusal
+		}
+	}
 	for _, row := range body.GetRows() {
 		if refusal := check(row.GetTableId(), row.GetUser()); refusal != nil {
 			return refusal
@@ -215,6 +223,24 @@ func (d *Data) checkScopes(batch *storage.Batch, scopes []*commandv1.ScopeUnchan
 		}
 		if binary.BigEndian.Uint64(value) > scope.GetIndex() {
 			return command.Refuse(fault.Conflict, "the table was changed by another statement; run the statement again"), nil
+		}
+	}
+	return nil, nil
+}
+
+// checkReads refuses the command when a row that it depends on is no longer the one that was read.
+func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead) (*commandv1.Response, error) {
+	for _, read := range reads {
+		current, err := readVersion(batch, keys.Row(d.group, ident.TableID(read.GetTableId()), ident.UserID(read.GetUser()), read.GetPrimaryKey()))
+		if err != nil {
+			return nil, err
+		}
+		seq := uint64(0)
+		if current.live {
+			seq = current.seq
+		}
+		if seq != read.GetSeq() {
+			return command.Refuse(fault.Conflict, "a row that was read was changed by another statement; run the transaction again"), nil
 		}
 	}
 	return nil, nil

@@ -86,6 +86,13 @@ func examples() []*commandv1.Command {
 		{Body: &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 17}}},
 	}
 	bodies = append(bodies, jobExamples()...)
+	bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+		Rows: write.GetRows()[1:],
+		Reads: []*commandv1.RowRead{
+			{TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 3}, Seq: 65_537},
+			{TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 4}},
+		},
+	}}})
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}
@@ -209,6 +216,8 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	nested.ProtoReflect().SetUnknown(newer)
 	scope := &commandv1.ScopeUnchanged{TableId: 1}
 	scope.ProtoReflect().SetUnknown(newer)
+	read := &commandv1.RowRead{TableId: 1}
+	read.ProtoReflect().SetUnknown(newer)
 	stamp := header()
 	stamp.ProtoReflect().SetUnknown(newer)
 	column := &commandv1.Column{}
@@ -228,6 +237,7 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		"body of a newer version":     append(marshal(&commandv1.Command{Header: header()}), newer...),
 		"field of a newer version":    append(append([]byte(nil), good...), newer...),
 		"newer field in a row":        marshal(body(&commandv1.WriteRows{Rows: []*commandv1.RowWrite{{TableId: 1}, nested}})),
+		"newer field in a read":       marshal(body(&commandv1.WriteRows{Reads: []*commandv1.RowRead{read}})),
 		"newer field in a scope":      marshal(body(&commandv1.WriteRows{Scopes: []*commandv1.ScopeUnchanged{scope}})),
 		"newer field in the header":   marshal(newHeader),
 		"newer field deep in a table": marshal(&commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{Table: &commandv1.Table{Columns: []*commandv1.Column{column}}}}}),

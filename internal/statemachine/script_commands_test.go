@@ -105,6 +105,14 @@ func parseWrite(t *testing.T, line string) *commandv1.WriteRows {
 			body.Scopes = append(body.Scopes, &commandv1.ScopeUnchanged{TableId: f.number("t"), User: f.text("u"), Index: f.number("at")})
 			continue
 		}
+		if f.flag("read") {
+			read := &commandv1.RowRead{TableId: f.number("t"), User: f.text("u"), PrimaryKey: []byte(f.text("k"))}
+			if f.text("seq") != "" {
+				read.Seq = f.seq("seq")
+			}
+			body.Reads = append(body.Reads, read)
+			continue
+		}
 		row := &commandv1.RowWrite{
 			TableId: f.number("t"), User: f.text("u"), PrimaryKey: []byte(f.text("k")), Row: []byte(f.text("v")),
 			KeyText: f.text("k"), Deleted: f.flag("delete"),
