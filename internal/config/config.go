@@ -23,6 +23,7 @@ type Config struct {
 	Server      Server      `toml:"server"`
 	Storage     Storage     `toml:"storage"`
 	Limits      Limits      `toml:"limits"`
+	Transaction Transaction `toml:"transaction"`
 	RateLimit   RateLimit   `toml:"rate_limit"`
 	Auth        Auth        `toml:"auth"`
 	Security    Security    `toml:"security"`
@@ -56,6 +57,17 @@ type Limits struct {
 	MaxParams         int   `toml:"max_params" range:"0..10000" doc:"Most parameters of one request."`
 	MaxParamBytes     int64 `toml:"max_param_bytes" range:"1024..67108864" doc:"Largest single parameter, in bytes of text."`
 	MaxHeaderBytes    int   `toml:"max_header_bytes" range:"4096..1048576" doc:"Largest head of a request, in bytes."`
+	QueryMemoryBytes  int64 `toml:"query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that one request may hold in sorts, groups, joins, results and changes, in bytes; one that needs more is refused."`
+	NodeMemoryBytes   int64 `toml:"node_query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that all requests of this node together may hold so, in bytes; what would exceed it is refused and can be sent again."`
+}
+
+// Transaction bounds explicit transactions.
+type Transaction struct {
+	TimeoutSeconds     int   `toml:"timeout_seconds" range:"1..86400" doc:"How long a transaction may last, from BEGIN to COMMIT, in seconds; then it is rolled back."`
+	IdleTimeoutSeconds int   `toml:"idle_timeout_seconds" range:"1..86400" doc:"How long a transaction may wait for its next request, in seconds; then it is rolled back."`
+	MaxBytes           int64 `toml:"max_bytes" range:"1024..1073741824" doc:"Changes and reads that one transaction may hold, in bytes. A transaction is one entry of the log, so the bound of those, 4 MiB, holds too."`
+	MaxPerUser         int   `toml:"max_per_user" range:"1..100000" doc:"Transactions that one user may have open on this node; more are refused with 503."`
+	MaxPerNode         int   `toml:"max_per_node" range:"1..100000" doc:"Transactions that may be open on this node; more are refused with 503."`
 }
 
 // RateLimit bounds what callers may do per second and at once.
@@ -181,7 +193,9 @@ func Default() *Config {
 		Limits: Limits{
 			DefaultQueryLimit: 50, MaxQueryLimit: 1000,
 			MaxSQLBytes: 1 << 20, MaxParams: 50, MaxParamBytes: 512 << 10, MaxHeaderBytes: 64 << 10,
+			QueryMemoryBytes: 256 << 20, NodeMemoryBytes: 1 << 30,
 		},
+		Transaction: Transaction{TimeoutSeconds: 300, IdleTimeoutSeconds: 60, MaxBytes: 100 << 20, MaxPerUser: 16, MaxPerNode: 256},
 		RateLimit: RateLimit{
 			MaxQueriesPerSec: 100, MaxAuthRequestsPerIP: 20, MaxRequestsPerIP: 200, MaxConnectionsPerIP: 100,
 			RequestBodyLimitBytes: 10 << 20, MaxTrackedKeys: 100_000, MaxConcurrentQueries: 1024,
@@ -193,7 +207,8 @@ func Default() *Config {
 		},
 		Security: Security{CORS: CORS{
 			AllowedMethods: []string{"GET", "POST", "OPTIONS"},
-			AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-ID", "Idempotency-Key", "Idempotency-Age"},
+			AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-ID", "X-Transaction-ID", "Idempotency-Key", "Idempotency-Age"},
+			ExposeHeaders:  []string{"X-Transaction-ID"},
 			MaxAgeSeconds:  3600,
 		}},
 		Logging: Logging{Level: "info", Format: "text"},

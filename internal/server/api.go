@@ -19,6 +19,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/table"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 )
 
 // openAPI builds authentication, SQL and HTTP, and starts the listener for clients.
@@ -65,15 +66,17 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Admin: n.clusterAdmin(), Live: liveQueries{n},
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
+		Transactions: n.transactionLimits(),
 		Limits: exec.Limits{
 			DefaultRows: int64(n.cfg.Limits.DefaultQueryLimit), MaxRows: int64(n.cfg.Limits.MaxQueryLimit),
+			QueryMemoryBytes: n.cfg.Limits.QueryMemoryBytes, NodeMemoryBytes: n.cfg.Limits.NodeMemoryBytes,
 		},
 	})
 	if err != nil {
 		return err
 	}
 	n.metrics.Register(newGroupCollector(n))
-	n.users = users
+	n.users, n.sql = users, engine
 	n.buildJobs(engine)
 	if err = n.live.open(n); err != nil {
 		return err
@@ -83,6 +86,14 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Logger: n.logger.With(slog.String("part", "api")), Clock: n.clock, Live: n.live.sockets, Build: n.build,
 	})
 	return err
+}
+
+func (n *Node) transactionLimits() txn.Limits {
+	t := n.cfg.Transaction
+	return txn.Limits{
+		MaxBytes: t.MaxBytes, Timeout: time.Duration(t.TimeoutSeconds) * time.Second,
+		IdleTimeout: time.Duration(t.IdleTimeoutSeconds) * time.Second, PerUser: t.MaxPerUser, PerNode: t.MaxPerNode,
+	}
 }
 
 // settingRows are the rows of system.settings; secrets are masked.

@@ -48,6 +48,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 		}
 		cancel()
 	}
+	if n.sql != nil {
+		n.sql.Close()
+	}
 	n.stop()
 	if manager != nil {
 		manager.Stop()

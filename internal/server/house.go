@@ -15,6 +15,7 @@ const housePeriod = time.Second
 func (n *Node) keepHouse(ctx context.Context) {
 	for ctx.Err() == nil {
 		n.sampleHistory()
+		n.sql.Tend()
 		n.gossip.refresh(ctx)
 		n.noticeRemoval()
 		n.keepDrained(ctx)

@@ -33,6 +33,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
@@ -66,6 +67,7 @@ type Node struct {
 
 	api      *httpapi.Server
 	users    *auth.Service
+	sql      *exec.Engine
 	apiAddr  string
 	rpcAddr  string
 	network  *transport.GRPC // nil when standalone

@@ -37,6 +37,9 @@ type SystemOptions struct {
 	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
 	// one moment. Nil leaves the column NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
+	// Transactions and Sessions are the rows of the views of what is open on this node; nil for none.
+	Transactions func() []OpenTransaction
+	Sessions     func() []OpenSession
 }
 
 // System computes the rows of the views of system and information_schema. It holds no state of its own.
@@ -64,7 +67,7 @@ type ViewRequest struct {
 // NewSystem makes the views.
 func NewSystem(options SystemOptions) *System {
 	s := &System{options: options, views: map[string]*view{}}
-	for _, definition := range slices.Concat(systemViews(), jobViews(), liveViews(), informationViews()) {
+	for _, definition := range slices.Concat(systemViews(), jobViews(), liveViews(), sessionViews(), informationViews()) {
 		descriptor := definition.descriptor()
 		s.views[descriptor.FullName()] = &view{table: descriptor, rows: definition.rows}
 	}

@@ -84,6 +84,8 @@ type failure struct {
 	details    string // for administrators only
 	retry      bool
 	retryAfter time.Duration
+
+	transaction string // id of the one that is still open; "" for none
 }
 
 func refusal(status int, code exec.Code, message string) *failure {
@@ -105,7 +107,7 @@ func (s *Server) failureOf(r *http.Request, err error) *failure {
 		retry: judged.retry, retryAfter: known.RetryAfter,
 	}
 	if engine, ok := errors.AsType[*exec.Error](err); ok {
-		f.message, f.details = engine.Error(), engine.SQL
+		f.message, f.details, f.transaction = engine.Error(), engine.SQL, engine.Transaction
 		f.code = preciseCode(engine.Code, f.code)
 	}
 	f.locate(known)
@@ -144,8 +146,10 @@ func kindOfCode(code exec.Code) fault.Kind {
 		return fault.NotLeader
 	case exec.CodeClusterUnavailable:
 		return fault.Unavailable
-	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeExecution:
+	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeExecution, exec.CodeNoTransaction:
 		return fault.InvalidStatement
+	case exec.CodeTransactionConflict, exec.CodeTransactionBusy:
+		return fault.Conflict
 	case exec.CodeInternal:
 		return fault.Internal
 	}
@@ -163,7 +167,8 @@ func ruleOf(kind fault.Kind) rule {
 // preciseCode lets the engine's code replace the table's where it says more.
 func preciseCode(given, fromKind exec.Code) exec.Code {
 	switch given {
-	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeBatchParse, exec.CodeInvalidSQL, exec.CodeInvalidParameter:
+	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeBatchParse, exec.CodeInvalidSQL, exec.CodeInvalidParameter,
+		exec.CodeTransactionConflict, exec.CodeNoTransaction, exec.CodeTransactionBusy:
 		return given
 	case exec.CodePermissionDenied, exec.CodeNotLeader, exec.CodeClusterUnavailable,
 		exec.CodeExecution, exec.CodeInternal:

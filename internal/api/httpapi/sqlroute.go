@@ -11,6 +11,10 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
 
+// transactionHeader names the transaction that a request goes on in, or says "new" when the request may leave
+// one open; in an answer, the one that is open.
+const transactionHeader = "X-Transaction-ID"
+
 // handleSQL runs the statements of one request.
 func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 	started := s.config.Clock.Now()
@@ -25,8 +29,14 @@ func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 	admin := identity.User.Role.IsAdmin()
 	response, f := s.runSQL(r, identity)
 	if f != nil {
+		if f.transaction != "" {
+			w.Header().Set(transactionHeader, f.transaction)
+		}
 		s.writeSQLFailure(w, f, admin, started)
 		return
+	}
+	if response.Transaction != "" {
+		w.Header().Set(transactionHeader, response.Transaction)
 	}
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
@@ -92,6 +102,7 @@ func (s *Server) runSQL(r *http.Request, identity auth.Identity) (*exec.Response
 		Session:   identity.Session(request.namespace, s.clientAddr(r).String()),
 		RequestID: requestID(r),
 		RepeatKey: repeat.key, RepeatAge: repeat.age,
+		Transaction: r.Header.Get(transactionHeader),
 	})
 	if err != nil {
 		return nil, s.failureOf(r, err)

@@ -15,8 +15,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
-	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/table"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -34,7 +34,7 @@ func (e *Engine) change(
 ) (outcome, error) {
 	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
-		result, err := e.changeOnce(onAttempt(ctx, attempt), current, caller, params, statement)
+		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, current, caller, params, statement)
 		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
 			return result, err
 		}
@@ -70,11 +70,12 @@ func (e *Engine) pause(ctx context.Context, wait time.Duration) error {
 	}
 }
 
+// changeOnce computes a write set and applies it, or, inside a transaction, leaves it to the commit.
 func (e *Engine) changeOnce(
-	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
+	ctx context.Context, tx *txn.Transaction, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
 ) (result outcome, err error) {
 	r := e.newRun(current, caller, params)
-	r.state.ctx = ctx
+	r.state.ctx, r.tx = ctx, tx
 	defer func() { err = errors.Join(err, r.close()) }()
 	var kind changeKind
 	var set *writeSet
@@ -91,7 +92,7 @@ func (e *Engine) changeOnce(
 	default:
 		err = fmt.Errorf("statement %T changes no rows", statement)
 	}
-	repeats := mayRepeat(ctx)
+	repeats := mayRepeat(ctx) && tx == nil
 	if err != nil && repeats {
 		set, err = r.refusalSet(statement, err)
 	}
@@ -100,6 +101,14 @@ func (e *Engine) changeOnce(
 	}
 	if len(set.body.GetRows()) == 0 && !repeats {
 		return r.changed(kind, set, 0), nil
+	}
+	if tx != nil {
+		rows := set.body.GetRows()
+		if err = tx.Write(rows); err != nil {
+			return outcome{}, err
+		}
+		e.transactions.Note(tx)
+		return r.changed(kind, set, len(rows)), nil
 	}
 	if err = set.record(repeats); err != nil {
 		return outcome{}, err
@@ -186,16 +195,12 @@ func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect,
 // expectUnchanged makes the command fail when the rows of a scope change before it is applied. It must be
 // called with the snapshot that the rows were read from.
 func (s *writeSet) expectUnchanged(scope table.Scope) error {
-	value, ok, err := s.run.openSnapshot().Get(keys.Scope(scope.Group, scope.Table.ID, scope.User))
-	if err != nil {
-		return fmt.Errorf("read scope of %s: %w", scope.Table.FullName(), err)
+	if s.run.tx != nil {
+		return nil // the transaction depends on whatever its scans read
 	}
-	index := uint64(0)
-	if ok {
-		if len(value) != 8 {
-			return fmt.Errorf("scope of %s has %d bytes, want 8", scope.Table.FullName(), len(value))
-		}
-		index = binary.BigEndian.Uint64(value)
+	index, err := txn.ScopeIndex(s.run.openSnapshot(), &scope)
+	if err != nil {
+		return err
 	}
 	s.body.Scopes = append(s.body.Scopes, &commandv1.ScopeUnchanged{
 		TableId: uint64(scope.Table.ID), User: string(scope.User), Index: index,

@@ -28,7 +28,12 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 		return nil, err
 	}
 	set.returning = s.Returning
-	if s.Conflict != nil { // the rows that are there are read
+	switch {
+	case r.tx != nil:
+		if err = r.join(ctx, scope.Group); err != nil {
+			return nil, err
+		}
+	case s.Conflict != nil: // the rows that are there are read
 		if _, err = r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
 			return nil, err
 		}
@@ -136,6 +141,10 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 		done, failure := b.resolve()
 		if done || failure != nil {
 			return failure
+		}
+	} else if b.run.tx != nil {
+		if err = b.checkFree(); err != nil {
+			return err
 		}
 	}
 	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)

@@ -55,10 +55,32 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 	return true, err
 }
 
+// checkFree refuses a row whose key is taken inside the transaction. Whether somebody else takes it before
+// the commit is decided when that is applied.
+func (b *rowBuilder) checkFree() error {
+	key := datum.AppendKey(nil, b.row[b.set.key])
+	there, err := b.lookUp(key)
+	if err != nil || !there {
+		return err
+	}
+	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists", keyText(b.row[b.set.key]))
+}
+
 // lookUp reads the row that has a key.
 func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 	if b.found == nil {
 		b.found = make([]datum.Datum, 2*len(b.columns)+2)
+	}
+	if tx := b.run.tx; tx != nil {
+		if row, written := tx.Written(&b.set.scope, key); written {
+			if row.GetDeleted() {
+				return false, nil
+			}
+			return true, decodeWritten(table.NewDecoder(b.set.scope.Table, nil), b.set.scope.Table, row, b.found)
+		}
+		if err = tx.ReadKeys(&b.set.scope, [][]byte{key}); err != nil {
+			return false, err
+		}
 	}
 	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}}, table.ScanOptions{})
 	if err != nil {

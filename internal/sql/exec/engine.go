@@ -12,6 +12,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 )
 
 // Limits bound what one statement may return and hold.
@@ -19,11 +20,13 @@ type Limits struct {
 	DefaultRows      int64 // rows of a SELECT without LIMIT; zero means no limit
 	MaxRows          int64 // rows of any SELECT, whatever its LIMIT; zero means no limit
 	QueryMemoryBytes int64 // memory of sorts, groups, results and write sets; zero means 256 MiB
+	NodeMemoryBytes  int64 // the same of all requests under way together; zero means 1 GiB
 	ConflictAttempts int   // how often a change is run before a conflict is returned; zero means 32
 }
 
 const (
 	defaultQueryMemoryBytes = 256 << 20
+	defaultNodeMemoryBytes  = 1 << 30
 	defaultConflictAttempts = 32
 )
 
@@ -46,13 +49,15 @@ type Deps struct {
 	Clock     clock.Clock
 	Cluster   table.ClusterView
 	Passwords Passwords
-	Admin     ClusterAdmin        // carries out CLUSTER statements; nil refuses them
-	Live      LiveQueries         // carries out statements about live queries; nil refuses them
-	Random    io.Reader           // entropy of generated ids; crypto/rand.Reader
-	Node      ident.NodeID        // this server's number; part of generated ids
-	Limits    Limits              // zero fields have the meaning stated there
-	Settings  []table.Setting     // rows of system.settings; may be nil
-	Stats     func() []table.Stat // further rows of system.stats; may be nil
+	Admin     ClusterAdmin // carries out CLUSTER statements; nil refuses them
+	Live      LiveQueries  // carries out statements about live queries; nil refuses them
+	Random    io.Reader    // entropy of generated ids; crypto/rand.Reader
+	Node      ident.NodeID // this server's number; part of generated ids
+	Limits    Limits       // zero fields have the meaning stated there
+	// Transactions bound explicit transactions; zero fields have the meaning stated there.
+	Transactions txn.Limits
+	Settings     []table.Setting     // rows of system.settings; may be nil
+	Stats        func() []table.Stat // further rows of system.stats; may be nil
 	// AppliedIndex reads a group's applied index from a reader, for system.table_digests. Nil leaves it NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
 }
@@ -86,6 +91,9 @@ type Engine struct {
 	views *table.System
 	ids   *identifiers
 	plans *planCache
+
+	transactions *txn.Registry
+	running      runningRequests
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -96,16 +104,26 @@ func New(deps Deps) (*Engine, error) {
 	if deps.Limits.QueryMemoryBytes == 0 {
 		deps.Limits.QueryMemoryBytes = defaultQueryMemoryBytes
 	}
+	if deps.Limits.NodeMemoryBytes == 0 {
+		deps.Limits.NodeMemoryBytes = defaultNodeMemoryBytes
+	}
 	if deps.Limits.ConflictAttempts == 0 {
 		deps.Limits.ConflictAttempts = defaultConflictAttempts
 	}
-	return &Engine{
-		deps: deps,
-		views: table.NewSystem(table.SystemOptions{
-			Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
-			Live: liveRows(deps.Live),
-		}),
-		plans: newPlanCache(),
-		ids:   &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node},
-	}, nil
+	e := &Engine{deps: deps}
+	e.running.open = map[uint64]*runningRequest{}
+	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions)
+	e.plans = newPlanCache()
+	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}
+	e.views = table.NewSystem(table.SystemOptions{
+		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
+		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions,
+	})
+	return e, nil
 }
+
+// Tend ends transactions whose time is over. It is to be called now and then.
+func (e *Engine) Tend() { e.transactions.Sweep() }
+
+// Close ends all open transactions. It comes before the store is closed.
+func (e *Engine) Close() { e.transactions.Close() }

@@ -21,6 +21,13 @@ const (
 	CodeClusterUnavailable Code = "CLUSTER_UNAVAILABLE"
 	CodeExecution          Code = "SQL_EXECUTION_ERROR"
 	CodeInternal           Code = "INTERNAL_ERROR"
+
+	// CodeTransactionConflict says that a commit met a change of what the transaction had read or written.
+	CodeTransactionConflict Code = "TRANSACTION_CONFLICT"
+	// CodeNoTransaction says that the caller has no open transaction of that id.
+	CodeNoTransaction Code = "TRANSACTION_NOT_FOUND"
+	// CodeTransactionBusy says that another request of the transaction is under way.
+	CodeTransactionBusy Code = "TRANSACTION_BUSY"
 )
 
 // Error is a failure of a request. It unwraps to the *fault.Error that caused it, when there is one.
@@ -28,8 +35,10 @@ type Error struct {
 	Code      Code
 	Statement int    // 1-based number of the statement that failed while running; zero before the first ran
 	SQL       string // the text of that statement, "" when unknown or secret; for administrators only
-	message   string
-	cause     error
+	// Transaction is the id of the transaction that is still open, failed, for ROLLBACK TO SAVEPOINT; "" for none.
+	Transaction string
+	message     string
+	cause       error
 }
 
 // Error implements error: one sentence for the caller.

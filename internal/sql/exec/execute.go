@@ -13,13 +13,11 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 )
 
-// Execute runs a request. Every statement is parsed and its permissions are checked before the first one
-// runs; each then commits by itself, and the first failure ends the request: what ran before it stays.
-// The error is an *Error, which unwraps to the *fault.Error behind it.
-func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
-	b := &batchRun{engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request)}
+// request parses, checks and runs the statements of a request.
+func (b *batchRun) request(ctx context.Context, request Request) (*Response, error) {
 	key, cacheable := keyOf(&request)
 	if cacheable {
 		if response, hit, err := b.cached(ctx, key); hit || err != nil {
@@ -74,7 +72,7 @@ func showable(parsed *parse.Parsed) string {
 func failed(statement int, sql string, err error) error {
 	err = ended(err)
 	return &Error{
-		Code: codeOfKind(fault.KindOf(err)), Statement: statement, SQL: sql,
+		Code: CodeOf(err), Statement: statement, SQL: sql,
 		message: fmt.Sprintf("Statement %d failed: %s", statement, describe(err)), cause: err,
 	}
 }
@@ -112,8 +110,16 @@ type batchRun struct {
 	engine  *Engine
 	session session.Session // its namespace follows USE
 	params  []datum.Datum
-	key     *planKey    // under which the plan of the only statement may be kept; nil when it may not
-	repeat  *repeatable // nil when the request will not be repeated
+	tx      *txn.Transaction        // the open one; nil outside
+	mayStay bool                    // whether the transaction may outlive the request
+	cancel  context.CancelCauseFunc // ends the request
+	running *runningRequest         // its row in system.sessions
+	totals  changeTotals
+	before  changeTotals // what totals were when the transaction began; a rollback goes back to them
+	// committing is set while a commit is on its way: its outcome is unknown when the request ends then.
+	committing bool
+	key        *planKey    // under which the plan of the only statement may be kept; nil when it may not
+	repeat     *repeatable // nil when the request will not be repeated
 	// stale is set after a change of the catalog, which another node may have applied first.
 	stale bool
 	// authorized is the catalog under which all statements were authorized.
@@ -167,7 +173,8 @@ func (b *batchRun) environment(current *catalog.Catalog, caller session.Session)
 // execute runs the statements; on an error it also returns the position of the one that failed.
 func (b *batchRun) execute(ctx context.Context, batch []parse.Parsed) (response *Response, at int, err error) {
 	response = &Response{}
-	totals := changeTotals{user: b.session.User}
+	totals := &b.totals
+	totals.user = b.session.User
 	for i := range batch {
 		result, err := b.statement(b.repeat.statement(ctx, i), &batch[i])
 		if err != nil {
@@ -200,6 +207,7 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 	if current != found.catalog {
 		return nil, false, nil
 	}
+	b.engine.running.reaches(b.running, key.sql, b.tx)
 	result, err := b.bound(b.repeat.statement(ctx, 0), current, b.session, found.bound)
 	if err != nil {
 		return nil, false, failed(1, strings.TrimSpace(key.sql), err)
@@ -209,6 +217,7 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 
 // statement plans and runs one statement.
 func (b *batchRun) statement(ctx context.Context, parsed *parse.Parsed) (outcome, error) {
+	b.engine.running.reaches(b.running, parsed.Text, b.tx)
 	current, err := b.catalog(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -228,9 +237,22 @@ func (b *batchRun) statement(ctx context.Context, parsed *parse.Parsed) (outcome
 }
 
 func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller session.Session, bound plan.Statement) (outcome, error) {
+	ctx, done, err := b.inside(ctx, bound)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer done()
 	switch s := bound.(type) {
+	case *plan.Transact:
+		result, err := b.transact(ctx, s)
+		return outcome{Result: result}, err
+	case *plan.Kill:
+		result, err := b.engine.kill(s.Node)
+		result.AsUser = caller.User
+		return outcome{Result: result}, err
 	case *plan.Query:
 		r := b.engine.newRun(current, caller, b.params)
+		r.tx = b.tx
 		r.budget.usedBytes = b.keptBytes
 		result, err := r.query(ctx, s)
 		b.keptBytes += result.keptBytes
@@ -240,6 +262,9 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 			Columns: s.Columns, Rows: s.Rows, HasRows: true, RowCount: len(s.Rows), AsUser: caller.User,
 		}}, nil
 	case *plan.Insert, *plan.Update, *plan.Delete:
+		if b.tx != nil {
+			return b.engine.changeOnce(ctx, b.tx, current, caller, b.params, s)
+		}
 		return b.engine.change(ctx, current, caller, b.params, s)
 	case *plan.Meta:
 		b.stale = true

@@ -22,6 +22,9 @@ type Request struct {
 	RepeatKey string
 	// RepeatAge is how long ago the request was sent for the first time; zero says that this is the first time.
 	RepeatAge time.Duration
+	// Transaction is the id of the open transaction that the request goes on in; NewTransaction when it may
+	// leave one open; "" when it must not.
+	Transaction string
 }
 
 // Column describes one column of a result: name, type and the table's metadata flags.
@@ -46,4 +49,6 @@ type Response struct {
 	// SingleRows reports a request of exactly one statement that returns rows, whose envelope ends with
 	// a null error.
 	SingleRows bool
+	// Transaction is the id of the transaction that is open after the request, "" for none.
+	Transaction string
 }

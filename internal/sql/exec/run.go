@@ -16,6 +16,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 )
 
 // run is one execution of one planned statement: what its operators share. A statement that meets a
@@ -26,7 +27,8 @@ type run struct {
 	session  session.Session
 	eval     *expr.EvalContext
 	budget   *budget
-	snapshot *storage.Snapshot // opened by the first operator that needs it
+	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
+	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
 	// state is shared by a statement and its subqueries.
 	state *runState
@@ -79,6 +81,9 @@ func (r *run) close() error {
 
 // openSnapshot returns the statement's one picture of the store.
 func (r *run) openSnapshot() *storage.Snapshot {
+	if r.tx != nil {
+		return r.tx.Snapshot()
+	}
 	if r.snapshot == nil {
 		r.snapshot = r.engine.deps.Storage.NewSnapshot()
 	}
@@ -111,12 +116,18 @@ func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
 		if slices.Contains(waited, scope.Group) {
 			continue
 		}
+		if r.tx != nil {
+			if err = r.join(ctx, scope.Group); err != nil {
+				return err
+			}
+			continue
+		}
 		waited = append(waited, scope.Group)
 		if _, err := r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
 			return err
 		}
 	}
-	if len(scans) > 1 {
+	if len(scans) > 1 && r.tx == nil {
 		r.openSnapshot() // all of them read the same picture of the store
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -42,12 +43,20 @@ func (r *run) openScanWithin(n *plan.Scan, bounds table.Bounds) (operator, error
 	if err != nil {
 		return nil, err
 	}
+	if r.tx != nil {
+		return r.openInside(n, &scope, &bounds)
+	}
+	return r.openStored(n, &scope, &bounds)
+}
+
+// openStored starts a scan of what the store holds.
+func (r *run) openStored(n *plan.Scan, scope *table.Scope, bounds *table.Bounds) (operator, error) {
 	var reader storage.Reader = r.engine.deps.Storage
-	if r.snapshot != nil || !bounds.IsPoint() {
+	if r.tx != nil || r.snapshot != nil || !bounds.IsPoint() {
 		// One key is read atomically; anything more needs one picture of the store.
 		reader = r.openSnapshot()
 	}
-	cursor, err := table.Open(reader, scope, bounds, table.ScanOptions{Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted})
+	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted})
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +112,9 @@ func (o *rowsOperator) close() error {
 }
 
 func (r *run) openView(ctx context.Context, n *plan.ViewScan) (operator, error) {
+	if r.tx != nil && n.View.Namespace == table.SystemNamespace {
+		return nil, fault.New(fault.Unsupported, "%s cannot be read inside a transaction: it is not part of its snapshot", n.View.FullName())
+	}
 	rows, err := r.engine.views.Rows(ctx, n.View, &table.ViewRequest{
 		Catalog: r.catalog, Visible: n.Visible, Snapshot: r.engine.deps.Storage.NewSnapshot,
 	})

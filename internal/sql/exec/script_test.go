@@ -3,6 +3,7 @@ package exec_test
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -41,6 +42,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// transactionIDs are random; scripts show (ID).
+var transactionIDs = regexp.MustCompile(`\(1-[0-9a-f-]{36}\)`)
+
 func errorText(err error) string {
 	place := ""
 	var f *fault.Error
@@ -57,7 +61,7 @@ func responseText(response *exec.Response) string {
 			b.WriteString("--\n")
 		}
 		if !result.HasRows {
-			fmt.Fprintf(&b, "%s [%d]\n", result.Message, result.RowCount)
+			fmt.Fprintf(&b, "%s [%d]\n", transactionIDs.ReplaceAllString(result.Message, "(ID)"), result.RowCount)
 			continue
 		}
 		for j, column := range result.Columns {

@@ -115,7 +115,7 @@ func (p *parser) storageScope() (table ObjectName, namespace Ident) {
 	return ObjectName{}, Ident{}
 }
 
-// kill reads KILL JOB and KILL LIVE QUERY. An identifier may be in quotes or bare; a bare one may hold
+// kill reads KILL JOB, KILL LIVE QUERY, KILL QUERY and KILL TRANSACTION. An identifier may be in quotes or bare; a bare one may hold
 // anything up to a blank or a semicolon, and keeps its case.
 func (p *parser) kill() Statement {
 	at := p.token.pos
@@ -127,7 +127,12 @@ func (p *parser) kill() Statement {
 		p.advance()
 		return &KillLiveQuery{Pos: at, ID: p.bareText("the identifier of a live query")}
 	}
-	p.unexpected("JOB or LIVE QUERY")
+	if p.isWord("query") || p.isWord("transaction") {
+		kill := &Kill{Pos: at, Transaction: p.isWord("transaction")}
+		kill.ID = p.bareText("an identifier")
+		return kill
+	}
+	p.unexpected("JOB, QUERY, TRANSACTION or LIVE QUERY")
 	return nil
 }
 

@@ -103,6 +103,13 @@ type KillLiveQuery struct {
 	ID string
 }
 
+// Kill is KILL QUERY id, or KILL TRANSACTION id.
+type Kill struct {
+	Pos
+	Transaction bool
+	ID          string
+}
+
 // BackupDatabase is BACKUP DATABASE TO 'directory'.
 type BackupDatabase struct {
 	Pos
@@ -236,6 +243,7 @@ func (*StorageFlush) statement()    {}
 func (*StorageCompact) statement()  {}
 func (*KillJob) statement()         {}
 func (*KillLiveQuery) statement()   {}
+func (*Kill) statement()            {}
 func (*BackupDatabase) statement()  {}
 func (*RestoreDatabase) statement() {}
 func (*ExportUserData) statement()  {}

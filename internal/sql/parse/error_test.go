@@ -131,7 +131,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"CREATE STORAGE s", 1, 17, `unexpected end of statement, expected a setting such as TYPE or PATH`},
 		{"CREATE STORAGE s TYPE s3 TYPE s3", 1, 26, `unexpected second TYPE, expected each setting once`},
 		{"STORAGE FLUSH t", 1, 15, `unexpected "t", expected TABLE or ALL`},
-		{"KILL 5", 1, 6, `unexpected "5", expected JOB or LIVE QUERY`},
+		{"KILL 5", 1, 6, `unexpected "5", expected JOB, QUERY, TRANSACTION or LIVE QUERY`},
 		{"CREATE SCHEDULE s DO SELECT 1", 1, 19, `unexpected "DO", expected EVERY or CRON`},
 		{"ALTER SCHEDULE s", 1, 17, `unexpected end of statement, expected SET, PAUSE or RESUME`},
 		{"KILL JOB", 1, 9, `unexpected end of statement, expected the identifier of a job`},

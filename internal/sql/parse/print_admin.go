@@ -127,6 +127,13 @@ func (w *printer) administration(statement Statement) bool {
 	case *KillJob:
 		w.text("KILL JOB ")
 		w.literal(s.ID)
+	case *Kill:
+		if s.Transaction {
+			w.text("KILL TRANSACTION ")
+		} else {
+			w.text("KILL QUERY ")
+		}
+		w.literal(s.ID)
 	case *KillLiveQuery:
 		w.text("KILL LIVE QUERY ")
 		w.literal(s.ID)

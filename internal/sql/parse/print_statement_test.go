@@ -182,6 +182,8 @@ func TestPrintAdministration(t *testing.T) {
 		{"alter schedule s resume", "ALTER SCHEDULE s RESUME"},
 		{"drop schedule if exists s", "DROP SCHEDULE IF EXISTS s"},
 		{"show schedules", "SHOW SCHEDULES"},
+		{"kill query 1/17", "KILL QUERY '1/17'"},
+		{"kill transaction 1-019", "KILL TRANSACTION '1-019'"},
 		{"kill live query u1-t-0x9/a ", "KILL LIVE QUERY 'u1-t-0x9/a'"},
 		{"backup database to '/b'", "BACKUP DATABASE TO '/b'"},
 		{"restore database from '/b'", "RESTORE DATABASE FROM '/b'"},

@@ -72,6 +72,11 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.subscribe(node)
 	case *parse.KillLiveQuery:
 		return &KillLive{ID: node.ID}, nil
+	case *parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
+		*parse.SetTransaction:
+		return &Transact{Node: statement}, nil
+	case *parse.Kill:
+		return &Kill{Node: node}, nil
 	}
 	return nil, notSupported(statement)
 }
@@ -79,9 +84,6 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 // notSupported says what a statement would need that is not there.
 func notSupported(statement parse.Statement) error {
 	switch statement.(type) {
-	case *parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
-		*parse.SetTransaction:
-		return unsupported(statement, "explicit transactions are not supported yet; every statement is atomic by itself")
 	case *parse.AlterTable:
 		return unsupported(statement, "ALTER TABLE is not supported yet")
 	case *parse.AlterNamespace:
@@ -179,7 +181,9 @@ func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
 		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
-		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
+		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule,
+		*parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
+		*parse.SetTransaction, *parse.Kill:
 		return nil
 	case *parse.Cluster:
 		_, err := clusterStatement(node)
@@ -205,7 +209,7 @@ func administration(statement parse.Statement) string {
 		return "view DDL"
 	case *parse.Cluster:
 		return "CLUSTER"
-	case *parse.KillJob, *parse.KillLiveQuery:
+	case *parse.KillJob, *parse.KillLiveQuery, *parse.Kill:
 		return "KILL"
 	case *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule:
 		return "schedule management"
@@ -254,6 +258,11 @@ func (e *Environment) authorizeChange(statement parse.Statement, name parse.Obje
 func NeedsCatalog(statement parse.Statement) bool {
 	if _, ok := statement.(*parse.Cluster); ok {
 		return false // it must work while the meta group has no leader
+	}
+	switch statement.(type) {
+	case *parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
+		*parse.SetTransaction, *parse.Kill:
+		return false
 	}
 	query, ok := statement.(*parse.Query)
 	return !ok || slices.ContainsFunc(tablesOf(query), func(name parse.ObjectName) bool { return !isAboutNode(name) })

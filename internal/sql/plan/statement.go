@@ -3,11 +3,12 @@ package plan
 import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *SetNamespace, *Describe, *Cluster
-// or *Impersonate.
+// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *SetNamespace, *Describe, *Cluster,
+// *Transact, *Kill or *Impersonate.
 type Statement interface {
 	statement()
 }
@@ -32,6 +33,19 @@ type Impersonate struct {
 	Statement Statement
 }
 
+// Transact is a statement about the transaction: *parse.Begin, *parse.Commit, *parse.Rollback,
+// *parse.Savepoint, *parse.RollbackTo, *parse.ReleaseSavepoint or *parse.SetTransaction.
+type Transact struct {
+	Node parse.Statement
+}
+
+// Kill ends a request or a transaction.
+type Kill struct {
+	Node *parse.Kill
+}
+
 func (*Meta) statement()         {}
+func (*Kill) statement()         {}
+func (*Transact) statement()     {}
 func (*SetNamespace) statement() {}
 func (*Impersonate) statement()  {}

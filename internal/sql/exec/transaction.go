@@ -1,0 +1,239 @@
+package exec
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// NewTransaction, as Request.Transaction, allows the request to leave a transaction open for later ones.
+const NewTransaction = "new"
+
+// Execute runs a request. Every statement is parsed and its permissions are checked before the first one
+// runs. Outside a transaction each commits by itself; the first failure ends the request, rolls back the
+// open transaction, and what was committed before it stays. The error is an *Error, which unwraps to the
+// *fault.Error behind it.
+func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b := &batchRun{
+		engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request),
+		cancel: cancel, mayStay: request.Transaction != "",
+	}
+	if b.mayStay && request.Transaction != NewTransaction {
+		tx, err := e.transactions.Acquire(request.Transaction, request.Session.User, cancel)
+		if err != nil {
+			return nil, refuse(codeOfAcquire(err), e.located(err))
+		}
+		b.tx = tx
+	}
+	b.running = e.running.add(request.Session, e.deps.Clock.Now(), cancel)
+	defer e.running.remove(b.running)
+	response, err := b.request(ctx, request)
+	if err != nil {
+		return nil, b.abandon(ctx, err)
+	}
+	if b.tx == nil {
+		return response, nil
+	}
+	return b.passOn(response)
+}
+
+func codeOfAcquire(err error) Code {
+	switch {
+	case errors.Is(err, txn.ErrUnknown):
+		return CodeNoTransaction
+	case errors.Is(err, txn.ErrBusy):
+		return CodeTransactionBusy
+	}
+	return codeOfKind(fault.KindOf(err))
+}
+
+// passOn leaves the open transaction to a later request, if the caller asked for that.
+func (b *batchRun) passOn(response *Response) (*Response, error) {
+	tx := b.tx
+	if !b.mayStay {
+		open := fault.New(fault.InvalidStatement,
+			"the request ended with an open transaction, which was rolled back; end it with COMMIT, or send the header X-Transaction-ID: new to go on in later requests")
+		return nil, refuse(CodeExecution, errors.Join(open, b.engine.transactions.End(tx)))
+	}
+	if !b.engine.transactions.Release(tx) {
+		return nil, refuse(CodeNoTransaction, errors.Join(txn.ErrKilled, b.engine.transactions.End(tx)))
+	}
+	response.Transaction = tx.ID
+	return response, nil
+}
+
+// abandon ends what a failed request leaves: its transaction is rolled back, unless there is a savepoint to go
+// back to and the caller can come again.
+func (b *batchRun) abandon(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && fault.KindOf(cause) != fault.Internal && !b.committing {
+		err = &Error{Code: codeOfKind(fault.KindOf(cause)), message: describe(cause), cause: cause}
+	}
+	tx := b.tx
+	if tx == nil {
+		return err
+	}
+	if b.mayStay && tx.HasSavepoints() {
+		tx.Failed = true
+		if b.engine.transactions.Release(tx) {
+			if failed, ok := errors.AsType[*Error](err); ok {
+				failed.Transaction = tx.ID
+			}
+			return err
+		}
+	}
+	if failure := b.engine.transactions.End(tx); failure != nil {
+		return errors.Join(err, failure)
+	}
+	return err
+}
+
+// inside checks that a statement may run in the open transaction, and bounds its time.
+func (b *batchRun) inside(ctx context.Context, bound plan.Statement) (context.Context, context.CancelFunc, error) {
+	none := func() {}
+	if b.tx == nil {
+		return ctx, none, nil
+	}
+	if b.tx.Failed && !endsFailure(bound) {
+		return ctx, none, fault.New(fault.InvalidStatement,
+			"a statement of this transaction failed; only ROLLBACK and ROLLBACK TO SAVEPOINT may follow")
+	}
+	switch bound.(type) {
+	case *plan.Meta, *plan.Cluster:
+		return ctx, none, fault.New(fault.Unsupported, "only statements about rows may run inside a transaction; COMMIT or ROLLBACK first")
+	case *plan.Insert, *plan.Update, *plan.Delete:
+		if b.tx.ReadOnly {
+			return ctx, none, fault.New(fault.InvalidStatement, "the transaction is READ ONLY: it cannot change rows")
+		}
+	}
+	remaining := b.engine.transactions.Remaining(b.tx)
+	if remaining <= 0 {
+		return ctx, none, fault.New(fault.LimitExceeded, "the time of the transaction is over; it was rolled back")
+	}
+	bounded, cancel := context.WithTimeout(ctx, remaining)
+	return bounded, cancel, nil
+}
+
+func endsFailure(bound plan.Statement) bool {
+	s, ok := bound.(*plan.Transact)
+	if !ok {
+		return false
+	}
+	switch s.Node.(type) {
+	case *parse.Rollback, *parse.RollbackTo:
+		return true
+	}
+	return false
+}
+
+// transact runs a statement about transactions.
+func (b *batchRun) transact(ctx context.Context, s *plan.Transact) (Result, error) {
+	if begin, ok := s.Node.(*parse.Begin); ok {
+		return b.begin(begin)
+	}
+	if b.tx == nil {
+		return Result{}, fault.New(fault.InvalidStatement, "%s: there is no transaction in progress; start one with BEGIN", parse.Print(s.Node))
+	}
+	message := ""
+	var err error
+	switch node := s.Node.(type) {
+	case *parse.Commit:
+		return b.commit(ctx)
+	case *parse.Rollback:
+		return b.rollback()
+	case *parse.Savepoint:
+		message, err = "Savepoint "+node.Name.Name+" set", b.tx.Savepoint(node.Name.Name)
+	case *parse.RollbackTo:
+		message, err = "Rolled back to savepoint "+node.Name.Name, b.tx.RollbackTo(node.Name.Name)
+	case *parse.ReleaseSavepoint:
+		message, err = "Savepoint "+node.Name.Name+" released", b.tx.Release(node.Name.Name)
+	case *parse.SetTransaction:
+		if _, begun := b.tx.Begun(); begun {
+			return Result{}, fault.New(fault.InvalidStatement, "SET TRANSACTION must come before the first statement that touches a table")
+		}
+		message, b.tx.ReadOnly = "Transaction changed", node.Modes.Access == parse.ReadOnly
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	b.engine.transactions.Note(b.tx)
+	return b.said(message), nil
+}
+
+func (b *batchRun) said(message string) Result {
+	return Result{Message: message, AsUser: b.session.User}
+}
+
+func (b *batchRun) begin(node *parse.Begin) (Result, error) {
+	if b.tx != nil {
+		return Result{}, fault.New(fault.InvalidStatement, "a transaction is in progress already; transactions do not nest, use SAVEPOINT")
+	}
+	tx, err := b.engine.transactions.Begin(b.session.User, b.mayStay, b.cancel)
+	if err != nil {
+		return Result{}, err
+	}
+	tx.ReadOnly = node.Modes.Access == parse.ReadOnly
+	b.tx, b.before = tx, b.totals
+	b.engine.transactions.Note(tx)
+	return b.said("Transaction started (" + tx.ID + ")"), nil
+}
+
+func (b *batchRun) rollback() (Result, error) {
+	tx := b.tx
+	b.tx, b.totals = nil, b.before
+	return b.said("Transaction rolled back (" + tx.ID + ")"), b.engine.transactions.End(tx)
+}
+
+// commit writes everything the transaction wants as one command. It ends whatever the outcome is.
+func (b *batchRun) commit(ctx context.Context) (Result, error) {
+	tx := b.tx
+	group, _ := tx.Begun()
+	body := tx.Command()
+	b.tx = nil
+	// The snapshot is not needed while the command is on its way.
+	if err := b.engine.transactions.End(tx); err != nil {
+		return Result{}, err
+	}
+	if body != nil {
+		b.committing = true
+		if err := b.propose(ctx, tx, group, body); err != nil {
+			return Result{}, conflicted(err)
+		}
+		b.committing = false
+	}
+	return b.said("Transaction committed (" + tx.ID + ")"), nil
+}
+
+// propose hands the transaction to the log. A repeat of the request may find that the first one met a conflict:
+// then its own transaction, which saw a later state, is tried as the next attempt.
+func (b *batchRun) propose(ctx context.Context, tx *txn.Transaction, group shard.GroupID, body *commandv1.WriteRows) error {
+	for attempt := 1; ; attempt++ {
+		response, err := b.engine.deps.Executor.Execute(onAttempt(ctx, attempt), group, &commandv1.Command{
+			Header: &commandv1.Header{Actor: string(b.session.User)},
+			Body:   &commandv1.Command_WriteRows{WriteRows: body},
+		})
+		kind := fault.KindOf(err)
+		earlier := mayRepeat(ctx) && response != nil && response.GetIndex() <= tx.Index() && (kind == fault.Conflict || kind == fault.DuplicateKey)
+		if !earlier || attempt >= b.engine.deps.Limits.ConflictAttempts {
+			return err
+		}
+	}
+}
+
+// conflicted gives a conflict of a commit its own code. A key that was free in the snapshot and is taken now
+// is one as well: the transaction, run again, sees the row.
+func conflicted(err error) error {
+	switch fault.KindOf(err) { //nolint:exhaustive // the others are what they are
+	case fault.Conflict, fault.DuplicateKey:
+		conflict := fault.New(fault.Conflict, "the transaction was rolled back, run it again from its start: %w", err)
+		return &Error{Code: CodeTransactionConflict, message: conflict.Message, cause: conflict}
+	}
+	return err
+}

@@ -1,0 +1,332 @@
+package txn
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// maxReads is how many single keys a transaction remembers; one that reads more depends on the whole scope
+// of each further key.
+const maxReads = 4096
+
+// overheadBytes is what a row or a read takes in a command beside its key and its values.
+const overheadBytes = 64
+
+// Transaction is one open transaction.
+type Transaction struct {
+	ID       string
+	Owner    ident.UserID
+	ReadOnly bool
+
+	begun    time.Time
+	maxBytes int64
+	entry    *entry // its place in the registry
+
+	group    shard.GroupID
+	index    uint64            // applied index of the group that the snapshot holds at least
+	snapshot *storage.Snapshot // nil before the first statement that touches a table
+
+	rows   []*commandv1.RowWrite          // what is written, one for each key, in the order of first writing
+	places map[scopeKey]map[string]int    // positions in rows
+	sorted map[scopeKey][]string          // keys of a scope in ascending order; dropped when a key is added
+	scopes map[scopeKey]uint64            // scopes that must be unchanged, with the index of their last write
+	reads  map[scopeKey]map[string]uint64 // _seq of rows that must be unchanged, zero for none
+
+	readCount  int
+	bytes      int64 // of rows and reads
+	savepoints []savepoint
+	undo       []undo // what the rows were, since the first savepoint
+	// Failed is set when a statement failed and savepoints exist; only ROLLBACK may follow.
+	Failed bool
+}
+
+// scopeKey names a scope of the transaction's group.
+type scopeKey struct {
+	table ident.TableID
+	user  ident.UserID
+}
+
+// savepoint is a named point in the undo list.
+type savepoint struct {
+	name string
+	undo int
+}
+
+// undo says what a row was before a write; nil when it was not written.
+type undo struct {
+	place  int
+	before *commandv1.RowWrite
+}
+
+func newTransaction(id string, owner ident.UserID, begun time.Time, maxBytes int64) *Transaction {
+	return &Transaction{
+		ID: id, Owner: owner, begun: begun, maxBytes: maxBytes,
+		places: map[scopeKey]map[string]int{}, sorted: map[scopeKey][]string{}, scopes: map[scopeKey]uint64{},
+		reads: map[scopeKey]map[string]uint64{},
+	}
+}
+
+// Begun reports whether the transaction has its snapshot, and in which group.
+func (t *Transaction) Begun() (group shard.GroupID, ok bool) { return t.group, t.snapshot != nil }
+
+// Start gives the transaction its group and snapshot. It is called once, after a barrier of the group that
+// gave the index.
+func (t *Transaction) Start(group shard.GroupID, index uint64, snapshot *storage.Snapshot) {
+	t.group, t.index, t.snapshot = group, index, snapshot
+}
+
+// Index is an index of the group that the snapshot includes.
+func (t *Transaction) Index() uint64 { return t.index }
+
+// Snapshot is what the transaction reads beside its own writes.
+func (t *Transaction) Snapshot() *storage.Snapshot { return t.snapshot }
+
+func keyOf(scope *table.Scope) scopeKey { return scopeKey{scope.Table.ID, scope.User} }
+
+// Written returns what the transaction has written under a key.
+func (t *Transaction) Written(scope *table.Scope, primaryKey []byte) (row *commandv1.RowWrite, ok bool) {
+	place, ok := t.places[keyOf(scope)][string(primaryKey)]
+	if !ok {
+		return nil, false
+	}
+	return t.rows[place], true
+}
+
+// Touches reports whether the transaction has written into a scope.
+func (t *Transaction) Touches(scope *table.Scope) bool { return len(t.places[keyOf(scope)]) > 0 }
+
+// Within returns what the transaction has written within bounds, ascending by key.
+func (t *Transaction) Within(scope *table.Scope, bounds *table.Bounds) []*commandv1.RowWrite {
+	places := t.places[keyOf(scope)]
+	var found []*commandv1.RowWrite
+	if bounds.Points != nil {
+		for _, point := range bounds.Points {
+			if place, ok := places[string(point)]; ok {
+				found = append(found, t.rows[place])
+			}
+		}
+		return found
+	}
+	for _, key := range t.ascending(keyOf(scope)) {
+		if key < string(bounds.Low) || bounds.High != nil && key >= string(bounds.High) {
+			continue
+		}
+		found = append(found, t.rows[places[key]])
+	}
+	return found
+}
+
+// ascending returns the keys that were written in a scope in order.
+func (t *Transaction) ascending(scope scopeKey) []string {
+	if sorted, known := t.sorted[scope]; known {
+		return sorted
+	}
+	sorted := make([]string, 0, len(t.places[scope]))
+	for key := range t.places[scope] {
+		sorted = append(sorted, key)
+	}
+	slices.Sort(sorted)
+	t.sorted[scope] = sorted
+	return sorted
+}
+
+// Write takes over the rows of one statement. A key that was written before keeps its first expectation,
+// which is about what the snapshot holds. On an error nothing is taken over.
+func (t *Transaction) Write(rows []*commandv1.RowWrite) error {
+	added, fresh := int64(0), 0
+	for _, row := range rows {
+		added += rowBytes(row)
+		if place, again := t.places[rowScope(row)][string(row.GetPrimaryKey())]; again {
+			added -= rowBytes(t.rows[place])
+		} else {
+			fresh++
+		}
+	}
+	if err := t.room(added, fresh); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		t.write(row)
+	}
+	t.bytes += added
+	return nil
+}
+
+// room checks the bounds of a transaction. What it holds becomes one command, so the bound of a command
+// holds too.
+func (t *Transaction) room(bytes int64, rows int) error {
+	limit := min(t.maxBytes, command.MaxBytes)
+	switch {
+	case len(t.rows)+rows > command.MaxRows:
+		return fault.New(fault.LimitExceeded, "the transaction would write more than %d rows; split it", command.MaxRows)
+	case t.bytes+bytes > limit:
+		return fault.New(fault.LimitExceeded, "the transaction would hold more than %d bytes of changes; split it", limit)
+	}
+	return nil
+}
+
+func (t *Transaction) write(row *commandv1.RowWrite) {
+	scope, key := rowScope(row), string(row.GetPrimaryKey())
+	place, again := t.places[scope][key]
+	if !again {
+		place = len(t.rows)
+		if t.places[scope] == nil {
+			t.places[scope] = map[string]int{}
+		}
+		t.places[scope][key] = place
+		delete(t.sorted, scope)
+		t.rows = append(t.rows, row)
+		t.remember(undo{place: place})
+		return
+	}
+	before := t.rows[place]
+	row.Expect, row.ExpectSeq, row.KeyText = before.GetExpect(), before.GetExpectSeq(), before.GetKeyText()
+	t.rows[place] = row
+	t.remember(undo{place, before})
+}
+
+func (t *Transaction) remember(u undo) {
+	if len(t.savepoints) > 0 {
+		t.undo = append(t.undo, u)
+	}
+}
+
+func rowScope(row *commandv1.RowWrite) scopeKey {
+	return scopeKey{ident.TableID(row.GetTableId()), ident.UserID(row.GetUser())}
+}
+
+func rowBytes(row *commandv1.RowWrite) int64 {
+	return int64(len(row.GetPrimaryKey()) + len(row.GetRow()) + len(row.GetUser()) + len(row.GetKeyText()) + overheadBytes)
+}
+
+// ReadScope makes the transaction depend on a whole scope: nobody else may write into it before the commit.
+func (t *Transaction) ReadScope(scope *table.Scope) error {
+	key := keyOf(scope)
+	if _, known := t.scopes[key]; known {
+		return nil
+	}
+	index, err := ScopeIndex(t.snapshot, scope)
+	if err != nil {
+		return err
+	}
+	t.scopes[key] = index
+	return nil
+}
+
+// ScopeIndex returns the index of the last command that wrote into a scope, zero for none.
+func ScopeIndex(reader storage.Reader, scope *table.Scope) (uint64, error) {
+	value, ok, err := reader.Get(keys.Scope(scope.Group, scope.Table.ID, scope.User))
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read scope of %s: %w", scope.Table.FullName(), err)
+	case !ok:
+		return 0, nil
+	case len(value) != 8:
+		return 0, fmt.Errorf("scope of %s has %d bytes, want 8", scope.Table.FullName(), len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// ReadKeys makes the transaction depend on what single keys hold, or that they hold nothing.
+func (t *Transaction) ReadKeys(scope *table.Scope, points [][]byte) error {
+	key := keyOf(scope)
+	if _, whole := t.scopes[key]; whole {
+		return nil
+	}
+	if t.readCount+len(points) > maxReads {
+		return t.ReadScope(scope)
+	}
+	for _, point := range points {
+		if _, known := t.reads[key][string(point)]; known {
+			continue
+		}
+		seq, err := t.liveSeq(scope, point)
+		if err != nil {
+			return err
+		}
+		size := int64(len(point) + len(scope.User) + overheadBytes)
+		if err := t.room(size, 0); err != nil {
+			return err
+		}
+		if t.reads[key] == nil {
+			t.reads[key] = map[string]uint64{}
+		}
+		t.reads[key][string(point)] = seq
+		t.readCount++
+		t.bytes += size
+	}
+	return nil
+}
+
+// liveSeq returns the _seq of the live row under a key in the snapshot, zero for none.
+func (t *Transaction) liveSeq(scope *table.Scope, primaryKey []byte) (uint64, error) {
+	value, ok, err := t.snapshot.Get(keys.Row(scope.Group, scope.Table.ID, scope.User, primaryKey))
+	if err != nil || !ok {
+		return 0, err
+	}
+	seq, deleted, _, err := rowvalue.Decode(value)
+	if err != nil || deleted {
+		return 0, err
+	}
+	return seq, nil
+}
+
+// Command is the one command that commits the transaction, nil when it wrote nothing: what only reads needs
+// no commit, because it saw one moment.
+func (t *Transaction) Command() *commandv1.WriteRows {
+	if len(t.rows) == 0 {
+		return nil
+	}
+	body := &commandv1.WriteRows{Rows: t.rows}
+	for scope, index := range t.scopes {
+		body.Scopes = append(body.Scopes, &commandv1.ScopeUnchanged{
+			TableId: uint64(scope.table), User: string(scope.user), Index: index,
+		})
+	}
+	slices.SortFunc(body.Scopes, func(a, b *commandv1.ScopeUnchanged) int {
+		return compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), nil, nil)
+	})
+	for scope, read := range t.reads {
+		if _, whole := t.scopes[scope]; whole {
+			continue
+		}
+		for key, seq := range read {
+			if _, written := t.places[scope][key]; written {
+				continue // the row's own expectation says it
+			}
+			body.Reads = append(body.Reads, &commandv1.RowRead{
+				TableId: uint64(scope.table), User: string(scope.user), PrimaryKey: []byte(key), Seq: seq,
+			})
+		}
+	}
+	slices.SortFunc(body.Reads, func(a, b *commandv1.RowRead) int {
+		return compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), a.GetPrimaryKey(), b.GetPrimaryKey())
+	})
+	return body
+}
+
+func compare(tableA, tableB uint64, userA, userB string, keyA, keyB []byte) int {
+	switch {
+	case tableA != tableB:
+		if tableA < tableB {
+			return -1
+		}
+		return 1
+	case userA != userB:
+		return strings.Compare(userA, userB)
+	}
+	return slices.Compare(keyA, keyB)
+}
