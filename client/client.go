@@ -169,6 +169,8 @@ type answer struct {
 	body       []byte
 	retryAfter time.Duration
 	retry      bool // Retry-After was given
+
+	transaction string // id of the one that is open
 }
 
 // retryable is a failure before anything ran.
@@ -191,6 +193,8 @@ type once struct {
 	key     string    // empty for what is not sent again
 	first   time.Time // zero before it is sent
 	unknown bool      // whether a copy may have run
+
+	transaction string // id that the request goes on in, "new" for one that begins, "" outside
 }
 
 // newOnce draws a key for a statement.
@@ -200,6 +204,9 @@ func newOnce() *once {
 
 // sign adds the key, and from the second time on the age, to a request.
 func (o *once) sign(header http.Header) {
+	if o.transaction != "" {
+		header.Set(transactionHeader, o.transaction)
+	}
 	if o.key == "" {
 		return
 	}
@@ -241,7 +248,7 @@ func (c *Client) post(ctx context.Context, address, token string, body any, name
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return answer{}, err
 	}
-	a := answer{status: response.StatusCode, body: read}
+	a := answer{status: response.StatusCode, body: read, transaction: response.Header.Get(transactionHeader)}
 	if after := response.Header.Get("Retry-After"); after != "" {
 		a.retry = true
 		if seconds, err := strconv.Atoi(after); err == nil {

@@ -40,6 +40,8 @@ type Response struct {
 	TookMillis float64 // what the server needed
 	Node       string  // the URL that answered
 	Body       []byte  // the answer as the server sent it, JSON
+
+	transaction string // id of the one that is open
 }
 
 // envelope is the whole answer.
@@ -151,7 +153,7 @@ func judge(base string, a answer) (*Response, error) {
 	err := decoder.Decode(&body)
 	switch {
 	case a.status == http.StatusOK && err == nil && body.Error == nil:
-		return &Response{Results: body.Results, TookMillis: body.Took, Node: base, Body: a.body}, nil
+		return &Response{Results: body.Results, TookMillis: body.Took, Node: base, Body: a.body, transaction: a.transaction}, nil
 	case err != nil && a.status < http.StatusInternalServerError:
 		return nil, fmt.Errorf("the server answered %d with something else than JSON: %w", a.status, err)
 	}
