@@ -15,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchLiveCommand(), newBenchWorkerCommand())
+		newBenchFailoverCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchWorkerCommand())
 	return command
 }
 
@@ -128,6 +128,23 @@ func newBenchLiveCommand() *cobra.Command {
 	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case under load")
 	flags.IntVar(&o.Connections, "connections", 10_000, "connections of the case that holds many")
 	flags.IntVar(&o.Subscriptions, "subscriptions", 100_000, "subscriptions of the cases that hold many")
+	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchSQLCommand() *cobra.Command {
+	var o bench.SQLOptions
+	command := &cobra.Command{
+		Use:   "sql",
+		Short: "measure statements in the engine alone and over HTTP, with real sync",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.SQL(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&o.Cases, "cases", nil, "cases to run, all if none: "+strings.Join(bench.SQLCases(), ", "))
+	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -89,15 +89,6 @@ func raiseOpenFiles(wanted int) error {
 	return nil
 }
 
-// cpu is what the servers have used.
-func (l *liveLab) cpu() time.Duration {
-	total := time.Duration(0)
-	for _, s := range l.servers {
-		total += processTime(s.process.Process.Pid)
-	}
-	return total
-}
-
 // processTime reads the processor time of a process from /proc; zero where there is none.
 func processTime(pid int) time.Duration {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -180,8 +171,8 @@ func (l *liveLab) closedLoop(rooms int) (rate, cpu float64, err error) {
 	first, before, begin := l.nextID.Load(), l.cpu(), time.Now()
 	err = l.clients(16, func(stop <-chan struct{}) error {
 		for open(stop) {
-			if err := l.insert(rooms); err != nil {
-				return err
+			if failed := l.insert(rooms); failed != nil {
+				return failed
 			}
 		}
 		return nil

@@ -21,12 +21,11 @@ func DecodeTo(dst *Datum, src []byte, texts *Texts) (rest []byte, ok bool) {
 		*dst = Datum{kind: kind, num: v}
 		return src[1+n:], true
 	case Text, JSON, File, Bytes:
-		raw, rest, ok := lengthPrefixed(src[1:])
-		if !ok {
-			return nil, false
+		var raw []byte
+		if raw, rest, ok = lengthPrefixed(src[1:]); ok {
+			*dst = NewString(kind, texts.of(raw))
 		}
-		*dst = NewString(kind, texts.of(raw))
-		return rest, true
+		return rest, ok
 	case Double:
 		if len(src) < 9 {
 			return nil, false
@@ -46,7 +45,7 @@ func varint(src []byte) (v int64, n int) {
 		}
 		if b := src[1]; b < 0x80 {
 			u := uint64(src[0]&0x7f) | uint64(b)<<7
-			return int64(u>>1) ^ -int64(u&1), 2 //nolint:gosec // 14 bits
+			return int64(u>>1) ^ -int64(u&1), 2
 		}
 	}
 	return binary.Varint(src)

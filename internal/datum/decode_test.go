@@ -2,6 +2,7 @@ package datum
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"unsafe"
 )
@@ -21,7 +22,7 @@ func TestDecodeToEqualsDecodeValue(t *testing.T) {
 	}
 	for _, value := range values {
 		encoded := AppendValue(nil, value)
-		inputs := [][]byte{append(encoded[:len(encoded):len(encoded)], "rest"...)}
+		inputs := [][]byte{append(slices.Clip(encoded), "rest"...)}
 		for cut := range len(encoded) {
 			inputs = append(inputs, encoded[:cut])
 			damaged := append([]byte(nil), encoded...)

@@ -148,11 +148,11 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 		if id < 0x80 {
 			rest = rest[1:]
 		} else {
-			n := 0
-			if id, n = binary.Uvarint(rest); n <= 0 || id > 1<<32-1 {
+			long, n := binary.Uvarint(rest)
+			if n <= 0 || long > 1<<32-1 {
 				return errRowBytes
 			}
-			rest = rest[n:]
+			id, rest = long, rest[n:]
 		}
 		column := d.column(id)
 		if column.place == 0 {

@@ -66,11 +66,10 @@ func TestJoinsOfManyLeftRowsEqualThoseOfFew(t *testing.T) {
 	for _, name := range []string{"l", "r"} {
 		values := make([]string, rows)
 		for id := range values {
-			switch key := id * 7 % 1500; {
-			case id%10 == 0:
+			key := id * 7 % 1500
+			values[id] = fmt.Sprintf("(%d, %d, 'k%d', %d.5)", id, key, key, key)
+			if id%10 == 0 {
 				values[id] = fmt.Sprintf("(%d, NULL, NULL, NULL)", id)
-			default:
-				values[id] = fmt.Sprintf("(%d, %d, 'k%d', %d.5)", id, key, key, key)
 			}
 		}
 		n.must(t, "INSERT INTO "+name+" VALUES "+strings.Join(values, ", "))

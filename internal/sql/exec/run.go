@@ -34,7 +34,7 @@ type run struct {
 	state *runState
 }
 
-// runState is what one execution has computed so far.
+// runState is what one execution has computed so far. Its maps are made when something is put into them.
 type runState struct {
 	ctx        context.Context //nolint:containedctx // expressions, which have no context, run subqueries
 	subqueries map[*plan.Subquery]*subqueryState
@@ -54,10 +54,7 @@ func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params
 		ULID:      func() string { return r.drawn(e.ids.newULID()) },
 		Subquery:  r.subquery,
 	})
-	r.state = &runState{
-		subqueries: map[*plan.Subquery]*subqueryState{}, shared: map[*plan.Shared][][]datum.Datum{},
-		work: map[*plan.WorkTable][][]datum.Datum{},
-	}
+	r.state = &runState{}
 	return r
 }
 

@@ -43,6 +43,9 @@ func (r *run) openShared(ctx context.Context, n *plan.Shared) (operator, error) 
 		if rows, err = r.collect(ctx, n.Input, 0); err != nil {
 			return nil, err
 		}
+		if r.state.shared == nil {
+			r.state.shared = map[*plan.Shared][][]datum.Datum{}
+		}
 		r.state.shared[n] = rows
 		for _, row := range rows {
 			r.state.keptBytes += rowBytes(row)
@@ -55,6 +58,9 @@ func (r *run) openShared(ctx context.Context, n *plan.Shared) (operator, error) 
 func (r *run) openRecursive(ctx context.Context, n *plan.Recursive) (operator, error) {
 	seen := map[string]struct{}{}
 	var all [][]datum.Datum
+	if r.state.work == nil {
+		r.state.work = map[*plan.WorkTable][][]datum.Datum{}
+	}
 	added, err := r.collect(ctx, n.Base, 0)
 	for err == nil {
 		if n.Distinct {

@@ -25,6 +25,9 @@ func (r *run) subquery(eval *expr.EvalContext, query any, row []datum.Datum) (*e
 	state := r.state.subqueries[sub]
 	if state == nil {
 		state = &subqueryState{kept: map[string]*expr.SubqueryRows{}}
+		if r.state.subqueries == nil {
+			r.state.subqueries = map[*plan.Subquery]*subqueryState{}
+		}
 		r.state.subqueries[sub] = state
 	}
 	state.key = state.key[:0]

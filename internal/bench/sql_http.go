@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sqlRows is the number of rows that point reads find.
+const sqlRows = 10_000
+
+// fillRows makes the table of the HTTP cases.
+func (c *serverCluster) fillRows(ctx context.Context) error {
+	const perStatement = 1000
+	if _, err := c.sql(ctx, c.servers[0], "CREATE TABLE bench.rows (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED')"); err != nil {
+		return err
+	}
+	for first := 0; first < sqlRows; first += perStatement {
+		values := make([]string, perStatement)
+		for i := range values {
+			values[i] = fmt.Sprintf("(%d, 'the body of row %d')", first+i, first+i)
+		}
+		if _, err := c.sql(ctx, c.servers[0], "INSERT INTO bench.rows VALUES "+strings.Join(values, ", ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cpu is the processor time of all servers.
+func (c *serverCluster) cpu() time.Duration {
+	total := time.Duration(0)
+	for _, s := range c.servers {
+		total += processTime(s.process.Process.Pid)
+	}
+	return total
+}
+
+// sqlConnection is a client of one connection that costs as little as can be, for it shares the processors with the
+// servers that are measured.
+type sqlConnection struct {
+	net.Conn
+	in      *bufio.Reader
+	head    string
+	request []byte
+}
+
+func dialSQL(ctx context.Context, api, token string) (*sqlConnection, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", api)
+	if err != nil {
+		return nil, fmt.Errorf("connect to a server: %w", err)
+	}
+	return &sqlConnection{
+		Conn: conn, in: bufio.NewReader(conn),
+		head: "POST /v1/api/sql HTTP/1.1\r\nHost: " + api + "\r\nAuthorization: Bearer " + token +
+			"\r\nContent-Type: application/json\r\nContent-Length: ",
+	}, nil
+}
+
+func (c *sqlConnection) close() error {
+	if c == nil {
+		return nil
+	}
+	return c.Close()
+}
+
+// ask sends a body and reads the answer, which must be a success.
+func (c *sqlConnection) ask(body string) error {
+	c.request = append(c.request[:0], c.head...)
+	c.request = strconv.AppendInt(c.request, int64(len(body)), 10)
+	c.request = append(c.request, "\r\n\r\n"...)
+	c.request = append(c.request, body...)
+	if err := c.SetDeadline(time.Now().Add(startPatience)); err != nil {
+		return fmt.Errorf("ask a server: %w", err)
+	}
+	if _, err := c.Write(c.request); err != nil {
+		return fmt.Errorf("ask a server: %w", err)
+	}
+	status, length, err := c.readHead()
+	if err != nil {
+		return fmt.Errorf("read an answer: %w", err)
+	}
+	if status == "200" {
+		_, err = c.in.Discard(length)
+		return err
+	}
+	answer := make([]byte, length)
+	if _, err := io.ReadFull(c.in, answer); err != nil {
+		return fmt.Errorf("read an answer: %w", err)
+	}
+	return fmt.Errorf("%s: %s %s", body, status, answer)
+}
+
+// readHead reads the status line and the header fields of an answer.
+func (c *sqlConnection) readHead() (status string, length int, err error) {
+	length = -1
+	for {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return "", 0, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch {
+		case status == "":
+			if fields := bytes.Fields(line); len(fields) > 1 {
+				status = string(fields[1])
+			}
+		case len(line) == 0 && length < 0:
+			return "", 0, errors.New("an answer without Content-Length")
+		case len(line) == 0:
+			return status, length, nil
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return "", 0, err
+			}
+		}
+	}
+}
