@@ -121,8 +121,7 @@ func inTransaction(err error) error {
 	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
 		return fmt.Errorf("%w: %w", ErrConflict, refused)
 	}
-	var again *retryable
-	if errors.As(err, &again) {
+	if again, ok := errors.AsType[*retryable](err); ok {
 		return again.cause
 	}
 	return err

@@ -37,10 +37,8 @@ func TestTransactions(t *testing.T) {
 	// What a function refuses is rolled back and returned.
 	refused := errors.New("changed my mind")
 	err = c.Transact(t.Context(), func(tx *client.Tx) error {
-		if _, err := tx.Exec(t.Context(), "UPDATE shop.stock SET n = 7 WHERE id = 2"); err != nil {
-			return err
-		}
-		return refused
+		_, failed := tx.Exec(t.Context(), "UPDATE shop.stock SET n = 7 WHERE id = 2")
+		return errors.Join(failed, refused)
 	})
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v, want what the function returned", err)
@@ -66,8 +64,8 @@ func TestTransactions(t *testing.T) {
 	for range 4 {
 		running.Go(func() {
 			for range 3 {
-				if err := c.Transact(context.WithoutCancel(t.Context()), move); err != nil {
-					t.Error(err)
+				if failed := c.Transact(context.WithoutCancel(t.Context()), move); failed != nil {
+					t.Error(failed)
 				}
 			}
 		})

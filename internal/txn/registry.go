@@ -135,7 +135,7 @@ func requestName(now time.Time, draw [10]byte) string {
 	var id uuid.UUID
 	millis := now.UnixMilli()
 	for i := range 6 {
-		id[i] = byte(millis >> (40 - 8*i))
+		id[i] = byte(millis >> (40 - 8*i)) //nolint:gosec // one byte of it
 	}
 	copy(id[6:], draw[:])
 	id[6] = id[6]&0x0f | 0x70

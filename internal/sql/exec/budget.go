@@ -1,6 +1,9 @@
 package exec
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
@@ -17,6 +20,47 @@ const (
 type budget struct {
 	limitBytes int64
 	usedBytes  int64
+	lease      *memoryLease // the request's part of the node's memory
+}
+
+// leaseStepBytes is how much a request takes from the node at a time, so that it seldom asks.
+const leaseStepBytes = 1 << 20
+
+// nodeMemory bounds what all requests of a node hold together.
+type nodeMemory struct {
+	limitBytes int64
+	usedBytes  atomic.Int64
+}
+
+// memoryLease is what one request has taken of the node's memory. It grows while the request runs and is given
+// back when that ends. It belongs to the request's goroutine.
+type memoryLease struct {
+	node  *nodeMemory
+	bytes int64
+}
+
+// reach makes the lease at least as large as a number of bytes.
+func (l *memoryLease) reach(bytes int64) error {
+	if bytes <= l.bytes {
+		return nil
+	}
+	step := (bytes - l.bytes + leaseStepBytes - 1) / leaseStepBytes * leaseStepBytes
+	if l.node.usedBytes.Add(step) > l.node.limitBytes {
+		l.node.usedBytes.Add(-step)
+		full := fault.New(fault.Overloaded,
+			"the statements that run on this node need more than %d MiB of memory together; try again, or narrow the query with WHERE or LIMIT",
+			l.node.limitBytes>>20)
+		full.RetryAfter = time.Second
+		return full
+	}
+	l.bytes += step
+	return nil
+}
+
+// giveBack ends the lease.
+func (l *memoryLease) giveBack() {
+	l.node.usedBytes.Add(-l.bytes)
+	l.bytes = 0
 }
 
 // take accounts for a row that is kept. A statement that needs more than its limit fails; nothing is
@@ -31,7 +75,7 @@ func (b *budget) takeBytes(n int64) error {
 		return fault.New(fault.LimitExceeded,
 			"the query needs more than %d MiB of memory; narrow it with WHERE or LIMIT", b.limitBytes>>20)
 	}
-	return nil
+	return b.lease.reach(b.usedBytes)
 }
 
 // give returns the memory of a row that is no longer kept.

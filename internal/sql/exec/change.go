@@ -76,6 +76,7 @@ func (e *Engine) changeOnce(
 ) (result outcome, err error) {
 	r := e.newRun(current, caller, params)
 	r.state.ctx, r.tx = ctx, tx
+	defer r.budget.lease.giveBack()
 	defer func() { err = errors.Join(err, r.close()) }()
 	var kind changeKind
 	var set *writeSet

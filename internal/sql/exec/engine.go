@@ -94,6 +94,7 @@ type Engine struct {
 
 	transactions *txn.Registry
 	running      runningRequests
+	memory       nodeMemory
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -111,6 +112,7 @@ func New(deps Deps) (*Engine, error) {
 		deps.Limits.ConflictAttempts = defaultConflictAttempts
 	}
 	e := &Engine{deps: deps}
+	e.memory.limitBytes = deps.Limits.NodeMemoryBytes
 	e.running.open = map[uint64]*runningRequest{}
 	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions)
 	e.plans = newPlanCache()

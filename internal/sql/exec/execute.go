@@ -114,6 +114,7 @@ type batchRun struct {
 	mayStay bool                    // whether the transaction may outlive the request
 	cancel  context.CancelCauseFunc // ends the request
 	running *runningRequest         // its row in system.sessions
+	lease   memoryLease             // of the results, which stay until the request has run, and of the query that runs
 	totals  changeTotals
 	before  changeTotals // what totals were when the transaction began; a rollback goes back to them
 	// committing is set while a commit is on its way: its outcome is unknown when the request ends then.
@@ -252,7 +253,7 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		return outcome{Result: result}, err
 	case *plan.Query:
 		r := b.engine.newRun(current, caller, b.params)
-		r.tx = b.tx
+		r.tx, r.budget.lease = b.tx, &b.lease
 		r.budget.usedBytes = b.keptBytes
 		result, err := r.query(ctx, s)
 		b.keptBytes += result.keptBytes

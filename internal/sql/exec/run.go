@@ -45,7 +45,8 @@ type runState struct {
 
 func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params []datum.Datum) *run {
 	r := &run{
-		engine: e, catalog: current, session: caller, budget: &budget{limitBytes: e.deps.Limits.QueryMemoryBytes},
+		engine: e, catalog: current, session: caller,
+		budget: &budget{limitBytes: e.deps.Limits.QueryMemoryBytes, lease: &memoryLease{node: &e.memory}},
 	}
 	r.eval = expr.NewEvalContext(&expr.Env{
 		NowMicros: e.deps.Clock.Now().UnixMicro(), User: caller.User, Role: caller.Role, Params: params,

@@ -93,11 +93,15 @@ func (o *scanOperator) close() error { return o.cursor.Close() }
 type rowsOperator struct {
 	rows   [][]datum.Datum
 	closes operator // closed with it; may be nil
+	given  int
 }
 
-func (o *rowsOperator) next(context.Context) ([]datum.Datum, error) {
+func (o *rowsOperator) next(ctx context.Context) ([]datum.Datum, error) {
 	if len(o.rows) == 0 {
 		return nil, nil
+	}
+	if o.given++; o.given%cancelInterval == 0 && ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	row := o.rows[0]
 	o.rows = o.rows[1:]

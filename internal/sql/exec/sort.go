@@ -109,7 +109,28 @@ func (o *sortOperator) fill(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortFunc(o.rows.rows, o.rows.compare)
+	return arrange(ctx, o.rows.rows, slices.SortFunc, o.rows.compare)
+}
+
+// cancelComparisons is the number of comparisons after which a sort looks whether its context has ended.
+const cancelComparisons = 4096
+
+// arrange sorts, and stops soon after the context has ended: from then on everything compares as equal, which
+// every sort ends with quickly.
+func arrange[T any](ctx context.Context, rows []T, sort func([]T, func(a, b T) int), compare func(a, b T) int) error {
+	compared, stopped := 0, false
+	sort(rows, func(a, b T) int {
+		if compared++; compared%cancelComparisons == 0 && !stopped {
+			stopped = ctx.Err() != nil
+		}
+		if stopped {
+			return 0
+		}
+		return compare(a, b)
+	})
+	if stopped {
+		return ctx.Err()
+	}
 	return nil
 }
 

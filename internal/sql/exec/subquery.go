@@ -22,6 +22,9 @@ func (r *run) subquery(eval *expr.EvalContext, query any, row []datum.Datum) (*e
 	if !ok || r.state.ctx == nil {
 		return nil, fault.New(fault.Internal, "subquery %T cannot be run here", query)
 	}
+	if err := r.state.ctx.Err(); err != nil {
+		return nil, err // its own scans may be too short to notice
+	}
 	state := r.state.subqueries[sub]
 	if state == nil {
 		state = &subqueryState{kept: map[string]*expr.SubqueryRows{}}

@@ -12,7 +12,7 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// NewTransaction, as Request.Transaction, allows the request to leave a transaction open for later ones.
+// NewTransaction is the Request.Transaction that allows the request to leave a transaction open for later ones.
 const NewTransaction = "new"
 
 // Execute runs a request. Every statement is parsed and its permissions are checked before the first one
@@ -33,9 +33,18 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 		}
 		b.tx = tx
 	}
+	b.lease.node = &e.memory
+	defer b.lease.giveBack()
 	b.running = e.running.add(request.Session, e.deps.Clock.Now(), cancel)
 	defer e.running.remove(b.running)
+	returned := false
+	defer func() {
+		if !returned && b.tx != nil {
+			_ = e.transactions.End(b.tx) // the request panicked, which is what matters
+		}
+	}()
 	response, err := b.request(ctx, request)
+	returned = true
 	if err != nil {
 		return nil, b.abandon(ctx, err)
 	}

@@ -16,7 +16,7 @@ func TestTransactionSeesWhatAutocommitWould(t *testing.T) {
 	n := startNode(t, func(deps *exec.Deps) { deps.Limits = exec.Limits{} })
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's choices
+	random := rand.New(rand.NewPCG(seed, 1))
 	for round := range 20 {
 		for _, table := range []string{"inside", "outside"} {
 			n.must(t, fmt.Sprintf("CREATE TABLE app.%s%d (id BIGINT PRIMARY KEY, v INT, w TEXT)", table, round))

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
@@ -42,6 +43,8 @@ type windowRun struct {
 	target int // position of the result
 	places []windowPlace
 	part   []windowPlace // the partition at hand
+
+	peersFrom, peersTo int // rows of the partition that are equal in order, the last that were asked for
 }
 
 // windowPlace is a row in the order of the window.
@@ -53,7 +56,7 @@ type windowPlace struct {
 }
 
 func (w *windowRun) compute(ctx context.Context) error {
-	if err := w.arrange(); err != nil {
+	if err := w.arrange(ctx); err != nil {
 		return err
 	}
 	for start := 0; start < len(w.places); {
@@ -61,7 +64,7 @@ func (w *windowRun) compute(ctx context.Context) error {
 		for end < len(w.places) && w.places[end].partition == w.places[start].partition {
 			end++
 		}
-		w.part = w.places[start:end]
+		w.part, w.peersFrom, w.peersTo = w.places[start:end], 0, 0
 		if err := w.partition(ctx); err != nil {
 			return err
 		}
@@ -71,10 +74,13 @@ func (w *windowRun) compute(ctx context.Context) error {
 }
 
 // arrange orders the rows by partition and within it.
-func (w *windowRun) arrange() error {
+func (w *windowRun) arrange(ctx context.Context) error {
 	eval := w.run.eval
 	w.places = make([]windowPlace, len(w.rows))
 	for i, row := range w.rows {
+		if i%cancelInterval == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		place := windowPlace{row: i}
 		var key []byte
 		for _, e := range w.call.PartitionBy {
@@ -104,16 +110,12 @@ func (w *windowRun) arrange() error {
 		}
 		w.places[i] = place
 	}
-	slices.SortStableFunc(w.places, func(a, b windowPlace) int {
-		if a.partition != b.partition {
-			if a.partition < b.partition {
-				return -1
-			}
-			return 1
+	return arrange(ctx, w.places, slices.SortStableFunc, func(a, b windowPlace) int {
+		if c := strings.Compare(a.partition, b.partition); c != 0 {
+			return c
 		}
 		return w.compareOrder(a, b)
 	})
-	return nil
 }
 
 func (w *windowRun) compareOrder(a, b windowPlace) int {
@@ -200,11 +202,13 @@ func (w *windowRun) frame(i int) (low, high int) {
 		if len(w.call.OrderBy) == 0 {
 			return 0, size
 		}
-		high = i + 1
-		for high < size && w.compareOrder(w.part[i], w.part[high]) == 0 {
-			high++
+		if i < w.peersFrom || i >= w.peersTo {
+			w.peersFrom, w.peersTo = i, i+1
+			for w.peersTo < size && w.compareOrder(w.part[i], w.part[w.peersTo]) == 0 {
+				w.peersTo++
+			}
 		}
-		return 0, high
+		return 0, w.peersTo
 	}
 	high = size
 	if !frame.FromFirst {
@@ -229,6 +233,9 @@ func (w *windowRun) aggregate(ctx context.Context) error {
 			running, added, from = expr.NewAggregate(w.call.Aggregate), low, low
 		}
 		for ; added < high; added++ {
+			if added%cancelInterval == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err := running.Add(w.part[added].args); err != nil {
 				return err
 			}

@@ -235,9 +235,12 @@ func authorizeShow(role session.Role, node *parse.Show) error {
 // authorizeTables checks the tables that exist already.
 func (e *Environment) authorizeTables(names []parse.ObjectName) error {
 	for _, name := range names {
-		_, err := e.lookup(name)
-		if err != nil && fault.KindOf(err) != fault.TableNotFound {
+		found, err := e.lookup(name)
+		switch {
+		case err != nil && fault.KindOf(err) != fault.TableNotFound:
 			return err
+		case err == nil && found.Kind == schema.KindShared && e.impersonating:
+			return at(name, impersonatedShared())
 		}
 	}
 	return nil

@@ -1,0 +1,114 @@
+package exec_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// numbers is a table of a thousand rows in memory.
+const numbers = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 1000)"
+
+// endlessQueries would each run for minutes.
+func endlessQueries() map[string]string {
+	return map[string]string{
+		"cross":    numbers + " SELECT count(*) FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d",
+		"loop":     numbers + " SELECT count(*) FROM r a JOIN r b ON a.n < b.n JOIN r c ON b.n + a.n > c.n JOIN r d ON c.n > d.n",
+		"hash":     numbers + ", s AS (SELECT n % 2 AS m FROM r) SELECT count(*) FROM s a JOIN s b ON a.m = b.m JOIN s c ON c.m = b.m JOIN s d ON d.m = c.m",
+		"subquery": numbers + " SELECT count(*) FROM r a CROSS JOIN r b WHERE (SELECT count(*) FROM r c WHERE c.n <> a.n * b.n) = 0",
+		"filter":   numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d WHERE a.n + b.n + c.n < 0",
+		"top":      numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d ORDER BY a.n * b.n % 17, c.n LIMIT 3",
+		"union":    numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c UNION SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d",
+	}
+}
+
+// TestQueriesStop cancels queries that would run for minutes.
+func TestQueriesStop(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	for name, sql := range endlessQueries() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				_, err := n.engine.Execute(ctx, exec.Request{SQL: sql, Session: caller(name, session.RoleDBA)})
+				done <- err
+			}()
+			waitFor(t, n, "SELECT count(*) FROM system.sessions WHERE last_method = 'WITH' AND user_id = '"+name+"'", "1\n")
+			cancel()
+			cancelled := time.Now()
+			if err := <-done; fault.KindOf(err) != fault.Timeout {
+				t.Errorf("a cancelled query: %v", err)
+			}
+			t.Logf("stopped after %s", time.Since(cancelled))
+		})
+	}
+}
+
+// TestKillQuery finds a query by what system.sessions says and ends it.
+func TestKillQuery(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.engine.Execute(t.Context(), exec.Request{SQL: slowQuery, Session: caller("slow", session.RoleDBA)})
+		done <- err
+	}()
+	running := "FROM system.sessions WHERE user_id = 'slow' AND last_method = 'WITH'"
+	waitFor(t, n, "SELECT count(*) "+running, "1\n")
+	id := strings.TrimSpace(text(t, n.must(t, "SELECT session_id "+running)))
+	for _, wrong := range []string{"1/999", "2/1", "x"} {
+		if _, err := n.run(t, caller("admin", session.RoleDBA), "KILL QUERY '"+wrong+"'"); fault.KindOf(err) != fault.InvalidStatement {
+			t.Errorf("KILL QUERY %s: %v", wrong, err)
+		}
+	}
+	n.must(t, fmt.Sprintf("KILL QUERY '%s'", id))
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "stopped by an administrator") {
+		t.Errorf("a killed query: %v", err)
+	}
+}
+
+// TestMemoryIsBounded runs what would hold more than it may, in every operator that holds rows.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	wide := numbers + ", w AS (SELECT n, repeat('x', 4000) || CAST(n AS TEXT) AS t FROM r) "
+	queries := map[string]string{
+		"sort":          wide + "SELECT n FROM w ORDER BY t DESC",
+		"group":         wide + "SELECT t, count(*) FROM w GROUP BY t",
+		"distinct":      wide + "SELECT DISTINCT t FROM w",
+		"join":          wide + "SELECT count(*) FROM w a JOIN w b ON a.t = b.t",
+		"window":        wide + "SELECT n, row_number() OVER (ORDER BY t) FROM w",
+		"set operation": wide + "SELECT t FROM w EXCEPT SELECT t FROM w WHERE n < 5",
+		"result":        wide + "SELECT t FROM w",
+		"aggregate":     wide + "SELECT string_agg(t, ',') FROM w",
+		"array":         wide + "SELECT array_agg(t) FROM w",
+		"change":        "INSERT INTO app.t " + wide + "SELECT n, t FROM w",
+	}
+	// What one query may hold, and what all may hold together.
+	for _, limits := range []exec.Limits{
+		{QueryMemoryBytes: 2 << 20}, {QueryMemoryBytes: 1 << 30, NodeMemoryBytes: 2 << 20},
+	} {
+		n := startNode(t, func(deps *exec.Deps) { deps.Limits = limits })
+		n.must(t, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v TEXT)")
+		want := fault.LimitExceeded
+		if limits.NodeMemoryBytes > 0 {
+			want = fault.Overloaded
+		}
+		for name, sql := range queries {
+			if _, err := n.run(t, caller("admin", session.RoleDBA), sql); fault.KindOf(err) != want {
+				t.Errorf("%s: %v (%s), want %s", name, err, fault.KindOf(err), want)
+			}
+		}
+		// Nothing stays behind: what fits still fits.
+		if got := text(t, n.must(t, numbers+" SELECT count(*) FROM r")); got != "1000\n" {
+			t.Errorf("after the refusals: %s", got)
+		}
+	}
+}
