@@ -18,8 +18,8 @@ export CGO_ENABLED ?= 0
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## bin/kalamdb
-	$(GO) build -trimpath -o bin/kalamdb ./cmd/kalamdb
+build: ## bin/kalamdb and bin/kalam
+	$(GO) build -trimpath -o bin/ ./cmd/kalamdb ./cmd/kalam
 
 fmt: ## format all Go files
 	$(TOOL) golangci-lint fmt

@@ -130,39 +130,6 @@ func (c *Client) forget(token string) bool {
 	return true
 }
 
-// login returns a token, asking for one if there is none.
-func (c *Client) login(ctx context.Context, base string) (string, error) {
-	c.mu.Lock()
-	token := c.token
-	c.mu.Unlock()
-	if token != "" {
-		return token, nil
-	}
-	var grant struct {
-		AccessToken string `json:"access_token"`
-		Message     string `json:"message"`
-	}
-	body := map[string]string{"user": c.config.User, "password": c.config.Password}
-	answer, err := c.post(ctx, base+"/v1/api/auth/login", "", body, &once{})
-	if err != nil {
-		return "", err
-	}
-	if err := json.Unmarshal(answer.body, &grant); err != nil {
-		return "", fmt.Errorf("log in at %s: %w", base, err)
-	}
-	switch {
-	case answer.status == http.StatusOK:
-	case answer.status >= http.StatusInternalServerError || answer.status == http.StatusTooManyRequests:
-		return "", &retryable{cause: fmt.Errorf("log in at %s: %s", base, grant.Message), after: answer.retryAfter}
-	default:
-		return "", fmt.Errorf("log in at %s: %w: %s", base, ErrUnauthorized, grant.Message)
-	}
-	c.mu.Lock()
-	c.token = grant.AccessToken
-	c.mu.Unlock()
-	return grant.AccessToken, nil
-}
-
 // answer is a whole HTTP answer.
 type answer struct {
 	status     int
@@ -272,4 +239,11 @@ func (c *Client) pause(ctx context.Context, n int, least time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Unreachable reports whether an error means that no node could be asked: the statement did not run.
+func Unreachable(err error) bool {
+	var failed *retryable
+	var refused *Error
+	return errors.As(err, &failed) && !errors.As(err, &refused)
 }

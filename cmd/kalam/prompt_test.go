@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// screen collects what a terminal shows, and wakes those who wait for something.
+type screen struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	text    bytes.Buffer
+	closed  bool
+}
+
+func (s *screen) fill(from io.Reader) {
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		s.mu.Lock()
+		s.text.Write(buffer[:n])
+		s.closed = err != nil
+		s.changed.Broadcast()
+		s.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// await waits until the text holds something behind position from, and returns the position behind it.
+func (s *screen) await(t *testing.T, from int, want string) int {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	late := time.AfterFunc(30*time.Second, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed = true
+		s.changed.Broadcast()
+	})
+	defer late.Stop()
+	for {
+		if at := strings.Index(s.text.String()[from:], want); at >= 0 {
+			return from + at + len(want)
+		}
+		if s.closed {
+			t.Fatalf("the terminal never showed %q; it shows:\n%s", want, s.text.String()[from:])
+		}
+		s.changed.Wait()
+	}
+}
+
+// TestPrompt is a person at a terminal: a statement over two lines, an error, a completion, a command, the end. The
+// history remembers the statements and not the password.
+func TestPrompt(t *testing.T) {
+	url := startServer(t)
+	home := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "kalam") // the test binary runs main under this name
+	if err = os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), bin, "--url", url, "--user", "root")
+	command.Env = []string{"HOME=" + home, "TERM=xterm", "KALAM_PAGER=off", "PATH=" + os.Getenv("PATH")}
+	file, err := pty.StartWithSize(command, &pty.Winsize{Rows: 60, Cols: 120})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := &screen{}
+	shown.changed = sync.NewCond(&shown.mu)
+	var reading sync.WaitGroup
+	reading.Go(func() { shown.fill(file) })
+	at := shown.await(t, 0, "Password for root: ")
+	enter := func(keys string) {
+		if _, failed := io.WriteString(file, keys); failed != nil {
+			t.Fatal(failed)
+		}
+	}
+	enter(password + "\r")
+	for _, step := range []struct{ prompt, keys, want string }{
+		{"kalam=> ", "SELECT 40 +\r", ""},
+		{"kalam-> ", "2 AS answer;\r", "│     42 │"},
+		{"kalam=> ", "SELECT nothing;\r", "ERROR "},
+		{"kalam=> ", "SELECT 'a;\r", ""},
+		{"kalam'> ", "b' AS text;\r", "a;↵b"},
+		{"kalam=> ", "CREATE USER eve WITH PASSWORD 'a long secret' ROLE user;\r", "User 'eve' created"},
+		{"kalam=> ", "\\tim\t\r", "timing is off"},
+		{"kalam=> ", "\\q\r", ""},
+	} {
+		at = shown.await(t, at, step.prompt) // keys that come earlier may be dropped
+		enter(step.keys)
+		at = shown.await(t, at, step.want)
+	}
+	if err = command.Wait(); err != nil {
+		t.Errorf("the program ended with %v", err)
+	}
+	_ = file.Close() // the reader ends with the program
+	reading.Wait()
+	history, err := os.ReadFile(filepath.Join(home, ".kalam", historyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(history); !strings.Contains(text, "SELECT 40 + 2 AS answer;\n") || strings.Contains(text, "secret") {
+		t.Errorf("the history is:\n%s", text)
+	}
+}
