@@ -14,7 +14,8 @@ const groupPage = 1000
 // clusterState is what one node knows of the cluster.
 type clusterState struct {
 	nodes    []map[string]any
-	groups   []map[string]any
+	groups   []map[string]any // one for each group and node
+	count    int              // of groups
 	problems []string
 }
 
@@ -52,8 +53,9 @@ func (c *clusterCommands) state(ctx context.Context) (*clusterState, error) {
 		}
 	}
 	for page := 0; ; page++ {
-		groups, err := c.client.sql(ctx, fmt.Sprintf("SELECT group_id, group_type, state, current_leader, current_term, "+
-			"last_log_index, committed, last_applied, purged FROM system.cluster_groups ORDER BY group_id LIMIT %d OFFSET %d",
+		groups, err := c.client.sql(ctx, fmt.Sprintf("SELECT group_id, node_id, group_type, state, current_leader, "+
+			"current_term, last_log_index, committed, last_applied, purged FROM system.cluster_groups ORDER BY group_id, node_id "+
+			"LIMIT %d OFFSET %d",
 			groupPage, page*groupPage))
 		if err != nil {
 			return nil, err
@@ -63,11 +65,15 @@ func (c *clusterCommands) state(ctx context.Context) (*clusterState, error) {
 			break
 		}
 	}
+	known := map[string]bool{}
 	for _, group := range state.groups {
-		if group["current_leader"] == nil {
-			state.problems = append(state.problems, fmt.Sprintf("group %v has no leader that this node knows", group["group_id"]))
+		id := fmt.Sprint(group["group_id"])
+		if group["current_leader"] == nil && !known[id] {
+			state.problems = append(state.problems, fmt.Sprintf("group %v has no leader that this node knows", id))
 		}
+		known[id] = true
 	}
+	state.count = len(known)
 	return state, nil
 }
 
@@ -86,7 +92,7 @@ func (c *clusterCommands) printState(out io.Writer, state *clusterState) error {
 	if err := printTable(out, columns, state.nodes); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(out, "\n%d groups\n", len(state.groups)); err != nil {
+	if _, err := fmt.Fprintf(out, "\n%d groups\n", state.count); err != nil {
 		return err
 	}
 	for _, problem := range state.problems {

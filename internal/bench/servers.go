@@ -269,7 +269,8 @@ func (c *serverCluster) sql(ctx context.Context, s *server, statement string) ([
 func (c *serverCluster) leader(ctx context.Context) (int, error) {
 	for range 100 {
 		for i, s := range c.servers {
-			rows, err := c.sql(ctx, s, fmt.Sprintf("SELECT state FROM system.cluster_groups WHERE group_id = %d", failoverGroup))
+			rows, err := c.sql(ctx, s, fmt.Sprintf(
+				"SELECT state FROM system.cluster_groups WHERE group_id = %d AND node_id = %d", failoverGroup, i+1))
 			if err == nil && len(rows) == 1 && rows[0][0] == "leader" {
 				return i, nil
 			}

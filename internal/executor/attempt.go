@@ -25,6 +25,17 @@ const (
 	Missing                    // refused for All: a voter does not answer
 )
 
+// String is the outcome's name in metrics.
+func (o Outcome) String() string {
+	names := [...]string{
+		"done", "not_leader", "overloaded", "too_large", "stopped", "unreachable", "unknown", "behind", "missing_voter",
+	}
+	if int(o) < len(names) {
+		return names[o]
+	}
+	return "other"
+}
+
 // Mode says when a command is answered.
 type Mode uint8
 

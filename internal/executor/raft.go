@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
@@ -35,6 +36,23 @@ type Raft struct {
 	random   io.Reader
 	patience time.Duration
 	modes    Modes
+	retries  [Missing + 1]atomic.Uint64 // attempts that ended so, by outcome
+	hints    atomic.Uint64
+}
+
+// Telemetry counts, since the start, how attempts to propose ended and how often a hint to a leader was followed.
+type Telemetry struct {
+	Attempts map[Outcome]uint64
+	Hints    uint64
+}
+
+// Telemetry reads the counters.
+func (r *Raft) Telemetry() Telemetry {
+	t := Telemetry{Attempts: make(map[Outcome]uint64, len(r.retries)), Hints: r.hints.Load()}
+	for i := range r.retries {
+		t.Attempts[Outcome(i)] = r.retries[i].Load() //nolint:gosec // as many as there are outcomes
+	}
+	return t
 }
 
 // NewRaft makes the executor of a cluster node. Random feeds request ids and jitter; patience
@@ -65,6 +83,7 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	ran, followed, limit := false, 0, firstAttempt
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		attempt := r.attempt(ctx, limit, hint, mode, group, id, data)
+		r.retries[attempt.Outcome].Add(1)
 		switch attempt.Outcome {
 		case Done:
 			return readResponse(attempt.Result)
@@ -79,6 +98,7 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 			if attempt.Leader != 0 && followed < maxHints && ctx.Err() == nil {
 				hint = attempt.Leader
 				followed++
+				r.hints.Add(1)
 				continue
 			}
 		case Stopped, Unreachable:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.etcd.io/raft/v3"
 
@@ -26,6 +27,7 @@ type GroupStatus struct {
 	Voters     []ident.ReplicaID
 	Learners   []ident.ReplicaID
 	Progress   []PeerProgress // leaders only
+	QuorumAck  time.Duration  // leaders: since a quorum was last heard of; -1 elsewhere
 	Snapshot   uint64         // index of the last snapshot delivered to a peer or installed here since the start, zero for none
 }
 
@@ -71,7 +73,8 @@ func (g *group) describe(m *Manager) GroupStatus {
 		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, uint64(m.cfg.Replica)),
 		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
 		Committed: status.GetCommit(), Applied: g.visible.Load(), Snapshot: g.snapIndex.Load(),
-		Voters: replicaIDs(g.confirmed.Conf.GetVoters()), Learners: replicaIDs(g.confirmed.Conf.GetLearners()),
+		QuorumAck: m.quorumAck(g, status.RaftState),
+		Voters:    replicaIDs(g.confirmed.Conf.GetVoters()), Learners: replicaIDs(g.confirmed.Conf.GetLearners()),
 	}
 	for id, progress := range status.Progress {
 		described.Progress = append(described.Progress, PeerProgress{

@@ -76,8 +76,12 @@ func (n *Node) runClustered() error {
 	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica})
 	manager.Start()
 	peers := clusterPeers{manager: manager, network: n.network}
-	n.exec.set(executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),
-		n.modes(), n.remember(manager.Applied)))
+	proposing := executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),
+		n.modes(), n.remember(manager.Applied))
+	n.mu.Lock()
+	n.proposing = proposing
+	n.mu.Unlock()
+	n.exec.set(proposing)
 	n.watch(manager.Failed(), manager.Failure)
 	return nil
 }

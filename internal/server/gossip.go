@@ -15,8 +15,9 @@ import (
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
-// gossip is what this node last heard from every member, itself included. It is asked for once a second, so
-// that views and health checks answer from memory.
+// gossip is what this node last heard from every member, itself included. Members are asked several times within
+// the time after which they count as dead, so that health checks answer from memory; every second time they also
+// say how their groups are.
 type gossip struct {
 	n        *Node
 	hostname string
@@ -25,6 +26,9 @@ type gossip struct {
 
 	mu    sync.Mutex // guards infos
 	infos map[ident.ReplicaID]heard
+	lags  map[shard.GroupID][]commitSample // see lag.go
+
+	usage usage // of the processor; belongs to the goroutine that keeps house
 }
 
 // heard is one node's description of itself and when it arrived.
@@ -34,21 +38,38 @@ type heard struct {
 }
 
 // staleAfter is how old a description may be before its node counts as offline: two of the longest election
-// timeouts, and long enough for two rounds of asking.
+// timeouts.
 func (g *gossip) staleAfter() time.Duration {
 	_, longest := g.n.cfg.Cluster.ElectionTimeout()
-	return max(2*longest, 2*housePeriod+housePeriod/4)
+	return 2 * longest
 }
 
 func newGossip(n *Node) *gossip {
 	// Without a name the column is shown empty.
 	hostname, _ := os.Hostname()
-	return &gossip{n: n, hostname: hostname, infos: make(map[ident.ReplicaID]heard)}
+	return &gossip{
+		n: n, hostname: hostname, infos: make(map[ident.ReplicaID]heard), lags: make(map[shard.GroupID][]commitSample),
+	}
+}
+
+// viewPatience bounds how long a view waits for the newest word of the members.
+const viewPatience = 300 * time.Millisecond
+
+// refreshForView asks the members that are alive as far as is known; who is dead is not waited for.
+func (g *gossip) refreshForView(ctx context.Context) {
+	g.ask(ctx, viewPatience, true, func(m *catalog.Member) bool {
+		_, fresh := g.get(m.Replica)
+		return fresh
+	})
 }
 
 // refresh asks all members at once; one that does not answer in time keeps its last description.
-func (g *gossip) refresh(ctx context.Context) {
-	bound, cancel := context.WithTimeout(ctx, housePeriod)
+func (g *gossip) refresh(ctx context.Context, withGroups bool) {
+	g.ask(ctx, housePeriod, withGroups, func(*catalog.Member) bool { return true })
+}
+
+func (g *gossip) ask(ctx context.Context, patience time.Duration, withGroups bool, which func(*catalog.Member) bool) {
+	bound, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var asking sync.WaitGroup
 	for _, m := range g.n.catalog.Current().Members() {
@@ -56,15 +77,15 @@ func (g *gossip) refresh(ctx context.Context) {
 			continue
 		}
 		if m.Replica == g.n.self() {
-			g.store(m.Replica, g.n.describe(bound, true))
+			g.store(m.Replica, g.n.describe(bound, withGroups))
 			continue
 		}
-		if g.n.network == nil {
+		if g.n.network == nil || !which(m) {
 			continue
 		}
 		asking.Go(func() {
 			info, err := g.n.network.MemberInfo(bound, m.Replica, &nodev1.GetNodeInfoRequest{
-				WithGroups: true, Caller: uint64(g.n.self()),
+				WithGroups: withGroups, Caller: uint64(g.n.self()),
 			})
 			if err == nil && info.GetReplicaId() == uint64(m.Replica) {
 				g.hear(m.Replica, info)
@@ -72,6 +93,9 @@ func (g *gossip) refresh(ctx context.Context) {
 		})
 	}
 	asking.Wait()
+	if withGroups {
+		g.sampleCommits()
+	}
 }
 
 // hear takes in what another member says of itself, and of this node.
@@ -87,8 +111,12 @@ func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse)
 
 func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	if before, ok := g.infos[replica]; ok && len(info.GetGroups()) == 0 {
+		// It was not asked for its groups: what it said of them last still counts.
+		info.Groups, info.Members, info.MemoryBytes = before.info.GetGroups(), before.info.GetMembers(), before.info.GetMemoryBytes()
+	}
 	g.infos[replica] = heard{info: info, at: g.n.clock.Now()}
-	g.mu.Unlock()
 }
 
 // get returns what is known of a member; fresh is false when it was not heard lately.
@@ -106,6 +134,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.advertisedRPC(), ApiAddr: n.advertisedAPI(), Version: n.build.Version,
 		Hostname: n.gossip.hostname, StartedMicros: n.started.UnixMicro(),
+		Os: runtime.GOOS, Arch: runtime.GOARCH, CpuPercent: n.gossip.usage.percent.load(),
 	}
 	if id.State == stateRepairing {
 		info.ClusterUid = id.Cluster[:]
@@ -114,6 +143,9 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		return info
 	}
 	info.ClusterUid, info.ReplicaId = id.Cluster[:], uint64(id.Replica)
+	if m := n.engine(); m != nil {
+		info.Draining = m.Draining()
+	}
 	if !withGroups {
 		return info
 	}
@@ -122,7 +154,6 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased
 	if m := n.engine(); m != nil {
-		info.Draining = m.Draining()
 		// Without an answer the groups are left out: the engine is stopping.
 		statuses, err := m.Status(ctx)
 		if err == nil {
@@ -138,7 +169,10 @@ func groupInfos(statuses []multiraft.GroupStatus) []*nodev1.GroupStatus {
 		info := &nodev1.GroupStatus{
 			Group: uint64(s.Group), Term: s.Term, Vote: uint64(s.Vote), Leader: uint64(s.Leader), State: s.State,
 			FirstIndex: s.FirstIndex, LastIndex: s.LastIndex, Committed: s.Committed, Applied: s.Applied,
-			QuorumAckMillis: -1,
+			SnapshotIndex: s.Snapshot, QuorumAckMillis: -1,
+		}
+		if s.QuorumAck >= 0 {
+			info.QuorumAckMillis = s.QuorumAck.Milliseconds()
 		}
 		for _, id := range s.Voters {
 			info.Voters = append(info.Voters, uint64(id))

@@ -8,19 +8,32 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-// housePeriod is the time between two rounds of periodic work.
+// housePeriod is the time between two full rounds of periodic work.
 const housePeriod = time.Second
+
+// roundPause is the pause between two rounds of work, every second of which is a full one. It lets each member be
+// heard four times before its silence means that it is dead.
+func (n *Node) roundPause() time.Duration {
+	_, longest := n.cfg.Cluster.ElectionTimeout()
+	return min(longest, housePeriod) / 2
+}
 
 // keepHouse runs the node's periodic work until the context ends.
 func (n *Node) keepHouse(ctx context.Context) {
-	for ctx.Err() == nil {
+	for round := 0; ctx.Err() == nil; round++ {
+		if round%2 == 1 {
+			n.gossip.refresh(ctx, false)
+			n.pause(ctx, n.roundPause())
+			continue
+		}
 		n.sampleHistory()
 		n.sql.Tend()
-		n.gossip.refresh(ctx)
+		n.gossip.usage.measure(n.clock.Now())
+		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
 		n.keepDrained(ctx)
 		n.finishRepair(ctx)
-		n.pause(ctx, housePeriod)
+		n.pause(ctx, n.roundPause())
 	}
 }
 

@@ -26,6 +26,7 @@ type groupCollector struct {
 	refused     *prometheus.Desc
 	snapshots   *prometheus.Desc
 	snapBytes   *prometheus.Desc
+	more        activityDescs
 }
 
 func newGroupCollector(n *Node) *groupCollector {
@@ -37,6 +38,7 @@ func newGroupCollector(n *Node) *groupCollector {
 	}
 	return &groupCollector{
 		n:           n,
+		more:        newActivityDescs(),
 		applied:     group("applied_index", "Highest log index applied on this node."),
 		committed:   group("committed_index", "Highest log index this node knows to be committed."),
 		lastIndex:   group("last_index", "Highest log index on this node."),
@@ -85,6 +87,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(r.count), r.reason)
 	}
 	c.collectSnapshots(manager, out)
+	c.collectActivity(manager, gauge, out)
 	bound, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	statuses, err := manager.Status(bound)
@@ -108,6 +111,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.leading, flag(s.State == "leader"), name)
 		gauge(c.hasLeader, flag(s.Leader != 0), name)
 		gauge(c.damaged, flag(s.State == groupDamaged), name)
+		c.collectFollowers(&s, gauge)
 	}
 }
 
@@ -117,6 +121,9 @@ func (c *groupCollector) collectSnapshots(manager *multiraft.Manager, out chan<-
 	running := map[string]int{}
 	for _, s := range active {
 		running[s.Direction]++
+		name := s.Group.String()
+		out <- prometheus.MustNewConstMetric(c.more.snapProgress, prometheus.GaugeValue, float64(s.Bytes), s.Direction, name, c.nodeName(s.Peer))
+		out <- prometheus.MustNewConstMetric(c.more.snapPairs, prometheus.GaugeValue, float64(s.Pairs), s.Direction, name, c.nodeName(s.Peer))
 	}
 	for direction, total := range map[string]uint64{"sent": bytes.Sent, "received": bytes.Received} {
 		out <- prometheus.MustNewConstMetric(c.snapshots, prometheus.GaugeValue, float64(running[direction]), direction)

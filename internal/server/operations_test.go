@@ -60,6 +60,20 @@ func (c client) cluster(statement string) []outcome {
 	return outcomes
 }
 
+// rows runs a query and returns its rows.
+func (c client) rows(query string) [][]any {
+	c.t.Helper()
+	var answer struct {
+		Results []struct {
+			Rows [][]any `json:"rows"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal([]byte(c.sql(query)), &answer); err != nil || len(answer.Results) != 1 {
+		c.t.Fatalf("%s: %+v, %v", query, answer, err)
+	}
+	return answer.Results[0].Rows
+}
+
 // refused runs a statement that must be refused and returns the body.
 func (c client) refused(statement string) string {
 	c.t.Helper()

@@ -80,7 +80,7 @@ type Node struct {
 
 	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
 
-	mu       sync.Mutex // guards identity, waiting, invitations, manager, solo and history
+	mu       sync.Mutex // guards identity, waiting, invitations, manager, solo, history and proposing
 	identity identity
 	waiting  string // why the node is not admitted yet; "" once it is
 	// invitations are addresses of members that asked this node to join, while it is not admitted.
@@ -88,6 +88,7 @@ type Node struct {
 	manager     *multiraft.Manager
 	solo        *multiraft.Solo
 	history     *executor.History
+	proposing   *executor.Raft // nil when standalone
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup

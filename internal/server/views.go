@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
@@ -23,6 +21,13 @@ type clusterView struct{ n *Node }
 
 // Nodes implements table.ClusterView.
 func (v clusterView) Nodes(ctx context.Context) ([]table.ClusterNode, error) {
+	n := v.n
+	n.gossip.refreshForView(ctx)
+	return v.nodes(ctx)
+}
+
+// nodes is Nodes from memory.
+func (v clusterView) nodes(ctx context.Context) ([]table.ClusterNode, error) {
 	n := v.n
 	members := liveMembers(n.catalog.Current())
 	committed := n.gossip.committed(members)
@@ -84,41 +89,98 @@ func (v clusterView) node(m *catalog.Member, info *nodev1.GetNodeInfoResponse, f
 	human := (time.Duration(uptime) * time.Second).String()
 	node.Hostname, node.Version, node.MemoryUsageMB = &host, &version, &memory
 	node.UptimeSeconds, node.UptimeHuman = &uptime, &human
-	if isSelf {
-		system, processor := runtime.GOOS, runtime.GOARCH
-		node.OperatingSystem, node.ProcessorArchitecture = &system, &processor
-	}
+	system, processor, busy := info.GetOs(), info.GetArch(), float32(info.GetCpuPercent())
+	node.OperatingSystem, node.ProcessorArchitecture, node.CPUUsagePercent = &system, &processor, &busy
 	return node
 }
 
-// Groups implements table.ClusterView.
+// Groups implements table.ClusterView: every replica of every member, as the member itself says. Who leads a group is
+// what the leader of the highest term says, so that all rows of a group agree.
 func (v clusterView) Groups(ctx context.Context) ([]table.ClusterGroup, error) {
-	manager := v.n.engine()
-	if manager == nil {
+	n := v.n
+	if n.engine() == nil {
 		return v.soloGroups(), nil
 	}
-	statuses, err := manager.Status(ctx)
-	if err != nil {
-		return nil, err
+	n.gossip.refreshForView(ctx)
+	infos := map[ident.ReplicaID]*nodev1.GetNodeInfoResponse{}
+	members := liveMembers(n.catalog.Current())
+	for _, m := range members {
+		info, fresh := n.gossip.get(m.Replica)
+		if m.Replica == n.self() {
+			info, fresh = n.describe(ctx, true), true
+		}
+		if fresh {
+			infos[m.Replica] = info
+		}
 	}
-	statuses = v.n.who().seen(statuses)
-	groups := make([]table.ClusterGroup, len(statuses))
-	for i := range statuses {
-		groups[i] = v.group(&statuses[i])
+	leaders := leadersOf(infos)
+	var groups []table.ClusterGroup
+	for _, m := range members {
+		info, fresh := infos[m.Replica]
+		if !fresh {
+			groups = append(groups, v.silentGroups(m, leaders)...)
+			continue
+		}
+		for _, s := range info.GetGroups() {
+			groups = append(groups, v.group(m, s, leaders))
+		}
 	}
+	slices.SortFunc(groups, func(a, b table.ClusterGroup) int {
+		return cmp.Or(cmp.Compare(a.GroupID, b.GroupID), cmp.Compare(a.NodeID, b.NodeID))
+	})
 	return groups, nil
 }
 
-func (v clusterView) group(s *multiraft.GroupStatus) table.ClusterGroup {
-	vote := fmt.Sprintf(`{"term":%d,"replica_id":%d}`, s.Term, s.Vote)
-	purged := s.FirstIndex - 1
-	group := table.ClusterGroup{
-		GroupID: s.Group, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: ident.NodeID(v.n.cfg.Cluster.NodeID),
-		GroupType: s.Group.Class().String(), CurrentTerm: &s.Term, Vote: &vote, LastLogIndex: &s.LastIndex,
-		LastApplied: &s.Applied, Snapshot: &s.Snapshot, Purged: &purged, Committed: &s.Committed, State: &s.State,
+// leadersOf says who leads each group: of all that say so of themselves, the one with the highest term.
+func leadersOf(infos map[ident.ReplicaID]*nodev1.GetNodeInfoResponse) map[uint64]ident.ReplicaID {
+	leaders, terms := map[uint64]ident.ReplicaID{}, map[uint64]uint64{}
+	for replica, info := range infos {
+		for _, g := range info.GetGroups() {
+			if g.GetState() == "leader" && g.GetTerm() > terms[g.GetGroup()] {
+				leaders[g.GetGroup()], terms[g.GetGroup()] = replica, g.GetTerm()
+			}
+		}
 	}
-	if m, ok := v.n.catalog.Current().Member(s.Leader); ok {
-		group.CurrentLeader = &m.Node
+	return leaders
+}
+
+// stateOffline is the state of a replica whose node is not heard of.
+const stateOffline = "offline"
+
+// silentGroups are the rows of a member that is not heard of.
+func (v clusterView) silentGroups(m *catalog.Member, leaders map[uint64]ident.ReplicaID) []table.ClusterGroup {
+	var groups []table.ClusterGroup
+	state := stateOffline
+	for _, id := range v.n.who().Shards.Groups() {
+		group := table.ClusterGroup{
+			GroupID: id, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: m.Node, GroupType: id.Class().String(), State: &state,
+		}
+		group.CurrentLeader = v.leader(leaders, uint64(id))
+		groups = append(groups, group)
+	}
+	return groups
+}
+
+// leader is the node that leads a group, nil when nobody says so.
+func (v clusterView) leader(leaders map[uint64]ident.ReplicaID, group uint64) *ident.NodeID {
+	if m, ok := v.n.catalog.Current().Member(leaders[group]); ok {
+		return &m.Node
+	}
+	return nil
+}
+
+func (v clusterView) group(m *catalog.Member, s *nodev1.GroupStatus, leaders map[uint64]ident.ReplicaID) table.ClusterGroup {
+	vote := fmt.Sprintf(`{"term":%d,"replica_id":%d}`, s.GetTerm(), s.GetVote())
+	purged, id := s.GetFirstIndex()-1, shard.GroupID(s.GetGroup())
+	term, last, applied, snapshot := s.GetTerm(), s.GetLastIndex(), s.GetApplied(), s.GetSnapshotIndex()
+	committed, state := s.GetCommitted(), s.GetState()
+	group := table.ClusterGroup{
+		GroupID: id, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: m.Node, GroupType: id.Class().String(),
+		CurrentTerm: &term, Vote: &vote, LastLogIndex: &last, LastApplied: &applied, Snapshot: &snapshot, Purged: &purged,
+		Committed: &committed, State: &state, CurrentLeader: v.leader(leaders, s.GetGroup()),
+	}
+	if ack := s.GetQuorumAckMillis(); ack >= 0 {
+		group.MillisSinceQuorumAck = &ack
 	}
 	return group
 }
@@ -192,6 +254,16 @@ func (v clusterView) Ready(ctx context.Context) httpapi.Readiness {
 	return readiness
 }
 
+// quorumAck is how long ago the leader of the meta group heard of a quorum, nil when this node does not lead it.
+func (v clusterView) quorumAck(ctx context.Context) *int64 {
+	for _, g := range v.n.describe(ctx, true).GetGroups() {
+		if ack := g.GetQuorumAckMillis(); g.GetGroup() == uint64(shard.Meta) && ack >= 0 {
+			return &ack
+		}
+	}
+	return nil
+}
+
 // Cluster implements httpapi.Health.
 func (v clusterView) Cluster(ctx context.Context) (httpapi.ClusterHealth, error) {
 	n := v.n
@@ -199,7 +271,7 @@ func (v clusterView) Cluster(ctx context.Context) (httpapi.ClusterHealth, error)
 		Status: httpapi.StatusHealthy, IsClusterMode: !n.cfg.Standalone(), ClusterID: n.cfg.Cluster.ClusterID,
 		NodeID: n.cfg.Cluster.NodeID, TotalGroups: len(configuredShards(n.cfg).Groups()),
 	}
-	nodes, err := v.Nodes(ctx)
+	nodes, err := v.nodes(ctx)
 	if err != nil {
 		return health, err
 	}
@@ -211,7 +283,7 @@ func (v clusterView) Cluster(ctx context.Context) (httpapi.ClusterHealth, error)
 		described := httpapi.NodeHealth{
 			NodeID: uint64(node.NodeID), Role: node.Role, Status: node.Status, APIAddr: node.APIAddr,
 			IsSelf: node.IsSelf, IsLeader: node.IsLeader, ReplicationLag: node.ReplicationLag, Hostname: node.Hostname,
-			UptimeHuman: node.UptimeHuman,
+			UptimeHuman: node.UptimeHuman, CPUUsagePercent: node.CPUUsagePercent,
 		}
 		if node.CatchupProgressPct != nil {
 			progress := uint8(*node.CatchupProgressPct)
@@ -224,6 +296,7 @@ func (v clusterView) Cluster(ctx context.Context) (httpapi.ClusterHealth, error)
 		if node.IsSelf {
 			health.IsLeader, health.GroupsLeading = node.IsLeader, int(node.GroupsLeading)
 			health.CurrentTerm, health.LastApplied = node.CurrentTerm, node.LastAppliedLog
+			health.MillisSinceQuorumAck = v.quorumAck(ctx)
 		}
 		health.Nodes = append(health.Nodes, described)
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-// ClusterView tells the system views what this node knows of its cluster. It reads memory only: a call
-// never waits for another node. An error is a fault of this node and fails the statement.
+// ClusterView tells the system views what this node knows of its cluster. A call may ask the members that are alive
+// and waits for them for a fraction of a second. An error is a fault of this node and fails the statement.
 type ClusterView interface {
 	// Nodes lists the members of the cluster, this node included, in ascending node id.
 	Nodes(ctx context.Context) ([]ClusterNode, error)
-	// Groups lists this node's replicas, in ascending group id.
+	// Groups lists the replicas of all members, in ascending group id and node id.
 	Groups(ctx context.Context) ([]ClusterGroup, error)
 }
 
@@ -46,7 +46,7 @@ type ClusterNode struct {
 	ProcessorArchitecture *string
 }
 
-// ClusterGroup is one row of system.cluster_groups: one replica of this node. Pointers are nil for what
+// ClusterGroup is one row of system.cluster_groups: one replica of one member. Pointers are nil for what
 // is not known, which is shown as NULL.
 type ClusterGroup struct {
 	GroupID              shard.GroupID
@@ -60,7 +60,7 @@ type ClusterGroup struct {
 	Snapshot             *uint64
 	Purged               *uint64
 	Committed            *uint64
-	State                *string // leader, follower, candidate or learner
+	State                *string // leader, follower, candidate, learner, outside or offline
 	CurrentLeader        *ident.NodeID
 	MillisSinceQuorumAck *int64
 }

@@ -88,7 +88,7 @@ type groupState struct {
 func (c *client) groups(t *testing.T) (map[int64]groupState, error) {
 	t.Helper()
 	got, err := c.sql(t.Context(), "SELECT group_id, state, current_leader, last_applied, purged "+
-		"FROM system.cluster_groups LIMIT 1000")
+		"FROM system.cluster_groups WHERE node_id IN (SELECT node_id FROM system.cluster WHERE is_self) LIMIT 1000")
 	if err != nil {
 		return nil, err
 	}

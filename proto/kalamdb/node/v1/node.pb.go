@@ -235,6 +235,8 @@ type GetNodeInfoResponse struct {
 	Draining      bool                   `protobuf:"varint,14,opt,name=draining,proto3" json:"draining,omitempty"`                                // the node gives its leaderships away and wants none
 	CallerRemoved bool                   `protobuf:"varint,15,opt,name=caller_removed,json=callerRemoved,proto3" json:"caller_removed,omitempty"` // the replica that asks was removed from the cluster
 	Members       []*MemberAddress       `protobuf:"bytes,16,rep,name=members,proto3" json:"members,omitempty"`                                   // with groups: where this node finds the members it knows
+	Os            string                 `protobuf:"bytes,20,opt,name=os,proto3" json:"os,omitempty"`                                             // operating system of the program
+	Arch          string                 `protobuf:"bytes,21,opt,name=arch,proto3" json:"arch,omitempty"`                                         // processor architecture of the program
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +381,20 @@ func (x *GetNodeInfoResponse) GetMembers() []*MemberAddress {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *GetNodeInfoResponse) GetOs() string {
+	if x != nil {
+		return x.Os
+	}
+	return ""
+}
+
+func (x *GetNodeInfoResponse) GetArch() string {
+	if x != nil {
+		return x.Arch
+	}
+	return ""
 }
 
 // GroupStatus is one replica's view of one group.
@@ -1722,7 +1738,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12GetNodeInfoRequest\x12\x1f\n" +
 	"\vwith_groups\x18\x01 \x01(\bR\n" +
 	"withGroups\x12\x16\n" +
-	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xb2\x04\n" +
+	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xd6\x04\n" +
 	"\x13GetNodeInfoResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
@@ -1744,7 +1760,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x06groups\x18\r \x03(\v2\x1c.kalamdb.node.v1.GroupStatusR\x06groups\x12\x1a\n" +
 	"\bdraining\x18\x0e \x01(\bR\bdraining\x12%\n" +
 	"\x0ecaller_removed\x18\x0f \x01(\bR\rcallerRemoved\x128\n" +
-	"\amembers\x18\x10 \x03(\v2\x1e.kalamdb.node.v1.MemberAddressR\amembers\"\xb3\x03\n" +
+	"\amembers\x18\x10 \x03(\v2\x1e.kalamdb.node.v1.MemberAddressR\amembers\x12\x0e\n" +
+	"\x02os\x18\x14 \x01(\tR\x02os\x12\x12\n" +
+	"\x04arch\x18\x15 \x01(\tR\x04arch\"\xb3\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
