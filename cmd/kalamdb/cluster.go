@@ -62,7 +62,7 @@ func newClusterCommand(env func(string) string) *cobra.Command {
 		c.simple("transfer <node>", "make a node the leader of all groups, or of those selected", "CLUSTER TRANSFER LEADER", 1, 1, true),
 		c.simple("stepdown [node]", "hand over what a node leads; with --group, what those groups' leaders lead", "CLUSTER STEPDOWN", 0, 1, true),
 		c.simple("election", "make the node at --url stand for election", "CLUSTER TRIGGER ELECTION", 0, 0, true),
-		c.simple("drain [node]", "move all leaderships away from a node and keep them away until it restarts or resumes", "CLUSTER DRAIN", 0, 1, false),
+		c.simple("drain [node]", "move all leaderships away from a node and keep them away until it is resumed, over restarts", "CLUSTER DRAIN", 0, 1, false),
 		c.simple("resume [node]", "let a drained node lead again", "CLUSTER RESUME", 0, 1, false),
 		c.simple("snapshot", "make applied state durable on every node and cut logs to their retention", "CLUSTER SNAPSHOT", 0, 0, true),
 		c.purgeCommand(), c.rebalanceCommand())

@@ -50,7 +50,7 @@ type Telemetry struct {
 func (r *Raft) Telemetry() Telemetry {
 	t := Telemetry{Attempts: make(map[Outcome]uint64, len(r.retries)), Hints: r.hints.Load()}
 	for i := range r.retries {
-		t.Attempts[Outcome(i)] = r.retries[i].Load() //nolint:gosec // as many as there are outcomes
+		t.Attempts[Outcome(i)] = r.retries[i].Load()
 	}
 	return t
 }

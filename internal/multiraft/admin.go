@@ -19,8 +19,8 @@ import (
 // the work done and says so. Orders about leadership wait until it has moved, within orderPatience.
 
 const (
-	// holdFor is how long the balancer leaves a group where an operator put it.
-	holdFor = 10 * time.Minute
+	// HoldFor is how long the balancer leaves a group where an operator put it.
+	HoldFor = 10 * time.Minute
 	// orderPatience is how many of the shortest election timeouts a leadership may take to move. Raft itself
 	// gives a transfer up after one; the rest is for the election that follows when it went wrong.
 	orderPatience = 4
@@ -196,7 +196,7 @@ func (w *worker) order(g *group, req *nodev1.OperateRequest, s *step) {
 	case nodev1.Order_ORDER_REBALANCE:
 		err = w.orderRebalance(g, req.GetDryRun(), s)
 	case nodev1.Order_ORDER_HOLD:
-		g.transferred = w.tick + int(holdFor/w.m.cfg.TickInterval) - balanceRest
+		w.hold(g, HoldFor)
 	case nodev1.Order_ORDER_SNAPSHOT:
 		w.truncate(g)
 		s.outcome.Index = w.m.durable.index(g.id)
@@ -318,6 +318,18 @@ func (w *worker) orderRebalance(g *group, dry bool, s *step) error {
 		s.awaited = to
 	}
 	return nil
+}
+
+// hold keeps the balancer from moving a group for a while.
+func (w *worker) hold(g *group, period time.Duration) {
+	g.transferred = w.tick + int(period/w.m.cfg.TickInterval) - balanceRest
+}
+
+// Hold is ORDER_HOLD for one group with a period of its own, for a node that takes up orders from before a restart.
+func (m *Manager) Hold(id shard.GroupID, period time.Duration) {
+	if g := m.groups[id]; g != nil {
+		g.worker.enqueue(item{group: g, do: func(g *group) { g.worker.hold(g, period) }})
+	}
 }
 
 // purge cuts a group's log up to an index, as far as its state is durable and no live follower needs it, and

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
 // drainPatience bounds how long a closing node waits for its leaderships to move.
@@ -31,7 +29,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	manager := n.engine()
 	if manager != nil && manager.Failure() == nil {
 		bound, cancel := context.WithTimeout(ctx, drainPatience)
-		if answer := n.operate(bound, manager.Self(), &nodev1.OperateRequest{Order: nodev1.Order_ORDER_DRAIN}); answer.GetRefused() != "" {
+		if answer := n.drain(bound, manager); answer.GetRefused() != "" {
 			n.logger.Warn("the node stops before it has drained", slog.Any("reason", answer.GetRefused()))
 		}
 		cancel()

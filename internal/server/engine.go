@@ -74,6 +74,11 @@ func (n *Node) runClustered() error {
 	n.manager = manager
 	n.mu.Unlock()
 	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica})
+	draining, holds := n.orders.pending(n.clock.Now())
+	manager.Avoid(manager.Self(), draining)
+	for group, period := range holds {
+		manager.Hold(group, period)
+	}
 	manager.Start()
 	peers := clusterPeers{manager: manager, network: n.network}
 	proposing := executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/admin"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
@@ -95,11 +96,20 @@ func (n *Node) operate(ctx context.Context, from ident.ReplicaID, req *nodev1.Op
 	if manager == nil {
 		return &nodev1.OperateResponse{Refused: "the node is not a member yet"}
 	}
+	if err := n.orders.take(req, n.clock.Now()); err != nil {
+		return &nodev1.OperateResponse{Refused: err.Error()}
+	}
 	if req.GetOrder() == nodev1.Order_ORDER_DRAIN {
-		manager.Avoid(manager.Self(), true)
-		n.tellPeers(ctx, &nodev1.OperateRequest{Order: nodev1.Order_ORDER_AVOID})
+		return n.drain(ctx, manager)
 	}
 	return manager.Operate(ctx, from, req)
+}
+
+// drain hands over all that this node leads, and tells the others to give it nothing.
+func (n *Node) drain(ctx context.Context, manager *multiraft.Manager) *nodev1.OperateResponse {
+	manager.Avoid(manager.Self(), true)
+	n.tellPeers(ctx, &nodev1.OperateRequest{Order: nodev1.Order_ORDER_AVOID})
+	return manager.Operate(ctx, manager.Self(), &nodev1.OperateRequest{Order: nodev1.Order_ORDER_DRAIN})
 }
 
 // tellPeers passes a notice to every member that is there. Who does not get it learns of it from what this

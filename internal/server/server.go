@@ -5,9 +5,10 @@
 // listener, and returns a Node that serves; a node that still has to be admitted to its cluster answers
 // health checks and refuses statements until it is.
 //
-// A data directory holds: node.id (who this store is), log/ (the Raft log), store/ (rows, catalog),
-// staging/ (arriving snapshots), LOCK, and damaged-*/ while what was found wrong is being repaired. Nothing here
-// decides about data; when a part can no longer keep its promises, the node stops and Wait says why.
+// A data directory holds: node.id (who this store is), orders (what an operator asked of it), log/ (the Raft log),
+// store/ (rows, catalog), staging/ (arriving snapshots), LOCK, and damaged-*/ while what was found wrong is being
+// repaired. Nothing here decides about data; when a part can no longer keep its promises, the node stops and Wait
+// says why.
 package server
 
 import (
@@ -76,6 +77,7 @@ type Node struct {
 	live     *liveParts
 	joining  joinSeeds
 	resolver Resolver
+	orders   *orders
 	jobs     *jobParts
 
 	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
@@ -192,19 +194,22 @@ func (n *Node) openDirectory() error {
 	if n.identity, err = loadIdentity(n.fs, dir, n.random); err != nil {
 		return err
 	}
-	if err := n.identity.check(n.cfg); err != nil {
+	if err = n.identity.check(n.cfg); err != nil {
 		return err
 	}
 	if n.identity.State == stateDamaged {
-		if err := n.putAside(); err != nil {
+		if err = n.putAside(); err != nil {
 			return err
 		}
 	}
 	if n.identity.State == stateFounding {
 		// Founding was interrupted: nothing was acknowledged, so it starts over.
-		if err := n.wipe(); err != nil {
+		if err = n.wipe(); err != nil {
 			return err
 		}
+	}
+	if n.orders, err = loadOrders(n.fs, dir); err != nil {
+		return err
 	}
 	return n.openStores()
 }
