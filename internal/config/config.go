@@ -133,11 +133,21 @@ type Performance struct {
 
 // Raft is the node's log and the workers that drive its groups; standalone nodes use the log as well.
 type Raft struct {
-	LogRetentionEntries uint64 `toml:"log_retention_entries" range:"0..1000000000" doc:"Log entries of a group that are kept behind what is stored durably, for followers that were away."`
-	LogRetentionBytes   int64  `toml:"log_retention_bytes" range:"0..1099511627776" doc:"Bytes of log of a group that are kept for followers that were away; the smaller of both bounds holds."`
-	LogSegmentBytes     int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes."`
-	Workers             int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for each processor."`
-	SnapshotBytesPerSec int64  `toml:"snapshot_bytes_per_sec" range:"0..1099511627776" doc:"Bytes of snapshots that this node sends in a second, all together; 0 means no limit."`
+	LogRetentionEntries    uint64 `toml:"log_retention_entries" range:"0..1000000000" doc:"Log entries of a group that are kept behind what is stored durably, for followers that were away."`
+	LogRetentionBytes      int64  `toml:"log_retention_bytes" range:"0..1099511627776" doc:"Bytes of log of a group that are kept for followers that were away; the smaller of both bounds holds."`
+	MetaRetentionEntries   uint64 `toml:"meta_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of the meta group; 0 takes that."`
+	MetaRetentionBytes     int64  `toml:"meta_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of the meta group; 0 takes that."`
+	UserRetentionEntries   uint64 `toml:"user_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of a group of users' private rows; 0 takes that."`
+	UserRetentionBytes     int64  `toml:"user_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of users' private rows; 0 takes that."`
+	SharedRetentionEntries uint64 `toml:"shared_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of a group of shared tables; 0 takes that."`
+	SharedRetentionBytes   int64  `toml:"shared_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of shared tables; 0 takes that."`
+	LogSegmentBytes        int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes."`
+	Workers                int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for each processor."`
+	SnapshotBytesPerSec    int64  `toml:"snapshot_bytes_per_sec" range:"0..1099511627776" doc:"Bytes of snapshots that this node sends in a second, all together; 0 means no limit."`
+	BalanceLeaders         bool   `toml:"balance_leaders" doc:"Spread leaderships evenly over the nodes; false leaves them where elections and operators put them."`
+	MaxWaitingProposals    int    `toml:"max_waiting_proposals" range:"1..1000000" doc:"Writes of one group that wait for their result; more are refused with 503 and Retry-After."`
+	MaxWaitingBytes        int64  `toml:"max_waiting_bytes" range:"65536..17179869184" doc:"Bytes of the same; more are refused likewise."`
+	MaxFollowerLag         uint64 `toml:"max_follower_lag_entries" range:"100..1000000000" doc:"Log entries that a live follower may be behind before writes of the group are refused with 503, so that it does not need a snapshot."`
 }
 
 // Cluster is the node's place among others. Without cluster_id the node is standalone.
@@ -157,10 +167,10 @@ type Cluster struct {
 	UserReplicationMode     string         `toml:"user_replication_mode" oneof:"default|quorum|all" doc:"The same for users' private rows; default takes replication_mode."`
 	SharedReplicationMode   string         `toml:"shared_replication_mode" oneof:"default|quorum|all" doc:"The same for shared tables; default takes replication_mode."`
 	ReplicationTimeoutMilli int64          `toml:"replication_timeout_ms" range:"100..600000" doc:"How long a write waits to be replicated before its caller is told that the outcome is unknown, in milliseconds."`
-	SnapshotPolicy          SnapshotPolicy `toml:"snapshot_policy" doc:"When a group's log is cut: LogsSinceLast(N) after N entries, or Never."`
-	MaxSnapshotsToKeep      int            `toml:"max_snapshots_to_keep" range:"0..1000" doc:"Received snapshots kept on disk while they are installed."`
+	SnapshotPolicy          SnapshotPolicy `toml:"snapshot_policy" doc:"When a group's log is cut: LogsSinceLast(N) once it holds N entries that are stored durably, if raft.log_retention_entries does not cut it earlier; or Never."`
+	MaxSnapshotsToKeep      int            `toml:"max_snapshots_to_keep" range:"0..1000" doc:"Snapshots that this node receives at once, which lie on its disk until they are installed; more wait. 0 counts as 1."`
 	ReconnectIntervalMillis int64          `toml:"reconnect_interval_ms" range:"10..600000" doc:"Longest pause between attempts to reach a peer, in milliseconds."`
-	PeerWaitMaxRetries      int            `toml:"peer_wait_max_retries" range:"0..1000000" doc:"Attempts to reach the peers at start before the node goes on without them; it keeps trying in the background."`
+	PeerWaitMaxRetries      int            `toml:"peer_wait_max_retries" range:"0..1000000" doc:"Attempts of a node that is no member yet to find its cluster, after which it warns; it goes on trying."`
 	PeerWaitInitialMillis   int64          `toml:"peer_wait_initial_delay_ms" range:"1..600000" doc:"Pause after the first failed attempt, in milliseconds; it doubles."`
 	PeerWaitMaxDelayMillis  int64          `toml:"peer_wait_max_delay_ms" range:"1..600000" doc:"Longest such pause, in milliseconds."`
 	AllowInsecureRPC        bool           `toml:"allow_insecure_rpc" env:"KALAMDB_CLUSTER_ALLOW_INSECURE_RPC" doc:"Speak to peers without TLS although rpc_addr is not loopback. Anyone who reaches the port can then change data."`
@@ -216,7 +226,10 @@ func Default() *Config {
 			RequestTimeoutSeconds: 30, KeepaliveSeconds: 75, MaxConnections: 25_000,
 			GCPercent: 400, MemoryLimitBytes: 4 << 30,
 		},
-		Raft: Raft{LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20},
+		Raft: Raft{
+			LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20,
+			BalanceLeaders: true, MaxWaitingProposals: 8192, MaxWaitingBytes: 64 << 20, MaxFollowerLag: 50_000,
+		},
 		Cluster: Cluster{
 			NodeID: 1, RPCAddr: "127.0.0.1:9188", UserShards: 32, SharedShards: 1,
 			HeartbeatIntervalMillis: 250, ElectionTimeoutMillis: []int64{500, 1000},
@@ -251,6 +264,11 @@ func (c Cluster) ReplicationTimeout() time.Duration { return millis(c.Replicatio
 
 // ReconnectInterval is the longest pause between attempts to reach a peer.
 func (c Cluster) ReconnectInterval() time.Duration { return millis(c.ReconnectIntervalMillis) }
+
+// PeerWait returns the first and the longest pause of a node that looks for its cluster.
+func (c Cluster) PeerWait() (first, longest time.Duration) {
+	return millis(c.PeerWaitInitialMillis), millis(c.PeerWaitMaxDelayMillis)
+}
 
 // Others returns the peers without this node itself.
 func (c Cluster) Others() []Peer {

@@ -239,18 +239,18 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 // otherwise hold more than four times its retention.
 func (w *worker) truncate(g *group) {
 	cfg := &w.m.cfg
-	upto, _ := retention(g.log, cfg, w.m.durable.index(g.id))
+	upto, _ := retention(g.log, cfg.retain(g.id), w.m.durable.index(g.id))
 	if upto < g.log.FirstIndex() {
 		return
 	}
 	// The state may be ahead of what Raft knows: of a run of entries that ends with one that waits for the meta
 	// group, the front is applied and Raft hears of it only with the whole. It still reads from there.
 	upto = min(upto, g.node.BasicStatus().Applied)
-	first, last := g.log.FirstIndex(), g.log.LastIndex()
+	first := g.log.FirstIndex()
 	if upto < first {
 		return
 	}
-	if g.leading.Load() && g.log.Bytes() < 4*cfg.RetainBytes && last-first < 4*cfg.RetainEntries {
+	if g.leading.Load() && withinFourfold(g.log, cfg.retain(g.id)) {
 		upto = min(upto, w.slowestLive(g))
 	}
 	if upto < first {
@@ -265,18 +265,23 @@ func (w *worker) truncate(g *group) {
 
 // retention says up to where a log may be dropped when its state is durable up to an index, and whether the
 // store should be flushed because that alone makes the log twice as long as it should be.
-func retention(log *raftlog.Group, cfg *Config, durable uint64) (upto uint64, flush bool) {
+func retention(log *raftlog.Group, retain Retention, durable uint64) (upto uint64, flush bool) {
 	first, last, bytes := log.FirstIndex(), log.LastIndex(), log.Bytes()
 	if last < first {
 		return 0, false
 	}
-	keep := cfg.RetainEntries
-	if bytes > cfg.RetainBytes {
+	keep := retain.Entries
+	if bytes > retain.Bytes {
 		average := max(bytes/(last-first+1), 1)
-		keep = min(keep, cfg.RetainBytes/average)
+		keep = min(keep, retain.Bytes/average)
 	}
-	flush = durable < last && (last-durable > 2*cfg.RetainEntries || bytes > 2*cfg.RetainBytes)
+	flush = durable < last && (last-durable > 2*retain.Entries || bytes > 2*retain.Bytes)
 	return min(last-min(last, keep), durable), flush
+}
+
+// withinFourfold reports whether a log holds less than four times what is to be kept of it.
+func withinFourfold(log *raftlog.Group, retain Retention) bool {
+	return log.Bytes() < 4*retain.Bytes && log.LastIndex()-log.FirstIndex() < 4*retain.Entries
 }
 
 // slowestLive is the smallest index that every live follower has.

@@ -47,14 +47,39 @@ type Config struct {
 	MaxInbox        int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
 	RetainEntries   uint64        // entries kept behind the applied index for slow followers; default 10000
 	RetainBytes     uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
-	SnapshotSends   int           // snapshots sent at once; default 2
-	SnapshotReceive int           // snapshots received at once; default 4; more wait
+	// Retain overrides RetainEntries and RetainBytes for a class of groups; what is zero in it is not overridden.
+	Retain map[shard.Class]Retention
+
+	SnapshotSends   int // snapshots sent at once; default 2
+	SnapshotReceive int // snapshots received at once; default 4; more wait
 
 	SnapshotBytesPerSecond int64 // what this node sends of snapshots, all together, compressed; 0 is without limit
 	VerifyInstalled        bool  // read an installed group back from the store; its group and all others wait meanwhile
 
 	snapshotChunk int    // bytes of pairs in a chunk, for tests; zero is the default of package snapshot
 	snapshotFile  uint64 // bytes of one file, likewise
+}
+
+// Retention is how much of a group's log is kept for followers that were away; whichever bound is reached first holds.
+type Retention struct {
+	Entries, Bytes uint64
+}
+
+// retain is the retention of a group.
+func (c *Config) retain(id shard.GroupID) Retention {
+	kept := c.Retain[id.Class()]
+	setDefault(&kept.Entries, c.RetainEntries)
+	setDefault(&kept.Bytes, c.RetainBytes)
+	return kept
+}
+
+// electionTicks is the shortest election timeout of a group. The meta group is half as patient again: every node
+// depends on it, so a short silence should not make it change hands.
+func (c *Config) electionTicks(id shard.GroupID) int {
+	if id == shard.Meta {
+		return c.ElectionTicks + c.ElectionTicks/2
+	}
+	return c.ElectionTicks
 }
 
 // Bounds of one Raft instance. They follow the measured engine design: messages of up to 1 MiB, a window

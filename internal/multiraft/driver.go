@@ -69,7 +69,7 @@ func (m *Manager) Maintain() error {
 	flush := false
 	for i, g := range m.order {
 		replicas[i] = g.replica
-		_, need := retention(g.log, &m.cfg, m.durable.index(g.id))
+		_, need := retention(g.log, m.cfg.retain(g.id), m.durable.index(g.id))
 		flush = flush || need && m.durable.index(g.id) < g.visible.Load()
 	}
 	if flush {

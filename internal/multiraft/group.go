@@ -147,7 +147,7 @@ func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
 	}
 	node, err := raft.NewRawNode(&raft.Config{
 		ID:                        uint64(m.cfg.Replica),
-		ElectionTick:              m.cfg.ElectionTicks,
+		ElectionTick:              m.cfg.electionTicks(r.id),
 		HeartbeatTick:             m.cfg.HeartbeatTicks,
 		Storage:                   groupStorage{g},
 		Applied:                   r.state.Index,

@@ -294,7 +294,7 @@ func (s *Solo) Maintain() error {
 	flush := false
 	for _, r := range s.order {
 		log := s.cfg.Log.Group(r.id)
-		upto, need := retention(log, &s.cfg, s.durable.index(r.id))
+		upto, need := retention(log, s.cfg.retain(r.id), s.durable.index(r.id))
 		flush = flush || need && s.durable.index(r.id) < r.visible.Load()
 		if upto < log.FirstIndex() {
 			continue

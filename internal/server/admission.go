@@ -16,10 +16,9 @@ import (
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
-// Pauses of a node that looks for its cluster, and how long one peer may take to answer.
 const (
-	admissionPause = 150 * time.Millisecond
-	peerPatience   = 2 * time.Second
+	announcePause = 150 * time.Millisecond // of a new member until the meta group has a leader
+	peerPatience  = 2 * time.Second        // for the answer of one peer
 )
 
 // seekAdmission makes a fresh data directory a member: it joins the cluster that a peer belongs to, or, as
@@ -27,15 +26,21 @@ const (
 // belongs to a cluster. A majority would not do: two nodes with new disks and an old one that is away would make a
 // second cluster. It tries for ever; an error is final.
 func (n *Node) seekAdmission(ctx context.Context) error {
+	cluster := n.cfg.Cluster
+	pause, longest := cluster.PeerWait()
 	for attempt := 0; ; attempt++ {
 		done, err := n.tryAdmission(ctx)
 		if done || err != nil {
 			return err
 		}
-		if attempt%20 == 0 {
+		switch {
+		case attempt == cluster.PeerWaitMaxRetries:
+			n.logger.Warn("no cluster was found in time; the node goes on looking", slog.String("reason", n.whyWaiting()))
+		case attempt%20 == 0:
 			n.logger.Info("not a member yet", slog.String("reason", n.whyWaiting()))
 		}
-		timer := n.clock.NewTimer(admissionPause)
+		timer := n.clock.NewTimer(pause)
+		pause = min(2*pause, longest)
 		select {
 		case <-timer.C():
 		case <-ctx.Done():

@@ -132,7 +132,7 @@ func (n *Node) afterAdmission(ctx context.Context) {
 			break
 		}
 		n.setWaiting(fmt.Sprintf("the node could not announce itself: %v", err))
-		n.pause(ctx, admissionPause)
+		n.pause(ctx, announcePause)
 	}
 	n.setWaiting("")
 	n.keepHouse(ctx)

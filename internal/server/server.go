@@ -34,6 +34,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
@@ -247,11 +248,7 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 	cluster := n.cfg.Cluster
 	tick := max(cluster.HeartbeatInterval()/5, 10*time.Millisecond)
 	least, _ := cluster.ElectionTimeout()
-	retain := n.cfg.Raft.LogRetentionEntries
-	if cluster.SnapshotPolicy.LogsSinceLast == 0 {
-		retain = 1 << 62
-	}
-	return multiraft.Config{
+	return n.bounds(multiraft.Config{
 		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
 		StateMachines: n.newStateMachine,
 		Clock:         n.clock, Logger: n.logger.With(slog.String("part", "raft")),
@@ -262,10 +259,34 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
 		ElectionTicks:  max(int(least/tick), 2),
 		Workers:        n.cfg.Raft.Workers,
-		RetainEntries:  max(retain, 1),
-		RetainBytes:    uint64(max(n.cfg.Raft.LogRetentionBytes, 1)),
+	})
+}
 
-		SnapshotBytesPerSecond: n.cfg.Raft.SnapshotBytesPerSec,
+// bounds adds what an operator may set of retention, back-pressure and balance.
+func (n *Node) bounds(c multiraft.Config) multiraft.Config {
+	r := n.cfg.Raft
+	retain, byClass := n.retention()
+	c.RetainEntries, c.RetainBytes, c.Retain = retain.Entries, retain.Bytes, byClass
+	c.NoBalance, c.MaxFollowerLag = !r.BalanceLeaders, r.MaxFollowerLag
+	c.MaxWaiting, c.MaxWaitingBytes = r.MaxWaitingProposals, r.MaxWaitingBytes
+	c.SnapshotReceive, c.SnapshotBytesPerSecond = max(n.cfg.Cluster.MaxSnapshotsToKeep, 1), r.SnapshotBytesPerSec
+	return c
+}
+
+// retention is how much of the logs is kept, for all groups and by class. A snapshot policy of Never keeps
+// everything.
+func (n *Node) retention() (all multiraft.Retention, byClass map[shard.Class]multiraft.Retention) {
+	r, policy := n.cfg.Raft, n.cfg.Cluster.SnapshotPolicy.LogsSinceLast
+	if policy == 0 {
+		return multiraft.Retention{Entries: 1 << 62, Bytes: 1 << 62}, nil
+	}
+	all = multiraft.Retention{
+		Entries: max(min(r.LogRetentionEntries, policy), 1), Bytes: uint64(max(r.LogRetentionBytes, 1)),
+	}
+	return all, map[shard.Class]multiraft.Retention{
+		shard.ClassMeta:   {Entries: r.MetaRetentionEntries, Bytes: uint64(r.MetaRetentionBytes)},
+		shard.ClassUser:   {Entries: r.UserRetentionEntries, Bytes: uint64(r.UserRetentionBytes)},
+		shard.ClassShared: {Entries: r.SharedRetentionEntries, Bytes: uint64(r.SharedRetentionBytes)},
 	}
 }
 

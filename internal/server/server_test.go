@@ -32,6 +32,7 @@ func testConfig(dir string) *config.Config {
 	cfg.Raft.LogSegmentBytes = 1 << 20
 	cfg.Cluster.HeartbeatIntervalMillis = 100
 	cfg.Cluster.ElectionTimeoutMillis = []int64{300, 600}
+	cfg.Cluster.PeerWaitInitialMillis, cfg.Cluster.PeerWaitMaxDelayMillis = 50, 200
 	cfg.RateLimit.MaxQueriesPerSec = 0
 	return cfg
 }

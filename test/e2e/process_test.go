@@ -89,6 +89,9 @@ func newNode(t *testing.T, dir string, id int) *node {
 		"auth.jwt_secret":    jwtSecret,
 		"auth.bcrypt_cost":   4,
 
+		"cluster.peer_wait_initial_delay_ms": 50,
+		"cluster.peer_wait_max_delay_ms":     200,
+
 		"rate_limit.max_queries_per_sec":              0,
 		"rate_limit.max_auth_requests_per_ip_per_sec": 0,
 	}
