@@ -10,6 +10,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/invariant"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
@@ -150,11 +151,18 @@ func (d *Data) writeRows(
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
 	}
-	before, refusal, err := checkRows(batch, index, body.GetRows(), rowKeys)
+	before, refusal, err := checkRows(batch, index, nowMicros, body.GetRows(), rowKeys)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
 	for i, row := range body.GetRows() {
+		if _, expires := schema.RowExpiry(row.GetRow()); expires && row.GetDeleted() {
+			// A row of a stream table leaves nothing behind; there is no end of them.
+			if err := batch.Delete(rowKeys[i]); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		d.value = rowvalue.Append(d.value[:0], command.Seq(index, i), row.GetDeleted(), row.GetRow())
 		if err := batch.Set(rowKeys[i], d.value); err != nil {
 			return nil, err
@@ -249,7 +257,7 @@ func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead) (*co
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same
 // command that stands before it counts as written. It returns the version before each row.
 func checkRows(
-	batch *storage.Batch, index uint64, rows []*commandv1.RowWrite, rowKeys [][]byte,
+	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte,
 ) ([]version, *commandv1.Response, error) {
 	var own map[string]version // versions this command writes; unused when it writes one row
 	if len(rows) > 1 {
@@ -264,7 +272,7 @@ func checkRows(
 				return nil, nil, err
 			}
 		}
-		if refusal := checkRow(row, current); refusal != nil {
+		if refusal := checkRow(row, current, nowMicros); refusal != nil {
 			return nil, refusal, nil
 		}
 		before[i] = current
@@ -301,8 +309,13 @@ func (d *Data) recordChanges(
 	return d.log.Append(batch, d.changes[first:])
 }
 
-func checkRow(row *commandv1.RowWrite, current version) *commandv1.Response {
+// checkRow compares what a write expects with what is there. A row whose time is over does not take its key, even
+// when it has not been removed yet.
+func checkRow(row *commandv1.RowWrite, current version, nowMicros int64) *commandv1.Response {
+	until, expires := schema.RowExpiry(current.row)
 	switch {
+	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live && expires && until <= nowMicros:
+		return nil
 	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live:
 		text := row.GetKeyText()
 		if text == "" {

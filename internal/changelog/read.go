@@ -67,7 +67,8 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 	if len(value) != 8 {
 		return fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, table, len(value))
 	}
-	switch written := binary.BigEndian.Uint64(value); {
+	written := binary.BigEndian.Uint64(value)
+	switch {
 	case written < command.SeqIndex(after):
 		return nil
 	case written > command.SeqIndex(after):
@@ -78,7 +79,8 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 	if err != nil {
 		return err
 	}
-	if newest > after {
+	// A command that left no row removed rows of a stream table, which leave nothing behind.
+	if newest > after || command.SeqIndex(newest) != written {
 		return tooOld
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/recurrence"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -21,6 +22,7 @@ const (
 // chores is what the leader's runner remembers between steps. Losing it does no harm.
 type chores struct {
 	historyDone time.Time
+	evictions   map[ident.TableID]time.Time // when a stream table is looked through next
 }
 
 // keepHouse does what the leader owes the records. A refusal means that another leader did it.
@@ -35,6 +37,9 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 		return err
 	}
 	if err := r.fireSchedules(ctx, now); err != nil {
+		return err
+	}
+	if err := r.evictStreams(ctx, now); err != nil {
 		return err
 	}
 	if now.Sub(r.chores.historyDone) < historyPeriod {

@@ -191,8 +191,10 @@ func (sub *Subscription) giveFound(snapshot *storage.Snapshot, w *rowWriter) (in
 	declared := len(scope.Table.Columns)
 	row := make([]datum.Datum, declared+2)
 	decoder := table.NewDecoder(scope.Table, nil)
+	now := sub.service.config.Clock.Now().UnixMicro()
 	for i, next := range sub.initial.found {
-		cursor, err := table.Open(snapshot, scope, table.Bounds{Points: [][]byte{[]byte(next.key)}}, table.ScanOptions{Decoder: decoder})
+		cursor, err := table.Open(snapshot, scope, table.Bounds{Points: [][]byte{[]byte(next.key)}},
+			table.ScanOptions{Decoder: decoder, NowMicros: now})
 		if err != nil {
 			return 0, err
 		}
@@ -228,13 +230,12 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 			return nil
 		}
 	}
-	cursor, err := table.Open(snapshot, q.scope, q.bounds, table.ScanOptions{})
+	cursor, err := table.Open(snapshot, q.scope, q.bounds, table.ScanOptions{NowMicros: sub.service.config.Clock.Now().UnixMicro()})
 	if err != nil {
 		return err
 	}
 	kept := &foundHeap{newest: newest}
 	row := make([]datum.Datum, len(q.scope.Table.Columns)+2)
-	key := q.projection.key
 	for {
 		ok, err := cursor.Next(row)
 		if err == nil && ok {
@@ -243,7 +244,8 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 			}
 			var matches bool
 			if matches, err = q.matches(row); err == nil && matches {
-				if dropped := kept.offer(foundRow{cursor.Seq(), string(datum.AppendKey(nil, row[key]))}, keep); dropped && !newest {
+				var key []byte
+				if key, err = cursor.PrimaryKey(); err == nil && kept.offer(foundRow{cursor.Seq(), string(key)}, keep) && !newest {
 					in.complete = false
 				}
 			}

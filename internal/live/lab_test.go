@@ -47,6 +47,11 @@ type lab struct {
 
 func newLab(tb testing.TB, feed changefeed.Config) *lab {
 	tb.Helper()
+	return newLabAt(tb, feed, clock.Real{}) // statements that meet a conflict pause
+}
+
+func newLabAt(tb testing.TB, feed changefeed.Config, wall clock.Clock) *lab {
+	tb.Helper()
 	l := &lab{
 		tb: tb, catalog: catalog.NewStore(), feed: changefeed.New(feed),
 		machines: make(map[shard.GroupID]statemachine.Machine), applied: make(map[shard.GroupID]uint64),
@@ -61,7 +66,6 @@ func newLab(tb testing.TB, feed changefeed.Config) *lab {
 		l.must(machine.Restore(l.store))
 		l.machines[group] = machine
 	}
-	wall := clock.Real{} // statements that meet a conflict pause
 	l.direct = executor.NewDirect(l, wall, rand.Reader, nil)
 	l.engine, err = exec.New(exec.Deps{
 		Catalog: l.catalog, Storage: l.store, Executor: l.direct, Clock: wall, Cluster: noCluster{}, Passwords: noPasswords{},

@@ -133,7 +133,7 @@ func visibleTable(current *catalog.Catalog, caller session.Session, ref *parse.T
 	if !ok || !plan.CanSee(caller.Role, found) {
 		return nil, fault.New(fault.TableNotFound, "table '%s.%s' not found or access denied", namespace, name)
 	}
-	if found.PrimaryKey() < 0 {
+	if found.PrimaryKey() < 0 && found.Kind != schema.KindStream {
 		return nil, refuse(CodeUnsupported, "live queries need a table with a primary key")
 	}
 	return found, nil

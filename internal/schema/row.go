@@ -25,6 +25,10 @@ func EncodeRow(t *Table, values []datum.Datum) []byte {
 func AppendRow(dst []byte, t *Table, values []datum.Datum) []byte {
 	dst = append(dst, rowFormat)
 	dst = binary.AppendUvarint(dst, uint64(t.Version))
+	return appendColumns(dst, t, values)
+}
+
+func appendColumns(dst []byte, t *Table, values []datum.Datum) []byte {
 	for i := range min(len(values), len(t.Columns)) {
 		if values[i].IsNull() {
 			continue

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -18,6 +19,8 @@ type ScanOptions struct {
 	Decoder *schema.RowDecoder
 	// IncludeDeleted shows tombstones: the last live values with _deleted set.
 	IncludeDeleted bool
+	// NowMicros hides the rows of a stream table that have ceased to exist by then. It is required for stream tables.
+	NowMicros int64
 }
 
 // Cursor walks the rows of a scope in ascending order of the primary key. It belongs to one goroutine.
@@ -28,6 +31,8 @@ type Cursor struct {
 	seq            uint64       // of the row at hand
 	texts          *datum.Texts // made when a scan turns out to be long
 	rows           int          // decoded so far
+	key            []byte       // where it is stored; shares memory with the store until the next row
+	nowMicros      int64        // zero unless rows can cease to exist
 
 	// Either a range,
 	iterator *storage.Iterator
@@ -41,6 +46,11 @@ type Cursor struct {
 // needs a consistent one, a single key does not.
 func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
 	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted}
+	if scope.Table.Kind == schema.KindStream {
+		if c.nowMicros = options.NowMicros; c.nowMicros == 0 {
+			return nil, fmt.Errorf("scan %s: the time is not given", scope.Table.FullName())
+		}
+	}
 	if c.decoder = options.Decoder; c.decoder == nil {
 		c.decoder = NewDecoder(scope.Table, options.Needed)
 	}
@@ -94,6 +104,11 @@ func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 		if deleted && !c.includeDeleted {
 			continue
 		}
+		if c.nowMicros != 0 {
+			if until, ok := schema.RowExpiry(encoded); ok && until <= c.nowMicros {
+				continue
+			}
+		}
 		if c.rows++; c.rows == manyRows {
 			c.texts = new(datum.Texts)
 		}
@@ -111,6 +126,12 @@ func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 // Seq is the _seq of the row that Next gave last.
 func (c *Cursor) Seq() uint64 { return c.seq }
 
+// PrimaryKey is the encoded key of the row that Next gave last.
+func (c *Cursor) PrimaryKey() ([]byte, error) {
+	found, err := keys.ParseRow(c.key)
+	return bytes.Clone(found.PrimaryKey), c.failure(err)
+}
+
 // value returns the next stored version.
 func (c *Cursor) value() (value []byte, ok bool, err error) {
 	if c.iterator == nil {
@@ -124,6 +145,7 @@ func (c *Cursor) value() (value []byte, ok bool, err error) {
 	if !ok {
 		return nil, false, c.failure(c.iterator.Err())
 	}
+	c.key = c.iterator.Key()
 	if value, err = c.iterator.Value(); err != nil {
 		return nil, true, c.failure(err)
 	}
@@ -134,7 +156,7 @@ func (c *Cursor) value() (value []byte, ok bool, err error) {
 func (c *Cursor) point() (value []byte, ok bool, err error) {
 	for len(c.points) > 0 {
 		key := keys.Row(c.scope.Group, c.scope.Table.ID, c.scope.User, c.points[0])
-		c.points = c.points[1:]
+		c.points, c.key = c.points[1:], key
 		if value, ok, err = c.reader.Get(key); ok || err != nil {
 			return value, ok, c.failure(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -145,7 +146,8 @@ func (r *run) changed(kind changeKind, set *writeSet, affected int) outcome {
 type writeSet struct {
 	run   *run
 	scope table.Scope
-	key   int // position of the primary key
+	key   int   // position of the primary key; -1 when rows have generated keys
+	ttl   int64 // microseconds that rows exist; zero is for ever
 	body  *commandv1.WriteRows
 
 	returning *plan.Returning // nil when no rows are given back
@@ -154,10 +156,19 @@ type writeSet struct {
 
 func (r *run) newWriteSet(scope table.Scope) (*writeSet, error) {
 	key := scope.Table.PrimaryKey()
-	if key < 0 {
+	if key < 0 && scope.Table.Kind != schema.KindStream {
 		return nil, fault.New(fault.Unsupported, "table '%s' has no primary key and cannot be changed", scope.Table.FullName())
 	}
-	return &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{}}, nil
+	set := &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{}}
+	if scope.Table.Kind != schema.KindStream {
+		return set, nil
+	}
+	seconds, err := strconv.ParseInt(scope.Table.Options[schema.TTLOption], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("option %s of %s: %w", schema.TTLOption, scope.Table.FullName(), err)
+	}
+	set.ttl = seconds * 1_000_000
+	return set, nil
 }
 
 // give computes what RETURNING says about a row.
@@ -181,10 +192,26 @@ func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect,
 	if len(s.body.GetRows()) == command.MaxRows {
 		return nil, fault.New(fault.LimitExceeded, "one statement may change %d rows; split it", command.MaxRows)
 	}
-	declared := s.scope.Table.Columns
+	key := []byte(nil)
+	if s.key >= 0 {
+		key = datum.AppendKey(nil, row[s.key])
+	} else {
+		// Nobody asks for these keys; they only have to differ, on all nodes.
+		key = datum.AppendKey(nil, datum.NewText(s.run.drawn(s.run.engine.ids.uuidV7())))
+	}
+	return s.addAt(key, row, deleted, expect, expectSeq)
+}
+
+// addAt is add for a row whose encoded key is known.
+func (s *writeSet) addAt(key []byte, row []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64) (*commandv1.RowWrite, error) {
+	declared := row[:len(s.scope.Table.Columns)]
 	write := &commandv1.RowWrite{
-		TableId: uint64(s.scope.Table.ID), User: string(s.scope.User), PrimaryKey: datum.AppendKey(nil, row[s.key]),
-		Row: schema.EncodeRow(s.scope.Table, row[:len(declared)]), Deleted: deleted, Expect: expect, ExpectSeq: expectSeq,
+		TableId: uint64(s.scope.Table.ID), User: string(s.scope.User), PrimaryKey: key, Deleted: deleted, Expect: expect, ExpectSeq: expectSeq,
+	}
+	if s.ttl > 0 {
+		write.Row = schema.AppendExpiringRow(nil, s.scope.Table, declared, s.run.eval.Env.NowMicros+s.ttl)
+	} else {
+		write.Row = schema.EncodeRow(s.scope.Table, declared)
 	}
 	s.body.Rows = append(s.body.Rows, write)
 	if err := s.give(row); err != nil {

@@ -151,6 +151,9 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 	if err != nil {
 		return err
 	}
+	if b.set.key < 0 {
+		return nil
+	}
 	write.KeyText = keyText(b.row[b.set.key])
 	if _, twice := b.keys[string(write.GetPrimaryKey())]; twice {
 		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice", write.GetKeyText())
@@ -261,10 +264,35 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 		return nil, err
 	}
 	set.returning = s.Returning
-	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
-		_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
-		return err
-	})
+	if s.Scan.Table.Kind != schema.KindStream {
+		return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
+			_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+			return err
+		})
+	}
+	op, err := r.openScan(s.Scan)
+	if err != nil {
+		return nil, err
+	}
+	scan := op.(*scanOperator) //nolint:errcheck // outside of transactions a scan reads the store
+	return set, errors.Join(r.deleteScanned(ctx, set, scan), scan.close())
+}
+
+// deleteScanned removes the rows of a stream table under the keys that they have in the store.
+func (r *run) deleteScanned(ctx context.Context, set *writeSet, scan *scanOperator) error {
+	for {
+		row, err := scan.next(ctx)
+		if row == nil || err != nil {
+			return errors.Join(err, r.idError)
+		}
+		key, err := scan.cursor.PrimaryKey()
+		if err != nil {
+			return err
+		}
+		if _, err = set.addAt(key, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row)); err != nil {
+			return err
+		}
+	}
 }
 
 // seqOf returns the _seq of a scanned row.

@@ -82,7 +82,8 @@ func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 			return false, err
 		}
 	}
-	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}}, table.ScanOptions{})
+	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}},
+		table.ScanOptions{NowMicros: b.run.eval.Env.NowMicros})
 	if err != nil {
 		return false, err
 	}

@@ -90,6 +90,9 @@ func (r *run) openSnapshot() *storage.Snapshot {
 
 // scopeOf finds where the rows of a table and owner are.
 func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, error) {
+	if r.tx != nil && found.Kind == schema.KindStream {
+		return table.Scope{}, fault.New(fault.Unsupported, "STREAM tables cannot be used in a transaction")
+	}
 	if found.Kind == schema.KindShared {
 		return table.SharedScope(found), nil
 	}

@@ -34,9 +34,6 @@ func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 	if err := e.tableKind(node, descriptor); err != nil {
 		return nil, err
 	}
-	if descriptor.Kind == schema.KindStream {
-		return nil, unsupported(node, "STREAM tables are not supported yet; use a USER table")
-	}
 	if _, exists := e.Catalog.Namespace(namespace); !exists {
 		return nil, at(node.Name, fault.New(fault.NotFound, "namespace '%s' not found; create it first", namespace))
 	}
@@ -107,8 +104,14 @@ func tableOptions(node *parse.CreateTable, descriptor *schema.Table) error {
 			return err
 		}
 	}
+	if descriptor.Kind == schema.KindStream && !seen[strings.ToLower(schema.TTLOption)] {
+		return invalid(node, "a STREAM table needs the option TTL_SECONDS, the seconds that its rows exist")
+	}
 	return nil
 }
+
+// maxTTLSeconds is ten years.
+const maxTTLSeconds = 10 * 366 * 24 * 3600
 
 func tableOption(option parse.Option, descriptor *schema.Table) error {
 	name := strings.ToUpper(option.Name)
@@ -143,16 +146,26 @@ func tableOption(option parse.Option, descriptor *schema.Table) error {
 		if _, err := strconv.ParseBool(lower(value)); err != nil {
 			return invalid(option, "option USE_USER_STORAGE = '%s' must be true or false", value)
 		}
-	case "FLUSH_POLICY":
+	case "FLUSH_POLICY", "DELETED_RETENTION_HOURS":
+		if descriptor.Kind == schema.KindStream {
+			return invalid(option, "option %s is not for STREAM tables: their rows are never flushed and leave nothing behind", name)
+		}
+		if name == "DELETED_RETENTION_HOURS" {
+			if _, err := strconv.ParseUint(value, 10, 32); err != nil {
+				return invalid(option, "option DELETED_RETENTION_HOURS = '%s' must be a whole number of hours", value)
+			}
+			break
+		}
 		if err := checkFlushPolicy(option, value); err != nil {
 			return err
 		}
-	case "DELETED_RETENTION_HOURS":
-		if _, err := strconv.ParseUint(value, 10, 32); err != nil {
-			return invalid(option, "option DELETED_RETENTION_HOURS = '%s' must be a whole number of hours", value)
+	case schema.TTLOption:
+		if descriptor.Kind != schema.KindStream {
+			return invalid(option, "option TTL_SECONDS is for STREAM tables")
 		}
-	case "TTL_SECONDS":
-		return invalid(option, "option TTL_SECONDS is for STREAM tables")
+		if seconds, err := strconv.ParseInt(value, 10, 64); err != nil || seconds < 1 || seconds > maxTTLSeconds {
+			return invalid(option, "option TTL_SECONDS = '%s' must be a number of seconds from 1 to %d", value, maxTTLSeconds)
+		}
 	default:
 		return invalid(option, "unknown table option %s", name)
 	}
@@ -330,7 +343,7 @@ func checkPrimaryKey(node *parse.CreateTable, descriptor *schema.Table) error {
 	switch {
 	case count > 1:
 		return invalid(node, "a primary key has exactly one column; composite keys are not supported")
-	case count == 0:
+	case count == 0 && descriptor.Kind != schema.KindStream:
 		return invalid(node, "a %s table needs a PRIMARY KEY column", strings.ToUpper(descriptor.Kind.String()))
 	}
 	return nil

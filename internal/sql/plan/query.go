@@ -225,13 +225,13 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
 	scan := &Scan{Table: found}
 	switch found.Kind {
-	case schema.KindUser:
+	case schema.KindUser, schema.KindStream:
 		scan.User = e.Session.User
 	case schema.KindShared:
 		if e.impersonating {
 			return nil, at(ref, impersonatedShared())
 		}
-	case schema.KindStream, schema.KindSystem:
+	case schema.KindSystem:
 		return nil, unsupported(ref, "%s tables cannot be used here", found.Kind)
 	}
 	return scan, nil

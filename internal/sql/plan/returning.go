@@ -96,13 +96,15 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
 	key := found.PrimaryKey()
 	switch {
+	case key < 0:
+		return invalid(clause, "ON CONFLICT needs a table with a primary key")
 	case clause.Constraint != "":
 		return unsupported(clause, "ON CONFLICT ON CONSTRAINT is not supported; name the primary key column")
 	case clause.TargetWhere != nil:
 		return unsupported(clause, "ON CONFLICT with WHERE in its target is not supported")
 	case len(clause.Columns) == 0 && len(clause.Set) > 0:
 		return invalid(clause, "ON CONFLICT DO UPDATE needs the primary key column in parentheses")
-	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && (key < 0 || clause.Columns[0].Name != found.Columns[key].Name):
+	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && clause.Columns[0].Name != found.Columns[key].Name:
 		return invalid(clause.Columns[0], "ON CONFLICT must name the primary key column: nothing else is unique")
 	}
 	return nil

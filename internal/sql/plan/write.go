@@ -22,8 +22,6 @@ func (e *Environment) target(name parse.ObjectName) (*schema.Table, error) {
 			"access denied: role %s cannot write to this table", e.Session.Role))
 	case found.Kind == schema.KindShared && e.impersonating:
 		return nil, at(name, impersonatedShared())
-	case found.Kind == schema.KindStream:
-		return nil, unsupported(name, "STREAM tables are not supported yet")
 	}
 	return found, nil
 }
@@ -49,7 +47,7 @@ func (e *Environment) insert(node *parse.Insert) (Statement, error) {
 		return nil, err
 	}
 	insert.Scans = b.scans
-	if found.Kind == schema.KindUser {
+	if found.Kind != schema.KindShared {
 		insert.User = e.Session.User
 	}
 	if insert.Targets, err = insertTargets(node, found); err != nil {
@@ -172,6 +170,8 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 	switch {
 	case node.With != nil:
 		return nil, unsupported(node, "WITH is not supported yet")
+	case found.Kind == schema.KindStream:
+		return nil, unsupported(node, "rows of STREAM tables cannot be updated; insert a new row")
 	case len(node.From) > 0:
 		return nil, unsupported(node.From[0], "UPDATE ... FROM is not supported")
 	case node.Where == nil:
