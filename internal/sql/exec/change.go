@@ -192,7 +192,7 @@ func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect,
 	if len(s.body.GetRows()) == command.MaxRows {
 		return nil, fault.New(fault.LimitExceeded, "one statement may change %d rows; split it", command.MaxRows)
 	}
-	key := []byte(nil)
+	var key []byte
 	if s.key >= 0 {
 		key = datum.AppendKey(nil, row[s.key])
 	} else {
