@@ -141,10 +141,7 @@ func (d *Data) writeRows(
 	if refusal := d.admit(body); refusal != nil {
 		return refusal, nil
 	}
-	if refusal, err := d.checkScopes(batch, body.GetScopes()); refusal != nil || err != nil {
-		return refusal, err
-	}
-	if refusal, err := d.checkReads(batch, body.GetReads()); refusal != nil || err != nil {
+	if refusal, err := d.checkRead(batch, body); refusal != nil || err != nil {
 		return refusal, err
 	}
 	rowKeys := make([][]byte, len(body.GetRows()))
@@ -200,6 +197,11 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 			return refusal
 		}
 	}
+	for _, span := range body.GetSpans() {
+		if refusal := check(span.GetTableId(), span.GetUser()); refusal != nil {
+			return refusal
+		}
+	}
 	for _, read := range body.GetReads() {
 		if refusal := check(read.GetTableId(), read.GetUser()); refusal != nil {
 			return refusal
@@ -214,44 +216,6 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 		}
 	}
 	return nil
-}
-
-// checkScopes refuses the command when something it depends on was written since the statement read it.
-func (d *Data) checkScopes(batch *storage.Batch, scopes []*commandv1.ScopeUnchanged) (*commandv1.Response, error) {
-	for _, scope := range scopes {
-		value, ok, err := batch.Get(keys.Scope(d.group, ident.TableID(scope.GetTableId()), ident.UserID(scope.GetUser())))
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			continue
-		}
-		if len(value) != 8 {
-			return nil, fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, scope.GetTableId(), len(value))
-		}
-		if binary.BigEndian.Uint64(value) > scope.GetIndex() {
-			return command.Refuse(fault.Conflict, "the table was changed by another statement; run the statement again"), nil
-		}
-	}
-	return nil, nil
-}
-
-// checkReads refuses the command when a row that it depends on is no longer the one that was read.
-func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead) (*commandv1.Response, error) {
-	for _, read := range reads {
-		current, err := readVersion(batch, keys.Row(d.group, ident.TableID(read.GetTableId()), ident.UserID(read.GetUser()), read.GetPrimaryKey()))
-		if err != nil {
-			return nil, err
-		}
-		seq := uint64(0)
-		if current.live {
-			seq = current.seq
-		}
-		if seq != read.GetSeq() {
-			return command.Refuse(fault.Conflict, "a row that was read was changed by another statement; run the transaction again"), nil
-		}
-	}
-	return nil, nil
 }
 
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same

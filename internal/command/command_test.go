@@ -93,6 +93,13 @@ func examples() []*commandv1.Command {
 			{TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 4}},
 		},
 	}}})
+	bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+		Rows: write.GetRows()[1:],
+		Spans: []*commandv1.SpanUnchanged{
+			{TableId: 17, User: "alice", Low: []byte{0x80, 3}, High: []byte{0x80, 9}, Index: 99},
+			{TableId: 18, Low: []byte{0x80, 4}},
+		},
+	}}})
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}
@@ -216,6 +223,8 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	nested.ProtoReflect().SetUnknown(newer)
 	scope := &commandv1.ScopeUnchanged{TableId: 1}
 	scope.ProtoReflect().SetUnknown(newer)
+	span := &commandv1.SpanUnchanged{TableId: 1}
+	span.ProtoReflect().SetUnknown(newer)
 	read := &commandv1.RowRead{TableId: 1}
 	read.ProtoReflect().SetUnknown(newer)
 	stamp := header()
@@ -237,6 +246,7 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		"body of a newer version":     append(marshal(&commandv1.Command{Header: header()}), newer...),
 		"field of a newer version":    append(append([]byte(nil), good...), newer...),
 		"newer field in a row":        marshal(body(&commandv1.WriteRows{Rows: []*commandv1.RowWrite{{TableId: 1}, nested}})),
+		"newer field in a span":       marshal(body(&commandv1.WriteRows{Spans: []*commandv1.SpanUnchanged{span}})),
 		"newer field in a read":       marshal(body(&commandv1.WriteRows{Reads: []*commandv1.RowRead{read}})),
 		"newer field in a scope":      marshal(body(&commandv1.WriteRows{Scopes: []*commandv1.ScopeUnchanged{scope}})),
 		"newer field in the header":   marshal(newHeader),

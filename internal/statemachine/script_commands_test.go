@@ -105,6 +105,12 @@ func parseWrite(t *testing.T, line string) *commandv1.WriteRows {
 			body.Scopes = append(body.Scopes, &commandv1.ScopeUnchanged{TableId: f.number("t"), User: f.text("u"), Index: f.number("at")})
 			continue
 		}
+		if f.flag("span") {
+			body.Spans = append(body.Spans, &commandv1.SpanUnchanged{
+				TableId: f.number("t"), User: f.text("u"), Low: []byte(f.text("low")), High: []byte(f.text("high")), Index: f.number("at"),
+			})
+			continue
+		}
 		if f.flag("read") {
 			read := &commandv1.RowRead{TableId: f.number("t"), User: f.text("u"), PrimaryKey: []byte(f.text("k"))}
 			if f.text("seq") != "" {

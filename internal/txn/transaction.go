@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -22,6 +23,10 @@ import (
 // of each further key.
 const maxReads = 4096
 
+// maxSpans is how many ranges a transaction remembers; one that reads more depends on the whole scope of each further
+// range.
+const maxSpans = 64
+
 // overheadBytes is what a row or a read takes in a command beside its key and its values.
 const overheadBytes = 64
 
@@ -36,7 +41,6 @@ type Transaction struct {
 	entry    *entry // its place in the registry
 
 	group    shard.GroupID
-	index    uint64            // applied index of the group that the snapshot holds at least
 	snapshot *storage.Snapshot // nil before the first statement that touches a table
 
 	rows   []*commandv1.RowWrite          // what is written, one for each key, in the order of first writing
@@ -45,7 +49,11 @@ type Transaction struct {
 	scopes map[scopeKey]uint64            // scopes that must be unchanged, with the index of their last write
 	reads  map[scopeKey]map[string]uint64 // _seq of rows that must be unchanged, zero for none
 
+	indexes map[scopeKey]uint64 // of the last write into the scopes of spans
+	spans   map[scopeKey][]span // ranges of keys in which nothing must have changed
+
 	readCount  int
+	spanCount  int
 	bytes      int64 // of rows and reads
 	savepoints []savepoint
 	undo       []undo // what the rows were, since the first savepoint
@@ -58,6 +66,9 @@ type scopeKey struct {
 	table ident.TableID
 	user  ident.UserID
 }
+
+// span is a range of keys; nil is open.
+type span struct{ low, high []byte }
 
 // savepoint is a named point in the undo list.
 type savepoint struct {
@@ -75,21 +86,17 @@ func newTransaction(id string, owner ident.UserID, begun time.Time, maxBytes int
 	return &Transaction{
 		ID: id, Owner: owner, begun: begun, maxBytes: maxBytes,
 		places: map[scopeKey]map[string]int{}, sorted: map[scopeKey][]string{}, scopes: map[scopeKey]uint64{},
-		reads: map[scopeKey]map[string]uint64{},
+		reads: map[scopeKey]map[string]uint64{}, spans: map[scopeKey][]span{}, indexes: map[scopeKey]uint64{},
 	}
 }
 
 // Begun reports whether the transaction has its snapshot, and in which group.
 func (t *Transaction) Begun() (group shard.GroupID, ok bool) { return t.group, t.snapshot != nil }
 
-// Start gives the transaction its group and snapshot. It is called once, after a barrier of the group that
-// gave the index.
-func (t *Transaction) Start(group shard.GroupID, index uint64, snapshot *storage.Snapshot) {
-	t.group, t.index, t.snapshot = group, index, snapshot
+// Start gives the transaction its group and snapshot. It is called once, after a barrier of the group.
+func (t *Transaction) Start(group shard.GroupID, snapshot *storage.Snapshot) {
+	t.group, t.snapshot = group, snapshot
 }
-
-// Index is an index of the group that the snapshot includes.
-func (t *Transaction) Index() uint64 { return t.index }
 
 // Snapshot is what the transaction reads beside its own writes.
 func (t *Transaction) Snapshot() *storage.Snapshot { return t.snapshot }
@@ -226,6 +233,38 @@ func (t *Transaction) ReadScope(scope *table.Scope) error {
 	return nil
 }
 
+// ReadSpan makes the transaction depend on a range of keys: nobody else may write a row into it before the commit.
+// A nil bound is open.
+func (t *Transaction) ReadSpan(scope *table.Scope, low, high []byte) error {
+	key := keyOf(scope)
+	if _, whole := t.scopes[key]; whole {
+		return nil
+	}
+	for _, known := range t.spans[key] {
+		if bytes.Compare(known.low, low) <= 0 && (known.high == nil || high != nil && bytes.Compare(high, known.high) <= 0) {
+			return nil
+		}
+	}
+	if low == nil && high == nil || t.spanCount == maxSpans {
+		return t.ReadScope(scope)
+	}
+	size := int64(len(low) + len(high) + len(scope.User) + overheadBytes)
+	if err := t.room(size, 0); err != nil {
+		return err
+	}
+	if _, known := t.indexes[key]; !known {
+		index, err := ScopeIndex(t.snapshot, scope)
+		if err != nil {
+			return err
+		}
+		t.indexes[key] = index
+	}
+	t.spans[key] = append(t.spans[key], span{slices.Clone(low), slices.Clone(high)})
+	t.spanCount++
+	t.bytes += size
+	return nil
+}
+
 // ScopeIndex returns the index of the last command that wrote into a scope, zero for none.
 func ScopeIndex(reader storage.Reader, scope *table.Scope) (uint64, error) {
 	value, ok, err := reader.Get(keys.Scope(scope.Group, scope.Table.ID, scope.User))
@@ -312,6 +351,22 @@ func (t *Transaction) Command() *commandv1.WriteRows {
 			})
 		}
 	}
+	for scope, spans := range t.spans {
+		if _, whole := t.scopes[scope]; whole {
+			continue
+		}
+		for _, s := range spans {
+			body.Spans = append(body.Spans, &commandv1.SpanUnchanged{
+				TableId: uint64(scope.table), User: string(scope.user), Low: s.low, High: s.high, Index: t.indexes[scope],
+			})
+		}
+	}
+	slices.SortFunc(body.Spans, func(a, b *commandv1.SpanUnchanged) int {
+		if c := compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), a.GetLow(), b.GetLow()); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.GetHigh(), b.GetHigh())
+	})
 	slices.SortFunc(body.Reads, func(a, b *commandv1.RowRead) int {
 		return compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), a.GetPrimaryKey(), b.GetPrimaryKey())
 	})

@@ -25,11 +25,10 @@ func (r *run) join(ctx context.Context, group shard.GroupID) error {
 	if begun {
 		return nil
 	}
-	index, err := r.engine.deps.Executor.Barrier(ctx, group)
-	if err != nil {
+	if _, err := r.engine.deps.Executor.Barrier(ctx, group); err != nil {
 		return err
 	}
-	r.tx.Start(group, index, r.engine.deps.Storage.NewSnapshot())
+	r.tx.Start(group, r.engine.deps.Storage.NewSnapshot())
 	return nil
 }
 
@@ -60,7 +59,7 @@ func (r *run) depend(scope *table.Scope, bounds *table.Bounds) error {
 	if bounds.Points != nil {
 		return r.tx.ReadKeys(scope, bounds.Points)
 	}
-	return r.tx.ReadScope(scope)
+	return r.tx.ReadSpan(scope, bounds.Low, bounds.High)
 }
 
 // overlayOperator merges the stored rows of a scan with those that the transaction has written, by key.

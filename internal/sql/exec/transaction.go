@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
-	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 	"github.com/kalamdb/kalamdb-go/internal/txn"
@@ -25,6 +24,9 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 	b := &batchRun{
 		engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request),
 		cancel: cancel, mayStay: request.Transaction != "",
+	}
+	if b.mayStay && b.repeat != nil {
+		return nil, refuse(CodeInvalidParameter, errRepeatedTransaction())
 	}
 	if b.mayStay && request.Transaction != NewTransaction {
 		tx, err := e.transactions.Acquire(request.Transaction, request.Session.User, cancel)
@@ -62,6 +64,13 @@ func codeOfAcquire(err error) Code {
 		return CodeTransactionBusy
 	}
 	return codeOfKind(fault.KindOf(err))
+}
+
+// errRepeatedTransaction refuses a promise that would not be kept: a repeat sees the rows that the first one wrote,
+// and comes to other statements' errors before it comes to COMMIT.
+func errRepeatedTransaction() error {
+	return fault.New(fault.InvalidParameter,
+		"a transaction cannot be sent with an Idempotency-Key; when its answer is lost, look whether it took effect")
 }
 
 // passOn leaves the open transaction to a later request, if the caller asked for that.
@@ -181,7 +190,10 @@ func (b *batchRun) said(message string) Result {
 }
 
 func (b *batchRun) begin(node *parse.Begin) (Result, error) {
-	if b.tx != nil {
+	switch {
+	case b.repeat != nil:
+		return Result{}, errRepeatedTransaction()
+	case b.tx != nil:
 		return Result{}, fault.New(fault.InvalidStatement, "a transaction is in progress already; transactions do not nest, use SAVEPOINT")
 	}
 	tx, err := b.engine.transactions.Begin(b.session.User, b.mayStay, b.cancel)
@@ -212,28 +224,16 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 	}
 	if body != nil {
 		b.committing = true
-		if err := b.propose(ctx, tx, group, body); err != nil {
+		_, err := b.engine.deps.Executor.Execute(ctx, group, &commandv1.Command{
+			Header: &commandv1.Header{Actor: string(b.session.User)},
+			Body:   &commandv1.Command_WriteRows{WriteRows: body},
+		})
+		if err != nil {
 			return Result{}, conflicted(err)
 		}
 		b.committing = false
 	}
 	return b.said("Transaction committed (" + tx.ID + ")"), nil
-}
-
-// propose hands the transaction to the log. A repeat of the request may find that the first one met a conflict:
-// then its own transaction, which saw a later state, is tried as the next attempt.
-func (b *batchRun) propose(ctx context.Context, tx *txn.Transaction, group shard.GroupID, body *commandv1.WriteRows) error {
-	for attempt := 1; ; attempt++ {
-		response, err := b.engine.deps.Executor.Execute(onAttempt(ctx, attempt), group, &commandv1.Command{
-			Header: &commandv1.Header{Actor: string(b.session.User)},
-			Body:   &commandv1.Command_WriteRows{WriteRows: body},
-		})
-		kind := fault.KindOf(err)
-		earlier := mayRepeat(ctx) && response != nil && response.GetIndex() <= tx.Index() && (kind == fault.Conflict || kind == fault.DuplicateKey)
-		if !earlier || attempt >= b.engine.deps.Limits.ConflictAttempts {
-			return err
-		}
-	}
 }
 
 // conflicted gives a conflict of a commit its own code. A key that was free in the snapshot and is taken now

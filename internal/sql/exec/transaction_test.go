@@ -174,6 +174,31 @@ func TestAnomalies(t *testing.T) {
 		a.must("INSERT INTO app.accounts VALUES (9, 'eve', 0); COMMIT")
 		b.conflicts()
 	})
+	t.Run("phantoms of a range of keys", func(t *testing.T) {
+		t.Parallel()
+		for _, change := range []string{
+			"INSERT INTO app.accounts VALUES (15, 'eve', 0)", "UPDATE app.accounts SET balance = 1 WHERE id = 12",
+			"DELETE FROM app.accounts WHERE id = 12",
+		} {
+			n, a, _ := start(t)
+			n.must(t, "INSERT INTO app.accounts VALUES (12, 'max', 0)")
+			a.must("SELECT count(*) FROM app.accounts WHERE id >= 10 AND id < 20")
+			a.must("UPDATE app.accounts SET balance = 1 WHERE id = 3")
+			n.must(t, change)
+			a.conflicts()
+		}
+	})
+	t.Run("changes outside the ranges that were read", func(t *testing.T) {
+		t.Parallel()
+		n, a, b := start(t)
+		n.must(t, "INSERT INTO app.accounts VALUES (12, 'max', 0)")
+		a.must("SELECT count(*) FROM app.accounts WHERE id >= 10 AND id < 20")
+		a.must("UPDATE app.accounts SET balance = balance + 1 WHERE id > 10 AND id < 15")
+		b.must("UPDATE app.accounts SET balance = balance + 1 WHERE id < 10")
+		b.must("INSERT INTO app.accounts VALUES (20, 'eve', 0)")
+		a.must("COMMIT")
+		b.must("COMMIT")
+	})
 	t.Run("one key inserted twice", func(t *testing.T) {
 		t.Parallel()
 		_, a, b := start(t)
@@ -349,5 +374,19 @@ func waitFor(t *testing.T, n *node, query, want string) {
 			return
 		}
 		runtime.Gosched()
+	}
+}
+
+// TestTransactionsAreNotRepeated: what a key promises does not hold for a transaction, so it is refused.
+func TestTransactionsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	for _, id := range []string{"", exec.NewTransaction} {
+		_, err := n.engine.Execute(t.Context(), exec.Request{
+			SQL: "BEGIN; COMMIT", Session: caller("admin", session.RoleDBA), RepeatKey: "k", Transaction: id,
+		})
+		if exec.CodeOf(err) != exec.CodeInvalidParameter {
+			t.Errorf("with X-Transaction-ID %q: %v", id, err)
+		}
 	}
 }
