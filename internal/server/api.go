@@ -117,7 +117,10 @@ func (n *Node) statRows() []table.Stat {
 	runtime.ReadMemStats(&memory)
 	log := n.log.Stats()
 	row := func(name string, value any) table.Stat { return table.Stat{Name: name, Value: fmt.Sprint(value)} }
+	transactions, queryBytes := n.sql.Usage()
 	return []table.Stat{
+		row("open_transactions", transactions),
+		row("query_memory_bytes", queryBytes),
 		row("server_version", n.build.Version),
 		row("cluster_mode", !n.cfg.Standalone()),
 		row("memory_usage_mb", (memory.Sys-memory.HeapReleased)>>20),

@@ -303,6 +303,13 @@ func (r *Registry) Close() {
 	}
 }
 
+// Len is the number of open transactions.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open)
+}
+
 // List describes the open transactions, oldest first.
 func (r *Registry) List() []Info {
 	r.mu.Lock()

@@ -61,6 +61,9 @@ func (b *rowBuilder) checkFree() error {
 	key := datum.AppendKey(nil, b.row[b.set.key])
 	there, err := b.lookUp(key)
 	if err != nil || !there {
+		return err // the row's own expectation says that nobody else has the key
+	}
+	if err = b.run.tx.ReadKeys(&b.set.scope, [][]byte{key}); err != nil {
 		return err
 	}
 	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists", keyText(b.row[b.set.key]))
@@ -78,9 +81,6 @@ func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 			}
 			return true, decodeWritten(table.NewDecoder(b.set.scope.Table, nil), b.set.scope.Table, row, b.found)
 		}
-		if err = tx.ReadKeys(&b.set.scope, [][]byte{key}); err != nil {
-			return false, err
-		}
 	}
 	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}},
 		table.ScanOptions{NowMicros: b.run.eval.Env.NowMicros})
@@ -94,6 +94,9 @@ func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 // finish makes the command fail when a row that was left out because of what is there might be wanted by
 // the time it is applied.
 func (b *rowBuilder) finish() error {
+	if tx := b.run.tx; tx != nil && b.skipped {
+		return tx.ReadScope(&b.set.scope)
+	}
 	if !b.skipped || len(b.set.body.GetRows()) == 0 {
 		return nil
 	}

@@ -124,6 +124,11 @@ func New(deps Deps) (*Engine, error) {
 	return e, nil
 }
 
+// Usage is what the requests of this node hold: open transactions, and bytes of memory that are accounted for.
+func (e *Engine) Usage() (transactions int, memoryBytes int64) {
+	return e.transactions.Len(), e.memory.usedBytes.Load()
+}
+
 // Tend ends transactions whose time is over. It is to be called now and then.
 func (e *Engine) Tend() { e.transactions.Sweep() }
 

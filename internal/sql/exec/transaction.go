@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -14,6 +15,9 @@ import (
 // NewTransaction is the Request.Transaction that allows the request to leave a transaction open for later ones.
 const NewTransaction = "new"
 
+// maxTransactionID bounds the id that a caller names.
+const maxTransactionID = 64
+
 // Execute runs a request. Every statement is parsed and its permissions are checked before the first one
 // runs. Outside a transaction each commits by itself; the first failure ends the request, rolls back the
 // open transaction, and what was committed before it stays. The error is an *Error, which unwraps to the
@@ -24,6 +28,9 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 	b := &batchRun{
 		engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request),
 		cancel: cancel, mayStay: request.Transaction != "",
+	}
+	if len(request.Transaction) > maxTransactionID {
+		return nil, refuse(CodeNoTransaction, fault.New(fault.InvalidStatement, "a transaction id has at most %d bytes", maxTransactionID))
 	}
 	if b.mayStay && b.repeat != nil {
 		return nil, refuse(CodeInvalidParameter, errRepeatedTransaction())
@@ -236,11 +243,11 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 	return b.said("Transaction committed (" + tx.ID + ")"), nil
 }
 
-// conflicted gives a conflict of a commit its own code. A key that was free in the snapshot and is taken now
-// is one as well: the transaction, run again, sees the row.
+// conflicted gives a conflict of a commit its own code. A primary key that was free in the snapshot and is taken
+// now is one as well: the transaction, run again, sees the row. What else must be unique was not looked at before.
 func conflicted(err error) error {
-	switch fault.KindOf(err) { //nolint:exhaustive // the others are what they are
-	case fault.Conflict, fault.DuplicateKey:
+	kind := fault.KindOf(err)
+	if kind == fault.Conflict || kind == fault.DuplicateKey && strings.HasPrefix(describe(err), "Primary key violation") {
 		conflict := fault.New(fault.Conflict, "the transaction was rolled back, run it again from its start: %w", err)
 		return &Error{Code: CodeTransactionConflict, message: conflict.Message, cause: conflict}
 	}

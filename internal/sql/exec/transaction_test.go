@@ -377,6 +377,26 @@ func waitFor(t *testing.T, n *node, query, want string) {
 	}
 }
 
+// TestBulkInsertDependsOnItsKeysAlone: many rows must not make the transaction depend on its whole table.
+func TestBulkInsertDependsOnItsKeysAlone(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v INT)")
+	c := n.begin(t)
+	c.must("INSERT INTO app.t " + numbers + " SELECT a.n * 10 + b.n, 0 FROM r a CROSS JOIN r b WHERE b.n <= 6")
+	c.must("INSERT INTO app.t VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET v = 2")
+	n.must(t, "INSERT INTO app.t VALUES (-1, 1)")
+	c.must("COMMIT")
+	if got := text(t, n.must(t, "SELECT count(*) FROM app.t")); got != "6002\n" {
+		t.Errorf("%s rows, want 6002", got)
+	}
+	// A row that was left out because of what is there depends on it.
+	c = n.begin(t)
+	c.must("INSERT INTO app.t VALUES (-1, 5) ON CONFLICT DO NOTHING; INSERT INTO app.t VALUES (-2, 5)")
+	n.must(t, "DELETE FROM app.t WHERE id = -1")
+	c.conflicts()
+}
+
 // TestTransactionsAreNotRepeated: what a key promises does not hold for a transaction, so it is refused.
 func TestTransactionsAreNotRepeated(t *testing.T) {
 	t.Parallel()
