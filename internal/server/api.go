@@ -168,8 +168,12 @@ type admittedAuth struct {
 }
 
 func (a admittedAuth) ready() error {
-	if a.n.catalog.Current().Cluster() == nil {
+	picture := a.n.catalog.Current()
+	if picture.Cluster() == nil {
 		return notAdmitted()
+	}
+	if _, ok := picture.User(auth.RootUser); !ok {
+		return noAccountsYet()
 	}
 	return nil
 }

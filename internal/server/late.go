@@ -35,6 +35,12 @@ func (l *lateExecutor) Barrier(ctx context.Context, group shard.GroupID) (uint64
 	return 0, notAdmitted()
 }
 
+func noAccountsYet() error {
+	refused := fault.New(fault.Unavailable, "the account of root has not been made yet; try again")
+	refused.RetryAfter = time.Second
+	return refused
+}
+
 func notAdmitted() error {
 	refused := fault.New(fault.Unavailable, "this node is not a member of its cluster yet; try again, or ask another node")
 	refused.RetryAfter = time.Second
