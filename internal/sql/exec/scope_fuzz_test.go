@@ -1,0 +1,272 @@
+package exec_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// scopeLab is two nodes with the same statements of one user. On the first, another user whose rows are in the same
+// group has rows in the same tables. Whatever the user says, both nodes must answer alike, and the rows of the other
+// user must stay as they are.
+type scopeLab struct {
+	shared, lonely *node
+	user, other    session.Session
+	before         string
+}
+
+// otherRows are what the other user has; its keys overlap with the user's.
+const otherRows = "INSERT INTO private VALUES (1, 'secret of id 1', 101), (2, 'secret of id 2', NULL), (50, 'secret of id 50', 7); " +
+	"INSERT INTO more VALUES ('k1', 1, 'secret more'), ('k9', 50, 'secret more 9')"
+
+func newScopeLab(tb testing.TB) *scopeLab {
+	tb.Helper()
+	shards := shard.Map{UserShards: 2, SharedShards: 1}
+	l := &scopeLab{user: caller("alice", session.RoleUser)}
+	for i := 0; l.other.User == "" || shards.RouteUser(l.other.User) != shards.RouteUser(l.user.User); i++ {
+		l.other = caller(fmt.Sprintf("bob%d", i), session.RoleUser)
+	}
+	unlimited := func(deps *exec.Deps) { deps.Limits = exec.Limits{} }
+	l.shared, l.lonely = startNode(tb, unlimited), startNode(tb, unlimited)
+	for _, n := range []*node{l.shared, l.lonely} {
+		n.must(tb, "CREATE TABLE private (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'USER')")
+		n.must(tb, "CREATE TABLE more (k TEXT PRIMARY KEY, private_id BIGINT, body TEXT DEFAULT 'none') WITH (TYPE = 'USER')")
+		n.must(tb, "CREATE TABLE everyone (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', ACCESS_LEVEL = 'public')")
+		n.must(tb, "INSERT INTO everyone VALUES (1, 'all'), (2, 'see'), (50, 'this')")
+		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of alice' ROLE user", l.user.User))
+		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of bob' ROLE user", l.other.User))
+	}
+	l.shared.mustAs(tb, l.other, otherRows)
+	for _, n := range []*node{l.shared, l.lonely} {
+		n.mustAs(tb, l.user, "INSERT INTO private VALUES (1, 'mine', 5), (3, 'mine too', NULL); INSERT INTO more VALUES ('k1', 3, 'm')")
+	}
+	l.before = l.othersRows(tb)
+	return l
+}
+
+// othersRows prints everything that the other user has, its versions included.
+func (l *scopeLab) othersRows(tb testing.TB) string {
+	tb.Helper()
+	return text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM private WHERE _deleted IN (TRUE, FALSE)")) +
+		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM more WHERE _deleted IN (TRUE, FALSE)"))
+}
+
+// check runs a statement of the user on both nodes.
+func (l *scopeLab) check(tb testing.TB, sql string) (failed bool) {
+	tb.Helper()
+	with, withErr := l.shared.run(tb, l.user, sql)
+	without, withoutErr := l.lonely.run(tb, l.user, sql)
+	got, want := answerText(with, withErr), answerText(without, withoutErr)
+	if got != want {
+		tb.Fatalf("%s\nbeside another user's rows:\n%s\nwithout them:\n%s", sql, got, want)
+	}
+	if strings.Contains(got, "secret") && !strings.Contains(sql, "secret") {
+		tb.Fatalf("%s\nshows another user's rows:\n%s", sql, got)
+	}
+	if after := l.othersRows(tb); after != l.before {
+		tb.Fatalf("%s\nchanged another user's rows:\n%s\nthey were:\n%s", sql, after, l.before)
+	}
+	return withErr != nil
+}
+
+// answerText prints all that a user is told. Values of _seq are positions in the log, which the other user's
+// changes move.
+func answerText(response *exec.Response, err error) string {
+	if err != nil {
+		var told *exec.Error
+		if errors.As(err, &told) {
+			return fmt.Sprintf("error %v: %s", told.Code, told.Error())
+		}
+		return "error " + err.Error()
+	}
+	var b strings.Builder
+	for _, result := range response.Results {
+		fmt.Fprintf(&b, "%d rows, %q\n", result.RowCount, result.Message)
+		for _, row := range result.Rows {
+			for i, value := range row {
+				if result.Columns[i].Name != "_seq" {
+					fmt.Fprintf(&b, "%v|", value)
+				}
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// scopeSpeaker makes statements that try to name the rows of somebody else.
+type scopeSpeaker struct {
+	random *rand.Rand
+	other  ident.UserID
+	depth  int
+	named  []string // common table expressions
+	alias  int
+}
+
+func (s *scopeSpeaker) pick(choices ...string) string { return choices[s.random.IntN(len(choices))] }
+
+func (s *scopeSpeaker) name() string {
+	other := string(s.other)
+	choices := []string{
+		"private", "app.private", "kalam.app.private", `"app"."private"`, `"private"`, "more", "app.more", "everyone",
+		other + ".private", `"` + other + `".private`, `"app.` + other + `".private`, "system.users", "information_schema.tables",
+		"information_schema.columns", "system.stats",
+	}
+	if s.random.IntN(3) > 0 {
+		choices = append(choices[:7:7], s.named...)
+	}
+	return s.pick(choices...)
+}
+
+// source is an item of FROM; every one has the alias that it is asked to have.
+func (s *scopeSpeaker) source(alias string) string {
+	if s.depth++; s.depth > 12 {
+		return "private AS " + alias
+	}
+	switch s.random.IntN(8) {
+	case 0:
+		return "(" + s.query() + ") AS " + alias
+	case 1:
+		return "(VALUES (1, 'v', 2), (50, 'w', 3)) AS " + alias + "(id, body, n)"
+	case 2:
+		return "(SELECT * FROM " + s.name() + " WHERE " + s.condition("") + ") " + alias
+	case 3:
+		return "(WITH q AS (" + s.query() + ") SELECT * FROM q) AS " + alias
+	}
+	return s.name() + " AS " + alias
+}
+
+func (s *scopeSpeaker) condition(prefix string) string {
+	if s.depth++; s.depth > 12 {
+		return "TRUE"
+	}
+	column := prefix + s.pick("id", "body", "n", "k", "private_id", "_deleted", "_seq", "user_id", "_user")
+	switch s.random.IntN(12) {
+	case 0:
+		return prefix + "id IN (" + s.query() + ")"
+	case 1:
+		return "EXISTS (" + s.query() + ")"
+	case 2:
+		return "(" + s.condition(prefix) + " OR " + s.condition(prefix) + ")"
+	case 3:
+		return "NOT (" + s.condition(prefix) + ")"
+	case 4:
+		return prefix + "id = (SELECT MAX(id) FROM " + s.name() + ")"
+	case 5:
+		return prefix + "id " + s.pick("=", ">=", "<", "<>") + " " + s.pick("1", "2", "50", "NULL", "-9223372036854775808")
+	case 6:
+		return prefix + "id IN (1, 2, 50, NULL)"
+	case 7:
+		return "_deleted IN (TRUE, FALSE)"
+	case 8:
+		return column + " IS " + s.pick("", "NOT ") + "NULL"
+	case 9:
+		return column + " = '" + string(s.other) + "'"
+	case 10:
+		return prefix + "body LIKE '%'"
+	}
+	return s.pick("TRUE", "1 = 1", "CURRENT_USER() <> ''")
+}
+
+func (s *scopeSpeaker) query() string {
+	s.depth++
+	s.alias++
+	a, b := fmt.Sprintf("a%d", s.alias), fmt.Sprintf("b%d", s.alias)
+	switch s.random.IntN(11) {
+	case 0:
+		join := s.pick("JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
+		return fmt.Sprintf("SELECT %s.id FROM %s %s %s ON %s.id = %s.%s", s.pick(a, b), s.source(a), join, s.source(b), a, b,
+			s.pick("id", "id", "private_id"))
+	case 1:
+		return fmt.Sprintf("SELECT %s.* FROM %s CROSS JOIN %s", s.pick(a, b), s.source(a), s.source(b))
+	case 2:
+		return fmt.Sprintf("SELECT * FROM %s NATURAL JOIN %s", s.source(a), s.source(b))
+	case 3:
+		return fmt.Sprintf("SELECT id FROM %s %s SELECT id FROM %s", s.source(a),
+			s.pick("UNION", "UNION ALL", "EXCEPT", "INTERSECT"), s.source(b))
+	case 4:
+		return fmt.Sprintf("SELECT COUNT(*), MIN(id), MAX(body), STRING_AGG(body, ',') FROM %s WHERE %s", s.source(a), s.condition(a+"."))
+	case 5:
+		return fmt.Sprintf("SELECT id, ROW_NUMBER() OVER (ORDER BY id), SUM(id) OVER () FROM %s", s.source(a))
+	case 6:
+		return fmt.Sprintf("SELECT id, (SELECT COUNT(*) FROM %s WHERE %s.id = %s.id) FROM %s", s.source(b), b, a, s.source(a))
+	case 7:
+		return fmt.Sprintf("SELECT body FROM %s GROUP BY body HAVING COUNT(*) > 0 ORDER BY 1 DESC LIMIT 3", s.source(a))
+	case 8:
+		return fmt.Sprintf("SELECT DISTINCT %s.id FROM %s, %s WHERE %s", a, s.source(a), s.source(b), s.condition(a+"."))
+	}
+	return fmt.Sprintf("SELECT * FROM %s WHERE %s", s.source(a), s.condition(a+"."))
+}
+
+func (s *scopeSpeaker) statement() string {
+	s.depth, s.alias, s.named = 0, 0, nil
+	switch s.random.IntN(14) {
+	case 0:
+		return fmt.Sprintf("UPDATE %s SET body = 'changed %d' WHERE %s", s.name(), s.random.IntN(9), s.condition(""))
+	case 1:
+		return fmt.Sprintf("UPDATE %s SET n = (SELECT COUNT(*) FROM %s) WHERE id IN (1, 2, 50) RETURNING *", s.name(), s.name())
+	case 2:
+		return fmt.Sprintf("DELETE FROM %s WHERE %s", s.name(), s.condition(""))
+	case 3:
+		return fmt.Sprintf("INSERT INTO %s (id, body) VALUES (%d, 'x')", s.name(), s.random.IntN(60))
+	case 4:
+		return fmt.Sprintf("INSERT INTO private (id, body) SELECT id + %d, body FROM %s", s.random.IntN(5), s.source("a"))
+	case 5:
+		return fmt.Sprintf("INSERT INTO private (id, body) VALUES (%d, 'y') ON CONFLICT (id) DO %s RETURNING *", s.random.IntN(60),
+			s.pick("NOTHING", "UPDATE SET body = private.body || '+'", "UPDATE SET n = 1"))
+	case 6:
+		return fmt.Sprintf("EXECUTE AS USER '%s' (%s)", s.other, s.query())
+	case 7:
+		s.named = []string{"q"}
+		return fmt.Sprintf("WITH q AS (%s) SELECT * FROM q WHERE %s", s.query(), s.condition("q."))
+	case 8:
+		return fmt.Sprintf("WITH RECURSIVE q(id) AS (SELECT id FROM %s UNION SELECT q.id + 1 FROM q JOIN %s ON p.id = q.id) SELECT * FROM q",
+			s.name(), s.source("p"))
+	case 9:
+		return s.pick("USE "+string(s.other), "SHOW TABLES", "SHOW STATS FOR TABLE private", "DESCRIBE private", "EXPLAIN SELECT * FROM private")
+	}
+	return s.query()
+}
+
+// scopeStatements is how many statements one seed makes: some change the user's rows, so that later ones find others.
+const scopeStatements = 40
+
+// FuzzNobodyReachesAnothersRows says statements as one user and looks for the rows of another.
+func FuzzNobodyReachesAnothersRows(f *testing.F) {
+	for seed := range uint64(6) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		lab := newScopeLab(t)
+		speaker := &scopeSpeaker{random: rand.New(rand.NewPCG(seed, 3)), other: lab.other.User}
+		refused := 0
+		for range scopeStatements {
+			if lab.check(t, speaker.statement()) {
+				refused++
+			}
+		}
+		if refused > scopeStatements*9/10 {
+			t.Errorf("seed %d: %d of %d statements were refused: the others prove little", seed, refused, scopeStatements)
+		}
+	})
+}
+
+// TestScopeLabSeesAnothersRows shows that the comparison would notice: an administrator may act as the other user.
+func TestScopeLabSeesAnothersRows(t *testing.T) {
+	t.Parallel()
+	lab := newScopeLab(t)
+	as := fmt.Sprintf("EXECUTE AS USER '%s' (SELECT * FROM private)", lab.other.User)
+	with, withErr := lab.shared.run(t, caller("admin", session.RoleDBA), as)
+	without, withoutErr := lab.lonely.run(t, caller("admin", session.RoleDBA), as)
+	got, want := answerText(with, withErr), answerText(without, withoutErr)
+	if got == want || !strings.Contains(got, "secret") {
+		t.Errorf("an administrator sees\n%s\nand without the rows\n%s", got, want)
+	}
+}
