@@ -100,6 +100,12 @@ func examples() []*commandv1.Command {
 			{TableId: 18, Low: []byte{0x80, 4}},
 		},
 	}}})
+	for _, recorded := range []*commandv1.WriteRows{
+		{Rows: write.GetRows()[:1], Reply: []byte{1, 2}},
+		{Refusal: &commandv1.Failure{Kind: uint32(fault.NotNull), Message: "NOT NULL violation"}},
+	} {
+		bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: recorded}})
+	}
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}
@@ -110,6 +116,7 @@ func responses() map[string]*commandv1.Response {
 	return map[string]*commandv1.Response{
 		"response": {Index: 9, Affected: 3, Message: "done", ObjectId: 4},
 		"refusal":  {Index: 9, Failure: &commandv1.Failure{Kind: uint32(fault.DuplicateKey), Message: "Primary key violation"}},
+		"reply":    {Index: 9, Affected: 1, Reply: []byte{1, 2}},
 	}
 }
 
@@ -124,7 +131,7 @@ func TestGolden(t *testing.T) {
 		}
 		fmt.Fprintf(&list, "%s\n%x\n", strings.TrimPrefix(fmt.Sprintf("%T", cmd.GetBody()), "*commandv1.Command_"), data)
 	}
-	for _, name := range []string{"response", "refusal"} {
+	for _, name := range []string{"response", "refusal", "reply"} {
 		data, err := EncodeResponse(responses()[name])
 		if err != nil {
 			t.Fatal(err)
