@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -54,9 +55,9 @@ func (r *runningRequests) remove(request *runningRequest) {
 
 // reaches notes what a request is doing.
 func (r *runningRequests) reaches(request *runningRequest, text string, tx *txn.Transaction) {
-	word := text
-	if end := strings.IndexAny(text, " \t\r\n(;"); end >= 0 {
-		word = text[:end]
+	word := strings.TrimSpace(text)
+	if end := strings.IndexAny(word, " \t\r\n(;"); end >= 0 {
+		word = word[:end]
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +83,10 @@ func (e *Engine) kill(node *parse.Kill) (Result, error) {
 	if !ok || err != nil {
 		return Result{}, fault.New(fault.InvalidStatement, "'%s' is no id of a query; system.sessions lists them", node.ID)
 	}
-	if home != strconv.FormatUint(uint64(e.deps.Node), 10) {
-		return Result{}, fault.New(fault.InvalidStatement, "query '%s' runs on node %s; send the statement there", node.ID, home)
+	if at, failed := strconv.ParseUint(home, 10, 64); failed != nil || ident.NodeID(at) != e.deps.Node {
+		elsewhere := fault.New(fault.NotLeader, "query '%s' runs on node %s, send the statement there", node.ID, home)
+		elsewhere.Leader = e.addressOf(ident.NodeID(at))
+		return Result{}, elsewhere
 	}
 	e.running.mu.Lock()
 	found := e.running.open[parsed]
@@ -103,14 +106,19 @@ func (e *Engine) located(err error) error {
 	}
 	_, id, _ := strings.Cut(refused.Message, "'")
 	home, _ := txn.NodeOf(id)
+	pointed := *refused
+	pointed.Leader = e.addressOf(home)
+	return &pointed
+}
+
+// addressOf returns where clients reach a node, "" when it is not known.
+func (e *Engine) addressOf(node ident.NodeID) string {
 	for _, member := range e.deps.Catalog.Current().Members() {
-		if member.Node == home && !member.Removed {
-			pointed := *refused
-			pointed.Leader = member.APIAddr
-			return &pointed
+		if member.Node == node && !member.Removed {
+			return member.APIAddr
 		}
 	}
-	return err
+	return ""
 }
 
 // openTransactions are the rows of system.transactions.

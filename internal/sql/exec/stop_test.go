@@ -61,12 +61,12 @@ func TestKillQuery(t *testing.T) {
 		_, err := n.engine.Execute(t.Context(), exec.Request{SQL: slowQuery, Session: caller("slow", session.RoleDBA)})
 		done <- err
 	}()
-	running := "FROM system.sessions WHERE user_id = 'slow' AND last_method = 'WITH'"
+	running := "  FROM system.sessions WHERE user_id = 'slow' AND last_method = 'WITH'"
 	waitFor(t, n, "SELECT count(*) "+running, "1\n")
 	id := strings.TrimSpace(text(t, n.must(t, "SELECT session_id "+running)))
-	for _, wrong := range []string{"1/999", "2/1", "x"} {
-		if _, err := n.run(t, caller("admin", session.RoleDBA), "KILL QUERY '"+wrong+"'"); fault.KindOf(err) != fault.InvalidStatement {
-			t.Errorf("KILL QUERY %s: %v", wrong, err)
+	for wrong, want := range map[string]fault.Kind{"1/999": fault.InvalidStatement, "2/1": fault.NotLeader, "x": fault.InvalidStatement} {
+		if _, err := n.run(t, caller("admin", session.RoleDBA), "KILL QUERY '"+wrong+"'"); fault.KindOf(err) != want {
+			t.Errorf("KILL QUERY %s: %v, want %s", wrong, err, want)
 		}
 	}
 	n.must(t, fmt.Sprintf("KILL QUERY '%s'", id))
