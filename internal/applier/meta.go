@@ -49,7 +49,17 @@ func (m *Meta) Finish(batch *storage.Batch, index uint64) error {
 // Apply stages one command. The batch shows the effects of the commands before it.
 func (m *Meta) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command) (*commandv1.Response, error) {
 	invariant.Check(m.editor != nil, "the meta group applies before it is restored")
-	c := metaCall{Editor: m.editor, batch: batch, index: index, now: cmd.GetHeader().GetNowMicros()}
+	c := metaCall{
+		Editor: m.editor, batch: batch, index: index, now: cmd.GetHeader().GetNowMicros(), note: cmd.GetHeader().GetAudit(),
+	}
+	response, err := c.apply(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return response, c.audit(cmd.GetHeader().GetActor(), response)
+}
+
+func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_Found:
 		return c.found(body.Found)
@@ -75,6 +85,14 @@ func (m *Meta) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return c.removeMember(body.RemoveMember)
 	case *commandv1.Command_CleanupDone:
 		return c.cleanupDone(body.CleanupDone)
+	case *commandv1.Command_CreateStorage:
+		return c.createStorage(body.CreateStorage)
+	case *commandv1.Command_AlterStorage:
+		return c.alterStorage(body.AlterStorage)
+	case *commandv1.Command_DropStorage:
+		return c.dropStorage(body.DropStorage)
+	case *commandv1.Command_RecordAudit:
+		return &commandv1.Response{}, nil
 	}
 	if response, err := c.applyJob(cmd); response != nil || err != nil {
 		return response, err
@@ -89,6 +107,7 @@ type metaCall struct {
 	batch *storage.Batch
 	index uint64
 	now   int64
+	note  *commandv1.AuditNote // nil when the audit log says nothing of the command
 }
 
 func (c *metaCall) put(key []byte, record proto.Message) error {

@@ -65,6 +65,11 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 		response.ObjectId = uint64(existing.ID)
 		return response, nil
 	}
+	if id := table.Options["STORAGE_ID"]; body.GetCheckStorage() && id != "" {
+		if _, exists := c.Storage(id); !exists {
+			return storageNotFound(id), nil
+		}
+	}
 	table.ID = ident.TableID(c.index)
 	table.Group = 0
 	if table.Kind == schema.KindShared {

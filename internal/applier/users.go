@@ -1,6 +1,8 @@
 package applier
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -69,13 +71,19 @@ func (c *metaCall) dropUser(body *commandv1.DropUser) (*commandv1.Response, erro
 	return done("User '%s' dropped successfully", user.ID), c.putUser(&dropped)
 }
 
+// AccountLocked is the audit log's word for the failed login that locked an account.
+const AccountLocked = "ACCOUNT_LOCKED"
+
 // recordLogin counts consecutive failures. While an account is locked nothing is counted and nobody
-// logs in: a success that was checked on another node before the lock is refused.
+// logs in: a success that was checked on another node before the lock is refused. The audit log has the failures
+// that are counted, which an account's lock bounds.
 func (c *metaCall) recordLogin(body *commandv1.RecordLogin) (*commandv1.Response, error) {
 	user, exists := c.User(ident.UserID(body.GetId()))
 	if !exists {
 		return userNotFound(body.GetId()), nil
 	}
+	note := c.note
+	c.note = nil
 	if c.now < user.LockedUntilMicros {
 		if body.GetSuccess() {
 			return command.Refuse(fault.PermissionDenied, "the account is locked"), nil
@@ -91,10 +99,16 @@ func (c *metaCall) recordLogin(body *commandv1.RecordLogin) (*commandv1.Response
 		return done("User '%s' logged in", user.ID), c.putUser(&changed)
 	}
 	changed.FailedLogins++
+	c.note = note
 	if body.GetLockAfter() == 0 || changed.FailedLogins < body.GetLockAfter() {
 		return done("User '%s' failed to log in", user.ID), c.putUser(&changed)
 	}
 	changed.LockedUntilMicros = c.now + body.GetLockForMicros()
+	if note != nil {
+		locked := proto.CloneOf(note)
+		locked.Action = AccountLocked
+		c.note = locked
+	}
 	return done("User '%s' is locked", user.ID), c.putUser(&changed)
 }
 

@@ -63,6 +63,8 @@ type Config struct {
 	LockoutFailures int           // failures in a row that lock an account; 0 never locks
 	LockoutFor      time.Duration // how long it stays locked; default 15 min
 
+	AuditEntries uint32 // entries that the audit log keeps; zero writes none
+
 	CachedTokens int // verified tokens that are remembered; default 16,384; the oldest are forgotten first
 }
 
@@ -142,7 +144,7 @@ func (s *Service) account(id ident.UserID) (account catalog.User, ok bool) {
 
 // execute runs a command of the meta group on behalf of actor; "" is the server itself.
 func (s *Service) execute(ctx context.Context, actor ident.UserID, cmd *commandv1.Command) error {
-	cmd.Header = &commandv1.Header{Actor: string(actor)}
+	cmd.Header = &commandv1.Header{Actor: string(actor), Audit: s.note(ctx, cmd)}
 	_, err := s.config.Executor.Execute(ctx, metaGroup, cmd)
 	return err
 }

@@ -55,6 +55,30 @@ type User struct {
 // Deleted reports whether the account was dropped.
 func (u *User) Deleted() bool { return u.DeletedMicros != 0 }
 
+// LocalStorage is the storage that is always there: a directory below each node's own data path.
+const LocalStorage = "local"
+
+// Templates of the directories of tables below the base directory of a storage.
+const (
+	DefaultSharedTemplate = "{namespace}/{tableName}"
+	DefaultUserTemplate   = "{namespace}/{tableName}/{userId}"
+)
+
+// Storage is a place for the files of tables. Times are microseconds since 1970 UTC.
+type Storage struct {
+	ID             string
+	Name           string
+	Description    string
+	Type           string // filesystem
+	BaseDirectory  string // empty for LocalStorage: below the data path of the node
+	Credentials    string // JSON; may be empty
+	Config         string // JSON; may be empty
+	SharedTemplate string
+	UserTemplate   string
+	CreatedMicros  int64
+	UpdatedMicros  int64
+}
+
 // Cleanup is a dropped table whose rows are still to be purged from the data groups.
 type Cleanup struct {
 	Table         *schema.Table
@@ -84,6 +108,7 @@ type Catalog struct {
 	tableNames  tree[string, *schema.Table]
 	users       tree[ident.UserID, *User]
 	cleanups    tree[ident.TableID, *Cleanup]
+	storages    tree[string, *Storage]
 	deleted     int // users that are deleted
 }
 
@@ -176,6 +201,50 @@ func (c *Catalog) Cleanup(id ident.TableID) (*Cleanup, bool) { return c.cleanups
 
 // Cleanups lists the pending cleanups by table id.
 func (c *Catalog) Cleanups() []*Cleanup { return c.cleanups.values() }
+
+// Storage returns a storage by id. The local one is always there.
+func (c *Catalog) Storage(id string) (*Storage, bool) {
+	if found, ok := c.storages.get(id); ok || id != LocalStorage {
+		return found, ok
+	}
+	return c.localStorage(), true
+}
+
+// Storages lists the storages by id, the local one first.
+func (c *Catalog) Storages() []*Storage {
+	stored := c.storages.values()
+	if _, ok := c.storages.get(LocalStorage); ok {
+		return stored
+	}
+	return append([]*Storage{c.localStorage()}, stored...)
+}
+
+// localStorage has no record until it is altered: it came with the cluster.
+func (c *Catalog) localStorage() *Storage {
+	local := &Storage{
+		ID: LocalStorage, Name: "Local storage", Type: "filesystem",
+		Description: "The directory storage below the data path of each node", SharedTemplate: DefaultSharedTemplate,
+		UserTemplate: DefaultUserTemplate,
+	}
+	if c.cluster != nil {
+		local.CreatedMicros, local.UpdatedMicros = c.cluster.FoundedMicros, c.cluster.FoundedMicros
+	}
+	return local
+}
+
+// StorageUser returns a table that uses a storage, nil when none does. A table that names none uses the local one.
+func (c *Catalog) StorageUser(id string) *schema.Table {
+	for _, t := range c.tableNames.values() {
+		used := t.Options["STORAGE_ID"]
+		if used == "" {
+			used = LocalStorage
+		}
+		if used == id {
+			return t
+		}
+	}
+	return nil
+}
 
 // tableName orders tables by namespace, then name; names hold no zero byte.
 func tableName(namespace, name string) string { return namespace + "\x00" + name }

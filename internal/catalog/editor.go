@@ -70,3 +70,9 @@ func (e *Editor) SetCleanup(c *Cleanup) { e.cleanups = e.cleanups.set(c.Table.ID
 
 // DeleteCleanup removes a cleanup that is done.
 func (e *Editor) DeleteCleanup(id ident.TableID) { e.cleanups = e.cleanups.remove(id) }
+
+// SetStorage adds or replaces a storage.
+func (e *Editor) SetStorage(s *Storage) { e.storages = e.storages.set(s.ID, s) }
+
+// DeleteStorage removes a storage.
+func (e *Editor) DeleteStorage(id string) { e.storages = e.storages.remove(id) }

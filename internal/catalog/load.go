@@ -34,6 +34,7 @@ func Load(reader storage.Reader) (*Catalog, error) {
 		{"tables", c.loadTables},
 		{"users", c.loadUsers},
 		{"cleanups", c.loadCleanups},
+		{"storages", c.loadStorages},
 	} {
 		if err := part.load(reader); err != nil {
 			return nil, fmt.Errorf("load %s: %w", part.name, err)
@@ -97,6 +98,12 @@ func (c *Catalog) loadTables(reader storage.Reader) error {
 	for _, t := range sorted {
 		c.tableNames = c.tableNames.set(tableName(t.Namespace, t.Name), t)
 	}
+	return err
+}
+
+func (c *Catalog) loadStorages(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindStorage, StorageFromProto, func(s *Storage) []byte { return keys.Storage(s.ID) })
+	c.storages = treeOf(sorted, func(s *Storage) string { return s.ID })
 	return err
 }
 

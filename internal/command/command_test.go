@@ -109,6 +109,7 @@ func examples() []*commandv1.Command {
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}
+	bodies = append(bodies, auditExamples()...)
 	return bodies
 }
 

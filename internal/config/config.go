@@ -96,6 +96,7 @@ type Auth struct {
 	MaxPasswordLength         int    `toml:"max_password_length" range:"8..72" doc:"Longest password, in bytes; bcrypt reads no more than 72."`
 	EnforcePasswordComplexity bool   `toml:"enforce_password_complexity" doc:"Ask for a lower-case letter, an upper-case letter, a digit and another character in every new password."`
 	LockoutFailures           int    `toml:"lockout_failures" range:"0..1000" doc:"Failed logins in a row that lock an account; 0 never locks."`
+	AuditLogEntries           int    `toml:"audit_log_entries" range:"0..100000" doc:"Newest entries of system.audit_log that are kept; older ones are forgotten. 0 writes none."`
 	LockoutMinutes            int    `toml:"lockout_minutes" range:"1..10080" doc:"How long a locked account stays locked, in minutes."`
 }
 
@@ -213,7 +214,7 @@ func Default() *Config {
 		},
 		Auth: Auth{
 			JWTExpiryHours: 24, JWTRefreshExpiryHours: 7 * 24, BcryptCost: 12, CookieSecure: true,
-			MinPasswordLength: 8, MaxPasswordLength: 72, LockoutFailures: 5, LockoutMinutes: 15,
+			MinPasswordLength: 8, MaxPasswordLength: 72, LockoutFailures: 5, LockoutMinutes: 15, AuditLogEntries: 10_000,
 		},
 		Security: Security{CORS: CORS{
 			AllowedMethods: []string{"GET", "POST", "OPTIONS"},

@@ -77,6 +77,7 @@ func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.
 		MinIndex:  floor,
 		NowMicros: now,
 		Actor:     cmd.GetHeader().GetActor(),
+		Audit:     cmd.GetHeader().GetAudit(),
 	}
 	if group != shard.Meta {
 		header.MetaIndex = s.proposer.Applied(shard.Meta)

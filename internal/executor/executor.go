@@ -15,7 +15,7 @@ import (
 
 // CommandExecutor replicates commands and says when reads are current.
 type CommandExecutor interface {
-	// Execute stamps cmd's header (only Header.actor is kept from the caller), replicates it in the group
+	// Execute stamps cmd's header (only actor and audit of the header are kept from the caller), replicates it in the group
 	// and returns its result once it is durable on a quorum and applied on the replica that answers. A
 	// refused command is returned as a *fault.Error of the kind in Response.failure. Other outcomes:
 	// fault.Timeout (may still be applied), fault.Unavailable and fault.Overloaded (never applied), or

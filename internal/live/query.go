@@ -123,7 +123,7 @@ func visibleTable(current *catalog.Catalog, caller session.Session, ref *parse.T
 		return nil, refuse(CodeUnauthorized, "live queries need a role")
 	}
 	namespace, name := ref.Name.Namespace, ref.Name.Name
-	if namespace == table.SystemNamespace || namespace == table.InformationNamespace {
+	if table.IsViewNamespace(namespace) {
 		if !caller.Role.IsAdmin() {
 			return nil, refuse(CodeUnauthorized, "access denied: system tables need role dba or system")
 		}

@@ -55,7 +55,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		RefreshLife: time.Duration(a.JWTRefreshExpiryHours) * time.Hour,
 		BcryptCost:  a.BcryptCost, MinPassword: a.MinPasswordLength, MaxPassword: a.MaxPasswordLength,
 		ComplexityRule: a.EnforcePasswordComplexity, LockoutFailures: a.LockoutFailures,
-		LockoutFor: time.Duration(a.LockoutMinutes) * time.Minute,
+		LockoutFor: time.Duration(a.LockoutMinutes) * time.Minute, AuditEntries: uint32(a.AuditLogEntries),
 	})
 	if err != nil {
 		return err
@@ -65,6 +65,9 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
 		Admin: n.clusterAdmin(), Live: liveQueries{n},
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
+		Sockets: n.sessions, Logs: n.logs.list,
+		Storages:     storageProber{dataPath: n.cfg.Storage.DataPath, clock: n.clock},
+		AuditEntries: uint32(a.AuditLogEntries), Logger: n.logger.With(slog.String("part", "sql")),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
 		Transactions: n.transactionLimits(),
 		Limits: exec.Limits{

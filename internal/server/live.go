@@ -7,6 +7,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/api/wsapi"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/live"
+	"github.com/kalamdb/kalamdb-go/internal/table"
 )
 
 // liveParts are the parts of a node that serve live queries: the feed that state machines publish to, the
@@ -47,4 +48,24 @@ func (l *liveParts) close(ctx context.Context) {
 	if l.service != nil {
 		l.service.Close()
 	}
+}
+
+// sessions lists the live connections of this node, for system.sessions.
+func (n *Node) sessions() []table.OpenSession {
+	if n.live.sockets == nil {
+		return nil
+	}
+	var list []table.OpenSession
+	for _, connection := range n.live.sockets.Sessions() {
+		state := "idle"
+		if connection.Subscriptions > 0 {
+			state = "active"
+		}
+		list = append(list, table.OpenSession{
+			ID: liveQueries{n}.node() + "-" + connection.ID, Schema: "default", State: state, User: connection.User,
+			Client: connection.ClientIP, Transport: "websocket", OpenedMicros: connection.Opened.UnixMicro(),
+			SeenMicros: connection.Seen.UnixMicro(), Method: connection.LastMethod,
+		})
+	}
+	return list
 }

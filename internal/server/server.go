@@ -66,6 +66,7 @@ type Node struct {
 	log     *raftlog.Log
 	catalog *catalog.Store
 	metrics *metrics.Registry
+	logs    logRing
 
 	api      *httpapi.Server
 	users    *auth.Service
@@ -129,6 +130,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 	if n.resolver = opts.Resolver; n.resolver == nil {
 		n.resolver = net.DefaultResolver
 	}
+	n.logger = slog.New(n.logs.handler(n.logger.Handler()))
 	n.gossip = newGossip(n)
 	n.live = newLiveParts()
 	if err := n.open(ctx, opts); err != nil {

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -29,11 +30,14 @@ type Stat struct {
 
 // SystemOptions say where the views get what is not in the catalog.
 type SystemOptions struct {
-	Cluster  ClusterView        // required
-	Node     ident.NodeID       // this server's number
-	Settings []Setting          // rows of system.settings, in this order
-	Stats    func() []Stat      // further rows of system.stats; nil for none
-	Live     func() []LiveQuery // rows of system.live; nil for none
+	Cluster  ClusterView   // required
+	Node     ident.NodeID  // this server's number
+	Settings []Setting     // rows of system.settings, in this order
+	Stats    func() []Stat // further rows of system.stats; nil for none
+
+	Live func() []LiveQuery // rows of system.live; nil for none
+	Logs func() []LogLine   // rows of system.server_logs; nil for none
+
 	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
 	// one moment. Nil leaves the column NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
@@ -67,26 +71,50 @@ type ViewRequest struct {
 // NewSystem makes the views.
 func NewSystem(options SystemOptions) *System {
 	s := &System{options: options, views: map[string]*view{}}
-	for _, definition := range slices.Concat(systemViews(), jobViews(), liveViews(), sessionViews(), informationViews()) {
+	for _, definition := range allViews() {
 		descriptor := definition.descriptor()
 		s.views[descriptor.FullName()] = &view{table: descriptor, rows: definition.rows}
 	}
 	return s
 }
 
+// allViews lists the definitions of all views.
+func allViews() []viewDefinition {
+	return slices.Concat(systemViews(), jobViews(), liveViews(), sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), postgresViews())
+}
+
+// IsViewNamespace reports whether a namespace holds computed tables only.
+func IsViewNamespace(namespace string) bool {
+	return namespace == SystemNamespace || namespace == InformationNamespace || namespace == PostgresNamespace
+}
+
 // View returns the descriptor of a view, nil when there is none of that name. system.table_schemas is
-// another name of system.schemas.
+// another name of system.schemas, and system.live_queries of system.live.
 func (s *System) View(namespace, name string) *schema.Table {
-	if namespace != SystemNamespace && namespace != InformationNamespace {
+	if !IsViewNamespace(namespace) {
 		return nil
 	}
-	if namespace == SystemNamespace && name == "table_schemas" {
-		name = "schemas"
+	if namespace == SystemNamespace {
+		switch name {
+		case "table_schemas":
+			name = "schemas"
+		case "live_queries":
+			name = "live"
+		}
 	}
 	if found := s.views[namespace+"."+name]; found != nil {
 		return found.table
 	}
 	return nil
+}
+
+// Views lists the descriptors of all views by namespace and name.
+func (s *System) Views() []*schema.Table {
+	list := make([]*schema.Table, 0, len(s.views))
+	for _, name := range slices.Sorted(maps.Keys(s.views)) {
+		list = append(list, s.views[name].table)
+	}
+	return list
 }
 
 // Rows computes the rows of a view, in a fixed order.

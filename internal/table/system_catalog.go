@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -148,65 +147,6 @@ func (s *System) schemasRows(_ context.Context, request *ViewRequest) ([][]datum
 		})
 	}
 	return rows, nil
-}
-
-func (s *System) informationTablesRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, t := range s.allTables(request) {
-		kind := "BASE TABLE"
-		if t.Kind == schema.KindSystem {
-			kind = "VIEW"
-		}
-		rows = append(rows, []datum.Datum{textValue("kalam"), textValue(t.Namespace), textValue(t.Name), textValue(kind)})
-	}
-	return rows, nil
-}
-
-func (s *System) informationSchemataRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, namespace := range request.Catalog.Namespaces() {
-		rows = append(rows, []datum.Datum{textValue("kalam"), textValue(namespace.Name), {}})
-	}
-	for _, name := range []string{InformationNamespace, SystemNamespace} {
-		rows = append(rows, []datum.Datum{textValue("kalam"), textValue(name), {}})
-	}
-	return rows, nil
-}
-
-func (s *System) informationColumnsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, t := range s.allTables(request) {
-		for i := range t.Columns {
-			column := &t.Columns[i]
-			nullable := "NO"
-			if column.Nullable {
-				nullable = "YES"
-			}
-			precision, scale := datum.Datum{}, datum.Datum{}
-			if column.Type.Kind == datum.Decimal {
-				precision, scale = number(int(column.Type.Precision)), number(int(column.Type.Scale))
-			}
-			rows = append(rows, []datum.Datum{
-				textValue("kalam"), textValue(t.Namespace), textValue(t.Name), textValue(column.Name), number(i + 1),
-				defaultValue(column.Default), textValue(nullable), textValue(column.Type.String()),
-				{},
-				precision, scale,
-				{},
-			})
-		}
-	}
-	return rows, nil
-}
-
-// allTables lists the tables of the catalog and the views that the caller may know of.
-func (s *System) allTables(request *ViewRequest) []*schema.Table {
-	list := request.visibleTables()
-	for _, definition := range slices.Concat(informationViews(), systemViews(), jobViews()) {
-		if view := s.View(definition.namespace, definition.name); request.Visible(view) {
-			list = append(list, view)
-		}
-	}
-	return list
 }
 
 func (s *System) settingsRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {

@@ -20,9 +20,9 @@ func jobViews() []viewDefinition {
 		{SystemNamespace, "jobs", (*System).jobsRows, []viewColumn{
 			text("job_id"), text("job_type"), text("status"), orNull(text("leader_status")), orNull(jsonText("parameters")),
 			orNull(text("message")), orNull(text("exception_trace")), orNull(text("idempotency_key")), orNull(text("queue")),
-			orNull(integer("priority")), integer("retry_count"), orNull(integer("max_retries")), orNull(bigInt("memory_used")),
+			orNull(integer("priority")), smallInt("retry_count"), smallInt("max_retries"), orNull(bigInt("memory_used")),
 			orNull(bigInt("cpu_used")), timestamp("created_at"), timestamp("updated_at"), orNull(timestamp("started_at")),
-			orNull(timestamp("finished_at")), orNull(bigInt("node_id")), orNull(bigInt("leader_node_id")), integer("progress_percent"),
+			orNull(timestamp("finished_at")), bigInt("node_id"), orNull(bigInt("leader_node_id")), integer("progress_percent"),
 		}},
 		{SystemNamespace, "schedules", (*System).schedulesRows, []viewColumn{
 			text("schedule_name"), orNull(text("every")), orNull(text("cron")), text("time_zone"), text("statement"), text("user_id"),
@@ -58,12 +58,9 @@ func (s *System) jobsRows(_ context.Context, request *ViewRequest) ([][]datum.Da
 	}
 	rows := make([][]datum.Datum, 0, len(jobs))
 	for _, job := range jobs {
-		node, retries := datum.Datum{}, datum.Datum{}
+		node := number(0) // no node has run it yet
 		if runs := job.GetRuns(); len(runs) > 0 {
 			node = number(runs[len(runs)-1].GetNodeId())
-		}
-		if job.GetMaxRetries() != catalog.UnlimitedRetries {
-			retries = small(job.GetMaxRetries())
 		}
 		parameters := datum.Datum{}
 		if job.GetParameters() != "" {
@@ -75,7 +72,7 @@ func (s *System) jobsRows(_ context.Context, request *ViewRequest) ([][]datum.Da
 			parameters, optionalText(job.GetMessage()), optionalText(job.GetError()), optionalText(job.GetIdempotencyKey()),
 			{},
 			{},
-			small(job.GetRetries()), retries,
+			smaller(job.GetRetries()), smaller(job.GetMaxRetries()),
 			{},
 			{},
 			instant(job.GetCreatedMicros()), instant(job.GetUpdatedMicros()), instant(job.GetStartedMicros()),

@@ -24,6 +24,7 @@ type OpenSession struct {
 	State                    string // active, or idle in transaction
 	User                     ident.UserID
 	Client                   string
+	Transport                string // websocket; "" for http
 	OpenedMicros, SeenMicros int64
 	Method                   string // first word of the statement
 	Transaction              string // "" for none
@@ -53,11 +54,15 @@ func (s *System) sessionsRows(context.Context, *ViewRequest) ([][]datum.Datum, e
 	}
 	var rows [][]datum.Datum
 	for _, open := range s.options.Sessions() {
+		transport := "http"
+		if open.Transport != "" {
+			transport = open.Transport
+		}
 		rows = append(rows, []datum.Datum{
 			textValue(open.ID),
 			{},
 			optionalText(open.Schema), textValue(open.State), optionalText(open.Transaction), optionalText(open.TransactionState),
-			datum.NewBool(open.Writes), optionalText(open.Client), textValue("http"), instant(open.OpenedMicros),
+			datum.NewBool(open.Writes), optionalText(open.Client), textValue(transport), instant(open.OpenedMicros),
 			instant(open.SeenMicros), optionalText(open.Method), textValue(string(open.User)),
 		})
 	}

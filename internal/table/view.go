@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"math"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
@@ -11,6 +12,7 @@ import (
 const (
 	SystemNamespace      = "system"
 	InformationNamespace = "information_schema"
+	PostgresNamespace    = "pg_catalog"
 )
 
 // viewDefinition declares one computed table.
@@ -28,6 +30,7 @@ type viewColumn struct {
 
 func text(name string) viewColumn      { return viewColumn{name: name, kind: datum.Text} }
 func bigInt(name string) viewColumn    { return viewColumn{name: name, kind: datum.BigInt} }
+func smallInt(name string) viewColumn  { return viewColumn{name: name, kind: datum.SmallInt} }
 func integer(name string) viewColumn   { return viewColumn{name: name, kind: datum.Int} }
 func boolean(name string) viewColumn   { return viewColumn{name: name, kind: datum.Boolean} }
 func jsonText(name string) viewColumn  { return viewColumn{name: name, kind: datum.JSON} }
@@ -81,6 +84,11 @@ func numberPointer[T ~int64 | ~uint64](v *T) datum.Datum {
 }
 
 func small[T ~int | ~int32 | ~uint32](v T) datum.Datum { return datum.NewInt(datum.Int, int64(v)) }
+
+func smaller(v uint32) datum.Datum { return datum.NewInt(datum.SmallInt, int64(min(v, math.MaxInt16))) }
+
+// moment is an instant that is always there.
+func moment(micros int64) datum.Datum { return datum.NewInt(datum.Timestamp, micros) }
 
 // instant shows zero, which means never, as NULL.
 func instant(micros int64) datum.Datum {

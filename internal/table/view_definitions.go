@@ -51,20 +51,3 @@ func systemViews() []viewDefinition {
 		}},
 	}
 }
-
-// informationViews declares the views of information_schema, in ascending name.
-func informationViews() []viewDefinition {
-	return []viewDefinition{
-		{InformationNamespace, "columns", (*System).informationColumnsRows, []viewColumn{
-			text("table_catalog"), text("table_schema"), text("table_name"), text("column_name"), bigInt("ordinal_position"),
-			orNull(text("column_default")), text("is_nullable"), text("data_type"), orNull(bigInt("character_maximum_length")),
-			orNull(bigInt("numeric_precision")), orNull(bigInt("numeric_scale")), orNull(bigInt("datetime_precision")),
-		}},
-		{InformationNamespace, "schemata", (*System).informationSchemataRows, []viewColumn{
-			text("catalog_name"), text("schema_name"), orNull(text("schema_owner")),
-		}},
-		{InformationNamespace, "tables", (*System).informationTablesRows, []viewColumn{
-			text("table_catalog"), text("table_schema"), text("table_name"), text("table_type"),
-		}},
-	}
-}

@@ -73,7 +73,7 @@ func (s *Server) handleLogin(w http.ResponseWriter, r *http.Request) {
 		writePlainError(w, http.StatusBadRequest, "invalid_request", "The user or the password is too long")
 		return
 	}
-	grant, err := s.config.Auth.Login(r.Context(), ident.UserID(*name), *password)
+	grant, err := s.config.Auth.Login(auth.WithAddress(r.Context(), s.clientAddr(r).String()), ident.UserID(*name), *password)
 	if err != nil {
 		s.writeAuthFailure(w, r, err)
 		return
@@ -165,7 +165,7 @@ func (s *Server) handleSetup(w http.ResponseWriter, r *http.Request) {
 	}) {
 		return
 	}
-	user, err := s.config.Auth.Setup(r.Context(), request)
+	user, err := s.config.Auth.Setup(auth.WithAddress(r.Context(), s.clientAddr(r).String()), request)
 	if err != nil {
 		s.writeAuthFailure(w, r, err)
 		return

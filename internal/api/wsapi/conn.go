@@ -33,8 +33,9 @@ type Conn struct {
 	tokens     float64   // messages that may still be sent in this second
 	refilled   time.Time
 
-	mu   sync.Mutex // guards subs
-	subs map[string]*live.Subscription
+	mu      sync.Mutex // guards subs and watched
+	subs    map[string]*live.Subscription
+	watched watched
 }
 
 func newConn(s *Server, clientIP string) *Conn {
@@ -248,6 +249,7 @@ func (c *Conn) authenticate(ctx context.Context, token string, p protocol) bool 
 		return false
 	}
 	c.caller, c.known = identity.Session("default", c.clientIP), true
+	c.sawCaller(c.caller.User)
 	c.out.force(func(dst []byte) []byte {
 		return c.server.codec.appendMessage(dst, protocol{}, authSuccess(string(c.caller.User), c.caller.Role, p))
 	})

@@ -25,6 +25,9 @@ func (c *Conn) handle(ctx context.Context, kind int, data []byte) bool {
 		c.out.end(websocket.CloseInternalServerErr, "malformed message")
 		return false
 	}
+	if c.known {
+		c.saw(m.Type)
+	}
 	switch m.Type {
 	case "ping":
 	case "authenticate":

@@ -60,6 +60,7 @@ func (e *Engine) cluster(ctx context.Context, caller session.Session, statement 
 		return Result{}, err
 	}
 	action := clusterAction(statement)
+	e.recordCluster(ctx, caller, action, &order, outcomes)
 	result := Result{Columns: plan.ClusterColumns(), HasRows: true, Rows: [][]datum.Datum{}, AsUser: caller.User}
 	for i := range outcomes {
 		result.Rows = append(result.Rows, outcomes[i].row(action))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
@@ -56,8 +57,14 @@ type Deps struct {
 	Limits    Limits       // zero fields have the meaning stated there
 	// Transactions bound explicit transactions; zero fields have the meaning stated there.
 	Transactions txn.Limits
-	Settings     []table.Setting     // rows of system.settings; may be nil
-	Stats        func() []table.Stat // further rows of system.stats; may be nil
+	Settings     []table.Setting            // rows of system.settings; may be nil
+	Stats        func() []table.Stat        // further rows of system.stats; may be nil
+	Sockets      func() []table.OpenSession // live connections, for system.sessions; may be nil
+	Logs         func() []table.LogLine     // rows of system.server_logs; may be nil
+
+	Storages     StorageProber // tries storages; nil refuses statements that need it
+	AuditEntries uint32        // entries that the audit log keeps; zero means no audit log
+	Logger       *slog.Logger  // says what could not be audited; nil discards
 	// AppliedIndex reads a group's applied index from a reader, for system.table_digests. Nil leaves it NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
 }
@@ -95,6 +102,7 @@ type Engine struct {
 	transactions *txn.Registry
 	running      runningRequests
 	memory       nodeMemory
+	uses         *uses
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -108,6 +116,9 @@ func New(deps Deps) (*Engine, error) {
 	if deps.Limits.NodeMemoryBytes == 0 {
 		deps.Limits.NodeMemoryBytes = defaultNodeMemoryBytes
 	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
 	if deps.Limits.ConflictAttempts == 0 {
 		deps.Limits.ConflictAttempts = defaultConflictAttempts
 	}
@@ -116,10 +127,11 @@ func New(deps Deps) (*Engine, error) {
 	e.running.open = map[uint64]*runningRequest{}
 	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions)
 	e.plans = newPlanCache()
+	e.uses = newUses(deps.Clock)
 	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}
 	e.views = table.NewSystem(table.SystemOptions{
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
-		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions,
+		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions, Logs: deps.Logs,
 	})
 	return e, nil
 }

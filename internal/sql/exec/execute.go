@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -146,10 +148,23 @@ func (b *batchRun) prepare(ctx context.Context, batch []parse.Parsed) error {
 			caller.Namespace = use.Name.Name
 		}
 		if err := plan.Authorize(b.environment(current, caller), batch[i].Statement); err != nil {
-			return err
+			return b.refused(ctx, batch[i].Statement, err)
 		}
 	}
 	return nil
+}
+
+// refused writes the refusal to act as another user into the audit log.
+func (b *batchRun) refused(ctx context.Context, statement parse.Statement, err error) error {
+	as, ok := statement.(*parse.ExecuteAsUser)
+	if !ok || fault.KindOf(err) != fault.PermissionDenied {
+		return err
+	}
+	if failure := b.engine.recordUse(ctx, b.session, ident.UserID(as.User.Name), as.Statement, true); failure != nil {
+		b.engine.deps.Logger.Warn("a refusal is missing in the audit log", slog.String("actor", string(b.session.User)),
+			slog.Any("error", failure))
+	}
+	return err
 }
 
 // catalog returns the catalog with everything that was acknowledged before this request.
@@ -283,7 +298,15 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.KillLive:
 		result, err := b.engine.killLive(ctx, caller, s)
 		return outcome{Result: result}, err
+	case *plan.StorageCheck:
+		result, err := b.engine.checkStorage(ctx, caller, s)
+		return outcome{Result: result}, err
+	case *plan.Notice:
+		return outcome{Result: Result{Message: s.Message, AsUser: caller.User}}, nil
 	case *plan.Impersonate:
+		if err := b.engine.recordUse(ctx, caller, s.Target, s.Source, false); err != nil {
+			return outcome{}, err
+		}
 		return b.bound(ctx, current, s.Session, s.Statement)
 	}
 	return outcome{}, fmt.Errorf("statement %T cannot be run", bound)

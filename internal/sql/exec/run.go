@@ -50,6 +50,7 @@ func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params
 	}
 	r.eval = expr.NewEvalContext(&expr.Env{
 		NowMicros: e.deps.Clock.Now().UnixMicro(), User: caller.User, Role: caller.Role, Params: params,
+		Namespace: caller.Namespace,
 		Snowflake: func() int64 { return e.ids.snowflake(0) },
 		UUIDv7:    func() string { return r.drawn(e.ids.uuidV7()) },
 		ULID:      func() string { return r.drawn(e.ids.newULID()) },

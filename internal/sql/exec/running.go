@@ -139,7 +139,7 @@ func (e *Engine) openTransactions() []table.OpenTransaction {
 }
 
 // openSessions are the rows of system.sessions: the requests that are under way, and the transactions that
-// wait for their next one.
+// wait for their next one, and live connections.
 func (e *Engine) openSessions() []table.OpenSession {
 	infos := e.transactions.List()
 	byID := make(map[string]*txn.Info, len(infos))
@@ -176,6 +176,9 @@ func (e *Engine) openSessions() []table.OpenSession {
 			ID: info.ID, State: "idle in transaction", User: info.Owner, OpenedMicros: info.Begun.UnixMicro(),
 			SeenMicros: now.Add(-info.Idle).UnixMicro(), Transaction: info.ID, TransactionState: info.State, Writes: info.Rows > 0,
 		})
+	}
+	if e.deps.Sockets != nil {
+		rows = append(rows, e.deps.Sockets()...)
 	}
 	return rows
 }

@@ -44,6 +44,7 @@ type Env struct {
 	NowMicros int64         // statement time, microseconds since 1970-01-01 UTC
 	User      ident.UserID  // effective user
 	Role      session.Role  // effective role
+	Namespace string        // default namespace of the caller; empty means default
 	Params    []datum.Datum // $1 is Params[0]; Boolean, BigInt, Double, Text or NULL as they came
 	Snowflake func() int64  // a new id on every call; nil where ids may not be made
 	UUIDv7    func() string // canonical text, a new one on every call; nil like Snowflake

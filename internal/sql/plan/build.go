@@ -58,6 +58,20 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return alterSchedule(node)
 	case *parse.DropSchedule:
 		return dropSchedule(node), nil
+	case *parse.CreateStorage:
+		return env.createStorage(node)
+	case *parse.AlterStorage:
+		return env.alterStorage(node)
+	case *parse.DropStorage:
+		return dropStorage(node), nil
+	case *parse.StorageCheck:
+		return env.storageCheck(node)
+	case *parse.ShowVariable:
+		return showVariable(node)
+	case *parse.SetVariable:
+		return setVariable(node)
+	case *parse.ResetVariable:
+		return resetVariable(node)
 	case *parse.Show:
 		return env.show(node)
 	case *parse.Describe:
@@ -92,15 +106,12 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "views are not supported yet")
 	case *parse.CreateIndex, *parse.DropIndex:
 		return unsupported(statement, "indexes are not supported yet")
-	case *parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck, *parse.StorageFlush,
-		*parse.StorageCompact:
-		return unsupported(statement, "STORAGE statements are not supported yet")
+	case *parse.StorageFlush, *parse.StorageCompact:
+		return unsupported(statement, "STORAGE FLUSH and STORAGE COMPACT are not supported yet: all rows are in the row store")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
 	case *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
 		return unsupported(statement, "backups and exports are not supported yet")
-	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
-		return unsupported(statement, "session variables are not supported")
 	}
 	return unsupported(statement, "this statement is not supported")
 }
@@ -181,6 +192,8 @@ func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
 		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
+		*parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck,
+		*parse.ShowVariable, *parse.SetVariable, *parse.ResetVariable,
 		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule,
 		*parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
 		*parse.SetTransaction, *parse.Kill:
@@ -333,5 +346,5 @@ func (e *Environment) impersonate(node *parse.ExecuteAsUser) (Statement, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Impersonate{Target: inner.Session.User, Session: inner.Session, Statement: statement}, nil
+	return &Impersonate{Target: inner.Session.User, Session: inner.Session, Statement: statement, Source: node.Statement}, nil
 }

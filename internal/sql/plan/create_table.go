@@ -21,7 +21,7 @@ const maxColumns = 1000
 // command is applied.
 func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 	namespace, name := e.tableName(node.Name)
-	if namespace == table.SystemNamespace || namespace == table.InformationNamespace {
+	if table.IsViewNamespace(namespace) {
 		return nil, at(node.Name, fault.New(fault.PermissionDenied, "access denied: no table can be created in '%s'", namespace))
 	}
 	if node.As != nil {
@@ -40,12 +40,20 @@ func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 	if err := tableOptions(node, descriptor); err != nil {
 		return nil, err
 	}
+	for _, option := range node.Options {
+		if option.Name != "storage_id" {
+			continue
+		}
+		if _, exists := e.Catalog.Storage(descriptor.Options["STORAGE_ID"]); !exists {
+			return nil, at(option, fault.New(fault.NotFound, "storage '%s' not found", descriptor.Options["STORAGE_ID"]))
+		}
+	}
 	if err := tableColumns(node, descriptor); err != nil {
 		return nil, err
 	}
 	return &Meta{
 		Command: &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{
-			Table: catalog.TableToProto(descriptor), IfNotExists: node.IfNotExists,
+			Table: catalog.TableToProto(descriptor), IfNotExists: node.IfNotExists, CheckStorage: true,
 		}}},
 	}, nil
 }
@@ -135,9 +143,6 @@ func tableOption(option parse.Option, descriptor *schema.Table) error {
 	case "STORAGE_ID":
 		if value == "" {
 			return invalid(option, "option STORAGE_ID must not be empty")
-		}
-		if value != localStorage {
-			return at(option, fault.New(fault.NotFound, "storage '%s' not found", value))
 		}
 	case "USE_USER_STORAGE":
 		if descriptor.Kind != schema.KindUser {
@@ -348,6 +353,3 @@ func checkPrimaryKey(node *parse.CreateTable, descriptor *schema.Table) error {
 	}
 	return nil
 }
-
-// localStorage is the storage that every server has: its own data directory.
-const localStorage = "local"

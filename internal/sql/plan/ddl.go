@@ -48,7 +48,7 @@ func (e *Environment) dropNamespace(node *parse.DropNamespace) (Statement, error
 func (e *Environment) useNamespace(node *parse.UseNamespace) (Statement, error) {
 	name := node.Name.Name
 	_, exists := e.Catalog.Namespace(name)
-	if !exists && name != table.SystemNamespace && name != table.InformationNamespace {
+	if !exists && !table.IsViewNamespace(name) {
 		return nil, at(node.Name, fault.New(fault.NotFound, "namespace '%s' not found", name))
 	}
 	return &SetNamespace{Namespace: name}, nil
@@ -56,7 +56,7 @@ func (e *Environment) useNamespace(node *parse.UseNamespace) (Statement, error) 
 
 func (e *Environment) dropTable(node *parse.DropTable) (Statement, error) {
 	namespace, name := e.tableName(node.Name)
-	if e.Views.View(namespace, name) != nil || namespace == table.SystemNamespace || namespace == table.InformationNamespace {
+	if table.IsViewNamespace(namespace) {
 		return nil, at(node.Name, fault.New(fault.PermissionDenied, "access denied: system tables cannot be dropped"))
 	}
 	return &Meta{

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -57,8 +58,11 @@ func (e *Environment) find(catalogPart, namespace, name string) *schema.Table {
 	if view := e.Views.View(namespace, name); view != nil {
 		return view
 	}
-	found, _ := e.Catalog.Table(namespace, name)
-	return found
+	if found, ok := e.Catalog.Table(namespace, name); ok || !strings.HasPrefix(name, "pg_") || namespace != e.Session.Namespace {
+		return found
+	}
+	// As in PostgreSQL, its catalog is searched without being named.
+	return e.Views.View(table.PostgresNamespace, name)
 }
 
 // at adds the place of a node to an error.
@@ -90,4 +94,6 @@ func unsupported(node parse.Node, format string, args ...any) error {
 }
 
 // isOpenView reports whether every role may read a view.
-func isOpenView(view *schema.Table) bool { return view.Namespace == table.InformationNamespace }
+func isOpenView(view *schema.Table) bool {
+	return view.Namespace == table.InformationNamespace || view.Namespace == table.PostgresNamespace
+}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
@@ -29,10 +31,36 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 		return e.showView("cluster", nil)
 	case parse.ShowColumns:
 		return e.describeTable(node.Table)
-	case parse.ShowStorages, parse.ShowStats, parse.ShowManifest, parse.ShowExport, parse.ShowTopics,
-		parse.ShowViews, parse.ShowIndexes, parse.ShowLiveQueries:
+	case parse.ShowStorages:
+		return e.showView("storages", nil)
+	case parse.ShowManifest:
+		return e.showView("manifest", nil)
+	case parse.ShowTopics:
+		return e.showView("topics", nil)
+	case parse.ShowLiveQueries:
+		return e.showView("live", nil)
+	case parse.ShowStats:
+		return e.showStats(node)
+	case parse.ShowExport, parse.ShowViews, parse.ShowIndexes:
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
+}
+
+// showStats counts the rows of a table that the caller sees.
+func (e *Environment) showStats(node *parse.Show) (Statement, error) {
+	found, err := e.lookup(node.Table)
+	if err != nil {
+		return nil, err
+	}
+	literal := func(text string) string { return parse.Print(&parse.StringLiteral{Value: text}) }
+	text := fmt.Sprintf("SELECT %s AS namespace_id, %s AS table_name, %s AS table_type, %d AS schema_version, %d AS column_count, "+
+		"COUNT(*) AS row_count FROM %s", literal(found.Namespace), literal(found.Name), literal(found.Kind.String()), found.Version,
+		len(found.Columns), parse.Print(&parse.TableRef{Name: parse.ObjectName{Namespace: found.Namespace, Name: found.Name}}))
+	batch, err := parse.ParseBatch(text)
+	if err != nil {
+		return nil, fmt.Errorf("statistics of %s: %w", found.FullName(), err)
+	}
+	return BuildAuthorized(e, batch[0].Statement)
 }
 
 // showView reads a whole system view. Its rows are limited to what the caller may know of, so the

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -19,6 +20,9 @@ type Meta struct {
 	// Password is what CREATE USER or ALTER USER was given. The executor checks it, hashes it and puts
 	// the hash into the command. Nil when there is none.
 	Password *string
+	// Storage is what a storage would be like; it is tried from this node before the command is sent. Nil for
+	// other commands.
+	Storage *catalog.Storage
 }
 
 // SetNamespace changes the default namespace for the rest of the request.
@@ -31,6 +35,7 @@ type Impersonate struct {
 	Target    ident.UserID
 	Session   session.Session
 	Statement Statement
+	Source    parse.Statement // what the caller wrote, for the audit log
 }
 
 // Transact is a statement about the transaction: *parse.Begin, *parse.Commit, *parse.Rollback,

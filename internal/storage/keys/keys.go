@@ -48,6 +48,8 @@ const (
 	KindJobDone   Kind = 0x31 // number(8): a job that has ended
 	KindJobKey    Kind = 0x32 // idempotency key: number of the live job that has it
 	KindSchedule  Kind = 0x33 // name: schedule
+	KindStorage   Kind = 0x40 // storage id: a place for the files of tables
+	KindAudit     Kind = 0x41 // number(8): an entry of the audit log
 )
 
 // The bytes that make a user id prefix-free inside a key without changing its order: a zero byte is
@@ -203,6 +205,16 @@ func JobKey(idempotencyKey string) []byte {
 // Schedule is the key of a schedule.
 func Schedule(name string) []byte {
 	return append(kindPrefix(shard.Meta, KindSchedule, len(name)), name...)
+}
+
+// Storage is the key of a storage.
+func Storage(id string) []byte {
+	return append(kindPrefix(shard.Meta, KindStorage, len(id)), id...)
+}
+
+// Audit is the key of an entry of the audit log.
+func Audit(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindAudit, 8), number)
 }
 
 // MetaSpan is the span of all keys of one kind in the meta group.

@@ -45,6 +45,8 @@ func TestGolden(t *testing.T) {
 	line("job done", JobDone(258))
 	line("job key", JobKey("cleanup:17"))
 	line("schedule", Schedule("nightly"))
+	line("storage", Storage("archive"))
+	line("audit", Audit(258))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)
 	lo, hi = TableSpan(group, table)

@@ -107,6 +107,10 @@ type Command struct {
 	//	*Command_AlterSchedule
 	//	*Command_DropSchedule
 	//	*Command_FireSchedule
+	//	*Command_CreateStorage
+	//	*Command_AlterStorage
+	//	*Command_DropStorage
+	//	*Command_RecordAudit
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	Body          isCommand_Body `protobuf_oneof:"body"`
@@ -392,6 +396,42 @@ func (x *Command) GetFireSchedule() *FireSchedule {
 	return nil
 }
 
+func (x *Command) GetCreateStorage() *CreateStorage {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CreateStorage); ok {
+			return x.CreateStorage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAlterStorage() *AlterStorage {
+	if x != nil {
+		if x, ok := x.Body.(*Command_AlterStorage); ok {
+			return x.AlterStorage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDropStorage() *DropStorage {
+	if x != nil {
+		if x, ok := x.Body.(*Command_DropStorage); ok {
+			return x.DropStorage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecordAudit() *RecordAudit {
+	if x != nil {
+		if x, ok := x.Body.(*Command_RecordAudit); ok {
+			return x.RecordAudit
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -519,6 +559,22 @@ type Command_FireSchedule struct {
 	FireSchedule *FireSchedule `protobuf:"bytes,35,opt,name=fire_schedule,json=fireSchedule,proto3,oneof"`
 }
 
+type Command_CreateStorage struct {
+	CreateStorage *CreateStorage `protobuf:"bytes,60,opt,name=create_storage,json=createStorage,proto3,oneof"`
+}
+
+type Command_AlterStorage struct {
+	AlterStorage *AlterStorage `protobuf:"bytes,61,opt,name=alter_storage,json=alterStorage,proto3,oneof"`
+}
+
+type Command_DropStorage struct {
+	DropStorage *DropStorage `protobuf:"bytes,62,opt,name=drop_storage,json=dropStorage,proto3,oneof"`
+}
+
+type Command_RecordAudit struct {
+	RecordAudit *RecordAudit `protobuf:"bytes,63,opt,name=record_audit,json=recordAudit,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -580,6 +636,14 @@ func (*Command_DropSchedule) isCommand_Body() {}
 
 func (*Command_FireSchedule) isCommand_Body() {}
 
+func (*Command_CreateStorage) isCommand_Body() {}
+
+func (*Command_AlterStorage) isCommand_Body() {}
+
+func (*Command_DropStorage) isCommand_Body() {}
+
+func (*Command_RecordAudit) isCommand_Body() {}
+
 func (*Command_WriteRows) isCommand_Body() {}
 
 func (*Command_PurgeTable) isCommand_Body() {}
@@ -592,6 +656,7 @@ type Header struct {
 	NowMicros     int64                  `protobuf:"zigzag64,3,opt,name=now_micros,json=nowMicros,proto3" json:"now_micros,omitempty"` // wall time of the executor, microseconds since 1970 UTC
 	MetaIndex     uint64                 `protobuf:"varint,4,opt,name=meta_index,json=metaIndex,proto3" json:"meta_index,omitempty"`   // data groups: apply only after the meta group has applied this index
 	Actor         string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`                             // user id on whose behalf the command runs; empty for the server itself
+	Audit         *AuditNote             `protobuf:"bytes,20,opt,name=audit,proto3" json:"audit,omitempty"`                            // meta group: what the audit log says of the command, when it is carried out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -659,6 +724,13 @@ func (x *Header) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *Header) GetAudit() *AuditNote {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
 }
 
 // Response is the deterministic result of one command.
@@ -915,6 +987,7 @@ type CreateTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Table         *Table                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"` // id and group are assigned during apply
 	IfNotExists   bool                   `protobuf:"varint,2,opt,name=if_not_exists,json=ifNotExists,proto3" json:"if_not_exists,omitempty"`
+	CheckStorage  bool                   `protobuf:"varint,60,opt,name=check_storage,json=checkStorage,proto3" json:"check_storage,omitempty"` // refuse when there is no storage of the id that the table's options name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -959,6 +1032,13 @@ func (x *CreateTable) GetTable() *Table {
 func (x *CreateTable) GetIfNotExists() bool {
 	if x != nil {
 		return x.IfNotExists
+	}
+	return false
+}
+
+func (x *CreateTable) GetCheckStorage() bool {
+	if x != nil {
+		return x.CheckStorage
 	}
 	return false
 }
@@ -3928,11 +4008,566 @@ func (x *FireSchedule) GetSkip() bool {
 	return false
 }
 
+// AuditNote goes with a command of the meta group and becomes an entry of the audit log together with the
+// command's effects. A refused command leaves none.
+type AuditNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`                        // what was done, in upper case with underscores
+	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`                        // what it was done to
+	Details       string                 `protobuf:"bytes,3,opt,name=details,proto3" json:"details,omitempty"`                      // empty takes the message of the command's response
+	IpAddress     string                 `protobuf:"bytes,4,opt,name=ip_address,json=ipAddress,proto3" json:"ip_address,omitempty"` // the caller's; may be empty
+	Subject       string                 `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`                      // the user that it concerns; may be empty
+	Keep          uint32                 `protobuf:"varint,6,opt,name=keep,proto3" json:"keep,omitempty"`                           // how many entries the log keeps from now on, the newest; zero writes none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditNote) Reset() {
+	*x = AuditNote{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditNote) ProtoMessage() {}
+
+func (x *AuditNote) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
+func (*AuditNote) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *AuditNote) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditNote) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AuditNote) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+func (x *AuditNote) GetIpAddress() string {
+	if x != nil {
+		return x.IpAddress
+	}
+	return ""
+}
+
+func (x *AuditNote) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *AuditNote) GetKeep() uint32 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+// AuditEntry is the stored form of an entry of the audit log.
+type AuditEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // ascending without gaps
+	AtMicros      int64                  `protobuf:"zigzag64,2,opt,name=at_micros,json=atMicros,proto3" json:"at_micros,omitempty"`
+	Actor         string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	Action        string                 `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	Target        string                 `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	Details       string                 `protobuf:"bytes,6,opt,name=details,proto3" json:"details,omitempty"`
+	IpAddress     string                 `protobuf:"bytes,7,opt,name=ip_address,json=ipAddress,proto3" json:"ip_address,omitempty"`
+	Subject       string                 `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *AuditEntry) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetAtMicros() int64 {
+	if x != nil {
+		return x.AtMicros
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetIpAddress() string {
+	if x != nil {
+		return x.IpAddress
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+// RecordAudit does nothing: what counts is the note in its header.
+type RecordAudit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordAudit) Reset() {
+	*x = RecordAudit{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordAudit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordAudit) ProtoMessage() {}
+
+func (x *RecordAudit) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
+func (*RecordAudit) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+}
+
+// Storage is the stored form of a place for the files of tables.
+type Storage struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Id                   string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name                 string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Description          string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Type                 string                 `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"` // filesystem
+	BaseDirectory        string                 `protobuf:"bytes,5,opt,name=base_directory,json=baseDirectory,proto3" json:"base_directory,omitempty"`
+	Credentials          string                 `protobuf:"bytes,6,opt,name=credentials,proto3" json:"credentials,omitempty"` // JSON; may be empty
+	Config               string                 `protobuf:"bytes,7,opt,name=config,proto3" json:"config,omitempty"`           // JSON; may be empty
+	SharedTablesTemplate string                 `protobuf:"bytes,8,opt,name=shared_tables_template,json=sharedTablesTemplate,proto3" json:"shared_tables_template,omitempty"`
+	UserTablesTemplate   string                 `protobuf:"bytes,9,opt,name=user_tables_template,json=userTablesTemplate,proto3" json:"user_tables_template,omitempty"`
+	CreatedMicros        int64                  `protobuf:"zigzag64,10,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros        int64                  `protobuf:"zigzag64,11,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *Storage) Reset() {
+	*x = Storage{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Storage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Storage) ProtoMessage() {}
+
+func (x *Storage) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Storage.ProtoReflect.Descriptor instead.
+func (*Storage) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Storage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Storage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Storage) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Storage) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Storage) GetBaseDirectory() string {
+	if x != nil {
+		return x.BaseDirectory
+	}
+	return ""
+}
+
+func (x *Storage) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *Storage) GetConfig() string {
+	if x != nil {
+		return x.Config
+	}
+	return ""
+}
+
+func (x *Storage) GetSharedTablesTemplate() string {
+	if x != nil {
+		return x.SharedTablesTemplate
+	}
+	return ""
+}
+
+func (x *Storage) GetUserTablesTemplate() string {
+	if x != nil {
+		return x.UserTablesTemplate
+	}
+	return ""
+}
+
+func (x *Storage) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *Storage) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+type CreateStorage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Storage       *Storage               `protobuf:"bytes,1,opt,name=storage,proto3" json:"storage,omitempty"`
+	IfNotExists   bool                   `protobuf:"varint,2,opt,name=if_not_exists,json=ifNotExists,proto3" json:"if_not_exists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStorage) Reset() {
+	*x = CreateStorage{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStorage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStorage) ProtoMessage() {}
+
+func (x *CreateStorage) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
+func (*CreateStorage) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *CreateStorage) GetStorage() *Storage {
+	if x != nil {
+		return x.Storage
+	}
+	return nil
+}
+
+func (x *CreateStorage) GetIfNotExists() bool {
+	if x != nil {
+		return x.IfNotExists
+	}
+	return false
+}
+
+// AlterStorage changes what is set.
+type AlterStorage struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Id                   string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name                 *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Description          *string                `protobuf:"bytes,3,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	BaseDirectory        *string                `protobuf:"bytes,4,opt,name=base_directory,json=baseDirectory,proto3,oneof" json:"base_directory,omitempty"`
+	Credentials          *string                `protobuf:"bytes,5,opt,name=credentials,proto3,oneof" json:"credentials,omitempty"`
+	Config               *string                `protobuf:"bytes,6,opt,name=config,proto3,oneof" json:"config,omitempty"`
+	SharedTablesTemplate *string                `protobuf:"bytes,7,opt,name=shared_tables_template,json=sharedTablesTemplate,proto3,oneof" json:"shared_tables_template,omitempty"`
+	UserTablesTemplate   *string                `protobuf:"bytes,8,opt,name=user_tables_template,json=userTablesTemplate,proto3,oneof" json:"user_tables_template,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *AlterStorage) Reset() {
+	*x = AlterStorage{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterStorage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterStorage) ProtoMessage() {}
+
+func (x *AlterStorage) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
+func (*AlterStorage) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *AlterStorage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetBaseDirectory() string {
+	if x != nil && x.BaseDirectory != nil {
+		return *x.BaseDirectory
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetCredentials() string {
+	if x != nil && x.Credentials != nil {
+		return *x.Credentials
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetConfig() string {
+	if x != nil && x.Config != nil {
+		return *x.Config
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetSharedTablesTemplate() string {
+	if x != nil && x.SharedTablesTemplate != nil {
+		return *x.SharedTablesTemplate
+	}
+	return ""
+}
+
+func (x *AlterStorage) GetUserTablesTemplate() string {
+	if x != nil && x.UserTablesTemplate != nil {
+		return *x.UserTablesTemplate
+	}
+	return ""
+}
+
+// DropStorage is refused while a table uses the storage.
+type DropStorage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	IfExists      bool                   `protobuf:"varint,2,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropStorage) Reset() {
+	*x = DropStorage{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropStorage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropStorage) ProtoMessage() {}
+
+func (x *DropStorage) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
+func (*DropStorage) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *DropStorage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DropStorage) GetIfExists() bool {
+	if x != nil {
+		return x.IfExists
+	}
+	return false
+}
+
 var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xad\x0f\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xce\x11\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -3969,12 +4604,16 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0fcreate_schedule\x18  \x01(\v2\".kalamdb.command.v1.CreateScheduleH\x00R\x0ecreateSchedule\x12J\n" +
 	"\x0ealter_schedule\x18! \x01(\v2!.kalamdb.command.v1.AlterScheduleH\x00R\ralterSchedule\x12G\n" +
 	"\rdrop_schedule\x18\" \x01(\v2 .kalamdb.command.v1.DropScheduleH\x00R\fdropSchedule\x12G\n" +
-	"\rfire_schedule\x18# \x01(\v2 .kalamdb.command.v1.FireScheduleH\x00R\ffireSchedule\x12>\n" +
+	"\rfire_schedule\x18# \x01(\v2 .kalamdb.command.v1.FireScheduleH\x00R\ffireSchedule\x12J\n" +
+	"\x0ecreate_storage\x18< \x01(\v2!.kalamdb.command.v1.CreateStorageH\x00R\rcreateStorage\x12G\n" +
+	"\ralter_storage\x18= \x01(\v2 .kalamdb.command.v1.AlterStorageH\x00R\falterStorage\x12D\n" +
+	"\fdrop_storage\x18> \x01(\v2\x1f.kalamdb.command.v1.DropStorageH\x00R\vdropStorage\x12D\n" +
+	"\frecord_audit\x18? \x01(\v2\x1f.kalamdb.command.v1.RecordAuditH\x00R\vrecordAudit\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
 	"purgeTableB\x06\n" +
-	"\x04body\"\x98\x01\n" +
+	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x12\x1b\n" +
@@ -3983,7 +4622,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"now_micros\x18\x03 \x01(\x12R\tnowMicros\x12\x1d\n" +
 	"\n" +
 	"meta_index\x18\x04 \x01(\x04R\tmetaIndex\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xc0\x01\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x123\n" +
+	"\x05audit\x18\x14 \x01(\v2\x1d.kalamdb.command.v1.AuditNoteR\x05audit\"\xc0\x01\n" +
 	"\bResponse\x125\n" +
 	"\afailure\x18\x01 \x01(\v2\x1b.kalamdb.command.v1.FailureR\afailure\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -4003,10 +4643,11 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
 	"\rDropNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists\"b\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\x87\x01\n" +
 	"\vCreateTable\x12/\n" +
 	"\x05table\x18\x01 \x01(\v2\x19.kalamdb.command.v1.TableR\x05table\x12\"\n" +
-	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\"Z\n" +
+	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\x12#\n" +
+	"\rcheck_storage\x18< \x01(\bR\fcheckStorage\"Z\n" +
 	"\tDropTable\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -4277,7 +4918,62 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0fexpected_micros\x18\x02 \x01(\x12R\x0eexpectedMicros\x12\x1f\n" +
 	"\vnext_micros\x18\x03 \x01(\x12R\n" +
 	"nextMicros\x12\x12\n" +
-	"\x04skip\x18\x04 \x01(\bR\x04skip*;\n" +
+	"\x04skip\x18\x04 \x01(\bR\x04skip\"\xa2\x01\n" +
+	"\tAuditNote\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x18\n" +
+	"\adetails\x18\x03 \x01(\tR\adetails\x12\x1d\n" +
+	"\n" +
+	"ip_address\x18\x04 \x01(\tR\tipAddress\x12\x18\n" +
+	"\asubject\x18\x05 \x01(\tR\asubject\x12\x12\n" +
+	"\x04keep\x18\x06 \x01(\rR\x04keep\"\xda\x01\n" +
+	"\n" +
+	"AuditEntry\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1b\n" +
+	"\tat_micros\x18\x02 \x01(\x12R\batMicros\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x18\n" +
+	"\adetails\x18\x06 \x01(\tR\adetails\x12\x1d\n" +
+	"\n" +
+	"ip_address\x18\a \x01(\tR\tipAddress\x12\x18\n" +
+	"\asubject\x18\b \x01(\tR\asubject\"\r\n" +
+	"\vRecordAudit\"\xfa\x02\n" +
+	"\aStorage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12%\n" +
+	"\x0ebase_directory\x18\x05 \x01(\tR\rbaseDirectory\x12 \n" +
+	"\vcredentials\x18\x06 \x01(\tR\vcredentials\x12\x16\n" +
+	"\x06config\x18\a \x01(\tR\x06config\x124\n" +
+	"\x16shared_tables_template\x18\b \x01(\tR\x14sharedTablesTemplate\x120\n" +
+	"\x14user_tables_template\x18\t \x01(\tR\x12userTablesTemplate\x12%\n" +
+	"\x0ecreated_micros\x18\n" +
+	" \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\v \x01(\x12R\rupdatedMicros\"j\n" +
+	"\rCreateStorage\x125\n" +
+	"\astorage\x18\x01 \x01(\v2\x1b.kalamdb.command.v1.StorageR\astorage\x12\"\n" +
+	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\"\xbb\x03\n" +
+	"\fAlterStorage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
+	"\vdescription\x18\x03 \x01(\tH\x01R\vdescription\x88\x01\x01\x12*\n" +
+	"\x0ebase_directory\x18\x04 \x01(\tH\x02R\rbaseDirectory\x88\x01\x01\x12%\n" +
+	"\vcredentials\x18\x05 \x01(\tH\x03R\vcredentials\x88\x01\x01\x12\x1b\n" +
+	"\x06config\x18\x06 \x01(\tH\x04R\x06config\x88\x01\x01\x129\n" +
+	"\x16shared_tables_template\x18\a \x01(\tH\x05R\x14sharedTablesTemplate\x88\x01\x01\x125\n" +
+	"\x14user_tables_template\x18\b \x01(\tH\x06R\x12userTablesTemplate\x88\x01\x01B\a\n" +
+	"\x05_nameB\x0e\n" +
+	"\f_descriptionB\x11\n" +
+	"\x0f_base_directoryB\x0e\n" +
+	"\f_credentialsB\t\n" +
+	"\a_configB\x19\n" +
+	"\x17_shared_tables_templateB\x17\n" +
+	"\x15_user_tables_template\":\n" +
+	"\vDropStorage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists*;\n" +
 	"\x06Expect\x12\x0e\n" +
 	"\n" +
 	"EXPECT_ANY\x10\x00\x12\x11\n" +
@@ -4298,7 +4994,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),             // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),         // 1: kalamdb.command.v1.Command
@@ -4348,9 +5044,16 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*AlterSchedule)(nil),   // 45: kalamdb.command.v1.AlterSchedule
 	(*DropSchedule)(nil),    // 46: kalamdb.command.v1.DropSchedule
 	(*FireSchedule)(nil),    // 47: kalamdb.command.v1.FireSchedule
-	nil,                     // 48: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 49: kalamdb.command.v1.Table.OptionsEntry
-	nil,                     // 50: kalamdb.command.v1.Namespace.OptionsEntry
+	(*AuditNote)(nil),       // 48: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),      // 49: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),     // 50: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),         // 51: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),   // 52: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),    // 53: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),     // 54: kalamdb.command.v1.DropStorage
+	nil,                     // 55: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                     // 56: kalamdb.command.v1.Table.OptionsEntry
+	nil,                     // 57: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -4380,38 +5083,44 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	45, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
 	46, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
 	47, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	24, // 27: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	29, // 28: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	4,  // 29: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	48, // 30: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	9,  // 31: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	10, // 32: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	49, // 33: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	11, // 34: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	12, // 35: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	17, // 36: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	17, // 37: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	50, // 38: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	27, // 39: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	28, // 40: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	25, // 41: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	26, // 42: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	4,  // 43: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	0,  // 44: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	31, // 45: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	32, // 46: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	30, // 47: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	31, // 48: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 49: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 50: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 51: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 52: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	43, // 53: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	52, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	53, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	54, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	50, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	24, // 31: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	29, // 32: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	48, // 33: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,  // 34: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	55, // 35: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	9,  // 36: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	10, // 37: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	56, // 38: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	11, // 39: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	12, // 40: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	17, // 41: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	17, // 42: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	57, // 43: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	27, // 44: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	28, // 45: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	25, // 46: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	26, // 47: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	4,  // 48: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	0,  // 49: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	31, // 50: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	32, // 51: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	30, // 52: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	31, // 53: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	31, // 54: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	31, // 55: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	31, // 56: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	31, // 57: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	43, // 58: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	51, // 59: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -4446,18 +5155,23 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_AlterSchedule)(nil),
 		(*Command_DropSchedule)(nil),
 		(*Command_FireSchedule)(nil),
+		(*Command_CreateStorage)(nil),
+		(*Command_AlterStorage)(nil),
+		(*Command_DropStorage)(nil),
+		(*Command_RecordAudit)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[13].OneofWrappers = []any{}
 	file_kalamdb_command_v1_command_proto_msgTypes[44].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
