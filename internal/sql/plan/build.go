@@ -58,20 +58,6 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return alterSchedule(node)
 	case *parse.DropSchedule:
 		return dropSchedule(node), nil
-	case *parse.CreateStorage:
-		return env.createStorage(node)
-	case *parse.AlterStorage:
-		return env.alterStorage(node)
-	case *parse.DropStorage:
-		return dropStorage(node), nil
-	case *parse.StorageCheck:
-		return env.storageCheck(node)
-	case *parse.ShowVariable:
-		return showVariable(node)
-	case *parse.SetVariable:
-		return setVariable(node)
-	case *parse.ResetVariable:
-		return resetVariable(node)
 	case *parse.Show:
 		return env.show(node)
 	case *parse.Describe:
@@ -91,6 +77,27 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return &Transact{Node: statement}, nil
 	case *parse.Kill:
 		return &Kill{Node: node}, nil
+	}
+	return env.buildSettings(statement)
+}
+
+// buildSettings binds what is about storages and about settings of a session.
+func (e *Environment) buildSettings(statement parse.Statement) (Statement, error) {
+	switch node := statement.(type) {
+	case *parse.CreateStorage:
+		return e.createStorage(node)
+	case *parse.AlterStorage:
+		return e.alterStorage(node)
+	case *parse.DropStorage:
+		return dropStorage(node), nil
+	case *parse.StorageCheck:
+		return e.storageCheck(node)
+	case *parse.ShowVariable:
+		return showVariable(node)
+	case *parse.SetVariable:
+		return setVariable(node)
+	case *parse.ResetVariable:
+		return resetVariable(node)
 	}
 	return nil, notSupported(statement)
 }
