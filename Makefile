@@ -8,7 +8,7 @@ T       ?= 1m
 FUZZ    ?= Fuzz
 FOR     ?=
 TOOL     = $(GO) tool -modfile=tools/go.mod
-UNIT     = ./cmd/... ./internal/... ./proto/...
+UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 
 export CGO_ENABLED ?= 0
 

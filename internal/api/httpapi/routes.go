@@ -64,6 +64,7 @@ func (s *Server) routes() map[string]route {
 	}
 	if s.config.Live != nil {
 		routes["/v1/ws"] = route{get[:1], false, s.config.Live.ServeHTTP}
+		routes["/v1/events"] = route{get[:1], false, s.config.Live.ServeHTTP}
 	}
 	return routes
 }

@@ -59,7 +59,7 @@ type Config struct {
 	Metrics  *metrics.Registry // required
 	Logger   *slog.Logger      // required
 	Clock    clock.Clock       // required
-	Live     http.Handler      // serves GET /v1/ws; nil when there are no live queries
+	Live     http.Handler      // serves GET /v1/ws and /v1/events; nil when there are no live queries
 	Build    Build
 }
 

@@ -1,4 +1,5 @@
-// Package wsapi is the WebSocket surface: live queries on one connection for each client.
+// Package wsapi is the WebSocket surface: live queries on one connection for each client. It also serves them as
+// Server-Sent Events, one live query for each request, to clients that have no WebSocket.
 //
 // Server upgrades requests of GET /v1/ws and keeps the connections. A Conn authenticates its caller, reads
 // messages on one goroutine, and is the Sink of its subscriptions. Nothing writes permanently: frames are
@@ -70,6 +71,9 @@ type Server struct {
 	closed  bool
 	opened  uint64 // connections since the start
 	running sync.WaitGroup
+
+	stopping context.Context //nolint:containedctx // ends the event streams, which are requests of their own
+	stop     context.CancelFunc
 }
 
 // New makes a server without connections.
@@ -85,6 +89,7 @@ func New(config Config) (*Server, error) {
 	setDefault(&config.WriteTimeout, 10*time.Second)
 	setDefault(&config.RequestTimeout, 30*time.Second)
 	s := &Server{config: config, codec: newCodec(), conns: make(map[*Conn]struct{})}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.upgrader = websocket.Upgrader{
 		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: s.allowsOrigin,
@@ -119,6 +124,10 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // ServeHTTP upgrades a request and returns; the connection goes on by itself.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == EventsPath {
+		s.serveEvents(w, r)
+		return
+	}
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -185,6 +194,16 @@ func (s *Server) add(c *Conn) bool {
 	return true
 }
 
+// enter counts an event stream; the server waits for it.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Add(1)
+	}
+	return !s.closed
+}
+
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,6 +222,7 @@ func (s *Server) Connections() int {
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.closed = true
+	s.stop()
 	open := make([]*Conn, 0, len(s.conns))
 	for c := range s.conns {
 		open = append(open, c)
