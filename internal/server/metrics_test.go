@@ -43,6 +43,7 @@ const sharedGroup = `{group="data:shared:00"}`
 
 // TestMetricsMove: each number that operators are told to watch changes when what it counts happens.
 func TestMetricsMove(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

@@ -51,6 +51,7 @@ func (c client) sendNamed(key, age, statement string, patience bool) (int, strin
 // TestBrokenConnectionAppliesOnce: a client that lost its connection sends the change again, over other nodes, and
 // it is applied once and answered as it would have been the first time.
 func TestBrokenConnectionAppliesOnce(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -83,6 +84,7 @@ func TestBrokenConnectionAppliesOnce(t *testing.T) {
 // TestModeByClassAndRequest: one class of groups waits for all, one request does, and both name the node that is
 // missing; what is not asked to wait goes on without it, and so does taking the node out.
 func TestModeByClassAndRequest(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.SharedReplicationMode = "all" })
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

@@ -74,6 +74,7 @@ func openFirst(t *testing.T) *Node {
 // TestJoinByNames: a node finds its cluster behind a name with several addresses, behind a service record that
 // appears later, and by a name that the system resolves; a second node of the same number is kept out.
 func TestJoinByNames(t *testing.T) {
+	t.Parallel()
 	first := openFirst(t)
 	_, port, err := net.SplitHostPort(first.RPCAddr())
 	if err != nil {
