@@ -28,6 +28,7 @@ func (t *Transaction) RollbackTo(name string) error {
 	point := t.savepoints[found]
 	for _, u := range slices.Backward(t.undo[point.undo:]) {
 		t.restore(u)
+		t.undoBytes -= u.bytes()
 	}
 	t.undo = slices.Delete(t.undo, point.undo, len(t.undo))
 	t.savepoints = t.savepoints[:found+1]
@@ -58,7 +59,7 @@ func (t *Transaction) Release(name string) error {
 	}
 	t.savepoints = t.savepoints[:found]
 	if found == 0 {
-		t.undo = nil
+		t.undo, t.undoBytes = nil, 0
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ type Transaction struct {
 	bytes      int64 // of rows and reads
 	savepoints []savepoint
 	undo       []undo // what the rows were, since the first savepoint
+	undoBytes  int64  // of the rows in undo; bounded like what is written
 	// Failed is set when a statement failed and savepoints exist; only ROLLBACK may follow.
 	Failed bool
 }
@@ -80,6 +81,14 @@ type savepoint struct {
 type undo struct {
 	place  int
 	before *commandv1.RowWrite
+}
+
+// bytes is what the entry keeps.
+func (u undo) bytes() int64 {
+	if u.before == nil {
+		return overheadBytes
+	}
+	return overheadBytes + rowBytes(u.before)
 }
 
 func newTransaction(id string, owner ident.UserID, begun time.Time, maxBytes int64) *Transaction {
@@ -179,6 +188,8 @@ func (t *Transaction) room(bytes int64, rows int) error {
 	switch {
 	case len(t.rows)+rows > command.MaxRows:
 		return fault.New(fault.LimitExceeded, "the transaction would write more than %d rows; split it", command.MaxRows)
+	case t.undoBytes > t.maxBytes:
+		return fault.New(fault.LimitExceeded, "the savepoints of the transaction would keep more than %d bytes; release some", t.maxBytes)
 	case t.bytes+bytes > limit:
 		return fault.New(fault.LimitExceeded, "the transaction would hold more than %d bytes of changes; split it", limit)
 	}
@@ -206,9 +217,11 @@ func (t *Transaction) write(row *commandv1.RowWrite) {
 }
 
 func (t *Transaction) remember(u undo) {
-	if len(t.savepoints) > 0 {
-		t.undo = append(t.undo, u)
+	if len(t.savepoints) == 0 {
+		return
 	}
+	t.undo = append(t.undo, u)
+	t.undoBytes += u.bytes()
 }
 
 func rowScope(row *commandv1.RowWrite) scopeKey {

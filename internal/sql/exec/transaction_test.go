@@ -305,6 +305,16 @@ func TestTransactionsEnd(t *testing.T) {
 	if _, err := b.run("INSERT INTO app.t VALUES (6, repeat('x', 2000))"); fault.KindOf(err) != fault.LimitExceeded {
 		t.Errorf("more bytes than allowed: %v", err)
 	}
+	c := n.begin(t)
+	c.must("INSERT INTO app.t VALUES (7, repeat('x', 500)); SAVEPOINT s")
+	var full error
+	for i := 0; i < 10 && full == nil; i++ {
+		_, full = c.run(fmt.Sprintf("UPDATE app.t SET v = repeat('%d', 500) WHERE id = 7", i))
+	}
+	if fault.KindOf(full) != fault.LimitExceeded || !strings.Contains(full.Error(), "savepoints") {
+		t.Errorf("a row that changes again and again behind a savepoint: %v", full)
+	}
+	c.must("ROLLBACK TO s; UPDATE app.t SET v = 'y' WHERE id = 7; ROLLBACK")
 	n.must(t, "KILL TRANSACTION '"+a.id+"'")
 	if _, err := a.run("SELECT 1"); exec.CodeOf(err) != exec.CodeNoTransaction {
 		t.Errorf("a killed transaction: %v", err)
