@@ -222,14 +222,15 @@ func (e *likeExpr) rebuild(operands []Expr) Expr {
 func (e *likeExpr) volatility() volatility { return immutable }
 
 func (b *binder) bindLike(n *parse.Like) (Expr, error) {
+	what := "LIKE"
 	if n.Kind == parse.LikeSimilar {
-		return nil, faultAt(n, fault.Unsupported, "SIMILAR TO is not supported; use LIKE or ~")
+		what = "SIMILAR TO"
 	}
-	operand, err := b.bindTextual(n.Expr, "LIKE")
+	operand, err := b.bindTextual(n.Expr, what)
 	if err != nil {
 		return nil, err
 	}
-	pattern, err := b.bindTextual(n.Pattern, "LIKE")
+	pattern, err := b.bindTextual(n.Pattern, what)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +239,10 @@ func (b *binder) bindLike(n *parse.Like) (Expr, error) {
 		if escape, err = b.bindTextual(n.Escape, "ESCAPE"); err != nil {
 			return nil, err
 		}
+	}
+	if n.Kind == parse.LikeSimilar {
+		e, err := similarTo(operand, pattern, escape)
+		return not(e, n.Not), err
 	}
 	e, err := newLike(n.Kind == parse.LikeFold, operand, pattern, escape)
 	if err != nil {
