@@ -143,7 +143,8 @@ type Raft struct {
 	SharedRetentionEntries uint64 `toml:"shared_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of a group of shared tables; 0 takes that."`
 	SharedRetentionBytes   int64  `toml:"shared_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of shared tables; 0 takes that."`
 	LogSegmentBytes        int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes."`
-	Workers                int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for each processor."`
+	Workers                int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for every four processors, and at least one."`
+	LogWrites              int    `toml:"log_writes" range:"1..8" doc:"Writes of the log that a worker may have under way: one being synced, the others next. More than one costs throughput on the disks that were measured."`
 	SnapshotBytesPerSec    int64  `toml:"snapshot_bytes_per_sec" range:"0..1099511627776" doc:"Bytes of snapshots that this node sends in a second, all together; 0 means no limit."`
 	BalanceLeaders         bool   `toml:"balance_leaders" doc:"Spread leaderships evenly over the nodes; false leaves them where elections and operators put them."`
 	MaxWaitingProposals    int    `toml:"max_waiting_proposals" range:"1..1000000" doc:"Writes of one group that wait for their result; more are refused with 503 and Retry-After."`
@@ -228,7 +229,7 @@ func Default() *Config {
 			GCPercent: 400, MemoryLimitBytes: 4 << 30,
 		},
 		Raft: Raft{
-			LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20,
+			LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20, LogWrites: 1,
 			BalanceLeaders: true, MaxWaitingProposals: 8192, MaxWaitingBytes: 64 << 20, MaxFollowerLag: 50_000,
 		},
 		Cluster: Cluster{

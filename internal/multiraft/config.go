@@ -40,6 +40,7 @@ type Config struct {
 	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
 	QuietTicks      int           // ticks without work after which a group may fall asleep; default 20, negative is never
 	Workers         int           // goroutines that step groups; default 1
+	LogWrites       int           // writes of the log that a worker may have under way, for slow disks; default 1; Pump has one
 	MaxProposal     int           // bytes of one proposal; default 4 MiB
 	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
 	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
@@ -92,6 +93,7 @@ const (
 	maxUncommittedBytes    = 128 << 20
 	maxProposalsPerPass    = 4096
 	maxReadBatches         = 8
+	maxLogWrites           = 8
 	defaultTickInterval    = 50 * time.Millisecond
 	defaultHeartbeatTicks  = 5
 	defaultElectionTicks   = 10
@@ -112,6 +114,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ElectionTicks, defaultElectionTicks)
 	setDefault(&c.QuietTicks, defaultQuietTicks)
 	setDefault(&c.Workers, 1)
+	setDefault(&c.LogWrites, 1)
 	setDefault(&c.MaxProposal, defaultMaxProposal)
 	setDefault(&c.MaxWaiting, defaultMaxWaiting)
 	setDefault(&c.MaxWaitingBytes, defaultMaxWaitingBytes)
@@ -145,6 +148,8 @@ func (c Config) Validate() error {
 			c.ElectionTicks, c.HeartbeatTicks)
 	case c.SnapshotBytesPerSecond < 0:
 		return fmt.Errorf("multiraft: SnapshotBytesPerSecond = %d: want zero or more", c.SnapshotBytesPerSecond)
+	case c.LogWrites < 1 || c.LogWrites > maxLogWrites:
+		return fmt.Errorf("multiraft: LogWrites = %d: want 1 to %d", c.LogWrites, maxLogWrites)
 	case c.Workers < 1:
 		return fmt.Errorf("multiraft: Workers = %d: want at least 1", c.Workers)
 	}

@@ -133,6 +133,10 @@ func (m *Manager) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	for _, w := range m.workers {
+		if m.cfg.LogWrites > 1 {
+			w.writes = make(chan logWrite, m.cfg.LogWrites)
+			m.spawn(func() { w.writeLog(ctx) })
+		}
 		m.spawn(func() { m.loop(ctx, w.wake, w.guarded) })
 	}
 	m.spawn(func() { m.loop(ctx, m.apply.wake, m.apply.pass) })

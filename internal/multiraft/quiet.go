@@ -82,9 +82,9 @@ func (w *worker) rouse(g *group) {
 	if status := g.node.BasicStatus(); status.RaftState == raft.StateLeader {
 		for _, id := range g.confirmed.Conf.GetVoters() {
 			if id != status.ID && w.m.peers.heardWithin(ident.ReplicaID(id), w.m.cfg.silentAfter()) {
-				w.deliver(g, []*raftpb.Message{{
+				w.deliverOne(g, &raftpb.Message{
 					Type: raftpb.MsgHeartbeatResp.Enum(), From: new(id), To: new(status.ID), Term: new(status.GetTerm()),
-				}})
+				})
 			}
 		}
 		beat := w.m.cfg.HeartbeatTicks
@@ -191,7 +191,7 @@ func (w *worker) takeAnswer(g *group, m *raftpb.Message, index uint64) {
 		return
 	}
 	m.Context = nil
-	w.deliver(g, []*raftpb.Message{m})
+	w.deliverOne(g, m)
 	w.mark(g)
 	status := g.node.BasicStatus()
 	// Once the next heartbeat is out, whoever has answered is awake again.
@@ -277,6 +277,9 @@ type peerClock struct {
 // liveWithin is how many ticks of silence a live peer may have: two of the longest default election timeouts.
 const liveWithin = 40
 
+// forgetAfter is how many ticks of silence make a peer forgotten: whatever depended on it was woken long before.
+const forgetAfter = 1200
+
 func newPeerClock() *peerClock {
 	return &peerClock{last: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64)}
 }
@@ -322,6 +325,11 @@ func (p *peerClock) lost(known map[ident.ReplicaID]uint64, ticks int) []ident.Re
 		known[id] = run
 		if p.now-last > int64(ticks) || before != 0 && run != before {
 			lost = append(lost, id)
+		}
+		if p.now-last > forgetAfter {
+			delete(p.last, id)
+			delete(p.runs, id)
+			delete(known, id)
 		}
 	}
 	return lost

@@ -104,8 +104,8 @@ func TestProposalAndReadWakeGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.pump()
-	if _, _, done, err := submitted.Poll(); !done || err != nil {
-		t.Fatalf("a proposal to a sleeping group: done %v, error %v", done, err)
+	if _, _, done, failure := submitted.Poll(); !done || failure != nil {
+		t.Fatalf("a proposal to a sleeping group: done %v, error %v", done, failure)
 	}
 	l.until(200, "the group sleeps again", l.allAsleep)
 	follower := l.nodes[leader.replica%3+1]

@@ -28,8 +28,8 @@ type replica struct {
 
 	visible atomic.Uint64 // applied index that readers may count on: its batch is committed
 
-	mu           sync.Mutex // guards the fields below
-	closed       error      // why no waiter is taken any more
+	mu           sync.Mutex                  // guards the fields below
+	closed       error                       // why no waiter is taken any more
 	waiting      map[ident.RequestID]*waiter // the newest; older ones of the same request hang on it
 	waitingCount int
 	waitingBytes int64

@@ -24,9 +24,12 @@ type worker struct {
 
 	mu       sync.Mutex // guards the fields below
 	inbox    []item
-	messages int // Raft messages among inbox
-	ticks    int // ticks that have passed since the last pass
+	messages int        // Raft messages among inbox
+	ticks    int        // ticks that have passed since the last pass
+	written  []logWrite // durable, not yet finished by a pass
 	wake     chan struct{}
+
+	writes chan logWrite // to the goroutine that writes the log; nil while passes write it themselves
 
 	// Owned by pass.
 	spare []item
@@ -34,6 +37,7 @@ type worker struct {
 	tick  int // ticks of this worker so far
 	out   output
 
+	underWay    int                        // writes that were handed over and not finished
 	metaSeen    int                        // tick at which a leader of the meta group was last known
 	membersSeen []Member                   // what the groups' memberships were last held against
 	runs        map[ident.ReplicaID]uint64 // the run of each peer that was last heard of
@@ -98,12 +102,21 @@ func (w *worker) addTick() {
 // pass does everything that waits for this worker once and reports whether there was anything.
 func (w *worker) pass() (bool, error) {
 	w.mu.Lock()
+	written := w.written
+	w.written = nil
+	if w.underWay -= len(written); w.underWay > 0 && w.underWay >= w.m.cfg.LogWrites {
+		w.mu.Unlock()
+		return false, nil
+	}
 	items, ticks := w.inbox, w.ticks
 	w.inbox, w.spare = w.spare[:0], items
 	w.messages, w.ticks = 0, 0
 	w.mu.Unlock()
-	if len(items) == 0 && ticks == 0 && len(w.dirty) == 0 {
+	if len(items) == 0 && ticks == 0 && len(w.dirty) == 0 && len(written) == 0 {
 		return false, nil
+	}
+	for i := range written {
+		w.finish(&written[i])
 	}
 	for i := range items {
 		w.handle(&items[i])
@@ -297,9 +310,13 @@ func (w *worker) applyTask(g *group, m *raftpb.Message) *applyTask {
 // deliver steps storage responses that are meant for this replica.
 func (w *worker) deliver(g *group, responses []*raftpb.Message) {
 	for _, r := range responses {
-		if err := g.node.Step(r); err != nil {
-			w.m.stats.ignoredMessages.Add(1)
-		}
+		w.deliverOne(g, r)
+	}
+}
+
+func (w *worker) deliverOne(g *group, m *raftpb.Message) {
+	if err := g.node.Step(m); err != nil {
+		w.m.stats.ignoredMessages.Add(1)
 	}
 }
 
@@ -323,30 +340,4 @@ func (w *worker) transmit() {
 		// The transport has taken the slice.
 		delete(w.out.messages, to)
 	}
-}
-
-// persist writes the pass's updates with one sync and then delivers what depended on them.
-func (w *worker) persist() error {
-	if len(w.out.updates) > 0 || w.out.sync {
-		begun := w.m.cfg.Clock.Now()
-		if err := w.m.cfg.Log.Append(w.out.updates, w.out.sync); err != nil {
-			return fmt.Errorf("append to the log: %w", err)
-		}
-		w.m.metrics.appendLog.Observe(w.m.seconds(begun))
-		w.m.metrics.batch.Observe(float64(len(w.out.updates)))
-	}
-	self := uint64(w.m.cfg.Replica)
-	for _, r := range w.out.responses {
-		if r.message.GetTo() != self {
-			w.post(r.group, r.message)
-			continue
-		}
-		w.deliver(r.group, []*raftpb.Message{r.message})
-		w.mark(r.group)
-	}
-	w.transmit()
-	clear(w.out.updates)
-	clear(w.out.responses)
-	w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false
-	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -227,6 +228,15 @@ func (n *Node) wipe() error {
 	return disk.SyncDir(n.fs, n.cfg.Storage.DataPath)
 }
 
+// raftWorkers is how many workers step groups: as configured, or one for every four processors, since a second
+// worker halves the batches of the first.
+func raftWorkers(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	return max(runtime.GOMAXPROCS(0)/4, 1)
+}
+
 func (n *Node) openStores() (err error) {
 	dir := n.cfg.Storage.DataPath
 	n.store, err = storage.Open(storage.Options{
@@ -260,7 +270,8 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		TickInterval:   tick,
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
 		ElectionTicks:  max(int(least/tick), 2),
-		Workers:        n.cfg.Raft.Workers,
+		Workers:        raftWorkers(n.cfg.Raft.Workers),
+		LogWrites:      n.cfg.Raft.LogWrites,
 	})
 }
 

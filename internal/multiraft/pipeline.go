@@ -1,0 +1,105 @@
+package multiraft
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+)
+
+// This file lets a worker go on while its log is written. With LogWrites of one, the default, a pass ends when its
+// write is synced, and everything that arrives meanwhile becomes the next pass. With more, the write goes to a
+// goroutine, and the worker makes further passes until so many writes are under way: their messages reach the
+// followers while the write before them is still being synced, and their write begins the moment that one ends.
+// The log itself has never more than one record that is not synced, because that is how it tells a torn tail from
+// damage. On a fast disk more than one costs CPU, since passes get smaller; on a slow one it saves waiting.
+
+// logWrite is what one pass has to remember, and what may be said once it is durable.
+type logWrite struct {
+	updates   []raftlog.Update
+	sync      bool
+	responses []response
+}
+
+// persist writes the pass's updates with one sync, and then delivers what depended on them.
+func (w *worker) persist() error {
+	if len(w.out.updates) == 0 && !w.out.sync {
+		return nil
+	}
+	write := logWrite{updates: w.out.updates, sync: w.out.sync, responses: w.out.responses}
+	if w.writes == nil || w.underWay == 0 && !write.sync {
+		if err := w.write(&write); err != nil {
+			return err
+		}
+		w.finish(&write)
+		w.transmit()
+		clear(w.out.updates)
+		clear(w.out.responses)
+		w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false
+		return nil
+	}
+	if !write.sync {
+		return nil // commit indexes that no message waits for go with the next write
+	}
+	w.out.updates, w.out.responses, w.out.sync = nil, nil, false
+	w.underWay++
+	w.writes <- write // it has room for as many as may be under way
+	return nil
+}
+
+func (w *worker) write(write *logWrite) error {
+	begun := w.m.cfg.Clock.Now()
+	if err := w.m.cfg.Log.Append(write.updates, write.sync); err != nil {
+		return fmt.Errorf("append to the log: %w", err)
+	}
+	w.m.metrics.appendLog.Observe(w.m.seconds(begun))
+	w.m.metrics.batch.Observe(float64(len(write.updates)))
+	return nil
+}
+
+// finish delivers what depended on a write that is durable.
+func (w *worker) finish(write *logWrite) {
+	self := uint64(w.m.cfg.Replica)
+	for _, r := range write.responses {
+		if r.message.GetTo() != self {
+			w.post(r.group, r.message)
+			continue
+		}
+		w.deliverOne(r.group, r.message)
+		w.mark(r.group)
+	}
+}
+
+// writeLog writes what the passes hand over, in order, until the engine stops. What it does not come to is lost as
+// in a crash: nobody was told of it.
+func (w *worker) writeLog(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.m.failed:
+			return
+		case write := <-w.writes:
+			// What more is there shares the sync.
+			all := write
+			batch := []logWrite{write}
+			for more := true; more; {
+				select {
+				case write = <-w.writes:
+					batch = append(batch, write)
+					all.updates = append(all.updates, write.updates...)
+				default:
+					more = false
+				}
+			}
+			if err := w.write(&all); err != nil {
+				w.m.fail(err)
+				return
+			}
+			w.mu.Lock()
+			w.written = append(w.written, batch...)
+			w.mu.Unlock()
+			signal(w.wake)
+		}
+	}
+}
