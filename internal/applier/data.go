@@ -37,6 +37,8 @@ type Data struct {
 	// purged are the tables that were dropped here. It mirrors the markers in the store, so that a write
 	// need not read them. It holds eight bytes for each table ever dropped.
 	purged map[ident.TableID]struct{}
+	// fences mirrors the fences in the store. It holds twelve bytes for each table that was ever fenced.
+	fences map[ident.TableID]uint32
 	// value is reused between rows.
 	value []byte
 	// log keeps the newest changes in the store.
@@ -63,6 +65,12 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return d.writeRows(batch, index, cmd.GetHeader().GetNowMicros(), body.WriteRows)
 	case *commandv1.Command_PurgeTable:
 		return d.purgeTable(batch, index, ident.TableID(body.PurgeTable.GetTableId()))
+	case *commandv1.Command_FenceTable:
+		return d.fenceTable(batch, body.FenceTable)
+	case *commandv1.Command_IndexRows:
+		return d.indexRows(batch, body.IndexRows)
+	case *commandv1.Command_PurgeIndex:
+		return d.purgeIndex(batch, body.PurgeIndex)
 	default:
 		return misplaced(d.group, cmd), nil
 	}
@@ -80,7 +88,7 @@ func (d *Data) Publish() {
 	d.changes = d.changes[:0]
 }
 
-// Restore reads the markers of purged tables and where the change log stands.
+// Restore reads the markers of purged tables, the fences and where the change log stands.
 func (d *Data) Restore(reader storage.Reader) error {
 	d.changes = nil
 	if err := d.log.Restore(reader); err != nil {
@@ -89,6 +97,13 @@ func (d *Data) Restore(reader storage.Reader) error {
 	if d.publisher != nil {
 		d.publisher.Reset(d.group)
 	}
+	if err := d.restorePurged(reader); err != nil {
+		return err
+	}
+	return d.restoreFences(reader)
+}
+
+func (d *Data) restorePurged(reader storage.Reader) error {
 	d.purged = make(map[ident.TableID]struct{})
 	lo, hi := keys.PurgedSpan(d.group)
 	it, err := reader.Scan(lo, hi)
@@ -117,6 +132,9 @@ func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableI
 	if err := batch.DeleteRange(keys.ScopeSpan(d.group, table)); err != nil {
 		return nil, err
 	}
+	if err := batch.DeleteRange(keys.IndexesSpan(d.group, table)); err != nil {
+		return nil, err
+	}
 	if err := batch.Set(keys.Purged(d.group, table), nil); err != nil {
 		return nil, err
 	}
@@ -141,6 +159,9 @@ func (d *Data) writeRows(
 	if refusal := d.admit(body); refusal != nil {
 		return refusal, nil
 	}
+	if refusal := d.checkFences(body); refusal != nil {
+		return refusal, nil
+	}
 	if refusal, err := d.checkRead(batch, body); refusal != nil || err != nil {
 		return refusal, err
 	}
@@ -150,6 +171,9 @@ func (d *Data) writeRows(
 	}
 	before, refusal, err := checkRows(batch, index, nowMicros, body.GetRows(), rowKeys)
 	if refusal != nil || err != nil {
+		return refusal, err
+	}
+	if refusal, err = d.writeIndexes(batch, body.GetRows()); refusal != nil || err != nil {
 		return refusal, err
 	}
 	for i, row := range body.GetRows() {
@@ -278,6 +302,8 @@ func (d *Data) recordChanges(
 func checkRow(row *commandv1.RowWrite, current version, nowMicros int64) *commandv1.Response {
 	until, expires := schema.RowExpiry(current.row)
 	switch {
+	case writtenLater(current.row, row.GetRow()):
+		return altered()
 	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live && expires && until <= nowMicros:
 		return nil
 	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live:

@@ -13,8 +13,9 @@ import (
 
 // Types of the jobs that commands themselves make.
 const (
-	JobTypeCleanup   = "cleanup"
-	JobTypeStatement = "statement"
+	JobTypeCleanup      = "cleanup"
+	JobTypeStatement    = "statement"
+	JobTypeSchemaChange = "schema_change"
 )
 
 // applyJob carries out the commands about jobs and schedules; nil when the command is none of them.

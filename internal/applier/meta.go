@@ -71,6 +71,10 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.createTable(body.CreateTable)
 	case *commandv1.Command_DropTable:
 		return c.dropTable(body.DropTable)
+	case *commandv1.Command_AlterTable:
+		return c.alterTable(body.AlterTable)
+	case *commandv1.Command_AlterNamespace:
+		return c.alterNamespace(body.AlterNamespace)
 	case *commandv1.Command_CreateUser:
 		return c.createUser(body.CreateUser)
 	case *commandv1.Command_AlterUser:

@@ -19,6 +19,9 @@ func malformedRecord(format string, args ...any) error {
 // prefixCleanup begins the ids of cleanup jobs.
 const prefixCleanup = "CL"
 
+// prefixSchemaChange begins the ids of jobs that finish a schema change.
+const prefixSchemaChange = "SC"
+
 // StatementParameters is what a job of type JobTypeStatement runs; the user is in the job's record.
 type StatementParameters struct {
 	Schedule  string `json:"schedule"`
@@ -39,9 +42,27 @@ func NewCleanupJob(table uint64) *commandv1.Job {
 	}
 }
 
+// SchemaChangeParameters are the parameters of a job that does what a changed descriptor leaves to be done.
+type SchemaChangeParameters struct {
+	Table uint64 `json:"table_id"`
+}
+
+// NewSchemaChangeJob is the job that brings the rows of a table in line with its descriptor. The statement that
+// altered the table does the same at once; the job is for when it is interrupted.
+func NewSchemaChangeJob(table uint64) *commandv1.Job {
+	return &commandv1.Job{
+		Type: JobTypeSchemaChange, IdPrefix: prefixSchemaChange, Parameters: fmt.Sprintf(`{"table_id":%d}`, table),
+		IdempotencyKey: fmt.Sprintf("schema_change:%d", table), MaxRetries: catalog.UnlimitedRetries,
+	}
+}
+
 // cleanupJob makes the job of a table that is dropped, if it has none.
 func (c *metaCall) cleanupJob(table uint64) (*commandv1.Job, error) {
-	wanted := NewCleanupJob(table)
+	return c.ownJob(NewCleanupJob(table))
+}
+
+// ownJob makes a job that the cluster owes itself, if there is none.
+func (c *metaCall) ownJob(wanted *commandv1.Job) (*commandv1.Job, error) {
 	existing, err := c.liveJobOf(wanted.GetIdempotencyKey())
 	if err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package applier
 
 import (
+	"maps"
+
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -75,15 +77,98 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 	if table.Kind == schema.KindShared {
 		table.Group = c.shards().RouteTable(table.ID)
 	}
-	table.Version = 1
+	table.Version, table.Revision = 1, 1
 	for i := range table.Columns {
 		table.NextColumnID = max(table.NextColumnID, table.Columns[i].ID+1)
+	}
+	for i := range table.Indexes {
+		table.NextIndexID = max(table.NextIndexID, table.Indexes[i].ID+1)
+		table.Indexes[i].State = schema.IndexReady // there is no row that it could miss
 	}
 	table.CreatedMicros, table.UpdatedMicros = c.now, c.now
 	response := done("Table '%s' created successfully", table.FullName())
 	response.ObjectId = uint64(table.ID)
 	return response, c.putTable(table)
 }
+
+// alterTable replaces a descriptor that is still the one that the change was made from.
+func (c *metaCall) alterTable(body *commandv1.AlterTable) (*commandv1.Response, error) {
+	table, err := catalog.TableFromProto(body.GetTable())
+	if err != nil {
+		return command.Refuse(fault.InvalidStatement, "the table cannot be altered: %v", err), nil
+	}
+	current, exists := c.TableByID(table.ID)
+	switch {
+	case !exists:
+		return command.Refuse(fault.TableNotFound, "Table '%s' not found", table.FullName()), nil
+	case current.Revision != body.GetExpectRevision():
+		return altered(), nil
+	case table.FullName() != current.FullName() || table.Kind != current.Kind || table.Group != current.Group:
+		return command.Refuse(fault.Internal, "table %d cannot become '%s'", table.ID, table.FullName()), nil
+	case table.Version < current.Version || table.NextColumnID < current.NextColumnID || table.NextIndexID < current.NextIndexID:
+		return command.Refuse(fault.Internal, "table '%s' cannot go back", table.FullName()), nil
+	case primaryKeyID(table) != primaryKeyID(current):
+		return command.Refuse(fault.InvalidStatement, "the primary key of table '%s' cannot change", table.FullName()), nil
+	}
+	for i := range table.Indexes {
+		x := &table.Indexes[i]
+		if x.ID >= current.NextIndexID && c.indexNameTaken(table.Namespace, x.Name, table.ID) {
+			return command.Refuse(fault.AlreadyExists, "Index '%s.%s' already exists", table.Namespace, x.Name), nil
+		}
+	}
+	table.Revision = current.Revision + 1
+	table.CreatedMicros, table.UpdatedMicros = current.CreatedMicros, c.now
+	response := done("%s", body.GetMessage())
+	response.ObjectId = uint64(table.ID)
+	if err := c.putTable(table); err != nil {
+		return nil, err
+	}
+	if table.Unfinished() {
+		job, err := c.ownJob(NewSchemaChangeJob(uint64(table.ID)))
+		if err != nil {
+			return nil, err
+		}
+		response.Message += " Job ID: " + catalog.JobID(job)
+	}
+	return response, nil
+}
+
+// indexNameTaken reports whether another table of the namespace has an index of that name.
+func (c *metaCall) indexNameTaken(namespace, name string, except ident.TableID) bool {
+	for _, other := range c.TablesIn(namespace) {
+		if _, taken := other.Index(name); taken && other.ID != except {
+			return true
+		}
+	}
+	return false
+}
+
+func primaryKeyID(table *schema.Table) uint32 {
+	position := table.PrimaryKey()
+	if position < 0 {
+		return 0
+	}
+	return table.Columns[position].ID
+}
+
+// alterNamespace sets options and keeps the others.
+func (c *metaCall) alterNamespace(body *commandv1.AlterNamespace) (*commandv1.Response, error) {
+	current, exists := c.Namespace(body.GetName())
+	if !exists {
+		return command.Refuse(fault.TableNotFound, "Namespace '%s' not found", body.GetName()), nil
+	}
+	next := *current
+	next.Options = make(map[string]string, len(current.Options)+len(body.GetOptions()))
+	maps.Copy(next.Options, current.Options)
+	maps.Copy(next.Options, body.GetOptions())
+	if len(next.Options) > maxNamespaceOptions {
+		return command.Refuse(fault.LimitExceeded, "a namespace has at most %d options", maxNamespaceOptions), nil
+	}
+	return done("Namespace '%s' altered successfully", next.Name), c.putNamespace(&next)
+}
+
+// maxNamespaceOptions bounds the options of a namespace.
+const maxNamespaceOptions = 64
 
 func (c *metaCall) dropTable(body *commandv1.DropTable) (*commandv1.Response, error) {
 	table, exists := c.Table(body.GetNamespace(), body.GetName())

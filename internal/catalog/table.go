@@ -26,9 +26,17 @@ func TableToProto(t *schema.Table) *commandv1.Table {
 		Options:       t.Options,
 		CreatedMicros: t.CreatedMicros,
 		UpdatedMicros: t.UpdatedMicros,
+		NextIndexId:   t.NextIndexID,
+		Revision:      t.Revision,
 	}
 	for i := range t.Columns {
 		p.Columns[i] = columnToProto(&t.Columns[i])
+	}
+	for i := range t.Indexes {
+		x := &t.Indexes[i]
+		p.Indexes = append(p.Indexes, &commandv1.Index{
+			Id: x.ID, Name: x.Name, ColumnIds: x.Columns, Unique: x.Unique, State: uint32(x.State),
+		})
 	}
 	return p
 }
@@ -42,6 +50,14 @@ func columnToProto(c *schema.Column) *commandv1.Column {
 		PrimaryKey:  c.PrimaryKey,
 		Unique:      c.Unique,
 		DefaultKind: uint32(c.Default.Kind),
+		AddedIn:     c.AddedIn,
+		Proof:       uint32(c.Proof),
+	}
+	if !c.Initial.IsNull() {
+		p.Initial = datum.AppendValue(nil, c.Initial)
+	}
+	for _, former := range c.Formerly {
+		p.Formerly = append(p.Formerly, typeToProto(former))
 	}
 	if c.Default.Kind == schema.DefaultLiteral {
 		p.DefaultLiteral = datum.AppendValue(nil, c.Default.Literal)
@@ -74,6 +90,8 @@ func TableFromProto(p *commandv1.Table) (*schema.Table, error) {
 		Options:       p.GetOptions(),
 		CreatedMicros: p.GetCreatedMicros(),
 		UpdatedMicros: p.GetUpdatedMicros(),
+		NextIndexID:   p.GetNextIndexId(),
+		Revision:      p.GetRevision(),
 	}
 	switch {
 	case t.Namespace == "" || t.Name == "":
@@ -98,7 +116,31 @@ func TableFromProto(p *commandv1.Table) (*schema.Table, error) {
 		ids[c.ID], names[c.Name] = true, true
 		t.Columns[i] = c
 	}
+	if err := indexesFromProto(t, p.GetIndexes()); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+// indexesFromProto adds the indexes and refuses those of columns that the table has not.
+func indexesFromProto(t *schema.Table, list []*commandv1.Index) error {
+	if len(list) > schema.MaxIndexes {
+		return fmt.Errorf("%w: table %s has %d indexes", errMalformed, t.FullName(), len(list))
+	}
+	for _, index := range list {
+		if index.GetState() < uint32(schema.IndexBuilding) || index.GetState() > uint32(schema.IndexDropping) {
+			return fmt.Errorf("%w: index %s of table %s has state %d", errMalformed, index.GetName(), t.FullName(), index.GetState())
+		}
+		x := schema.Index{
+			ID: index.GetId(), Name: index.GetName(), Columns: index.GetColumnIds(), Unique: index.GetUnique(),
+			State: schema.IndexState(index.GetState()), //nolint:gosec // checked above
+		}
+		if _, ok := t.Positions(&x); x.Maintained() && (!ok || len(x.Columns) == 0 || len(x.Columns) > schema.MaxIndexColumns) {
+			return fmt.Errorf("%w: index %s of table %s has wrong columns", errMalformed, x.Name, t.FullName())
+		}
+		t.Indexes = append(t.Indexes, x)
+	}
+	return nil
 }
 
 func columnFromProto(p *commandv1.Column) (schema.Column, error) {
@@ -113,6 +155,7 @@ func columnFromProto(p *commandv1.Column) (schema.Column, error) {
 		Nullable:   p.GetNullable(),
 		PrimaryKey: p.GetPrimaryKey(),
 		Unique:     p.GetUnique(),
+		AddedIn:    p.GetAddedIn(),
 	}
 	if c.Name == "" {
 		return schema.Column{}, fmt.Errorf("%w: column without a name", errMalformed)
@@ -120,19 +163,38 @@ func columnFromProto(p *commandv1.Column) (schema.Column, error) {
 	if p.GetDefaultKind() > uint32(schema.DefaultCurrentUser) {
 		return schema.Column{}, fmt.Errorf("%w: default of kind %d", errMalformed, p.GetDefaultKind())
 	}
-	c.Default.Kind = schema.DefaultKind(p.GetDefaultKind()) //nolint:gosec // checked above
-	if c.Default.Kind != schema.DefaultLiteral {
-		return c, nil
+	for _, former := range p.GetFormerly() {
+		t, failure := typeFromProto(former)
+		if failure != nil {
+			return schema.Column{}, failure
+		}
+		c.Formerly = append(c.Formerly, t)
 	}
-	literal, rest, err := datum.DecodeValue(p.GetDefaultLiteral())
+	if len(p.GetInitial()) > 0 {
+		if c.Initial, err = valueFromProto("initial value", p.GetInitial()); err != nil {
+			return schema.Column{}, err
+		}
+	}
+	if p.GetProof() > uint32(schema.ProofOfAdded) {
+		return schema.Column{}, fmt.Errorf("%w: proof %d", errMalformed, p.GetProof())
+	}
+	c.Proof = schema.Proof(p.GetProof())                    //nolint:gosec // checked above
+	c.Default.Kind = schema.DefaultKind(p.GetDefaultKind()) //nolint:gosec // checked above
+	if c.Default.Kind == schema.DefaultLiteral {
+		c.Default.Literal, err = valueFromProto("default", p.GetDefaultLiteral())
+	}
+	return c, err
+}
+
+func valueFromProto(what string, encoded []byte) (datum.Datum, error) {
+	value, rest, err := datum.DecodeValue(encoded)
 	if err != nil {
-		return schema.Column{}, fmt.Errorf("%w: default: %w", errMalformed, err)
+		return datum.Datum{}, fmt.Errorf("%w: %s: %w", errMalformed, what, err)
 	}
 	if len(rest) > 0 {
-		return schema.Column{}, fmt.Errorf("%w: default is followed by %d bytes", errMalformed, len(rest))
+		return datum.Datum{}, fmt.Errorf("%w: %s is followed by %d bytes", errMalformed, what, len(rest))
 	}
-	c.Default.Literal = literal
-	return c, nil
+	return value, nil
 }
 
 func typeFromProto(p *commandv1.Type) (datum.Type, error) {

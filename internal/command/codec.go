@@ -28,7 +28,7 @@ func Encode(cmd *commandv1.Command) ([]byte, error) {
 	if cmd.GetBody() == nil {
 		return nil, fmt.Errorf("encode command: %w: no body", errMalformed)
 	}
-	if rows := len(cmd.GetWriteRows().GetRows()); rows > MaxRows {
+	if rows := max(len(cmd.GetWriteRows().GetRows()), len(cmd.GetIndexRows().GetRows())); rows > MaxRows {
 		return nil, fault.New(fault.LimitExceeded, "the statement writes %d rows; one statement may write %d", rows, MaxRows)
 	}
 	data, err := encode(cmd)
@@ -58,7 +58,7 @@ func Decode(data []byte) (*commandv1.Command, error) {
 	if cmd.GetBody() == nil {
 		return nil, fmt.Errorf("%w: no body", errMalformed)
 	}
-	if rows := len(cmd.GetWriteRows().GetRows()); rows > MaxRows {
+	if rows := max(len(cmd.GetWriteRows().GetRows()), len(cmd.GetIndexRows().GetRows())); rows > MaxRows {
 		return nil, fmt.Errorf("%w: %d rows", errMalformed, rows)
 	}
 	if id := cmd.GetHeader().GetRequestId(); len(id) != 0 && len(id) != len(ident.RequestID{}) {
@@ -109,7 +109,7 @@ func Failure(response *commandv1.Response) error {
 		return nil
 	}
 	kind := fault.Internal
-	if refused.GetKind() <= uint32(fault.LimitExceeded) {
+	if refused.GetKind() <= uint32(fault.Altered) {
 		kind = fault.Kind(refused.GetKind()) //nolint:gosec // checked above
 	}
 	return fault.New(kind, "%s", refused.GetMessage())
@@ -134,8 +134,8 @@ func decode(data []byte, message proto.Message) error {
 	return nil
 }
 
-// unknownInCommand is unknownField for commands. The rows of a write have no messages below them and are
-// many, so they are not walked field by field.
+// unknownInCommand is unknownField for commands. The rows of a write are many, so they are not walked
+// field by field.
 func unknownInCommand(cmd *commandv1.Command) (name protoreflect.FullName, found bool) {
 	write := cmd.GetWriteRows()
 	if write == nil {
@@ -156,9 +156,24 @@ func unknownInCommand(cmd *commandv1.Command) (name protoreflect.FullName, found
 			return name, found
 		}
 	}
+	for _, revision := range write.GetRevisions() {
+		if unknown(revision) {
+			return name, found
+		}
+	}
 	for _, row := range write.GetRows() {
 		if unknown(row) {
 			return name, found
+		}
+		for _, entry := range row.GetUnindex() {
+			if unknown(entry) {
+				return name, found
+			}
+		}
+		for _, entry := range row.GetIndex() {
+			if unknown(entry) {
+				return name, found
+			}
 		}
 	}
 	for _, span := range write.GetSpans() {

@@ -106,6 +106,7 @@ func examples() []*commandv1.Command {
 	} {
 		bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: recorded}})
 	}
+	bodies = append(bodies, ddlExamples()...)
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}

@@ -34,6 +34,7 @@ const (
 	Overloaded                   // a bound was reached; retry after RetryAfter
 	Timeout                      // the deadline passed; the outcome is unknown
 	LimitExceeded                // a documented size limit; retrying cannot help
+	Altered                      // the table was altered while the statement ran; running it again may succeed
 )
 
 // String prints the kind for logs.
@@ -41,7 +42,7 @@ func (k Kind) String() string {
 	names := [...]string{
 		"internal", "syntax", "invalid_statement", "invalid_parameter", "table_not_found", "not_found",
 		"already_exists", "duplicate_key", "not_null", "out_of_range", "permission_denied", "unsupported",
-		"conflict", "not_leader", "unavailable", "overloaded", "timeout", "limit_exceeded",
+		"conflict", "not_leader", "unavailable", "overloaded", "timeout", "limit_exceeded", "altered",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -52,7 +53,7 @@ func (k Kind) String() string {
 // Retryable reports whether the same request may succeed if sent again, without risk of running twice:
 // nothing of it was, or will be, applied.
 func (k Kind) Retryable() bool {
-	return k == Conflict || k == NotLeader || k == Unavailable || k == Overloaded
+	return k == Conflict || k == Altered || k == NotLeader || k == Unavailable || k == Overloaded
 }
 
 // Error is a failure with a kind. Message is one sentence for the caller: what was wrong, where, what to do.

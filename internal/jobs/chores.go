@@ -36,6 +36,9 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 	if err := r.adoptCleanups(ctx, jobs); err != nil {
 		return err
 	}
+	if err := r.adoptSchemaChanges(ctx, jobs); err != nil {
+		return err
+	}
 	if err := r.fireSchedules(ctx, now); err != nil {
 		return err
 	}
@@ -81,6 +84,27 @@ func (r *Runner) adoptCleanups(ctx context.Context, jobs []*commandv1.Job) error
 		}
 		if err := r.propose(ctx, create(job)); err != nil {
 			return fmt.Errorf("adopt the cleanup of %s: %w", cleanup.Table.FullName(), err)
+		}
+	}
+	return nil
+}
+
+// adoptSchemaChanges makes the jobs of unfinished tables that have none, because theirs was killed.
+func (r *Runner) adoptSchemaChanges(ctx context.Context, jobs []*commandv1.Job) error {
+	keys := make(map[string]bool, len(jobs))
+	for _, job := range jobs {
+		keys[job.GetIdempotencyKey()] = true
+	}
+	for _, table := range r.cfg.Catalog.Current().Tables() {
+		if !table.Unfinished() {
+			continue
+		}
+		job := applier.NewSchemaChangeJob(uint64(table.ID))
+		if keys[job.GetIdempotencyKey()] {
+			continue
+		}
+		if err := r.propose(ctx, create(job)); err != nil {
+			return fmt.Errorf("adopt the schema change of %s: %w", table.FullName(), err)
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func Layers() []Layer {
 			"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table",
 		}},
 		{"execution", []string{
-			"internal/sql/plan", "internal/sql/exec", "internal/executor", "internal/txn",
+			"internal/sql/plan", "internal/sql/exec", "internal/schemachange", "internal/executor", "internal/txn",
 		}},
 		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/jobs", "internal/live"}},
 		{"api", []string{"internal/api/*"}},

@@ -23,6 +23,7 @@ const (
 	CodeConversion   Code = "CONVERSION_ERROR"
 	CodeBatchFetch   Code = "BATCH_FETCH_FAILED"
 	CodeKilled       Code = "LIVE_QUERY_KILLED"
+	CodeAltered      Code = "SCHEMA_CHANGED" // the table was altered before the first rows were sent; subscribe again
 	CodeCursorTooOld Code = "CURSOR_TOO_OLD" // changes after the cursor are no longer kept; start again without it
 )
 
@@ -66,6 +67,8 @@ func judge(err error, fallback Code) *Error {
 		code = CodeUnauthorized
 	case fault.Syntax, fault.InvalidStatement, fault.InvalidParameter:
 		code = CodeInvalidSQL
+	case fault.Altered:
+		code = CodeAltered
 	case fault.Unsupported:
 		code = CodeInvalidSQL
 	}

@@ -54,6 +54,10 @@ func RowVersion(row []byte) (uint32, error) {
 
 var errRowBytes = errors.New("malformed bytes")
 
+// ErrAltered is wrapped by the error of decoding a row that was written under a later version of the schema than
+// the decoder knows. To read it as the old version would be to mix two versions in one statement.
+var ErrAltered = errors.New("the table was altered meanwhile")
+
 func rowHeader(row []byte) (version uint32, rest []byte, err error) {
 	if len(row) == 0 {
 		return 0, nil, errRowBytes
@@ -141,6 +145,9 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 	if err != nil {
 		return err
 	}
+	if version > d.table.Version {
+		return ErrAltered
+	}
 	for _, i := range d.wanted {
 		dst[i] = datum.Datum{}
 	}
@@ -221,9 +228,29 @@ func asColumn(value datum.Datum, c *Column) (datum.Datum, error) {
 	if kind := exactKind(c.Type); kind != datum.Null && value.Kind() == kind {
 		return value, nil
 	}
-	converted, err := datum.Cast(value, c.Type)
+	converted, err := Convert(value, c)
 	if err != nil {
 		return datum.Datum{}, fmt.Errorf("column %q: %w", c.Name, err)
 	}
 	return converted, nil
+}
+
+// Convert brings a value of a type that the column has, or had, to the type it has. It takes the steps that the
+// column took: a number that became a decimal and then text reads as that decimal's text.
+func Convert(value datum.Datum, c *Column) (datum.Datum, error) {
+	from := 0
+	for i := range c.Formerly {
+		if c.Formerly[i].Kind == value.Kind() {
+			from = i
+			break
+		}
+		from = len(c.Formerly)
+	}
+	var err error
+	for i := from; i < len(c.Formerly); i++ {
+		if value, err = datum.Cast(value, c.Formerly[i]); err != nil {
+			return datum.Datum{}, err
+		}
+	}
+	return datum.Cast(value, c.Type)
 }

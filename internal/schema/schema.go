@@ -93,8 +93,30 @@ type Column struct {
 	Unique     bool // declared; shown to clients
 	Default    Default
 	AddedIn    uint32      // schema version whose ALTER added the column; zero when there from the start
-	Initial    datum.Datum // what rows written before AddedIn read as: the literal default of that time, or NULL
+	Initial    datum.Datum // what rows written before AddedIn read as: the default of that time, or NULL
+	// Formerly are the types that the column had before, oldest first. Values are stored in the type of their
+	// time and converted step by step when they are read.
+	Formerly []datum.Type
+	Proof    Proof
 }
+
+// Proof says whether a NOT NULL that came after the first row is known to hold. The numbers are part of the catalog
+// format.
+type Proof uint8
+
+// The states of a NOT NULL.
+const (
+	// ProofDone is the state of columns whose Nullable says all there is to say.
+	ProofDone Proof = 0
+	// ProofPending says that new rows must have a value, while older rows are still looked through for NULL. The
+	// column stays nullable when one is found.
+	ProofPending Proof = 1
+	// ProofOfAdded is ProofPending for a column that is dropped again when a NULL is found.
+	ProofOfAdded Proof = 2
+)
+
+// Required reports whether a row that is written now must have a value in the column.
+func (c *Column) Required() bool { return !c.Nullable || c.Proof != ProofDone }
 
 // System columns, present in every user, shared and stream table after the declared ones.
 const (
@@ -111,12 +133,15 @@ type Table struct {
 	Kind          TableKind
 	Access        AccessLevel // shared tables
 	Columns       []Column
-	Version       uint32        // 1 at creation
+	Version       uint32        // 1 at creation; counts the changes of the columns
+	Revision      uint32        // counts every change of the descriptor; zero in the first ones that were stored
 	Group         shard.GroupID // shared tables: where the rows are; zero for the others
 	NextColumnID  uint32
 	Options       map[string]string // remaining WITH options by upper-case name
 	CreatedMicros int64
 	UpdatedMicros int64
+	Indexes       []Index
+	NextIndexID   uint32
 }
 
 // Column returns the position of the named column in Columns; ok is false when there is none.

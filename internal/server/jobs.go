@@ -7,6 +7,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
+	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
@@ -24,6 +25,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 	kinds := []jobs.Kind{
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
+		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec}),
 		jobs.Statement(n.catalog, func(ctx context.Context, caller session.Session, sql string) error {
 			_, err := engine.Execute(ctx, exec.Request{Session: caller, SQL: sql})
 			return err

@@ -2,9 +2,11 @@ package table
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
@@ -40,6 +42,8 @@ type Cursor struct {
 	// or single keys.
 	reader storage.Reader
 	points [][]byte
+	// or entries of an index.
+	index *indexCursor
 }
 
 // Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
@@ -134,7 +138,10 @@ func (c *Cursor) PrimaryKey() ([]byte, error) {
 
 // value returns the next stored version.
 func (c *Cursor) value() (value []byte, ok bool, err error) {
-	if c.iterator == nil {
+	switch {
+	case c.index != nil:
+		return c.indexed()
+	case c.iterator == nil:
 		return c.point()
 	}
 	if !c.started {
@@ -168,11 +175,17 @@ func (c *Cursor) failure(err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, schema.ErrAltered) {
+		return fault.New(fault.Altered, "table '%s' was altered while the statement ran; run it again", c.scope.Table.FullName())
+	}
 	return fmt.Errorf("read %s: %w", c.scope.Table.FullName(), err)
 }
 
 // Close releases the cursor.
 func (c *Cursor) Close() error {
+	if c.index != nil {
+		return c.failure(c.index.close())
+	}
 	if c.iterator == nil {
 		return nil
 	}

@@ -52,6 +52,8 @@ type Transaction struct {
 	indexes map[scopeKey]uint64 // of the last write into the scopes of spans
 	spans   map[scopeKey][]span // ranges of keys in which nothing must have changed
 
+	revisions []*commandv1.TableRevision // of the tables that are written
+
 	readCount  int
 	spanCount  int
 	bytes      int64 // of rows and reads
@@ -211,9 +213,39 @@ func (t *Transaction) write(row *commandv1.RowWrite) {
 		return
 	}
 	before := t.rows[place]
+	mergeEntries(row, before)
 	row.Expect, row.ExpectSeq, row.KeyText = before.GetExpect(), before.GetExpectSeq(), before.GetKeyText()
 	t.rows[place] = row
 	t.remember(undo{place, before})
+}
+
+// mergeEntries makes the index entries of a later version of a row follow on from what the snapshot holds, over an
+// earlier version that is not to be written.
+func mergeEntries(row, before *commandv1.RowWrite) {
+	unindex := slices.Clone(before.GetUnindex())
+	index := slices.Clone(before.GetIndex())
+	for _, entry := range row.GetUnindex() {
+		own := slices.IndexFunc(index, func(e *commandv1.IndexEntry) bool {
+			return e.GetIndexId() == entry.GetIndexId() && bytes.Equal(e.GetKey(), entry.GetKey())
+		})
+		if own >= 0 {
+			index = slices.Delete(index, own, own+1)
+			continue
+		}
+		unindex = append(unindex, entry)
+	}
+	row.Unindex, row.Index = unindex, append(index, row.GetIndex()...)
+}
+
+// Revise notes the revision of the descriptor that rows were made with. The lowest one counts.
+func (t *Transaction) Revise(id ident.TableID, revision uint32) {
+	for _, known := range t.revisions {
+		if known.GetTableId() == uint64(id) {
+			known.Revision = min(known.GetRevision(), revision)
+			return
+		}
+	}
+	t.revisions = append(t.revisions, &commandv1.TableRevision{TableId: uint64(id), Revision: revision})
 }
 
 func (t *Transaction) remember(u undo) {
@@ -224,12 +256,21 @@ func (t *Transaction) remember(u undo) {
 	t.undoBytes += u.bytes()
 }
 
+// entryBytes is what an index entry takes in a command beside its key and text.
+const entryBytes = 16
+
 func rowScope(row *commandv1.RowWrite) scopeKey {
 	return scopeKey{ident.TableID(row.GetTableId()), ident.UserID(row.GetUser())}
 }
 
 func rowBytes(row *commandv1.RowWrite) int64 {
-	return int64(len(row.GetPrimaryKey()) + len(row.GetRow()) + len(row.GetUser()) + len(row.GetKeyText()) + overheadBytes)
+	size := len(row.GetPrimaryKey()) + len(row.GetRow()) + len(row.GetUser()) + len(row.GetKeyText()) + overheadBytes
+	for _, entries := range [][]*commandv1.IndexEntry{row.GetUnindex(), row.GetIndex()} {
+		for _, entry := range entries {
+			size += len(entry.GetKey()) + len(entry.GetText()) + entryBytes
+		}
+	}
+	return int64(size)
 }
 
 // ReadScope makes the transaction depend on a whole scope: nobody else may write into it before the commit.
@@ -342,7 +383,7 @@ func (t *Transaction) Command() *commandv1.WriteRows {
 	if len(t.rows) == 0 {
 		return nil
 	}
-	body := &commandv1.WriteRows{Rows: t.rows}
+	body := &commandv1.WriteRows{Rows: t.rows, Revisions: t.revisions}
 	for scope, index := range t.scopes {
 		body.Scopes = append(body.Scopes, &commandv1.ScopeUnchanged{
 			TableId: uint64(scope.table), User: string(scope.user), Index: index,

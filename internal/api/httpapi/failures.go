@@ -44,7 +44,7 @@ type rule struct {
 }
 
 // rules is the one table from kinds of failures to answers, in the order of the kinds.
-func rules() [18]rule {
+func rules() [19]rule {
 	const (
 		failed   = "The statement could not be executed"
 		syntax   = "The SQL text could not be parsed"
@@ -52,7 +52,7 @@ func rules() [18]rule {
 		internal = "The server failed to process the request"
 		later    = "The cluster cannot answer at the moment; try again later"
 	)
-	return [18]rule{
+	return [19]rule{
 		{fault.Internal, http.StatusInternalServerError, exec.CodeInternal, true, false, internal},
 		{fault.Syntax, http.StatusBadRequest, exec.CodeBatchParse, true, false, syntax},
 		{fault.InvalidStatement, http.StatusBadRequest, exec.CodeExecution, false, false, failed},
@@ -71,6 +71,7 @@ func rules() [18]rule {
 		{fault.Overloaded, http.StatusServiceUnavailable, exec.CodeClusterUnavailable, false, true, later},
 		{fault.Timeout, http.StatusGatewayTimeout, exec.CodeClusterUnavailable, false, false, unknown},
 		{fault.LimitExceeded, http.StatusBadRequest, exec.CodeExecution, false, false, failed},
+		{fault.Altered, http.StatusConflict, exec.CodeExecution, false, true, failed},
 	}
 }
 

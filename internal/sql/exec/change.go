@@ -36,6 +36,9 @@ func (e *Engine) change(
 	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
 		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, current, caller, params, statement)
+		if _, sent := errors.AsType[sentError](err); sent {
+			wasAltered(ctx, attempt, err)
+		}
 		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
 			return result, err
 		}
@@ -51,6 +54,9 @@ func (e *Engine) change(
 func runsAgain(statement plan.Statement, err error) bool {
 	kind := fault.KindOf(err)
 	insert, ok := statement.(*plan.Insert)
+	if errors.Is(err, errTaken) {
+		return false
+	}
 	return kind == fault.Conflict || kind == fault.DuplicateKey && ok && insert.Conflict != nil
 }
 
@@ -106,6 +112,7 @@ func (e *Engine) changeOnce(
 	}
 	if tx != nil {
 		rows := set.body.GetRows()
+		tx.Revise(set.scope.Table.ID, set.scope.Table.Revision)
 		if err = tx.Write(rows); err != nil {
 			return outcome{}, err
 		}
@@ -124,7 +131,7 @@ func (e *Engine) changeOnce(
 		Body:   &commandv1.Command_WriteRows{WriteRows: set.body},
 	})
 	if err != nil {
-		return outcome{}, err
+		return outcome{}, sentError{err}
 	}
 	if err = set.recall(response); err != nil {
 		return outcome{}, err
@@ -150,6 +157,8 @@ type writeSet struct {
 	ttl   int64 // microseconds that rows exist; zero is for ever
 	body  *commandv1.WriteRows
 
+	indexes []maintained
+
 	returning *plan.Returning // nil when no rows are given back
 	returned  [][]datum.Datum
 }
@@ -159,9 +168,11 @@ func (r *run) newWriteSet(scope table.Scope) (*writeSet, error) {
 	if key < 0 && scope.Table.Kind != schema.KindStream {
 		return nil, fault.New(fault.Unsupported, "table '%s' has no primary key and cannot be changed", scope.Table.FullName())
 	}
-	set := &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{}}
+	set := &writeSet{run: r, scope: scope, key: key, body: &commandv1.WriteRows{
+		Revisions: []*commandv1.TableRevision{{TableId: uint64(scope.Table.ID), Revision: scope.Table.Revision}},
+	}}
 	if scope.Table.Kind != schema.KindStream {
-		return set, nil
+		return set, set.maintain()
 	}
 	seconds, err := strconv.ParseInt(scope.Table.Options[schema.TTLOption], 10, 64)
 	if err != nil {
@@ -187,8 +198,11 @@ func (s *writeSet) give(row []datum.Datum) error {
 	return s.run.budget.take(result)
 }
 
-// add puts a row version into the command.
-func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64) (*commandv1.RowWrite, error) {
+// add puts a row version into the command. old is the live version that the expectation speaks of, nil when there is
+// none.
+func (s *writeSet) add(
+	row, old []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64,
+) (*commandv1.RowWrite, error) {
 	if len(s.body.GetRows()) == command.MaxRows {
 		return nil, fault.New(fault.LimitExceeded, "one statement may change %d rows; split it", command.MaxRows)
 	}
@@ -199,11 +213,13 @@ func (s *writeSet) add(row []datum.Datum, deleted bool, expect commandv1.Expect,
 		// Nobody asks for these keys; they only have to differ, on all nodes.
 		key = datum.AppendKey(nil, datum.NewText(s.run.drawn(s.run.engine.ids.uuidV7())))
 	}
-	return s.addAt(key, row, deleted, expect, expectSeq)
+	return s.addAt(key, row, old, deleted, expect, expectSeq)
 }
 
 // addAt is add for a row whose encoded key is known.
-func (s *writeSet) addAt(key []byte, row []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64) (*commandv1.RowWrite, error) {
+func (s *writeSet) addAt(
+	key []byte, row, old []datum.Datum, deleted bool, expect commandv1.Expect, expectSeq uint64,
+) (*commandv1.RowWrite, error) {
 	declared := row[:len(s.scope.Table.Columns)]
 	write := &commandv1.RowWrite{
 		TableId: uint64(s.scope.Table.ID), User: string(s.scope.User), PrimaryKey: key, Deleted: deleted, Expect: expect, ExpectSeq: expectSeq,
@@ -214,6 +230,9 @@ func (s *writeSet) addAt(key []byte, row []datum.Datum, deleted bool, expect com
 		write.Row = schema.EncodeRow(s.scope.Table, declared)
 	}
 	s.body.Rows = append(s.body.Rows, write)
+	if err := s.index(write, row, old); err != nil {
+		return nil, err
+	}
 	if err := s.give(row); err != nil {
 		return nil, err
 	}

@@ -92,8 +92,9 @@ type rowBuilder struct {
 	keys     map[string]struct{}
 
 	conflict *plan.Conflict
-	found    []datum.Datum // the row that has the key, followed by the one to be inserted
-	skipped  bool          // a row was left out because of what is there
+	found    []datum.Datum     // the row that has the key, followed by the one to be inserted
+	unique   map[string][]byte // keys of unique indexes that the statement takes, and its rows
+	skipped  bool              // a row was left out because of what is there
 }
 
 func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
@@ -147,7 +148,7 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 			return err
 		}
 	}
-	write, err := b.set.add(b.row, false, commandv1.Expect_EXPECT_ABSENT, 0)
+	write, err := b.set.add(b.row, nil, false, commandv1.Expect_EXPECT_ABSENT, 0)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func inColumn(err error, name string) error {
 
 func checkNotNull(columns []schema.Column, row []datum.Datum) error {
 	for i := range columns {
-		if row[i].IsNull() && !columns[i].Nullable {
+		if row[i].IsNull() && columns[i].Required() {
 			return fault.New(fault.NotNull, "NOT NULL violation: column '%s' must have a value", columns[i].Name)
 		}
 	}
@@ -235,7 +236,7 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 		if err = checkNotNull(columns, changed); err != nil {
 			return err
 		}
-		_, err = set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+		_, err = set.add(changed, row, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 		return err
 	})
 }
@@ -266,7 +267,7 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 	set.returning = s.Returning
 	if s.Scan.Table.Kind != schema.KindStream {
 		return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
-			_, err := set.add(row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+			_, err := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 			return err
 		})
 	}
@@ -289,7 +290,7 @@ func (r *run) deleteScanned(ctx context.Context, set *writeSet, scan *scanOperat
 		if err != nil {
 			return err
 		}
-		if _, err = set.addAt(key, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row)); err != nil {
+		if _, err = set.addAt(key, row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row)); err != nil {
 			return err
 		}
 	}

@@ -1,11 +1,13 @@
 package exec
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -21,8 +23,11 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 		return true, nil
 	}
 	there, err := b.lookUp(key)
-	if !there || err != nil {
+	if err != nil {
 		return false, err
+	}
+	if !there {
+		return b.resolveUnique(key, b.row)
 	}
 	if !b.conflict.Update {
 		b.skipped = true
@@ -51,7 +56,10 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 	if err = checkNotNull(b.columns, changed); err != nil {
 		return false, err
 	}
-	_, err = b.set.add(changed, false, commandv1.Expect_EXPECT_SEQ, seqOf(b.found[:width]))
+	if _, err = b.resolveUnique(key, changed); err != nil {
+		return false, err
+	}
+	_, err = b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, seqOf(b.found[:width]))
 	return true, err
 }
 
@@ -68,6 +76,61 @@ func (b *rowBuilder) checkFree() error {
 	}
 	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists", keyText(b.row[b.set.key]))
 }
+
+// errTaken marks the failure of a row whose unique values another row has already; to run the statement again would
+// not help.
+var errTaken = errors.New("taken")
+
+// resolveUnique reports true when a row is left out because another one has its values in a unique index. Where a
+// conflict was said to be one of the primary key, or is to change a row, that is an error.
+func (b *rowBuilder) resolveUnique(key []byte, row []datum.Datum) (done bool, err error) {
+	for i := range b.set.indexes {
+		m := &b.set.indexes[i]
+		entry := m.entry(row)
+		if !entry.GetUnique() {
+			continue
+		}
+		scope := b.set.scope
+		place := keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil)
+		owner, found := b.unique[string(place)]
+		if !found {
+			if owner, found, err = b.run.openSnapshot().Get(place); err != nil {
+				return false, err
+			}
+		}
+		if !found {
+			b.claim(place, key)
+			continue
+		}
+		if bytes.Equal(owner, key) {
+			continue
+		}
+		if b.conflict.Update || b.conflict.Target {
+			return false, fault.New(fault.DuplicateKey, "Unique violation: another row has %s%w",
+				table.IndexText(scope.Table, m.index, m.positions, row), silent{errTaken})
+		}
+		b.skipped = true
+		return true, nil
+	}
+	return false, nil
+}
+
+// claim remembers a unique key that the statement takes.
+func (b *rowBuilder) claim(place, key []byte) {
+	if b.unique == nil {
+		b.unique = map[string][]byte{}
+	}
+	b.unique[string(place)] = key
+}
+
+// silent is an error that adds no words.
+type silent struct{ error }
+
+// Error implements error.
+func (silent) Error() string { return "" }
+
+// Unwrap returns the error that stays silent.
+func (s silent) Unwrap() error { return s.error }
 
 // lookUp reads the row that has a key.
 func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -103,6 +104,8 @@ type Engine struct {
 	running      runningRequests
 	memory       nodeMemory
 	uses         *uses
+	// changes finishes what a changed descriptor leaves to be done.
+	changes *schemachange.Worker
 }
 
 // New makes an engine; the error names the part that is missing.
@@ -133,6 +136,7 @@ func New(deps Deps) (*Engine, error) {
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
 		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions, Logs: deps.Logs,
 	})
+	e.changes = &schemachange.Worker{Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor}
 	return e, nil
 }
 

@@ -78,7 +78,7 @@ func codeOfKind(kind fault.Kind) Code {
 	case fault.Internal:
 		return CodeInternal
 	case fault.InvalidStatement, fault.TableNotFound, fault.NotFound, fault.AlreadyExists, fault.DuplicateKey, fault.NotNull,
-		fault.OutOfRange, fault.Unsupported, fault.Conflict, fault.LimitExceeded:
+		fault.OutOfRange, fault.Unsupported, fault.Conflict, fault.LimitExceeded, fault.Altered:
 		return CodeExecution
 	}
 	return CodeInternal

@@ -182,7 +182,7 @@ func (b *batchRun) environment(current *catalog.Catalog, caller session.Session)
 	limits := b.engine.deps.Limits
 	return &plan.Environment{
 		Catalog: current, Views: b.engine.views, Session: caller, Params: b.params,
-		DefaultRows: limits.DefaultRows, MaxRows: limits.MaxRows,
+		DefaultRows: limits.DefaultRows, MaxRows: limits.MaxRows, NowMicros: b.engine.deps.Clock.Now().UnixMicro(),
 	}
 }
 
@@ -225,15 +225,32 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 	}
 	b.engine.running.reaches(b.running, key.sql, b.tx)
 	result, err := b.bound(b.repeat.statement(ctx, 0), current, b.session, found.bound)
+	if fault.KindOf(err) == fault.Altered {
+		return nil, false, nil // a new plan may succeed
+	}
 	if err != nil {
 		return nil, false, failed(1, strings.TrimSpace(key.sql), err)
 	}
 	return &Response{Results: []Result{result.Result}, SingleRows: result.HasRows}, true, nil
 }
 
-// statement plans and runs one statement.
+// maxPlans bounds how often a statement is planned anew because a table was altered while it ran.
+const maxPlans = 8
+
+// statement plans and runs one statement. When a table was altered meanwhile it is planned again: nothing was
+// written.
 func (b *batchRun) statement(ctx context.Context, parsed *parse.Parsed) (outcome, error) {
 	b.engine.running.reaches(b.running, parsed.Text, b.tx)
+	for plans := 1; ; plans++ {
+		result, err := b.statementOnce(ctx, parsed)
+		if fault.KindOf(err) != fault.Altered || plans == maxPlans {
+			return result, err
+		}
+		b.stale = true
+	}
+}
+
+func (b *batchRun) statementOnce(ctx context.Context, parsed *parse.Parsed) (outcome, error) {
 	current, err := b.catalog(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -286,6 +303,8 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		b.stale = true
 		result, err := b.engine.meta(ctx, caller, s)
 		return outcome{Result: result}, err
+	case *plan.Done:
+		return outcome{Result: Result{Message: s.Message, AsUser: caller.User}}, nil
 	case *plan.SetNamespace:
 		b.session.Namespace = s.Namespace
 		return outcome{Result: Result{Message: "Using namespace '" + s.Namespace + "'", AsUser: caller.User}}, nil

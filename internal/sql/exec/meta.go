@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -29,6 +30,14 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 	if err := e.stampSchedule(s.Command); err != nil {
 		return Result{}, err
 	}
+	if s.MustBeEmpty != nil {
+		switch has, err := e.changes.HasRows(ctx, s.MustBeEmpty); {
+		case err != nil:
+			return Result{}, err
+		case has:
+			return Result{}, s.Refusal
+		}
+	}
 	if s.Storage != nil {
 		if err := e.tryStorage(ctx, s.Storage); err != nil {
 			return Result{}, err
@@ -37,7 +46,22 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 	s.Command.Header = &commandv1.Header{Actor: string(caller.User), Audit: e.note(caller, s.Command)}
 	response, err := e.deps.Executor.Execute(onAttempt(ctx, 1), shard.Meta, s.Command)
 	if err != nil {
+		wasAltered(ctx, 1, err)
 		return Result{}, err
 	}
+	if s.Finish != 0 {
+		if _, err := e.changes.Finish(ctx, s.Finish, nil); err != nil {
+			return Result{}, unfinished(ctx, err, response.GetMessage())
+		}
+	}
 	return Result{Message: response.GetMessage(), AsUser: caller.User}, nil
+}
+
+// unfinished is the failure of what a changed descriptor leaves to be done. When the caller's time was over, a job goes
+// on with it.
+func unfinished(ctx context.Context, err error, message string) error {
+	if ctx.Err() != nil {
+		return fault.New(fault.Timeout, "%s The statement ended before the rows of the table were gone through; the job goes on: %w", message, err)
+	}
+	return err
 }

@@ -28,6 +28,9 @@ const maxReplyBytes = 64 << 10
 type repeatable struct {
 	digest [sha256.Size]byte
 	age    time.Duration
+	// altered counts, by statement, the commands that were refused because a table was altered. The statement is then
+	// planned and numbered from one again.
+	altered map[int]int
 }
 
 // nameRequest returns nil for a request without a key.
@@ -76,19 +79,39 @@ func onAttempt(ctx context.Context, attempt int) context.Context {
 		return ctx
 	}
 	text := binary.AppendUvarint(s.request.digest[:], uint64(s.ordinal)) //nolint:gosec // not negative
-	text = binary.AppendUvarint(text, uint64(attempt))                   //nolint:gosec // not negative
+	attempt += s.request.altered[s.ordinal]
+	text = binary.AppendUvarint(text, uint64(attempt)) //nolint:gosec // not negative
 	sum := sha256.Sum256(text)
 	var id ident.RequestID
 	copy(id[:], sum[:])
 	return executor.WithOrigin(ctx, executor.Origin{ID: id, Age: s.request.age})
 }
 
+// wasAltered remembers that the command of an attempt was refused because a table was altered.
+func wasAltered(ctx context.Context, attempt int, err error) {
+	s, ok := ctx.Value(repeatKey{}).(repeatedStatement)
+	if !ok || fault.KindOf(err) != fault.Altered {
+		return
+	}
+	if s.request.altered == nil {
+		s.request.altered = map[int]int{}
+	}
+	s.request.altered[s.ordinal] += attempt
+}
+
+// sentError is the failure of a command, as opposed to that of the statement that makes it.
+type sentError struct{ error }
+
+// Unwrap returns the failure.
+func (e sentError) Unwrap() error { return e.error }
+
 // refusalSet makes the command that records why a statement is refused, or returns the error when it says
 // nothing lasting.
 func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, error) {
 	kind := fault.KindOf(failure)
 	switch kind {
-	case fault.Internal, fault.Conflict, fault.NotLeader, fault.Unavailable, fault.Overloaded, fault.Timeout, fault.LimitExceeded:
+	case fault.Internal, fault.Conflict, fault.NotLeader, fault.Unavailable, fault.Overloaded, fault.Timeout, fault.LimitExceeded,
+		fault.Altered:
 		return nil, failure
 	case fault.Syntax, fault.InvalidStatement, fault.InvalidParameter, fault.TableNotFound, fault.NotFound, fault.AlreadyExists,
 		fault.DuplicateKey, fault.NotNull, fault.OutOfRange, fault.PermissionDenied, fault.Unsupported:

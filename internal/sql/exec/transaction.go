@@ -247,7 +247,7 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 // now is one as well: the transaction, run again, sees the row. What else must be unique was not looked at before.
 func conflicted(err error) error {
 	kind := fault.KindOf(err)
-	if kind == fault.Conflict || kind == fault.DuplicateKey && strings.HasPrefix(describe(err), "Primary key violation") {
+	if kind == fault.Conflict || kind == fault.Altered || kind == fault.DuplicateKey && strings.HasPrefix(describe(err), "Primary key violation") {
 		conflict := fault.New(fault.Conflict, "the transaction was rolled back, run it again from its start: %w", err)
 		return &Error{Code: CodeTransactionConflict, message: conflict.Message, cause: conflict}
 	}

@@ -61,6 +61,14 @@ func canCreate(role session.Role, kind schema.TableKind) bool {
 	return false
 }
 
+// canAlter reports whether a role may change the columns and indexes of a table that it can see.
+func canAlter(role session.Role, table *schema.Table) bool {
+	if table.Kind == schema.KindShared && table.Access == schema.AccessDBA {
+		return role.IsAdmin()
+	}
+	return canCreate(role, table.Kind)
+}
+
 // canImpersonate reports whether a role may run a statement as a user of another role.
 func canImpersonate(role, target session.Role) bool {
 	switch role {

@@ -44,6 +44,14 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.createTable(node)
 	case *parse.DropTable:
 		return env.dropTable(node)
+	case *parse.AlterTable:
+		return env.alterTable(node)
+	case *parse.AlterNamespace:
+		return env.alterNamespace(node)
+	case *parse.CreateIndex:
+		return env.createIndex(node)
+	case *parse.DropIndex:
+		return env.dropIndex(node)
 	case *parse.CreateUser:
 		return env.createUser(node)
 	case *parse.AlterUser:
@@ -105,14 +113,8 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 // notSupported says what a statement would need that is not there.
 func notSupported(statement parse.Statement) error {
 	switch statement.(type) {
-	case *parse.AlterTable:
-		return unsupported(statement, "ALTER TABLE is not supported yet")
-	case *parse.AlterNamespace:
-		return unsupported(statement, "ALTER NAMESPACE is not supported yet")
 	case *parse.CreateView, *parse.DropView:
 		return unsupported(statement, "views are not supported yet")
-	case *parse.CreateIndex, *parse.DropIndex:
-		return unsupported(statement, "indexes are not supported yet")
 	case *parse.StorageFlush, *parse.StorageCompact:
 		return unsupported(statement, "STORAGE FLUSH and STORAGE COMPACT are not supported yet: all rows are in the row store")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
@@ -153,6 +155,12 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return env.authorizeCreate(node)
 	case *parse.Subscribe:
 		return env.authorizeTables(tablesOf(node.Query))
+	case *parse.AlterTable:
+		return env.authorizeAlter(node, node.Name)
+	case *parse.CreateIndex:
+		return env.authorizeAlter(node, node.Table)
+	case *parse.DropIndex:
+		return nil // the table is known when the index is found
 	}
 	if what := administration(statement); what != "" {
 		if err := requireAdmin(role, what); err != nil {
@@ -197,7 +205,7 @@ func (e *Environment) authorizeGrant(statement parse.Statement) error {
 // runnable refuses the kinds of statements that are not there yet, before anything of a request runs.
 func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
-	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.CreateTable, *parse.DropTable,
+	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.AlterNamespace, *parse.CreateTable, *parse.DropTable,
 		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
 		*parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck,
 		*parse.ShowVariable, *parse.SetVariable, *parse.ResetVariable,

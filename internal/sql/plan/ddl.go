@@ -45,6 +45,37 @@ func (e *Environment) dropNamespace(node *parse.DropNamespace) (Statement, error
 	}, nil
 }
 
+func (e *Environment) alterNamespace(node *parse.AlterNamespace) (Statement, error) {
+	options := map[string]string{}
+	for _, option := range node.Options {
+		if option.Name == "" || len(option.Name) > maxNameBytes {
+			return nil, invalid(option, "the name of an option has 1 to %d bytes", maxNameBytes)
+		}
+		if _, twice := options[option.Name]; twice {
+			return nil, invalid(option, "option %s is given twice", strings.ToUpper(option.Name))
+		}
+		value, err := optionText(option)
+		if err != nil {
+			return nil, err
+		}
+		if len(value) > maxOptionBytes {
+			return nil, invalid(option, "the value of option %s is longer than %d bytes", strings.ToUpper(option.Name), maxOptionBytes)
+		}
+		options[option.Name] = value
+	}
+	if len(options) == 0 {
+		return nil, invalid(node, "ALTER NAMESPACE ... SET OPTIONS needs an option")
+	}
+	return &Meta{
+		Command: &commandv1.Command{Body: &commandv1.Command_AlterNamespace{AlterNamespace: &commandv1.AlterNamespace{
+			Name: node.Name.Name, Options: options,
+		}}},
+	}, nil
+}
+
+// maxOptionBytes bounds the value of an option of a namespace.
+const maxOptionBytes = 4096
+
 func (e *Environment) useNamespace(node *parse.UseNamespace) (Statement, error) {
 	name := node.Name.Name
 	_, exists := e.Catalog.Namespace(name)

@@ -49,6 +49,14 @@ func defaultOfFunction(name string) schema.DefaultKind {
 
 // checkDefaultFunction refuses a default that could never be stored.
 func checkDefaultFunction(definition *parse.ColumnDef, kind schema.DefaultKind, columnType datum.Type) error {
+	if !defaultFits(kind, columnType) {
+		return invalid(definition.Default, "the DEFAULT of column '%s' does not fit its type %s", definition.Name, columnType)
+	}
+	return nil
+}
+
+// defaultFits reports whether what a function gives can be stored.
+func defaultFits(kind schema.DefaultKind, columnType datum.Type) bool {
 	fits := columnType.Kind.IsString()
 	switch kind {
 	case schema.DefaultNow:
@@ -59,10 +67,7 @@ func checkDefaultFunction(definition *parse.ColumnDef, kind schema.DefaultKind, 
 		fits = fits || columnType.Kind == datum.UUID
 	case schema.DefaultNone, schema.DefaultLiteral, schema.DefaultULID, schema.DefaultCurrentUser:
 	}
-	if !fits {
-		return invalid(definition.Default, "the DEFAULT of column '%s' does not fit its type %s", definition.Name, columnType)
-	}
-	return nil
+	return fits
 }
 
 // constantOf returns the value of a literal.

@@ -22,6 +22,7 @@ type Environment struct {
 	Views       *table.System
 	Session     session.Session
 	Params      []datum.Datum
+	NowMicros   int64 // the time of the statement
 	DefaultRows int64 // LIMIT of a query without one; zero means none
 	MaxRows     int64 // bound of every LIMIT; zero means none
 	// impersonating is set inside EXECUTE AS USER, which must not reach shared tables.

@@ -18,6 +18,8 @@ type Returning struct {
 type Conflict struct {
 	// Update is false for DO NOTHING.
 	Update bool
+	// Target says that the conflict was said to be one of the primary key.
+	Target bool
 	// Assignments and Where read the row that is there, with _seq and _deleted, followed by the declared
 	// columns of the row that was to be inserted.
 	Assignments []Assignment
@@ -68,7 +70,7 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 	if err := conflictTarget(clause, found); err != nil {
 		return nil, err
 	}
-	conflict := &Conflict{Update: len(clause.Set) > 0}
+	conflict := &Conflict{Update: len(clause.Set) > 0, Target: len(clause.Columns) > 0}
 	if !conflict.Update {
 		return conflict, nil
 	}
@@ -105,7 +107,7 @@ func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
 	case len(clause.Columns) == 0 && len(clause.Set) > 0:
 		return invalid(clause, "ON CONFLICT DO UPDATE needs the primary key column in parentheses")
 	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && clause.Columns[0].Name != found.Columns[key].Name:
-		return invalid(clause.Columns[0], "ON CONFLICT must name the primary key column: nothing else is unique")
+		return invalid(clause.Columns[0], "ON CONFLICT must name the primary key column; without a column, DO NOTHING heeds every unique index")
 	}
 	return nil
 }

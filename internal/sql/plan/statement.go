@@ -2,13 +2,15 @@ package plan
 
 import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *SetNamespace, *Describe, *Cluster,
+// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *Done, *SetNamespace, *Describe, *Cluster,
 // *Transact, *Kill or *Impersonate.
 type Statement interface {
 	statement()
@@ -23,6 +25,16 @@ type Meta struct {
 	// Storage is what a storage would be like; it is tried from this node before the command is sent. Nil for
 	// other commands.
 	Storage *catalog.Storage
+	// MustBeEmpty is a table whose rows, if it has any, refuse the change with Refusal.
+	MustBeEmpty *schema.Table
+	Refusal     *fault.Error
+	// Finish names a table that the command leaves unfinished; zero for none.
+	Finish ident.TableID
+}
+
+// Done is a statement that has nothing to do, and says so.
+type Done struct {
+	Message string
 }
 
 // SetNamespace changes the default namespace for the rest of the request.
@@ -52,5 +64,6 @@ type Kill struct {
 func (*Meta) statement()         {}
 func (*Kill) statement()         {}
 func (*Transact) statement()     {}
+func (*Done) statement()         {}
 func (*SetNamespace) statement() {}
 func (*Impersonate) statement()  {}

@@ -37,6 +37,8 @@ const (
 	KindChanges   Kind = 0x05 // where the changes that are kept begin
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
+	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
+	KindFence     Kind = 0x13 // table(8): the revision before which the table's descriptor may not be written with
 	KindCluster   Kind = 0x20 // identity and shard map of the cluster
 	KindNamespace Kind = 0x21 // name
 	KindTable     Kind = 0x22 // table(8): descriptor
@@ -158,6 +160,44 @@ func ScopeSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
 	return lo, PrefixEnd(lo)
 }
 
+// IndexEntry is the key of one entry of a secondary index, below which the primary key of the row lies. values is
+// the order-preserving encoding of what is indexed. When no other row may have the values, primaryKey is nil and the
+// key is theirs alone; else it makes the key the row's own.
+func IndexEntry(group shard.GroupID, table ident.TableID, index uint32, user ident.UserID, values, primaryKey []byte) []byte {
+	key := indexKey(group, table, index, len(user)+2+len(values)+len(primaryKey))
+	key = append(appendUser(key, user), values...)
+	return append(key, primaryKey...)
+}
+
+// IndexSpan is the span of the entries of an index, of every user.
+func IndexSpan(group shard.GroupID, table ident.TableID, index uint32) (lo, hi []byte) {
+	lo = indexKey(group, table, index, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// IndexesSpan is the span of the entries of all indexes of a table.
+func IndexesSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
+	lo = tableKey(group, KindIndex, table, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// UserIndexSpan is the span of one user's entries of an index; the user is empty for shared tables.
+func UserIndexSpan(group shard.GroupID, table ident.TableID, index uint32, user ident.UserID) (lo, hi []byte) {
+	lo = IndexEntry(group, table, index, user, nil, nil)
+	return lo, PrefixEnd(lo)
+}
+
+// Fence is the key of the revision before which a table's descriptor may not be written with.
+func Fence(group shard.GroupID, table ident.TableID) []byte {
+	return tableKey(group, KindFence, table, 0)
+}
+
+// FenceSpan is the span of all fences of a group.
+func FenceSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindFence, 0)
+	return lo, PrefixEnd(lo)
+}
+
 // Cluster is the key of the cluster's identity.
 func Cluster() []byte { return kindPrefix(shard.Meta, KindCluster, 0) }
 
@@ -247,6 +287,10 @@ func kindPrefix(group shard.GroupID, kind Kind, room int) []byte {
 
 func tableKey(group shard.GroupID, kind Kind, table ident.TableID, room int) []byte {
 	return binary.BigEndian.AppendUint64(kindPrefix(group, kind, 8+room), uint64(table))
+}
+
+func indexKey(group shard.GroupID, table ident.TableID, index uint32, room int) []byte {
+	return binary.BigEndian.AppendUint32(tableKey(group, KindIndex, table, 4+room), index)
 }
 
 func appendUser(key []byte, user ident.UserID) []byte {

@@ -34,6 +34,9 @@ func TestGolden(t *testing.T) {
 	line("row of nobody", Row(200, table, "", []byte{0x80, 0x01}))
 	line("scope", Scope(group, table, "alice"))
 	line("scope of nobody", Scope(200, table, ""))
+	line("index entry", IndexEntry(group, table, 3, "alice", []byte{0x80, 0x05}, []byte{0x80, 0x01}))
+	line("unique index entry", IndexEntry(200, table, 3, "", []byte{0x80, 0x05}, nil))
+	line("fence", Fence(group, table))
 	line("cluster", Cluster())
 	line("namespace", Namespace("app"))
 	line("table", Table(table))
@@ -65,6 +68,14 @@ func TestGolden(t *testing.T) {
 	span("changes after", lo, hi)
 	lo, hi = PurgedSpan(group)
 	span("purged span", lo, hi)
+	lo, hi = IndexSpan(group, table, 3)
+	span("index span", lo, hi)
+	lo, hi = IndexesSpan(group, table)
+	span("indexes span", lo, hi)
+	lo, hi = UserIndexSpan(group, table, 3, "alice")
+	span("user index span", lo, hi)
+	lo, hi = FenceSpan(group)
+	span("fence span", lo, hi)
 	lo, hi = MetaSpan(KindUser)
 	span("meta span of users", lo, hi)
 
@@ -91,6 +102,8 @@ func TestParseRefusesMalformedKeys(t *testing.T) {
 	parseDedup := func(key []byte) error { _, _, err := ParseDedup(key); return err }
 	parsePurged := func(key []byte) error { _, _, err := ParsePurged(key); return err }
 	parseTable := func(key []byte) error { _, err := ParseNumber(key, KindTable); return err }
+	parseFence := func(key []byte) error { _, _, err := ParseFence(key); return err }
+	parseEntry := func(key []byte) error { _, err := ParseIndexEntry(key); return err }
 	parseName := func(key []byte) error { _, err := ParseName(key, KindUser); return err }
 	for name, c := range map[string]struct {
 		parse func([]byte) error
@@ -112,6 +125,11 @@ func TestParseRefusesMalformedKeys(t *testing.T) {
 		"purged of another kind": {parsePurged, row},
 		"table of another kind":  {parseTable, row},
 		"short table":            {parseTable, Table(1)[:groupLen+3]},
+		"fence of another kind":  {parseFence, row},
+		"short fence":            {parseFence, Fence(107, 1)[:groupLen+3]},
+		"entry of another kind":  {parseEntry, row},
+		"entry without an index": {parseEntry, IndexEntry(107, 1, 2, "alice", nil, nil)[:groupLen+10]},
+		"entry without a user":   {parseEntry, IndexEntry(107, 1, 2, "alice", nil, nil)[:groupLen+15]},
 		"name of another kind":   {parseName, Namespace("x")},
 	} {
 		if err := c.parse(c.key); err == nil {

@@ -82,6 +82,41 @@ func ParsePurged(key []byte) (group shard.GroupID, table ident.TableID, err erro
 	return group, ident.TableID(id), err
 }
 
+// ParseFence returns the group and table of a Fence key.
+func ParseFence(key []byte) (group shard.GroupID, table ident.TableID, err error) {
+	group, rest, err := expect(key, KindFence)
+	if err != nil {
+		return 0, 0, err
+	}
+	id, err := number(key, rest)
+	return group, ident.TableID(id), err
+}
+
+// IndexKey is a parsed IndexEntry key. Values aliases the key; it ends with the primary key when the values alone
+// may be those of several rows.
+type IndexKey struct {
+	Group  shard.GroupID
+	Table  ident.TableID
+	Index  uint32
+	User   ident.UserID
+	Values []byte
+}
+
+// ParseIndexEntry takes an IndexEntry key apart.
+func ParseIndexEntry(key []byte) (IndexKey, error) {
+	group, rest, err := expect(key, KindIndex)
+	if err != nil {
+		return IndexKey{}, err
+	}
+	if len(rest) < 12 {
+		return IndexKey{}, malformed(key, "no table and index")
+	}
+	index := binary.BigEndian.Uint32(rest[8:])
+	// What follows the index has the form of what follows a table elsewhere.
+	scoped, err := parseScoped(key, append(append(make([]byte, 0, len(rest)), rest[:8]...), rest[12:]...))
+	return IndexKey{Group: group, Table: scoped.Table, Index: index, User: scoped.User, Values: scoped.PrimaryKey}, err
+}
+
 // ParseNumber returns the number of a meta key that ends in one: Table, Member, Cleanup.
 func ParseNumber(key []byte, kind Kind) (uint64, error) {
 	_, rest, err := expect(key, kind)

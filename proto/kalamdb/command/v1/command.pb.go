@@ -111,8 +111,13 @@ type Command struct {
 	//	*Command_AlterStorage
 	//	*Command_DropStorage
 	//	*Command_RecordAudit
+	//	*Command_AlterTable
+	//	*Command_AlterNamespace
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
+	//	*Command_FenceTable
+	//	*Command_IndexRows
+	//	*Command_PurgeIndex
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -432,6 +437,24 @@ func (x *Command) GetRecordAudit() *RecordAudit {
 	return nil
 }
 
+func (x *Command) GetAlterTable() *AlterTable {
+	if x != nil {
+		if x, ok := x.Body.(*Command_AlterTable); ok {
+			return x.AlterTable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAlterNamespace() *AlterNamespace {
+	if x != nil {
+		if x, ok := x.Body.(*Command_AlterNamespace); ok {
+			return x.AlterNamespace
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -445,6 +468,33 @@ func (x *Command) GetPurgeTable() *PurgeTable {
 	if x != nil {
 		if x, ok := x.Body.(*Command_PurgeTable); ok {
 			return x.PurgeTable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFenceTable() *FenceTable {
+	if x != nil {
+		if x, ok := x.Body.(*Command_FenceTable); ok {
+			return x.FenceTable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetIndexRows() *IndexRows {
+	if x != nil {
+		if x, ok := x.Body.(*Command_IndexRows); ok {
+			return x.IndexRows
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPurgeIndex() *PurgeIndex {
+	if x != nil {
+		if x, ok := x.Body.(*Command_PurgeIndex); ok {
+			return x.PurgeIndex
 		}
 	}
 	return nil
@@ -575,6 +625,14 @@ type Command_RecordAudit struct {
 	RecordAudit *RecordAudit `protobuf:"bytes,63,opt,name=record_audit,json=recordAudit,proto3,oneof"`
 }
 
+type Command_AlterTable struct {
+	AlterTable *AlterTable `protobuf:"bytes,70,opt,name=alter_table,json=alterTable,proto3,oneof"`
+}
+
+type Command_AlterNamespace struct {
+	AlterNamespace *AlterNamespace `protobuf:"bytes,71,opt,name=alter_namespace,json=alterNamespace,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -582,6 +640,18 @@ type Command_WriteRows struct {
 
 type Command_PurgeTable struct {
 	PurgeTable *PurgeTable `protobuf:"bytes,41,opt,name=purge_table,json=purgeTable,proto3,oneof"`
+}
+
+type Command_FenceTable struct {
+	FenceTable *FenceTable `protobuf:"bytes,72,opt,name=fence_table,json=fenceTable,proto3,oneof"`
+}
+
+type Command_IndexRows struct {
+	IndexRows *IndexRows `protobuf:"bytes,73,opt,name=index_rows,json=indexRows,proto3,oneof"`
+}
+
+type Command_PurgeIndex struct {
+	PurgeIndex *PurgeIndex `protobuf:"bytes,74,opt,name=purge_index,json=purgeIndex,proto3,oneof"`
 }
 
 func (*Command_CreateNamespace) isCommand_Body() {}
@@ -644,9 +714,19 @@ func (*Command_DropStorage) isCommand_Body() {}
 
 func (*Command_RecordAudit) isCommand_Body() {}
 
+func (*Command_AlterTable) isCommand_Body() {}
+
+func (*Command_AlterNamespace) isCommand_Body() {}
+
 func (*Command_WriteRows) isCommand_Body() {}
 
 func (*Command_PurgeTable) isCommand_Body() {}
+
+func (*Command_FenceTable) isCommand_Body() {}
+
+func (*Command_IndexRows) isCommand_Body() {}
+
+func (*Command_PurgeIndex) isCommand_Body() {}
 
 // Header is stamped by the executor; replicas never consult a clock.
 type Header struct {
@@ -1118,6 +1198,9 @@ type Table struct {
 	Options       map[string]string      `protobuf:"bytes,10,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	CreatedMicros int64                  `protobuf:"zigzag64,11,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
 	UpdatedMicros int64                  `protobuf:"zigzag64,12,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	Indexes       []*Index               `protobuf:"bytes,13,rep,name=indexes,proto3" json:"indexes,omitempty"`
+	NextIndexId   uint32                 `protobuf:"varint,14,opt,name=next_index_id,json=nextIndexId,proto3" json:"next_index_id,omitempty"`
+	Revision      uint32                 `protobuf:"varint,15,opt,name=revision,proto3" json:"revision,omitempty"` // counts every change of the descriptor; version counts those of its columns
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1236,6 +1319,220 @@ func (x *Table) GetUpdatedMicros() int64 {
 	return 0
 }
 
+func (x *Table) GetIndexes() []*Index {
+	if x != nil {
+		return x.Indexes
+	}
+	return nil
+}
+
+func (x *Table) GetNextIndexId() uint32 {
+	if x != nil {
+		return x.NextIndexId
+	}
+	return 0
+}
+
+func (x *Table) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Index is the stored form of a secondary index.
+type Index struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // stable for the index's life, never used again in a table
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	ColumnIds     []uint32               `protobuf:"varint,3,rep,packed,name=column_ids,json=columnIds,proto3" json:"column_ids,omitempty"`
+	Unique        bool                   `protobuf:"varint,4,opt,name=unique,proto3" json:"unique,omitempty"`
+	State         uint32                 `protobuf:"varint,5,opt,name=state,proto3" json:"state,omitempty"` // schema.IndexState
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Index) Reset() {
+	*x = Index{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Index) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Index) ProtoMessage() {}
+
+func (x *Index) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Index.ProtoReflect.Descriptor instead.
+func (*Index) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Index) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Index) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Index) GetColumnIds() []uint32 {
+	if x != nil {
+		return x.ColumnIds
+	}
+	return nil
+}
+
+func (x *Index) GetUnique() bool {
+	if x != nil {
+		return x.Unique
+	}
+	return false
+}
+
+func (x *Index) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+// AlterTable puts a changed descriptor in the place of the one with the expected revision; any other is
+// refused as Altered. Id, name, kind, group and primary key stay. What the new descriptor leaves to be done with the rows
+// becomes a job.
+type AlterTable struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Table          *Table                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"` // revision and updated_micros are assigned during apply
+	ExpectRevision uint32                 `protobuf:"varint,2,opt,name=expect_revision,json=expectRevision,proto3" json:"expect_revision,omitempty"`
+	Message        string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"` // what the response says
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AlterTable) Reset() {
+	*x = AlterTable{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterTable) ProtoMessage() {}
+
+func (x *AlterTable) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterTable.ProtoReflect.Descriptor instead.
+func (*AlterTable) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AlterTable) GetTable() *Table {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+func (x *AlterTable) GetExpectRevision() uint32 {
+	if x != nil {
+		return x.ExpectRevision
+	}
+	return 0
+}
+
+func (x *AlterTable) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// AlterNamespace sets options of a namespace and keeps the others.
+type AlterNamespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Options       map[string]string      `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterNamespace) Reset() {
+	*x = AlterNamespace{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterNamespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterNamespace) ProtoMessage() {}
+
+func (x *AlterNamespace) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterNamespace.ProtoReflect.Descriptor instead.
+func (*AlterNamespace) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AlterNamespace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterNamespace) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
 type Column struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Id             uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1246,13 +1543,17 @@ type Column struct {
 	Unique         bool                   `protobuf:"varint,6,opt,name=unique,proto3" json:"unique,omitempty"`
 	DefaultKind    uint32                 `protobuf:"varint,7,opt,name=default_kind,json=defaultKind,proto3" json:"default_kind,omitempty"`
 	DefaultLiteral []byte                 `protobuf:"bytes,8,opt,name=default_literal,json=defaultLiteral,proto3" json:"default_literal,omitempty"` // datum encoding
+	AddedIn        uint32                 `protobuf:"varint,9,opt,name=added_in,json=addedIn,proto3" json:"added_in,omitempty"`                     // version whose ALTER added the column; zero when there from the start
+	Initial        []byte                 `protobuf:"bytes,10,opt,name=initial,proto3" json:"initial,omitempty"`                                    // datum encoding of what older rows read as; empty for NULL
+	Formerly       []*Type                `protobuf:"bytes,11,rep,name=formerly,proto3" json:"formerly,omitempty"`                                  // types that the column had before, oldest first
+	Proof          uint32                 `protobuf:"varint,12,opt,name=proof,proto3" json:"proof,omitempty"`                                       // schema.Proof
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1565,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1578,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Column) GetId() uint32 {
@@ -1336,6 +1637,34 @@ func (x *Column) GetDefaultLiteral() []byte {
 	return nil
 }
 
+func (x *Column) GetAddedIn() uint32 {
+	if x != nil {
+		return x.AddedIn
+	}
+	return 0
+}
+
+func (x *Column) GetInitial() []byte {
+	if x != nil {
+		return x.Initial
+	}
+	return nil
+}
+
+func (x *Column) GetFormerly() []*Type {
+	if x != nil {
+		return x.Formerly
+	}
+	return nil
+}
+
+func (x *Column) GetProof() uint32 {
+	if x != nil {
+		return x.Proof
+	}
+	return 0
+}
+
 type Type struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1348,7 +1677,7 @@ type Type struct {
 
 func (x *Type) Reset() {
 	*x = Type{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1689,7 @@ func (x *Type) String() string {
 func (*Type) ProtoMessage() {}
 
 func (x *Type) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1702,7 @@ func (x *Type) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Type.ProtoReflect.Descriptor instead.
 func (*Type) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Type) GetKind() uint32 {
@@ -1425,7 +1754,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1766,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1779,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *User) GetId() string {
@@ -1547,7 +1876,7 @@ type CreateUser struct {
 
 func (x *CreateUser) Reset() {
 	*x = CreateUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1888,7 @@ func (x *CreateUser) String() string {
 func (*CreateUser) ProtoMessage() {}
 
 func (x *CreateUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1901,7 @@ func (x *CreateUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUser.ProtoReflect.Descriptor instead.
 func (*CreateUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateUser) GetUser() *User {
@@ -1601,7 +1930,7 @@ type AlterUser struct {
 
 func (x *AlterUser) Reset() {
 	*x = AlterUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1942,7 @@ func (x *AlterUser) String() string {
 func (*AlterUser) ProtoMessage() {}
 
 func (x *AlterUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1955,7 @@ func (x *AlterUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterUser.ProtoReflect.Descriptor instead.
 func (*AlterUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AlterUser) GetId() string {
@@ -1667,7 +1996,7 @@ type DropUser struct {
 
 func (x *DropUser) Reset() {
 	*x = DropUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +2008,7 @@ func (x *DropUser) String() string {
 func (*DropUser) ProtoMessage() {}
 
 func (x *DropUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +2021,7 @@ func (x *DropUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropUser.ProtoReflect.Descriptor instead.
 func (*DropUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DropUser) GetId() string {
@@ -1722,7 +2051,7 @@ type RecordLogin struct {
 
 func (x *RecordLogin) Reset() {
 	*x = RecordLogin{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +2063,7 @@ func (x *RecordLogin) String() string {
 func (*RecordLogin) ProtoMessage() {}
 
 func (x *RecordLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +2076,7 @@ func (x *RecordLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordLogin.ProtoReflect.Descriptor instead.
 func (*RecordLogin) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RecordLogin) GetId() string {
@@ -1795,7 +2124,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2136,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2149,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Member) GetReplicaId() uint64 {
@@ -1891,7 +2220,7 @@ type AddMember struct {
 
 func (x *AddMember) Reset() {
 	*x = AddMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2232,7 @@ func (x *AddMember) String() string {
 func (*AddMember) ProtoMessage() {}
 
 func (x *AddMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2245,7 @@ func (x *AddMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMember.ProtoReflect.Descriptor instead.
 func (*AddMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddMember) GetMember() *Member {
@@ -1935,7 +2264,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2276,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2289,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveMember) GetReplicaId() uint64 {
@@ -1984,7 +2313,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2325,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2338,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Found) GetClusterUid() []byte {
@@ -2061,7 +2390,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2402,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2415,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -2136,7 +2465,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2477,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2490,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Namespace) GetName() string {
@@ -2195,7 +2524,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2536,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2549,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -2233,11 +2562,12 @@ func (x *CleanupDone) GetTableId() uint64 {
 // WriteRows is one atomic statement or transaction on one data group. All expectations must hold, or
 // nothing is written and the result is a failure: DuplicateKey for a violated `absent`, Conflict else.
 type WriteRows struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Scopes []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	Rows   []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`   // at most 65,536; the n-th row's _seq is index << 16 | n
-	Reads  []*RowRead             `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"` // what a transaction read by key and did not write
-	Spans  []*SpanUnchanged       `protobuf:"bytes,4,rep,name=spans,proto3" json:"spans,omitempty"` // ranges of keys that a transaction read
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Scopes    []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Rows      []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`            // at most 65,536; the n-th row's _seq is index << 16 | n
+	Reads     []*RowRead             `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"`          // what a transaction read by key and did not write
+	Spans     []*SpanUnchanged       `protobuf:"bytes,4,rep,name=spans,proto3" json:"spans,omitempty"`          // ranges of keys that a transaction read
+	Revisions []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"` // of the descriptors that the rows were made with; Altered before a fence
 	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
 	Reply         []byte   `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
 	Refusal       *Failure `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
@@ -2247,7 +2577,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2589,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2602,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -2299,6 +2629,13 @@ func (x *WriteRows) GetReads() []*RowRead {
 func (x *WriteRows) GetSpans() []*SpanUnchanged {
 	if x != nil {
 		return x.Spans
+	}
+	return nil
+}
+
+func (x *WriteRows) GetRevisions() []*TableRevision {
+	if x != nil {
+		return x.Revisions
 	}
 	return nil
 }
@@ -2330,7 +2667,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2679,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2692,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -2402,7 +2739,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2751,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2764,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -2465,6 +2802,127 @@ func (x *SpanUnchanged) GetIndex() uint64 {
 	return 0
 }
 
+type TableRevision struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Revision      uint32                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableRevision) Reset() {
+	*x = TableRevision{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableRevision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableRevision) ProtoMessage() {}
+
+func (x *TableRevision) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
+func (*TableRevision) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *TableRevision) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *TableRevision) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// IndexEntry is one key of a secondary index. It points to the row that is written.
+type IndexEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IndexId       uint32                 `protobuf:"varint,1,opt,name=index_id,json=indexId,proto3" json:"index_id,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`        // order-preserving encoding of the indexed values
+	Unique        bool                   `protobuf:"varint,3,opt,name=unique,proto3" json:"unique,omitempty"` // no other row may have the key; never set when one of the values is NULL
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`      // index and values as a person reads them, for the error message; may be empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IndexEntry) Reset() {
+	*x = IndexEntry{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IndexEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IndexEntry) ProtoMessage() {}
+
+func (x *IndexEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
+func (*IndexEntry) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *IndexEntry) GetIndexId() uint32 {
+	if x != nil {
+		return x.IndexId
+	}
+	return 0
+}
+
+func (x *IndexEntry) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *IndexEntry) GetUnique() bool {
+	if x != nil {
+		return x.Unique
+	}
+	return false
+}
+
+func (x *IndexEntry) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ScopeUnchanged fails the command with Conflict when any row of the table (and user) was written after
 // the index at which the statement read it.
 type ScopeUnchanged struct {
@@ -2478,7 +2936,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2948,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2961,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -2537,13 +2995,15 @@ type RowWrite struct {
 	Expect        Expect                 `protobuf:"varint,6,opt,name=expect,proto3,enum=kalamdb.command.v1.Expect" json:"expect,omitempty"`
 	ExpectSeq     uint64                 `protobuf:"varint,7,opt,name=expect_seq,json=expectSeq,proto3" json:"expect_seq,omitempty"` // for EXPECT_SEQ
 	KeyText       string                 `protobuf:"bytes,8,opt,name=key_text,json=keyText,proto3" json:"key_text,omitempty"`        // the key as a person reads it, for the error message; may be empty
+	Unindex       []*IndexEntry          `protobuf:"bytes,9,rep,name=unindex,proto3" json:"unindex,omitempty"`                       // entries of the live version before; right because of the expectation
+	Index         []*IndexEntry          `protobuf:"bytes,10,rep,name=index,proto3" json:"index,omitempty"`                          // entries of the new version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +3015,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +3028,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -2627,6 +3087,249 @@ func (x *RowWrite) GetKeyText() string {
 	return ""
 }
 
+func (x *RowWrite) GetUnindex() []*IndexEntry {
+	if x != nil {
+		return x.Unindex
+	}
+	return nil
+}
+
+func (x *RowWrite) GetIndex() []*IndexEntry {
+	if x != nil {
+		return x.Index
+	}
+	return nil
+}
+
+// FenceTable refuses, from here on, writes that were made with a descriptor before a revision.
+type FenceTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Revision      uint32                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FenceTable) Reset() {
+	*x = FenceTable{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FenceTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FenceTable) ProtoMessage() {}
+
+func (x *FenceTable) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
+func (*FenceTable) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FenceTable) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *FenceTable) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// IndexRows adds entries of rows that were there before their index. A row that was written since is left
+// alone: whoever wrote it did so behind the fence and wrote its entries. A unique key that another row has is
+// refused with DuplicateKey.
+type IndexRows struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Rows          []*IndexRow            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IndexRows) Reset() {
+	*x = IndexRows{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IndexRows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IndexRows) ProtoMessage() {}
+
+func (x *IndexRows) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
+func (*IndexRows) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *IndexRows) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *IndexRows) GetRows() []*IndexRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+type IndexRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"` // empty for shared tables
+	PrimaryKey    []byte                 `protobuf:"bytes,2,opt,name=primary_key,json=primaryKey,proto3" json:"primary_key,omitempty"`
+	ExpectSeq     uint64                 `protobuf:"varint,3,opt,name=expect_seq,json=expectSeq,proto3" json:"expect_seq,omitempty"`
+	Entry         *IndexEntry            `protobuf:"bytes,4,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IndexRow) Reset() {
+	*x = IndexRow{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IndexRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IndexRow) ProtoMessage() {}
+
+func (x *IndexRow) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
+func (*IndexRow) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *IndexRow) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *IndexRow) GetPrimaryKey() []byte {
+	if x != nil {
+		return x.PrimaryKey
+	}
+	return nil
+}
+
+func (x *IndexRow) GetExpectSeq() uint64 {
+	if x != nil {
+		return x.ExpectSeq
+	}
+	return 0
+}
+
+func (x *IndexRow) GetEntry() *IndexEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+// PurgeIndex removes every entry of a dropped index.
+type PurgeIndex struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	IndexId       uint32                 `protobuf:"varint,2,opt,name=index_id,json=indexId,proto3" json:"index_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeIndex) Reset() {
+	*x = PurgeIndex{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeIndex) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeIndex) ProtoMessage() {}
+
+func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
+func (*PurgeIndex) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PurgeIndex) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *PurgeIndex) GetIndexId() uint32 {
+	if x != nil {
+		return x.IndexId
+	}
+	return 0
+}
+
 // PurgeTable removes every row of a dropped table from the group and refuses later writes to it.
 type PurgeTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2637,7 +3340,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +3352,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +3365,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -2702,7 +3405,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +3417,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +3430,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -2891,7 +3594,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2903,7 +3606,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,7 +3619,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -2970,7 +3673,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3685,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3698,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -3059,7 +3762,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3774,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3787,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -3109,7 +3812,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3824,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3837,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -3184,7 +3887,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3899,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3912,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -3250,7 +3953,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3262,7 +3965,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3275,7 +3978,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -3295,7 +3998,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3307,7 +4010,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3320,7 +4023,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -3349,7 +4052,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +4064,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +4077,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -3415,7 +4118,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +4130,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +4143,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CancelJob) GetId() string {
@@ -3460,7 +4163,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3472,7 +4175,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3485,7 +4188,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -3511,7 +4214,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +4226,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +4239,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -3549,7 +4252,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +4264,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +4277,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -3609,7 +4312,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3621,7 +4324,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3634,7 +4337,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Schedule) GetName() string {
@@ -3759,7 +4462,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +4474,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +4487,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -3816,7 +4519,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +4531,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +4544,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -3896,7 +4599,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +4611,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +4624,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -3952,7 +4655,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4667,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4680,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -4024,7 +4727,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4036,7 +4739,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4049,7 +4752,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -4111,7 +4814,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4123,7 +4826,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4136,7 +4839,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -4204,7 +4907,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4216,7 +4919,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4229,7 +4932,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -4252,7 +4955,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4967,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4277,7 +4980,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Storage) GetId() string {
@@ -4367,7 +5070,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4379,7 +5082,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4392,7 +5095,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -4426,7 +5129,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4438,7 +5141,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4451,7 +5154,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -4521,7 +5224,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4533,7 +5236,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4546,7 +5249,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DropStorage) GetId() string {
@@ -4567,7 +5270,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xce\x11\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xa6\x14\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -4608,11 +5311,20 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0ecreate_storage\x18< \x01(\v2!.kalamdb.command.v1.CreateStorageH\x00R\rcreateStorage\x12G\n" +
 	"\ralter_storage\x18= \x01(\v2 .kalamdb.command.v1.AlterStorageH\x00R\falterStorage\x12D\n" +
 	"\fdrop_storage\x18> \x01(\v2\x1f.kalamdb.command.v1.DropStorageH\x00R\vdropStorage\x12D\n" +
-	"\frecord_audit\x18? \x01(\v2\x1f.kalamdb.command.v1.RecordAuditH\x00R\vrecordAudit\x12>\n" +
+	"\frecord_audit\x18? \x01(\v2\x1f.kalamdb.command.v1.RecordAuditH\x00R\vrecordAudit\x12A\n" +
+	"\valter_table\x18F \x01(\v2\x1e.kalamdb.command.v1.AlterTableH\x00R\n" +
+	"alterTable\x12M\n" +
+	"\x0falter_namespace\x18G \x01(\v2\".kalamdb.command.v1.AlterNamespaceH\x00R\x0ealterNamespace\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
-	"purgeTableB\x06\n" +
+	"purgeTable\x12A\n" +
+	"\vfence_table\x18H \x01(\v2\x1e.kalamdb.command.v1.FenceTableH\x00R\n" +
+	"fenceTable\x12>\n" +
+	"\n" +
+	"index_rows\x18I \x01(\v2\x1d.kalamdb.command.v1.IndexRowsH\x00R\tindexRows\x12A\n" +
+	"\vpurge_index\x18J \x01(\v2\x1e.kalamdb.command.v1.PurgeIndexH\x00R\n" +
+	"purgeIndexB\x06\n" +
 	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
@@ -4651,7 +5363,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\tDropTable\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
-	"\tif_exists\x18\x03 \x01(\bR\bifExists\"\xcd\x03\n" +
+	"\tif_exists\x18\x03 \x01(\bR\bifExists\"\xc2\x04\n" +
 	"\x05Table\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -4665,10 +5377,31 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\aoptions\x18\n" +
 	" \x03(\v2&.kalamdb.command.v1.Table.OptionsEntryR\aoptions\x12%\n" +
 	"\x0ecreated_micros\x18\v \x01(\x12R\rcreatedMicros\x12%\n" +
-	"\x0eupdated_micros\x18\f \x01(\x12R\rupdatedMicros\x1a:\n" +
+	"\x0eupdated_micros\x18\f \x01(\x12R\rupdatedMicros\x123\n" +
+	"\aindexes\x18\r \x03(\v2\x19.kalamdb.command.v1.IndexR\aindexes\x12\"\n" +
+	"\rnext_index_id\x18\x0e \x01(\rR\vnextIndexId\x12\x1a\n" +
+	"\brevision\x18\x0f \x01(\rR\brevision\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"x\n" +
+	"\x05Index\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"column_ids\x18\x03 \x03(\rR\tcolumnIds\x12\x16\n" +
+	"\x06unique\x18\x04 \x01(\bR\x06unique\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\rR\x05state\"\x80\x01\n" +
+	"\n" +
+	"AlterTable\x12/\n" +
+	"\x05table\x18\x01 \x01(\v2\x19.kalamdb.command.v1.TableR\x05table\x12'\n" +
+	"\x0fexpect_revision\x18\x02 \x01(\rR\x0eexpectRevision\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xab\x01\n" +
+	"\x0eAlterNamespace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12I\n" +
+	"\aoptions\x18\x02 \x03(\v2/.kalamdb.command.v1.AlterNamespace.OptionsEntryR\aoptions\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfc\x02\n" +
 	"\x06Column\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12,\n" +
@@ -4678,7 +5411,12 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"primaryKey\x12\x16\n" +
 	"\x06unique\x18\x06 \x01(\bR\x06unique\x12!\n" +
 	"\fdefault_kind\x18\a \x01(\rR\vdefaultKind\x12'\n" +
-	"\x0fdefault_literal\x18\b \x01(\fR\x0edefaultLiteral\"b\n" +
+	"\x0fdefault_literal\x18\b \x01(\fR\x0edefaultLiteral\x12\x19\n" +
+	"\badded_in\x18\t \x01(\rR\aaddedIn\x12\x18\n" +
+	"\ainitial\x18\n" +
+	" \x01(\fR\ainitial\x124\n" +
+	"\bformerly\x18\v \x03(\v2\x18.kalamdb.command.v1.TypeR\bformerly\x12\x14\n" +
+	"\x05proof\x18\f \x01(\rR\x05proof\"b\n" +
 	"\x04Type\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1c\n" +
 	"\tprecision\x18\x02 \x01(\rR\tprecision\x12\x14\n" +
@@ -4760,12 +5498,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xb2\x02\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xf3\x02\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
 	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x121\n" +
 	"\x05reads\x18\x03 \x03(\v2\x1b.kalamdb.command.v1.RowReadR\x05reads\x127\n" +
-	"\x05spans\x18\x04 \x03(\v2!.kalamdb.command.v1.SpanUnchangedR\x05spans\x12\x14\n" +
+	"\x05spans\x18\x04 \x03(\v2!.kalamdb.command.v1.SpanUnchangedR\x05spans\x12?\n" +
+	"\trevisions\x18\x14 \x03(\v2!.kalamdb.command.v1.TableRevisionR\trevisions\x12\x14\n" +
 	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
 	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\"k\n" +
 	"\aRowRead\x12\x19\n" +
@@ -4779,11 +5518,20 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x10\n" +
 	"\x03low\x18\x03 \x01(\fR\x03low\x12\x12\n" +
 	"\x04high\x18\x04 \x01(\fR\x04high\x12\x14\n" +
-	"\x05index\x18\x05 \x01(\x04R\x05index\"U\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\"F\n" +
+	"\rTableRevision\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"e\n" +
+	"\n" +
+	"IndexEntry\x12\x19\n" +
+	"\bindex_id\x18\x01 \x01(\rR\aindexId\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
+	"\x06unique\x18\x03 \x01(\bR\x06unique\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"U\n" +
 	"\x0eScopeUnchanged\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\xf4\x01\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xe4\x02\n" +
 	"\bRowWrite\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1f\n" +
@@ -4794,7 +5542,28 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x06expect\x18\x06 \x01(\x0e2\x1a.kalamdb.command.v1.ExpectR\x06expect\x12\x1d\n" +
 	"\n" +
 	"expect_seq\x18\a \x01(\x04R\texpectSeq\x12\x19\n" +
-	"\bkey_text\x18\b \x01(\tR\akeyText\"'\n" +
+	"\bkey_text\x18\b \x01(\tR\akeyText\x128\n" +
+	"\aunindex\x18\t \x03(\v2\x1e.kalamdb.command.v1.IndexEntryR\aunindex\x124\n" +
+	"\x05index\x18\n" +
+	" \x03(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05index\"C\n" +
+	"\n" +
+	"FenceTable\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"X\n" +
+	"\tIndexRows\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x120\n" +
+	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.IndexRowR\x04rows\"\x94\x01\n" +
+	"\bIndexRow\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1f\n" +
+	"\vprimary_key\x18\x02 \x01(\fR\n" +
+	"primaryKey\x12\x1d\n" +
+	"\n" +
+	"expect_seq\x18\x03 \x01(\x04R\texpectSeq\x124\n" +
+	"\x05entry\x18\x04 \x01(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05entry\"B\n" +
+	"\n" +
+	"PurgeIndex\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x19\n" +
+	"\bindex_id\x18\x02 \x01(\rR\aindexId\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xb2\x05\n" +
@@ -4994,7 +5763,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),             // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),         // 1: kalamdb.command.v1.Command
@@ -5006,54 +5775,64 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*CreateTable)(nil),     // 7: kalamdb.command.v1.CreateTable
 	(*DropTable)(nil),       // 8: kalamdb.command.v1.DropTable
 	(*Table)(nil),           // 9: kalamdb.command.v1.Table
-	(*Column)(nil),          // 10: kalamdb.command.v1.Column
-	(*Type)(nil),            // 11: kalamdb.command.v1.Type
-	(*User)(nil),            // 12: kalamdb.command.v1.User
-	(*CreateUser)(nil),      // 13: kalamdb.command.v1.CreateUser
-	(*AlterUser)(nil),       // 14: kalamdb.command.v1.AlterUser
-	(*DropUser)(nil),        // 15: kalamdb.command.v1.DropUser
-	(*RecordLogin)(nil),     // 16: kalamdb.command.v1.RecordLogin
-	(*Member)(nil),          // 17: kalamdb.command.v1.Member
-	(*AddMember)(nil),       // 18: kalamdb.command.v1.AddMember
-	(*RemoveMember)(nil),    // 19: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),           // 20: kalamdb.command.v1.Found
-	(*Cluster)(nil),         // 21: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),       // 22: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),     // 23: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),       // 24: kalamdb.command.v1.WriteRows
-	(*RowRead)(nil),         // 25: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),   // 26: kalamdb.command.v1.SpanUnchanged
-	(*ScopeUnchanged)(nil),  // 27: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),        // 28: kalamdb.command.v1.RowWrite
-	(*PurgeTable)(nil),      // 29: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),             // 30: kalamdb.command.v1.Job
-	(*JobClaim)(nil),        // 31: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),          // 32: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),       // 33: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),        // 34: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),    // 35: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),      // 36: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),     // 37: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),         // 38: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),       // 39: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),         // 40: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),    // 41: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),       // 42: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),        // 43: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),  // 44: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),   // 45: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),    // 46: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),    // 47: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),       // 48: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),      // 49: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),     // 50: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),         // 51: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),   // 52: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),    // 53: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),     // 54: kalamdb.command.v1.DropStorage
-	nil,                     // 55: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 56: kalamdb.command.v1.Table.OptionsEntry
-	nil,                     // 57: kalamdb.command.v1.Namespace.OptionsEntry
+	(*Index)(nil),           // 10: kalamdb.command.v1.Index
+	(*AlterTable)(nil),      // 11: kalamdb.command.v1.AlterTable
+	(*AlterNamespace)(nil),  // 12: kalamdb.command.v1.AlterNamespace
+	(*Column)(nil),          // 13: kalamdb.command.v1.Column
+	(*Type)(nil),            // 14: kalamdb.command.v1.Type
+	(*User)(nil),            // 15: kalamdb.command.v1.User
+	(*CreateUser)(nil),      // 16: kalamdb.command.v1.CreateUser
+	(*AlterUser)(nil),       // 17: kalamdb.command.v1.AlterUser
+	(*DropUser)(nil),        // 18: kalamdb.command.v1.DropUser
+	(*RecordLogin)(nil),     // 19: kalamdb.command.v1.RecordLogin
+	(*Member)(nil),          // 20: kalamdb.command.v1.Member
+	(*AddMember)(nil),       // 21: kalamdb.command.v1.AddMember
+	(*RemoveMember)(nil),    // 22: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),           // 23: kalamdb.command.v1.Found
+	(*Cluster)(nil),         // 24: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),       // 25: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),     // 26: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),       // 27: kalamdb.command.v1.WriteRows
+	(*RowRead)(nil),         // 28: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),   // 29: kalamdb.command.v1.SpanUnchanged
+	(*TableRevision)(nil),   // 30: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),      // 31: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),  // 32: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),        // 33: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),      // 34: kalamdb.command.v1.FenceTable
+	(*IndexRows)(nil),       // 35: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),        // 36: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),      // 37: kalamdb.command.v1.PurgeIndex
+	(*PurgeTable)(nil),      // 38: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),             // 39: kalamdb.command.v1.Job
+	(*JobClaim)(nil),        // 40: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),          // 41: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),       // 42: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),        // 43: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),    // 44: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),      // 45: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),     // 46: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),         // 47: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),       // 48: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),         // 49: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),    // 50: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),       // 51: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),        // 52: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),  // 53: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),   // 54: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),    // 55: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),    // 56: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),       // 57: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),      // 58: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),     // 59: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),         // 60: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),   // 61: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),    // 62: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),     // 63: kalamdb.command.v1.DropStorage
+	nil,                     // 64: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                     // 65: kalamdb.command.v1.Table.OptionsEntry
+	nil,                     // 66: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                     // 67: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -5061,66 +5840,80 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	6,  // 2: kalamdb.command.v1.Command.drop_namespace:type_name -> kalamdb.command.v1.DropNamespace
 	7,  // 3: kalamdb.command.v1.Command.create_table:type_name -> kalamdb.command.v1.CreateTable
 	8,  // 4: kalamdb.command.v1.Command.drop_table:type_name -> kalamdb.command.v1.DropTable
-	13, // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
-	14, // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
-	15, // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
-	16, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
-	18, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	19, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	23, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	20, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	33, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	34, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	35, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	36, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	37, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	38, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	39, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	40, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	41, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	42, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	44, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	45, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	46, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	47, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	52, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	53, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	54, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	50, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
-	24, // 31: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	29, // 32: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	48, // 33: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,  // 34: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	55, // 35: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	9,  // 36: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	10, // 37: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	56, // 38: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	11, // 39: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	12, // 40: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	17, // 41: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	17, // 42: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	57, // 43: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	27, // 44: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	28, // 45: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	25, // 46: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	26, // 47: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	4,  // 48: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	0,  // 49: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	31, // 50: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	32, // 51: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	30, // 52: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	31, // 53: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 54: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 55: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 56: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	31, // 57: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	43, // 58: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	51, // 59: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	16, // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
+	17, // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
+	18, // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
+	19, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
+	21, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
+	22, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	26, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	23, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	42, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	43, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	44, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	45, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	46, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	47, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	48, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	49, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	50, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	51, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	53, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	54, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	55, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	56, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	61, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	62, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	63, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	59, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	11, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
+	12, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
+	27, // 33: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	38, // 34: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	34, // 35: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	35, // 36: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	37, // 37: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	57, // 38: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,  // 39: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	64, // 40: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	9,  // 41: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	13, // 42: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	65, // 43: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	10, // 44: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	9,  // 45: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	66, // 46: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	14, // 47: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	14, // 48: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	15, // 49: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	20, // 50: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	20, // 51: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	67, // 52: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	32, // 53: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	33, // 54: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	28, // 55: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	29, // 56: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	30, // 57: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,  // 58: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	0,  // 59: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	31, // 60: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	31, // 61: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	36, // 62: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	31, // 63: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	40, // 64: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	41, // 65: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	39, // 66: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	40, // 67: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	40, // 68: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	40, // 69: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	40, // 70: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	40, // 71: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 72: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	60, // 73: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -5159,19 +5952,24 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_AlterStorage)(nil),
 		(*Command_DropStorage)(nil),
 		(*Command_RecordAudit)(nil),
+		(*Command_AlterTable)(nil),
+		(*Command_AlterNamespace)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
+		(*Command_FenceTable)(nil),
+		(*Command_IndexRows)(nil),
+		(*Command_PurgeIndex)(nil),
 	}
-	file_kalamdb_command_v1_command_proto_msgTypes[13].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[44].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[52].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[16].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[53].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[61].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   57,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,37 @@
+package command
+
+import (
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// ddlExamples has every command about changes of tables and their indexes once, and a write that keeps an index.
+func ddlExamples() []*commandv1.Command {
+	column := &commandv1.Column{
+		Id: 4, Name: "level", Type: &commandv1.Type{Kind: 4}, Nullable: true, DefaultKind: 1, DefaultLiteral: []byte{1, 2},
+		AddedIn: 3, Initial: []byte{1, 3}, Formerly: []*commandv1.Type{{Kind: 2}, {Kind: 3}}, Proof: 2,
+	}
+	table := &commandv1.Table{
+		Id: 17, Namespace: "app", Name: "notes", Kind: 1, Access: 1, Columns: []*commandv1.Column{column}, Version: 3, Group: 200,
+		NextColumnId: 5, Options: map[string]string{"TTL": "60"}, CreatedMicros: 1, UpdatedMicros: 2, NextIndexId: 3, Revision: 9,
+		Indexes: []*commandv1.Index{{Id: 2, Name: "by_level", ColumnIds: []uint32{4, 1}, Unique: true, State: 1}},
+	}
+	entry := &commandv1.IndexEntry{IndexId: 2, Key: []byte{0x80, 7}, Unique: true, Text: "(level) = (7)"}
+	return []*commandv1.Command{
+		{Body: &commandv1.Command_AlterTable{AlterTable: &commandv1.AlterTable{Table: table, ExpectRevision: 8, Message: "done"}}},
+		{Body: &commandv1.Command_AlterNamespace{AlterNamespace: &commandv1.AlterNamespace{
+			Name: "app", Options: map[string]string{"b": "2", "a": "1"},
+		}}},
+		{Body: &commandv1.Command_FenceTable{FenceTable: &commandv1.FenceTable{TableId: 17, Revision: 9}}},
+		{Body: &commandv1.Command_IndexRows{IndexRows: &commandv1.IndexRows{TableId: 17, Rows: []*commandv1.IndexRow{
+			{User: "alice", PrimaryKey: []byte{0x80, 1}, ExpectSeq: 65_536, Entry: entry},
+		}}}},
+		{Body: &commandv1.Command_PurgeIndex{PurgeIndex: &commandv1.PurgeIndex{TableId: 17, IndexId: 2}}},
+		{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+			Revisions: []*commandv1.TableRevision{{TableId: 17, Revision: 9}},
+			Rows: []*commandv1.RowWrite{{
+				TableId: 17, User: "alice", PrimaryKey: []byte{0x80, 1}, Row: []byte{1, 2, 3}, Expect: commandv1.Expect_EXPECT_SEQ,
+				ExpectSeq: 65_536, Unindex: []*commandv1.IndexEntry{entry}, Index: []*commandv1.IndexEntry{entry},
+			}},
+		}}},
+	}
+}
