@@ -11,7 +11,10 @@ import (
 func TestLiveAdministration(t *testing.T) {
 	n, c := liveNode(t, nil)
 	row := firstResult(t, c.sql("SUBSCRIBE TO chat.log WHERE id > 5 OPTIONS (last_rows = 3)"))[0]
-	var told struct{ ID, SQL string }
+	var told struct {
+		ID  string `json:"id"`
+		SQL string `json:"sql"`
+	}
 	if err := json.Unmarshal([]byte(fmt.Sprint(row[2])), &told); err != nil {
 		t.Fatal(err)
 	}

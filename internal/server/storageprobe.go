@@ -83,7 +83,7 @@ func room(directory string) (total, used *int64) {
 	if err := syscall.Statfs(directory, &stat); err != nil {
 		return nil, nil
 	}
-	size := int64(stat.Blocks) * int64(stat.Bsize)
-	taken := size - int64(stat.Bfree)*int64(stat.Bsize)
+	size := int64(stat.Blocks) * stat.Bsize
+	taken := size - int64(stat.Bfree)*stat.Bsize
 	return &size, &taken
 }

@@ -267,8 +267,8 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 	set.returning = s.Returning
 	if s.Scan.Table.Kind != schema.KindStream {
 		return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
-			_, err := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
-			return err
+			_, failed := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+			return failed
 		})
 	}
 	op, err := r.openScan(s.Scan)

@@ -80,8 +80,7 @@ func (l *scopeLab) check(tb testing.TB, sql string) (failed bool) {
 // changes move.
 func answerText(response *exec.Response, err error) string {
 	if err != nil {
-		var told *exec.Error
-		if errors.As(err, &told) {
+		if told, ok := errors.AsType[*exec.Error](err); ok {
 			return fmt.Sprintf("error %v: %s", told.Code, told.Error())
 		}
 		return "error " + err.Error()
@@ -194,7 +193,7 @@ func (s *scopeSpeaker) query() string {
 	case 4:
 		return fmt.Sprintf("SELECT COUNT(*), MIN(id), MAX(body), STRING_AGG(body, ',') FROM %s WHERE %s", s.source(a), s.condition(a+"."))
 	case 5:
-		return fmt.Sprintf("SELECT id, ROW_NUMBER() OVER (ORDER BY id), SUM(id) OVER () FROM %s", s.source(a))
+		return "SELECT id, ROW_NUMBER() OVER (ORDER BY id), SUM(id) OVER () FROM " + s.source(a)
 	case 6:
 		return fmt.Sprintf("SELECT id, (SELECT COUNT(*) FROM %s WHERE %s.id = %s.id) FROM %s", s.source(b), b, a, s.source(a))
 	case 7:
