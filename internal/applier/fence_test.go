@@ -158,10 +158,10 @@ func TestIndexRowsSkipsWhatWasWritten(t *testing.T) {
 		check(t, failure)
 		var list []string
 		for ok := it.First(); ok; ok = it.Next() {
-			key, err := keys.ParseIndexEntry(it.Key())
-			check(t, err)
-			value, err := it.Value()
-			check(t, err)
+			key, failed := keys.ParseIndexEntry(it.Key())
+			check(t, failed)
+			value, failed := it.Value()
+			check(t, failed)
 			if !bytes.Equal(key.Values, append([]byte{9}, value...)) {
 				t.Errorf("entry %x points to %x", key.Values, value)
 			}

@@ -262,7 +262,7 @@ func (o *eventWriter) write(data []byte) error {
 	if err := o.control.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	if _, err := o.w.Write(data); err != nil { //nolint:gosec // JSON in an event stream, which no browser renders
+	if _, err := o.w.Write(data); err != nil {
 		return err
 	}
 	return o.control.Flush()

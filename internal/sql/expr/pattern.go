@@ -241,8 +241,8 @@ func (b *binder) bindLike(n *parse.Like) (Expr, error) {
 		}
 	}
 	if n.Kind == parse.LikeSimilar {
-		e, err := similarTo(operand, pattern, escape)
-		return not(e, n.Not), err
+		similar, failure := similarTo(operand, pattern, escape)
+		return not(similar, n.Not), failure
 	}
 	e, err := newLike(n.Kind == parse.LikeFold, operand, pattern, escape)
 	if err != nil {
