@@ -172,7 +172,7 @@ func TestCORS(t *testing.T) {
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin": "https://app.example.com", "Access-Control-Allow-Credentials": "true",
 		"Access-Control-Allow-Methods": "GET, POST, OPTIONS", "Access-Control-Max-Age": "3600",
-		"Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID, Idempotency-Key, Idempotency-Age", "Vary": "Origin",
+		"Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID, X-Transaction-ID, Idempotency-Key, Idempotency-Age", "Vary": "Origin",
 	} {
 		if got := header.Get(name); got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
