@@ -13,7 +13,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
+.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ e2e: ## only the real processes; one of them with RUN=TestName
 
 sqllogic: ## scripts in the sqllogictest format: those of test/sqllogic, or FILES
 	SQLLOGIC_FILES="$(abspath $(FILES))" $(GO) test -tags $(TAGS) -count=1 -run 'TestSQLLogic$$' ./internal/sql/exec
+
+oracle: ## made-up queries on this server and on DuckDB: N of them from SEED on (needs a C compiler)
+	cd test/oracle && CGO_ENABLED=1 SEED=$(SEED) N=$(N) $(GO) test -count=1 -v .
 
 sim: ## a cluster on one goroutine: N seeds from SEED on
 	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
