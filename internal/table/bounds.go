@@ -12,6 +12,8 @@ import (
 type Bounds struct {
 	// Points are the only keys that are read, ascending and distinct; nil means the range below.
 	Points [][]byte
+	// Index names the index in which Points were found, in the same picture of the store: each of them has a row.
+	Index string
 	// Low <= key < High; nil is open.
 	Low, High []byte
 }

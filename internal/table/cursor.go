@@ -42,8 +42,7 @@ type Cursor struct {
 	// or single keys.
 	reader storage.Reader
 	points [][]byte
-	// or entries of an index.
-	index *indexCursor
+	index  string // that the keys are from; empty when there may be no row of a key
 }
 
 // Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
@@ -59,7 +58,7 @@ func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions
 		c.decoder = NewDecoder(scope.Table, options.Needed)
 	}
 	if bounds.Points != nil {
-		c.reader, c.points = reader, bounds.Points
+		c.reader, c.points, c.index = reader, bounds.Points, bounds.Index
 		return c, nil
 	}
 	low, high := keys.UserTableSpan(scope.Group, scope.Table.ID, scope.User)
@@ -138,10 +137,7 @@ func (c *Cursor) PrimaryKey() ([]byte, error) {
 
 // value returns the next stored version.
 func (c *Cursor) value() (value []byte, ok bool, err error) {
-	switch {
-	case c.index != nil:
-		return c.indexed()
-	case c.iterator == nil:
+	if c.iterator == nil {
 		return c.point()
 	}
 	if !c.started {
@@ -167,6 +163,9 @@ func (c *Cursor) point() (value []byte, ok bool, err error) {
 		if value, ok, err = c.reader.Get(key); ok || err != nil {
 			return value, ok, c.failure(err)
 		}
+		if c.index != "" {
+			return nil, false, c.failure(fmt.Errorf("%w: an entry of index %s points to no row", storage.ErrCorruption, c.index))
+		}
 	}
 	return nil, false, nil
 }
@@ -183,9 +182,6 @@ func (c *Cursor) failure(err error) error {
 
 // Close releases the cursor.
 func (c *Cursor) Close() error {
-	if c.index != nil {
-		return c.failure(c.index.close())
-	}
 	if c.iterator == nil {
 		return nil
 	}

@@ -2,7 +2,9 @@ package table
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -32,123 +34,64 @@ func IndexText(t *schema.Table, x *schema.Index, positions []int, row []datum.Da
 	return strings.ToValidUTF8(fmt.Sprintf("(%s) = (%s) in unique index '%s'", names.String(), text, x.Name), "")
 }
 
-// IndexBounds narrow a scan of an index.
-type IndexBounds struct {
-	Index *schema.Index
-	// Spans are the encoded values that are read, each Low <= values < High, ascending and apart. A nil High ends with the
-	// scope.
-	Spans []Span
-	// Reverse gives the entries in descending order.
-	Reverse bool
-}
-
-// Span is a range of encoded values.
+// Span is a range of encoded values, Low <= values < High. A nil High ends with the scope.
 type Span struct {
 	Low, High []byte
 }
 
-// indexCursor walks the entries of an index and gives the keys of their rows.
-type indexCursor struct {
-	reader  storage.Reader
-	scope   Scope
-	bounds  IndexBounds
-	it      *storage.Iterator
-	started bool
+// IndexLimit bounds what is read of an index: entries, and bytes of the keys that they give.
+type IndexLimit struct {
+	Entries, Bytes int
 }
 
-// next returns the primary key of the next entry's row; ok is false at the end.
-func (c *indexCursor) next() (primaryKey []byte, ok bool, err error) {
-	for {
-		if c.it == nil {
-			if len(c.bounds.Spans) == 0 {
-				return nil, false, nil
-			}
-			if err := c.openSpan(); err != nil {
-				return nil, false, err
-			}
+// IndexKeys returns the primary keys of the rows that an index has within spans, ascending. Deleted rows are in no index. It
+// reports false when there are more than the limit allows. The reader must be the consistent picture that the rows are
+// read from.
+func IndexKeys(
+	reader storage.Reader, scope Scope, index *schema.Index, spans []Span, limit IndexLimit,
+) (primaryKeys [][]byte, complete bool, err error) {
+	found := indexKeys{limit: limit}
+	for _, span := range spans {
+		low, high := keys.UserIndexSpan(scope.Group, scope.Table.ID, index.ID, scope.User)
+		low = append(low, span.Low...)
+		if span.High != nil {
+			high = keys.IndexEntry(scope.Group, scope.Table.ID, index.ID, scope.User, span.High, nil)
 		}
-		if c.step() {
-			value, err := c.it.Value()
-			return value, err == nil, err
+		if complete, err = found.read(reader, low, high); err != nil {
+			return nil, false, fmt.Errorf("read index %s of %s: %w", index.Name, scope.Table.FullName(), err)
 		}
-		if err := c.it.Err(); err != nil {
-			return nil, false, err
+		if !complete {
+			return nil, false, nil
 		}
-		err := c.it.Close()
-		c.it = nil
+	}
+	slices.SortFunc(found.list, bytes.Compare)
+	return slices.CompactFunc(found.list, bytes.Equal), true, nil
+}
+
+// indexKeys collects what the entries of an index point to.
+type indexKeys struct {
+	limit IndexLimit
+	list  [][]byte
+	bytes int
+}
+
+// read adds the entries from low up to high; it reports false when there are too many.
+func (k *indexKeys) read(reader storage.Reader, low, high []byte) (complete bool, err error) {
+	it, err := reader.Scan(low, high)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.Value()
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
-	}
-}
-
-func (c *indexCursor) openSpan() (err error) {
-	at := 0
-	if c.bounds.Reverse {
-		at = len(c.bounds.Spans) - 1
-	}
-	span := c.bounds.Spans[at]
-	if c.bounds.Reverse {
-		c.bounds.Spans = c.bounds.Spans[:at]
-	} else {
-		c.bounds.Spans = c.bounds.Spans[1:]
-	}
-	group, table, index, user := c.scope.Group, c.scope.Table.ID, c.bounds.Index.ID, c.scope.User
-	low, high := keys.UserIndexSpan(group, table, index, user)
-	if span.Low != nil {
-		low = keys.IndexEntry(group, table, index, user, span.Low, nil)
-	}
-	if span.High != nil {
-		if end := keys.IndexEntry(group, table, index, user, span.High, nil); bytes.Compare(end, high) < 0 {
-			high = end
+		k.bytes += len(value)
+		if len(k.list) == k.limit.Entries || k.bytes > k.limit.Bytes {
+			return false, nil
 		}
+		k.list = append(k.list, bytes.Clone(value))
 	}
-	c.started = false
-	c.it, err = c.reader.Scan(low, high)
-	return err
-}
-
-func (c *indexCursor) step() bool {
-	switch {
-	case !c.started && c.bounds.Reverse:
-		c.started = true
-		return c.it.Last()
-	case !c.started:
-		c.started = true
-		return c.it.First()
-	case c.bounds.Reverse:
-		return c.it.Prev()
-	}
-	return c.it.Next()
-}
-
-func (c *indexCursor) close() error {
-	if c.it == nil {
-		return nil
-	}
-	return c.it.Close()
-}
-
-// OpenIndex starts a scan of the rows that an index has within bounds, in the order of the index. The reader must be one
-// consistent picture and outlive the cursor. Deleted rows are in no index.
-func OpenIndex(reader storage.Reader, scope Scope, bounds IndexBounds, options ScanOptions) *Cursor {
-	c := &Cursor{scope: scope, decoder: options.Decoder, reader: reader}
-	if c.decoder == nil {
-		c.decoder = NewDecoder(scope.Table, options.Needed)
-	}
-	c.index = &indexCursor{reader: reader, scope: scope, bounds: bounds}
-	return c
-}
-
-// indexed returns the stored version of the row of the next entry.
-func (c *Cursor) indexed() (value []byte, ok bool, err error) {
-	primaryKey, ok, err := c.index.next()
-	if !ok || err != nil {
-		return nil, false, c.failure(err)
-	}
-	value, ok, err = c.reader.Get(keys.Row(c.scope.Group, c.scope.Table.ID, c.scope.User, primaryKey))
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: index %s points to no row", storage.ErrCorruption, c.index.bounds.Index.Name)
-	}
-	return value, ok, c.failure(err)
+	return true, it.Err()
 }

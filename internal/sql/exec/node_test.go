@@ -40,6 +40,9 @@ type node struct {
 	barriers []shard.GroupID
 	// before is called with each data command before it is applied, outside the lock.
 	before func()
+	// atBarrier is called once, outside the lock, when somebody waits for a data group: after a statement was planned
+	// and before it reads.
+	atBarrier func()
 }
 
 // Propose implements executor.Proposer.
@@ -81,6 +84,12 @@ func (n *node) takeHook(group shard.GroupID) func() {
 // Barrier implements executor.Proposer.
 func (n *node) Barrier(_ context.Context, group shard.GroupID) (uint64, error) {
 	n.mu.Lock()
+	if hook := n.atBarrier; hook != nil && group != shard.Meta {
+		n.atBarrier = nil
+		n.mu.Unlock()
+		hook()
+		n.mu.Lock()
+	}
 	defer n.mu.Unlock()
 	n.barriers = append(n.barriers, group)
 	return n.applied[group], nil

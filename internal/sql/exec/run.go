@@ -41,6 +41,8 @@ type runState struct {
 	shared     map[*plan.Shared][][]datum.Datum
 	work       map[*plan.WorkTable][][]datum.Datum
 	keptBytes  int64 // memory of shared rows and of what subqueries gave
+	// newest is the catalog as it was after the snapshot was taken; nil until an index is read.
+	newest *catalog.Catalog
 }
 
 func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params []datum.Datum) *run {

@@ -34,6 +34,11 @@ func (r *run) openScan(n *plan.Scan) (operator, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.Index != nil && bounds.Points == nil {
+		if bounds, err = r.indexBounds(n, bounds); err != nil {
+			return nil, err
+		}
+	}
 	return r.openScanWithin(n, bounds)
 }
 

@@ -79,6 +79,7 @@ func (s *Scan) need(used map[int]bool) {
 		s.Needed[i] = used == nil || used[i]
 	}
 	s.Decoder = table.NewDecoder(s.Table, s.Needed)
+	s.Index = s.chooseIndex()
 }
 
 // markJoin splits what is read of the rows of a join between its sides.

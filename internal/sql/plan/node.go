@@ -32,6 +32,8 @@ type Scan struct {
 	Condition expr.Expr
 	// IncludeDeleted shows tombstones, because the statement's WHERE speaks of _deleted.
 	IncludeDeleted bool
+	// Index is how the rows may be found instead of going through all of them; nil when no index helps.
+	Index *IndexChoice
 }
 
 // ViewScan computes the rows of a view.

@@ -100,6 +100,9 @@ func (s *Scan) describe(p *printer) {
 	if s.IncludeDeleted {
 		b.WriteString(" deleted=shown")
 	}
+	if s.Index != nil {
+		fmt.Fprintf(&b, " index=%s", s.Index)
+	}
 	if s.Condition != nil {
 		fmt.Fprintf(&b, " where=%s", s.Condition)
 	}
