@@ -111,6 +111,9 @@ func (s *Server) failureOf(r *http.Request, err error) *failure {
 		f.message, f.details, f.transaction = engine.Error(), engine.SQL, engine.Transaction
 		f.code = preciseCode(engine.Code, f.code)
 	}
+	if f.code == exec.CodeInvalidSQL { // a text beyond a bound of the parser is hidden like one that it cannot read
+		f.hidden, f.generic = true, ruleOf(fault.Syntax).generic
+	}
 	f.locate(known)
 	if known.Kind == fault.Internal {
 		s.config.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed",
