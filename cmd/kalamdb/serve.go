@@ -59,6 +59,9 @@ func serveOnce(ctx context.Context, cfg *config.Config, logger *slog.Logger) err
 		logger.LogAttrs(ctx, slog.LevelInfo, "stopping; a second signal ends the process at once")
 	case failure = <-ended:
 	}
+	if errors.Is(failure, server.ErrDiskHangs) {
+		return fmt.Errorf("run: %w", failure)
+	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout()+closePatience)
 	defer cancel()
 	err = errors.Join(failure, node.Close(bound))

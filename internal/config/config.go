@@ -47,7 +47,13 @@ type Server struct {
 // Storage is where the node keeps its data.
 type Storage struct {
 	DataPath string `toml:"data_path" env:"KALAMDB_DATA_DIR" doc:"Directory of the node's log and tables; created when missing. One process at a time may use it."`
+
+	MinFreeBytes  int64 `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
+	HangLimitSecs int64 `toml:"hang_limit_secs" range:"0..86400" doc:"Seconds that a change of the disk may take; then the process ends, since a disk that hangs holds it for ever. 0 means no limit."`
 }
+
+// HangLimit returns how long a change of the disk may take, zero for ever.
+func (s *Storage) HangLimit() time.Duration { return time.Duration(s.HangLimitSecs) * time.Second }
 
 // Limits bounds single requests.
 type Limits struct {
@@ -201,7 +207,7 @@ func Default() *Config {
 			Host: "127.0.0.1", Port: 8080, EnableHTTP2: true,
 			ShutdownTimeoutMillis: 15_000, ReadHeaderTimeoutMilli: 10_000,
 		},
-		Storage: Storage{DataPath: "./data"},
+		Storage: Storage{DataPath: "./data", MinFreeBytes: 256 << 20, HangLimitSecs: 30},
 		Limits: Limits{
 			DefaultQueryLimit: 50, MaxQueryLimit: 1000,
 			MaxSQLBytes: 1 << 20, MaxParams: 50, MaxParamBytes: 512 << 10, MaxHeaderBytes: 64 << 10,

@@ -23,12 +23,16 @@ const (
 	Unknown                    // proposed, but the result was not learned
 	Behind                     // committed and applied at the leader, but not yet on all voters; only for All
 	Missing                    // refused for All: a voter does not answer
+	DiskFull                   // the leader's node has hardly any room left
+
+	lastOutcome = DiskFull
 )
 
 // String is the outcome's name in metrics.
 func (o Outcome) String() string {
 	names := [...]string{
 		"done", "not_leader", "overloaded", "too_large", "stopped", "unreachable", "unknown", "behind", "missing_voter",
+		"disk_full",
 	}
 	if int(o) < len(names) {
 		return names[o]

@@ -121,6 +121,11 @@ func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) e
 		return fault.New(fault.Unavailable, "replication mode all: %w; nothing was written", last.Err)
 	case last.Outcome == TooLarge:
 		return fault.New(fault.LimitExceeded, "the statement writes too much at once: %w", last.Err)
+	case last.Outcome == DiskFull && !ran:
+		full := fault.New(fault.DiskFull, "the disk of the node that leads %s is nearly full: reading and deleting work, adding does not; "+
+			"delete rows or drop tables, or give the node more room, and try again", group)
+		full.RetryAfter = diskFullRetry
+		return full
 	case last.Outcome == Overloaded && !ran:
 		overloaded := fault.New(fault.Overloaded, "too many writes are waiting for %s; try again", group)
 		overloaded.RetryAfter = overloadedRetry

@@ -21,6 +21,7 @@ const (
 	lastPause       = 200 * time.Millisecond
 	defaultPatience = 10 * time.Second
 	overloadedRetry = 100 * time.Millisecond
+	diskFullRetry   = time.Second
 	firstAttempt    = 2 * time.Second // doubled after every attempt whose outcome is unknown
 	maxHints        = 2
 )
@@ -36,7 +37,7 @@ type Raft struct {
 	random   io.Reader
 	patience time.Duration
 	modes    Modes
-	retries  [Missing + 1]atomic.Uint64 // attempts that ended so, by outcome
+	retries  [lastOutcome + 1]atomic.Uint64 // attempts that ended so, by outcome
 	hints    atomic.Uint64
 }
 
@@ -87,7 +88,7 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 		switch attempt.Outcome {
 		case Done:
 			return readResponse(attempt.Result)
-		case TooLarge, Overloaded, Behind, Missing:
+		case TooLarge, Overloaded, Behind, Missing, DiskFull:
 			return nil, verdict(ctx, group, attempt, ran)
 		case Unknown:
 			ran = true

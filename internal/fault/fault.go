@@ -35,6 +35,7 @@ const (
 	Timeout                      // the deadline passed; the outcome is unknown
 	LimitExceeded                // a documented size limit; retrying cannot help
 	Altered                      // the table was altered while the statement ran; running it again may succeed
+	DiskFull                     // hardly any room is left on the server's disk; retry once rows are deleted or there is more room
 )
 
 // String prints the kind for logs.
@@ -43,6 +44,7 @@ func (k Kind) String() string {
 		"internal", "syntax", "invalid_statement", "invalid_parameter", "table_not_found", "not_found",
 		"already_exists", "duplicate_key", "not_null", "out_of_range", "permission_denied", "unsupported",
 		"conflict", "not_leader", "unavailable", "overloaded", "timeout", "limit_exceeded", "altered",
+		"disk_full",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -53,7 +55,7 @@ func (k Kind) String() string {
 // Retryable reports whether the same request may succeed if sent again, without risk of running twice:
 // nothing of it was, or will be, applied.
 func (k Kind) Retryable() bool {
-	return k == Conflict || k == Altered || k == NotLeader || k == Unavailable || k == Overloaded
+	return k == Conflict || k == Altered || k == NotLeader || k == Unavailable || k == Overloaded || k == DiskFull
 }
 
 // Error is a failure with a kind. Message is one sentence for the caller: what was wrong, where, what to do.
@@ -62,7 +64,7 @@ type Error struct {
 	Message    string
 	Line       int           // 1-based line in the SQL text; zero when unknown
 	Column     int           // 1-based column in characters; zero when unknown
-	RetryAfter time.Duration // hint for Overloaded and Unavailable; zero when unknown
+	RetryAfter time.Duration // hint for Overloaded, Unavailable and DiskFull; zero when unknown
 	Leader     string        // API address of the leader for NotLeader, "" when unknown
 	cause      error
 }

@@ -239,7 +239,7 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 // otherwise hold more than four times its retention.
 func (w *worker) truncate(g *group) {
 	cfg := &w.m.cfg
-	upto, _ := retention(g.log, cfg.retain(g.id), w.m.durable.index(g.id))
+	upto, _ := retention(g.log, w.m.room.tightened(cfg.retain(g.id)), w.m.durable.index(g.id))
 	if upto < g.log.FirstIndex() {
 		return
 	}

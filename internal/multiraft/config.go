@@ -57,6 +57,15 @@ type Config struct {
 	SnapshotBytesPerSecond int64 // what this node sends of snapshots, all together, compressed; 0 is without limit
 	VerifyInstalled        bool  // read an installed group back from the store; its group and all others wait meanwhile
 
+	// MinFreeBytes is what the disk must have free for proposals that add data; below, they end with ErrDiskFull.
+	// Zero is without limit.
+	MinFreeBytes int64
+	// FreeBytes asks the file system how much is free; nil does not know. It must not wait for the disk.
+	FreeBytes func() (int64, error)
+	// FreesSpace reports whether a proposal makes room, or is needed to keep the cluster going, so that it may use what is
+	// kept free; nil says no to all. It is asked only while the disk is nearly full.
+	FreesSpace func(data []byte) bool
+
 	snapshotChunk int    // bytes of pairs in a chunk, for tests; zero is the default of package snapshot
 	snapshotFile  uint64 // bytes of one file, likewise
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -69,7 +70,7 @@ func (m *Manager) Maintain() error {
 	flush := false
 	for i, g := range m.order {
 		replicas[i] = g.replica
-		_, need := retention(g.log, m.cfg.retain(g.id), m.durable.index(g.id))
+		_, need := retention(g.log, m.room.tightened(m.cfg.retain(g.id)), m.durable.index(g.id))
 		flush = flush || need && m.durable.index(g.id) < g.visible.Load()
 	}
 	if flush {
@@ -123,6 +124,7 @@ func (w *worker) guarded() (worked bool, err error) {
 // Tick lets one tick of Raft time pass for every group.
 func (m *Manager) Tick() {
 	m.beat(m.peers.tick())
+	m.room.look()
 	for _, w := range m.workers {
 		w.addTick()
 	}
@@ -134,7 +136,7 @@ func (m *Manager) Start() {
 	m.stop = cancel
 	for _, w := range m.workers {
 		if m.cfg.LogWrites > 1 {
-			w.writes = make(chan logWrite, m.cfg.LogWrites)
+			w.writes, w.again = make(chan logWrite, m.cfg.LogWrites), make(chan struct{}, 1)
 			m.spawn(func() { w.writeLog(ctx) })
 		}
 		m.spawn(func() { m.loop(ctx, w.wake, w.guarded) })
@@ -144,6 +146,7 @@ func (m *Manager) Start() {
 		m.spawn(func() { m.sender.run(ctx) })
 	}
 	m.spawn(func() { m.keepTime(ctx) })
+	m.spawn(func() { m.keepShort(ctx) })
 	for _, w := range m.workers {
 		signal(w.wake)
 	}
@@ -178,11 +181,25 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 	}
 }
 
-// keepTime ticks the workers and maintains the log.
+// keepTime ticks the workers.
 func (m *Manager) keepTime(ctx context.Context) {
+	m.every(ctx, m.cfg.TickInterval, func() error {
+		m.Tick()
+		return nil
+	})
+}
+
+// keepShort maintains the log. It has a goroutine of its own, since a flush may take long, on a full disk for ever, and
+// time must go on meanwhile.
+func (m *Manager) keepShort(ctx context.Context) {
 	const maintainEvery = 20
-	for tick := 1; ; tick++ {
-		timer := m.cfg.Clock.NewTimer(m.cfg.TickInterval)
+	m.every(ctx, maintainEvery*m.cfg.TickInterval, m.Maintain)
+}
+
+// every calls do after each interval until the context ends or the engine fails, of which an error is the reason.
+func (m *Manager) every(ctx context.Context, interval time.Duration, do func() error) {
+	for {
+		timer := m.cfg.Clock.NewTimer(interval)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -192,12 +209,9 @@ func (m *Manager) keepTime(ctx context.Context) {
 			return
 		case <-timer.C():
 		}
-		m.Tick()
-		if tick%maintainEvery == 0 {
-			if err := m.Maintain(); err != nil {
-				m.fail(err)
-				return
-			}
+		if err := do(); err != nil {
+			m.fail(err)
+			return
 		}
 	}
 }

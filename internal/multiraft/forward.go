@@ -45,6 +45,8 @@ func forwardError(err error) nodev1.ForwardError {
 		return nodev1.ForwardError_FORWARD_ERROR_MISSING_VOTER
 	case errors.As(err, &notLeader):
 		return nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER
+	case errors.Is(err, ErrDiskFull):
+		return nodev1.ForwardError_FORWARD_ERROR_DISK_FULL
 	case errors.Is(err, ErrOverloaded):
 		return nodev1.ForwardError_FORWARD_ERROR_OVERLOADED
 	case errors.Is(err, ErrStopped), errors.Is(err, ErrUnknownGroup):

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
@@ -42,6 +45,7 @@ type lab struct {
 	snapshotChunk int
 	snapshotFile  uint64
 	serial        byte
+	minFree       int64
 }
 
 type labNode struct {
@@ -53,6 +57,19 @@ type labNode struct {
 	wire    *transport.Memory
 	manager *Manager
 	handler labHandler
+
+	noRoom bool  // the log finds no room for another segment
+	free   int64 // bytes, as Config.FreeBytes tells
+}
+
+// logFS is the file system of the log.
+func (n *labNode) logFS() disk.FS {
+	return faultfs.Wrap(n.fs, func(op faultfs.Op) error {
+		if n.noRoom && (op.Kind == faultfs.Create || op.Kind == faultfs.Write) && strings.HasSuffix(op.Path, ".tmp") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
 }
 
 func newLab(t *testing.T, seed uint64, userShards uint32) *lab {
@@ -94,7 +111,7 @@ func (n *labNode) openStores() {
 	if n.store, err = storage.Open(storage.Options{FS: n.fs, Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 1 << 20}); err != nil {
 		l.t.Fatal(err)
 	}
-	if n.log, err = raftlog.Open(raftlog.Config{FS: n.fs, Dir: "log", SegmentBytes: 1 << 18, SpareSegments: 1}); err != nil {
+	if n.log, err = raftlog.Open(raftlog.Config{FS: n.logFS(), Dir: "log", SegmentBytes: 1 << 18, SpareSegments: 1}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -115,6 +132,7 @@ func (n *labNode) open() {
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
 		snapshotChunk: l.snapshotChunk, snapshotFile: l.snapshotFile, VerifyInstalled: true,
+		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
 	}, wire)
 	if err != nil {
 		l.t.Fatal(err)

@@ -38,6 +38,7 @@ type Manager struct {
 	staging   *snapshot.Staging
 	transfers transfers
 	limit     *byteRate
+	room      *room
 	readSeq   atomic.Uint64
 	run       uint64 // number of this run of the node, another after each start
 	durable   *durability
@@ -76,6 +77,7 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 		cfg: cfg, transport: network,
 		groups:    make(map[shard.GroupID]*group, len(cfg.Groups)),
 		receiving: make(chan struct{}, cfg.SnapshotReceive), staging: staging,
+		room:   newRoom(&cfg),
 		limit:  newByteRate(cfg.Clock, cfg.SnapshotBytesPerSecond),
 		failed: make(chan struct{}),
 		peers:  newPeerClock(),

@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -13,6 +14,10 @@ import (
 // followers while the write before them is still being synced, and their write begins the moment that one ends.
 // The log itself has never more than one record that is not synced, because that is how it tells a torn tail from
 // damage. On a fast disk more than one costs CPU, since passes get smaller; on a slow one it saves waiting.
+//
+// A write that takes as long as there is between two heartbeats stops the worker, however many may be under way, as
+// one always does with LogWrites of one: a node whose disk hangs must not go on beating as a leader. A write that the
+// log has no room for is kept and tried again once a tick, and the worker stands still meanwhile (room.go).
 
 // logWrite is what one pass has to remember, and what may be said once it is durable.
 type logWrite struct {
@@ -28,7 +33,13 @@ func (w *worker) persist() error {
 	}
 	write := logWrite{updates: w.out.updates, sync: w.out.sync, responses: w.out.responses}
 	if w.writes == nil || w.underWay == 0 && !write.sync {
-		if err := w.write(&write); err != nil {
+		err := w.write(&write)
+		if errors.Is(err, raftlog.ErrNoSpare) {
+			w.blocked = true // out keeps the write
+			w.block(err)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		w.finish(&write)
@@ -45,6 +56,15 @@ func (w *worker) persist() error {
 	w.underWay++
 	w.writes <- write // it has room for as many as may be under way
 	return nil
+}
+
+// waitsForLog reports whether the worker must not run further ahead of its log, of which so many writes have just come
+// back: as many as may be are under way, or none has come back since the heartbeat before.
+func (w *worker) waitsForLog(back int) bool {
+	if w.underWay -= back; w.underWay == 0 || back > 0 {
+		w.backAt = w.tick
+	}
+	return w.underWay > 0 && (w.underWay >= w.m.cfg.LogWrites || w.tick-w.backAt >= w.m.cfg.HeartbeatTicks)
 }
 
 func (w *worker) write(write *logWrite) error {
@@ -92,14 +112,38 @@ func (w *worker) writeLog(ctx context.Context) {
 					more = false
 				}
 			}
-			if err := w.write(&all); err != nil {
-				w.m.fail(err)
+			if err := w.writeOnceThereIsRoom(ctx, &all); err != nil {
+				if ctx.Err() == nil {
+					w.m.fail(err)
+				}
 				return
 			}
 			w.mu.Lock()
 			w.written = append(w.written, batch...)
 			w.mu.Unlock()
 			signal(w.wake)
+		}
+	}
+}
+
+// writeOnceThereIsRoom writes what passes handed over. While the log has no room it tries again whenever the worker
+// says so, which is once a tick.
+func (w *worker) writeOnceThereIsRoom(ctx context.Context, write *logWrite) error {
+	for waited := false; ; waited = true {
+		err := w.write(write)
+		if !errors.Is(err, raftlog.ErrNoSpare) {
+			if err == nil && waited {
+				w.unblock()
+			}
+			return err
+		}
+		w.block(err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-w.m.failed:
+			return err
+		case <-w.again:
 		}
 	}
 }

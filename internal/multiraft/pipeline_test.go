@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,8 +29,15 @@ import (
 type crew struct {
 	groups   []shard.GroupID
 	managers [3]*Manager
-	onSync   [3]func() // before each sync of a node's log; nil does nothing
 	ready    atomic.Bool
+}
+
+// crewOptions is what the tests of a crew want differently.
+type crewOptions struct {
+	logWrites    int
+	segmentBytes int64          // of the log; zero is 16 MiB
+	onSync       [3]func()      // before each sync of a node's log; nil does nothing
+	noRoom       [3]atomic.Bool // a node's log finds no room for another segment
 }
 
 // wire is a crew's network, as one of its members sees it.
@@ -49,13 +58,20 @@ func (w wire) SendSnapshot(context.Context, ident.ReplicaID, *nodev1.SnapshotHea
 	return transport.ErrStopped
 }
 
-func startCrew(tb testing.TB, logWrites int, onSync [3]func()) *crew {
+func startCrew(tb testing.TB, options *crewOptions) *crew {
 	tb.Helper()
-	c := &crew{groups: shard.Map{UserShards: 4, SharedShards: 1}.Groups(), onSync: onSync}
+	c := &crew{groups: shard.Map{UserShards: 4, SharedShards: 1}.Groups()}
+	segmentBytes := cmp.Or(options.segmentBytes, 16<<20)
 	for i := range c.managers {
 		fs := faultfs.Wrap(vfs.NewMem(), func(op faultfs.Op) error {
-			if op.Kind == faultfs.Sync && strings.HasPrefix(op.Path, "log/") && c.ready.Load() && c.onSync[i] != nil {
-				c.onSync[i]()
+			if !strings.HasPrefix(op.Path, "log/") || !c.ready.Load() {
+				return nil
+			}
+			if op.Kind == faultfs.Sync && options.onSync[i] != nil {
+				options.onSync[i]()
+			}
+			if op.Kind == faultfs.Create && options.noRoom[i].Load() {
+				return syscall.ENOSPC
 			}
 			return nil
 		})
@@ -63,7 +79,7 @@ func startCrew(tb testing.TB, logWrites int, onSync [3]func()) *crew {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		log, err := raftlog.Open(raftlog.Config{FS: fs, Dir: "log", SegmentBytes: 16 << 20, SpareSegments: 1})
+		log, err := raftlog.Open(raftlog.Config{FS: fs, Dir: "log", SegmentBytes: segmentBytes, SpareSegments: 1})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -73,7 +89,7 @@ func startCrew(tb testing.TB, logWrites int, onSync [3]func()) *crew {
 		c.managers[i], err = Open(Config{
 			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: log, Clock: clock.Real{},
 			Logger: slog.New(slog.DiscardHandler), StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
-			StagingDir: "staging", NoBalance: true, TickInterval: 20 * time.Millisecond, LogWrites: logWrites,
+			StagingDir: "staging", NoBalance: true, TickInterval: 20 * time.Millisecond, LogWrites: options.logWrites,
 		}, wire{c, ident.ReplicaID(i + 1)})
 		if err != nil {
 			tb.Fatal(err)
@@ -139,7 +155,7 @@ func TestSecondLogWriteStartsBeforeTheFirstIsSynced(t *testing.T) {
 			}
 		}
 	}
-	c := startCrew(t, 2, onSync)
+	c := startCrew(t, &crewOptions{logWrites: 2, onSync: onSync})
 	g := c.groups[1]
 	leader := c.leader(ctx, t, g)
 	if _, _, err := leader.Propose(ctx, g, ident.RequestID{1}, binary.BigEndian.AppendUint64(nil, 1)); err != nil {
@@ -208,7 +224,7 @@ func slowDisk(b *testing.B, delay time.Duration, writes int) {
 			}
 		}
 	}
-	c := startCrew(b, writes, onSync)
+	c := startCrew(b, &crewOptions{logWrites: writes, onSync: onSync})
 	leaders := make([]*Manager, len(c.groups))
 	for i, g := range c.groups {
 		leaders[i] = c.leader(ctx, b, g)

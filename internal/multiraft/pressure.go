@@ -25,6 +25,7 @@ type Refusals struct {
 	Waiting     uint64 // too many proposals, or bytes, wait for a result
 	FollowerLag uint64 // a live follower is too far behind
 	TooLarge    uint64 // over the size limit
+	DiskFull    uint64 // hardly any room is left
 }
 
 type refusalCounters struct {
@@ -36,6 +37,7 @@ func (m *Manager) Refusals() Refusals {
 	return Refusals{
 		NotLeader: m.stats.refused.notLeader.Load(), Waiting: m.stats.refused.waiting.Load(),
 		FollowerLag: m.stats.refused.followerLag.Load(), TooLarge: m.stats.refused.tooLarge.Load(),
+		DiskFull: m.room.refused.Load(),
 	}
 }
 
@@ -54,6 +56,9 @@ func (m *Manager) admit(id shard.GroupID, request ident.RequestID, data []byte) 
 	case g.pressed.Load():
 		m.stats.refused.followerLag.Add(1)
 		return nil, nil, fmt.Errorf("%w: a follower of %s is too far behind", ErrOverloaded, id)
+	}
+	if err := m.room.admits(data); err != nil {
+		return nil, nil, err
 	}
 	w, err := g.register(request, len(data), &m.cfg)
 	if err != nil {
@@ -87,7 +92,7 @@ func (w *worker) feelPressure(g *group) {
 }
 
 // Propose replicates a command and returns its result once it is applied here. Only the leader's replica
-// proposes; others answer *NotLeaderError. Other errors: ErrUnknownGroup, ErrStopped, ErrOverloaded and
+// proposes; others answer *NotLeaderError. Other errors: ErrUnknownGroup, ErrStopped, ErrOverloaded, ErrDiskFull and
 // ErrTooLarge (nothing was proposed), ErrOutcomeUnknown (also when the context ends first).
 func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
 	g, w, err := m.admit(id, request, data)

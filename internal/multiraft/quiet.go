@@ -247,9 +247,10 @@ func (w *worker) watch() {
 }
 
 // beat tells every member of the meta group that this node runs, and which run this is. It goes out as the notice
-// that nothing was applied, which says nothing to a node that does not know beats.
+// that nothing was applied, which says nothing to a node that does not know beats. A node whose disk hangs or is full
+// sends none: it lives, but its groups need other leaders.
 func (m *Manager) beat(tick int64) {
-	if tick%int64(m.cfg.HeartbeatTicks) != 0 {
+	if tick%int64(m.cfg.HeartbeatTicks) != 0 || slices.ContainsFunc(m.workers, (*worker).stands) {
 		return
 	}
 	meta := m.order[0]
@@ -271,6 +272,7 @@ type peerClock struct {
 	mu   sync.Mutex // guards all below
 	now  int64      // ticks since the start
 	last map[ident.ReplicaID]int64
+	beat map[ident.ReplicaID]int64 // when its last beat came; a node whose disk hangs may send all else
 	runs map[ident.ReplicaID]uint64
 }
 
@@ -281,7 +283,7 @@ const liveWithin = 40
 const forgetAfter = 1200
 
 func newPeerClock() *peerClock {
-	return &peerClock{last: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64)}
+	return &peerClock{last: make(map[ident.ReplicaID]int64), beat: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64)}
 }
 
 // tick lets one tick pass and returns how many have passed.
@@ -302,7 +304,7 @@ func (p *peerClock) heard(from ident.ReplicaID) {
 func (p *peerClock) beaten(from ident.ReplicaID, run uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.runs[from] = run
+	p.runs[from], p.beat[from] = run, p.now
 }
 
 func (p *peerClock) live(id ident.ReplicaID) bool { return p.heardWithin(id, liveWithin) }
@@ -314,7 +316,8 @@ func (p *peerClock) heardWithin(id ident.ReplicaID, ticks int) bool {
 	return ok && p.now-last <= int64(ticks)
 }
 
-// lost lists the peers that were not heard for more than so many ticks, and those whose run is another than the one
+// lost lists the peers that were not heard for more than so many ticks, those that sent beats and have not for as long
+// (one of their workers may hang while another one answers), and those whose run is another than the one
 // in known, which it brings up to date.
 func (p *peerClock) lost(known map[ident.ReplicaID]uint64, ticks int) []ident.ReplicaID {
 	p.mu.Lock()
@@ -323,11 +326,13 @@ func (p *peerClock) lost(known map[ident.ReplicaID]uint64, ticks int) []ident.Re
 	for id, last := range p.last {
 		run, before := p.runs[id], known[id]
 		known[id] = run
-		if p.now-last > int64(ticks) || before != 0 && run != before {
+		beat, beats := p.beat[id]
+		if p.now-last > int64(ticks) || beats && p.now-beat > int64(ticks) || before != 0 && run != before {
 			lost = append(lost, id)
 		}
 		if p.now-last > forgetAfter {
 			delete(p.last, id)
+			delete(p.beat, id)
 			delete(p.runs, id)
 			delete(known, id)
 		}

@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,6 +25,8 @@ type Solo struct {
 	next     map[shard.GroupID]uint64 // owned by commit: index of the next entry
 	hard     map[shard.GroupID]raftlog.HardState
 	durable  *durability
+	room     *room
+	held     *soloBatch // owned by commit: what the log had no room for
 
 	mu     sync.Mutex // guards queue
 	queue  []soloProposal
@@ -34,6 +37,12 @@ type Solo struct {
 	failure  error // set before failed is closed
 	stop     context.CancelFunc
 	running  sync.WaitGroup
+}
+
+// soloBatch is what one commit appends and then applies.
+type soloBatch struct {
+	updates []raftlog.Update
+	tasks   []*applyTask
 }
 
 type soloProposal struct {
@@ -50,7 +59,7 @@ func OpenSolo(cfg Config) (*Solo, error) {
 	}
 	s := &Solo{
 		cfg: cfg, replicas: make(map[shard.GroupID]*replica), next: make(map[shard.GroupID]uint64),
-		hard: make(map[shard.GroupID]raftlog.HardState), wake: make(chan struct{}, 1), failed: make(chan struct{}),
+		room: newRoom(&cfg), hard: make(map[shard.GroupID]raftlog.HardState), wake: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	var tasks []*applyTask
 	for i, id := range cfg.Groups {
@@ -138,7 +147,7 @@ func (s *Solo) task(r *replica, entries []*raftpb.Entry) *applyTask {
 }
 
 // Propose appends a command and returns its result once it is durable and applied. Errors: ErrUnknownGroup,
-// ErrOverloaded, ErrTooLarge and ErrStopped (nothing was appended), ErrOutcomeUnknown when the context ends first.
+// ErrOverloaded, ErrDiskFull, ErrTooLarge and ErrStopped (nothing was appended), ErrOutcomeUnknown when the context ends first.
 func (s *Solo) Propose(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
 	r := s.replicas[id]
 	switch {
@@ -146,6 +155,9 @@ func (s *Solo) Propose(ctx context.Context, id shard.GroupID, request ident.Requ
 		return nil, 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
 	case len(data) > s.cfg.MaxProposal:
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), s.cfg.MaxProposal)
+	}
+	if err := s.room.admits(data); err != nil {
+		return nil, 0, err
 	}
 	w, err := r.register(request, len(data), &s.cfg)
 	if err != nil {
@@ -172,6 +184,9 @@ func (s *Solo) Applied(id shard.GroupID) uint64 { return appliedIndex(s.replicas
 
 // commit appends what is queued with one sync and applies it. It reports whether there was anything.
 func (s *Solo) commit() (bool, error) {
+	if s.held != nil {
+		return s.write(s.held)
+	}
 	s.mu.Lock()
 	queue := s.queue
 	s.queue = nil
@@ -201,10 +216,25 @@ func (s *Solo) commit() (bool, error) {
 		updates[i] = raftlog.Update{Group: r.id, Hard: &hard, Entries: entries[r.id]}
 		tasks[i] = s.task(r, entries[r.id])
 	}
-	if err := s.cfg.Log.Append(updates, true); err != nil {
+	return s.write(&soloBatch{updates: updates, tasks: tasks})
+}
+
+// write makes a batch durable and applies it. When the log has no room for it, it is held and written before any other:
+// its places in the log are taken.
+func (s *Solo) write(b *soloBatch) (bool, error) {
+	err := s.cfg.Log.Append(b.updates, true)
+	if errors.Is(err, raftlog.ErrNoSpare) {
+		if s.held == nil {
+			s.cfg.Logger.Error("the log has no room: writes wait until there is some", slog.Any("error", err))
+		}
+		s.held = b
+		return false, nil
+	}
+	if err != nil {
 		return false, fmt.Errorf("append to the log: %w", err)
 	}
-	s.apply.push(tasks)
+	s.held = nil
+	s.apply.push(b.tasks)
 	return true, s.applyAll()
 }
 
@@ -267,8 +297,8 @@ func (s *Solo) run(ctx context.Context) {
 // keepShort drops the front of the logs as the store becomes durable.
 func (s *Solo) keepShort(ctx context.Context) {
 	const every = 20
-	for {
-		timer := s.cfg.Clock.NewTimer(every * s.cfg.TickInterval)
+	for tick := 1; ; tick++ {
+		timer := s.cfg.Clock.NewTimer(s.cfg.TickInterval)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -278,11 +308,21 @@ func (s *Solo) keepShort(ctx context.Context) {
 			return
 		case <-timer.C():
 		}
+		s.Tick()
+		if tick%every != 0 {
+			continue
+		}
 		if err := s.Maintain(); err != nil {
 			s.fail(err)
 			return
 		}
 	}
+}
+
+// Tick looks for room on the disk, and lets what found none try again.
+func (s *Solo) Tick() {
+	s.room.look()
+	signal(s.wake)
 }
 
 // Maintain drops log entries that are durably in the store and older than the retention, and flushes the
@@ -294,7 +334,7 @@ func (s *Solo) Maintain() error {
 	flush := false
 	for _, r := range s.order {
 		log := s.cfg.Log.Group(r.id)
-		upto, need := retention(log, s.cfg.retain(r.id), s.durable.index(r.id))
+		upto, need := retention(log, s.room.tightened(s.cfg.retain(r.id)), s.durable.index(r.id))
 		flush = flush || need && s.durable.index(r.id) < r.visible.Load()
 		if upto < log.FirstIndex() {
 			continue

@@ -21,6 +21,7 @@ func soloConfig(n *labNode) Config {
 		Logger:        slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
 		RetainEntries: 10, RetainBytes: 64 << 20,
+		MinFreeBytes: n.lab.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
 	}
 }
 

@@ -27,9 +27,11 @@ type worker struct {
 	messages int        // Raft messages among inbox
 	ticks    int        // ticks that have passed since the last pass
 	written  []logWrite // durable, not yet finished by a pass
+	noRoom   bool       // the log has no room for a write, which is held, by the pass or by writeLog
 	wake     chan struct{}
 
 	writes chan logWrite // to the goroutine that writes the log; nil while passes write it themselves
+	again  chan struct{} // has room for one; lets that goroutine try again what found no room
 
 	// Owned by pass.
 	spare []item
@@ -38,9 +40,12 @@ type worker struct {
 	out   output
 
 	underWay    int                        // writes that were handed over and not finished
+	backAt      int                        // tick at which a write last came back, or none was under way
 	metaSeen    int                        // tick at which a leader of the meta group was last known
 	membersSeen []Member                   // what the groups' memberships were last held against
 	runs        map[ident.ReplicaID]uint64 // the run of each peer that was last heard of
+
+	blocked bool // it is out that the log has no room for; nothing else is done until it has
 }
 
 // item is one thing for a worker to do. Exactly one of the payloads is set.
@@ -101,10 +106,15 @@ func (w *worker) addTick() {
 
 // pass does everything that waits for this worker once and reports whether there was anything.
 func (w *worker) pass() (bool, error) {
+	if w.roomless() {
+		if err := w.waitForRoom(); err != nil || w.roomless() {
+			return false, err
+		}
+	}
 	w.mu.Lock()
 	written := w.written
 	w.written = nil
-	if w.underWay -= len(written); w.underWay > 0 && w.underWay >= w.m.cfg.LogWrites {
+	if w.waitsForLog(len(written)) {
 		w.mu.Unlock()
 		return false, nil
 	}

@@ -77,6 +77,10 @@ func ignoreClosed(err error) error {
 // closeStores closes what openDirectory opened.
 func (n *Node) closeStores() error {
 	var errs []error
+	if n.storeFS != nil {
+		// What waits for room would hold up the rest; what it was to write is in the log.
+		n.storeFS.Close()
+	}
 	if n.log != nil {
 		if err := n.log.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the log: %w", err))

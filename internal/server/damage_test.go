@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
@@ -302,7 +303,7 @@ func TestThirdDamageIsRefused(t *testing.T) {
 func directoryNode(t *testing.T, dir string) *Node {
 	t.Helper()
 	cfg := testConfig(dir)
-	n := &Node{cfg: cfg, logger: slog.New(slog.DiscardHandler), fs: disk.Local(), random: bytes.NewReader(bytes.Repeat([]byte{7}, 64))}
+	n := &Node{cfg: cfg, logger: slog.New(slog.DiscardHandler), fs: disk.Watch(disk.Local(), clock.Real{}), clock: clock.Real{}, random: bytes.NewReader(bytes.Repeat([]byte{7}, 64))}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}

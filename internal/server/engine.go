@@ -211,6 +211,8 @@ func attemptOf(result []byte, index uint64, err error) executor.Attempt {
 		return executor.Attempt{Outcome: executor.Done, Result: result, Index: index}
 	case errors.As(err, &notLeader):
 		return executor.Attempt{Outcome: executor.NotLeader, Leader: notLeader.Leader, Err: err}
+	case errors.Is(err, multiraft.ErrDiskFull):
+		return executor.Attempt{Outcome: executor.DiskFull, Err: err}
 	case errors.Is(err, multiraft.ErrOverloaded):
 		return executor.Attempt{Outcome: executor.Overloaded, Err: err}
 	case errors.Is(err, multiraft.ErrTooLarge):
@@ -254,6 +256,8 @@ func (p clusterPeers) Forward(
 		return executor.Attempt{Outcome: executor.Done, Result: answer.GetResult(), Index: answer.GetIndex()}
 	case nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER:
 		return executor.Attempt{Outcome: executor.NotLeader, Leader: ident.ReplicaID(answer.GetLeaderHint()), Err: refused}
+	case nodev1.ForwardError_FORWARD_ERROR_DISK_FULL:
+		return executor.Attempt{Outcome: executor.DiskFull, Err: refused}
 	case nodev1.ForwardError_FORWARD_ERROR_OVERLOADED:
 		return executor.Attempt{Outcome: executor.Overloaded, Err: refused}
 	case nodev1.ForwardError_FORWARD_ERROR_STOPPED:

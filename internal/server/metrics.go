@@ -20,6 +20,7 @@ type groupCollector struct {
 	leading     *prometheus.Desc
 	hasLeader   *prometheus.Desc
 	damaged     *prometheus.Desc
+	diskFree    *prometheus.Desc
 	logBytes    *prometheus.Desc
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
@@ -47,6 +48,7 @@ func newGroupCollector(n *Node) *groupCollector {
 		leading:     group("leader", "1 when this node leads the group, else 0."),
 		hasLeader:   group("has_leader", "1 when this node knows a leader of the group, else 0."),
 		damaged:     group("damaged", "1 while this node's copy of the group was damaged and is not whole again, else 0."),
+		diskFree:    prometheus.NewDesc("kalamdb_disk_free_bytes", "Bytes free on the disk of the data directory.", nil, nil),
 		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
 		logSegments: log("segments", "Files of the log."),
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
@@ -70,6 +72,9 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.logBytes, float64(stats.LiveBytes))
 	gauge(c.logSegments, float64(stats.Segments))
 	out <- prometheus.MustNewConstMetric(c.logSyncs, prometheus.CounterValue, float64(stats.Syncs))
+	if free, err := c.n.freeBytes(); err == nil {
+		gauge(c.diskFree, float64(free))
+	}
 	manager := c.n.engine()
 	if manager == nil {
 		return
@@ -83,6 +88,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		{"waiting", refusals.Waiting},
 		{"follower_lag", refusals.FollowerLag},
 		{"too_large", refusals.TooLarge},
+		{"disk_full", refusals.DiskFull},
 	} {
 		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(r.count), r.reason)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -79,7 +80,7 @@ func (n *Node) quietMachine(group shard.GroupID) multiraft.StateMachine {
 
 // openStopped opens the directory of a node that does not run, with the configuration it was founded with.
 func openStopped(dir string) (*Node, error) {
-	fsys := disk.Local()
+	fsys := disk.Watch(disk.Local(), clock.Real{})
 	raw, err := readFile(fsys, filepath.Join(dir, identityFile))
 	if err != nil {
 		return nil, fmt.Errorf("%s is no data directory: %w", dir, err)

@@ -28,6 +28,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -49,7 +50,9 @@ type Options struct {
 	// let the kernel choose ports before all nodes' configurations are known. Nil means open them.
 	APIListener net.Listener
 	RPCListener net.Listener
-	Resolver    Resolver // looks up the names in cluster.join; nil asks the system
+
+	fs       disk.FS  // what tests put in the place of the machine's file system; nil is that one
+	Resolver Resolver // looks up the names in cluster.join; nil asks the system
 }
 
 // Node is one running node.
@@ -59,7 +62,8 @@ type Node struct {
 	build   httpapi.Build
 	clock   clock.Clock
 	random  io.Reader
-	fs      disk.FS
+	fs      *disk.Watched
+	storeFS *disk.Waiting
 	started time.Time
 
 	lock    io.Closer
@@ -120,11 +124,15 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) 
 func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, error) {
 	n := &Node{
 		cfg: cfg, logger: opts.Logger, build: opts.Build, clock: clock.Real{}, random: rand.Reader,
-		fs: disk.Local(), started: time.Now(), catalog: catalog.NewStore(),
+		started: time.Now(), catalog: catalog.NewStore(),
 		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
 		exec:    &lateExecutor{}, failed: make(chan struct{}),
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
+	if opts.fs == nil {
+		opts.fs = disk.Local()
+	}
+	n.fs = disk.Watch(opts.fs, n.clock)
 	if n.logger == nil {
 		n.logger = slog.New(slog.DiscardHandler)
 	}
@@ -148,6 +156,7 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = cancel
+	n.spawn(func() { n.watchDisk(background) })
 	if err := n.openNetwork(ctx, opts.RPCListener); err != nil {
 		return err
 	}
@@ -239,8 +248,9 @@ func raftWorkers(configured int) int {
 
 func (n *Node) openStores() (err error) {
 	dir := n.cfg.Storage.DataPath
+	n.storeFS = disk.WaitForRoom(n.fs, n.clock)
 	n.store, err = storage.Open(storage.Options{
-		FS: n.fs, Dir: filepath.Join(dir, "store"), Logger: n.logger.With(slog.String("part", "store")), OnFatal: n.fail,
+		FS: n.storeFS, Dir: filepath.Join(dir, "store"), Logger: n.logger.With(slog.String("part", "store")), OnFatal: n.fail,
 	})
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
@@ -280,6 +290,7 @@ func (n *Node) bounds(c multiraft.Config) multiraft.Config {
 	r := n.cfg.Raft
 	retain, byClass := n.retention()
 	c.RetainEntries, c.RetainBytes, c.Retain = retain.Entries, retain.Bytes, byClass
+	c.MinFreeBytes, c.FreeBytes, c.FreesSpace = n.cfg.Storage.MinFreeBytes, n.freeBytes, command.FreesSpace
 	c.NoBalance, c.MaxFollowerLag = !r.BalanceLeaders, r.MaxFollowerLag
 	c.MaxWaiting, c.MaxWaitingBytes = r.MaxWaitingProposals, r.MaxWaitingBytes
 	c.SnapshotReceive, c.SnapshotBytesPerSecond = max(n.cfg.Cluster.MaxSnapshotsToKeep, 1), r.SnapshotBytesPerSec

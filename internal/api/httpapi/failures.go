@@ -44,7 +44,7 @@ type rule struct {
 }
 
 // rules is the one table from kinds of failures to answers, in the order of the kinds.
-func rules() [19]rule {
+func rules() [20]rule {
 	const (
 		failed   = "The statement could not be executed"
 		syntax   = "The SQL text could not be parsed"
@@ -52,7 +52,7 @@ func rules() [19]rule {
 		internal = "The server failed to process the request"
 		later    = "The cluster cannot answer at the moment; try again later"
 	)
-	return [19]rule{
+	return [20]rule{
 		{fault.Internal, http.StatusInternalServerError, exec.CodeInternal, true, false, internal},
 		{fault.Syntax, http.StatusBadRequest, exec.CodeBatchParse, true, false, syntax},
 		{fault.InvalidStatement, http.StatusBadRequest, exec.CodeExecution, false, false, failed},
@@ -72,6 +72,7 @@ func rules() [19]rule {
 		{fault.Timeout, http.StatusGatewayTimeout, exec.CodeClusterUnavailable, false, false, unknown},
 		{fault.LimitExceeded, http.StatusBadRequest, exec.CodeExecution, false, false, failed},
 		{fault.Altered, http.StatusConflict, exec.CodeExecution, false, true, failed},
+		{fault.DiskFull, http.StatusInsufficientStorage, exec.CodeDiskFull, false, true, later},
 	}
 }
 
@@ -150,6 +151,8 @@ func kindOfCode(code exec.Code) fault.Kind {
 		return fault.NotLeader
 	case exec.CodeClusterUnavailable:
 		return fault.Unavailable
+	case exec.CodeDiskFull:
+		return fault.DiskFull
 	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeExecution, exec.CodeNoTransaction:
 		return fault.InvalidStatement
 	case exec.CodeTransactionConflict, exec.CodeTransactionBusy:
@@ -174,7 +177,7 @@ func preciseCode(given, fromKind exec.Code) exec.Code {
 	case exec.CodeEmptySQL, exec.CodeParamsWithBatch, exec.CodeBatchParse, exec.CodeInvalidSQL, exec.CodeInvalidParameter,
 		exec.CodeTransactionConflict, exec.CodeNoTransaction, exec.CodeTransactionBusy:
 		return given
-	case exec.CodePermissionDenied, exec.CodeNotLeader, exec.CodeClusterUnavailable,
+	case exec.CodePermissionDenied, exec.CodeNotLeader, exec.CodeClusterUnavailable, exec.CodeDiskFull,
 		exec.CodeExecution, exec.CodeInternal:
 		return fromKind
 	}

@@ -19,6 +19,7 @@ const (
 	CodePermissionDenied   Code = "PERMISSION_DENIED"
 	CodeNotLeader          Code = "NOT_LEADER"
 	CodeClusterUnavailable Code = "CLUSTER_UNAVAILABLE"
+	CodeDiskFull           Code = "DISK_FULL"
 	CodeExecution          Code = "SQL_EXECUTION_ERROR"
 	CodeInternal           Code = "INTERNAL_ERROR"
 
@@ -75,6 +76,8 @@ func codeOfKind(kind fault.Kind) Code {
 		return CodeNotLeader
 	case fault.Unavailable, fault.Timeout, fault.Overloaded:
 		return CodeClusterUnavailable
+	case fault.DiskFull:
+		return CodeDiskFull
 	case fault.Internal:
 		return CodeInternal
 	case fault.InvalidStatement, fault.TableNotFound, fault.NotFound, fault.AlreadyExists, fault.DuplicateKey, fault.NotNull,

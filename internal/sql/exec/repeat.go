@@ -111,7 +111,7 @@ func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, er
 	kind := fault.KindOf(failure)
 	switch kind {
 	case fault.Internal, fault.Conflict, fault.NotLeader, fault.Unavailable, fault.Overloaded, fault.Timeout, fault.LimitExceeded,
-		fault.Altered:
+		fault.Altered, fault.DiskFull:
 		return nil, failure
 	case fault.Syntax, fault.InvalidStatement, fault.InvalidParameter, fault.TableNotFound, fault.NotFound, fault.AlreadyExists,
 		fault.DuplicateKey, fault.NotNull, fault.OutOfRange, fault.PermissionDenied, fault.Unsupported:

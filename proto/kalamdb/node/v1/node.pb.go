@@ -39,6 +39,7 @@ const (
 	ForwardError_FORWARD_ERROR_TOO_LARGE       ForwardError = 5 // not proposed: over the size limit
 	ForwardError_FORWARD_ERROR_BEHIND          ForwardError = 6 // committed; some voter has not applied it yet; result is set
 	ForwardError_FORWARD_ERROR_MISSING_VOTER   ForwardError = 7 // not proposed: `all` was asked for and a voter does not answer
+	ForwardError_FORWARD_ERROR_DISK_FULL       ForwardError = 8 // not proposed: the leader's node has hardly any room left
 )
 
 // Enum value maps for ForwardError.
@@ -52,6 +53,7 @@ var (
 		5: "FORWARD_ERROR_TOO_LARGE",
 		6: "FORWARD_ERROR_BEHIND",
 		7: "FORWARD_ERROR_MISSING_VOTER",
+		8: "FORWARD_ERROR_DISK_FULL",
 	}
 	ForwardError_value = map[string]int32{
 		"FORWARD_ERROR_UNSPECIFIED":     0,
@@ -62,6 +64,7 @@ var (
 		"FORWARD_ERROR_TOO_LARGE":       5,
 		"FORWARD_ERROR_BEHIND":          6,
 		"FORWARD_ERROR_MISSING_VOTER":   7,
+		"FORWARD_ERROR_DISK_FULL":       8,
 	}
 )
 
@@ -1873,7 +1876,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x19\n" +
 	"\brpc_addr\x18\x03 \x01(\tR\arpcAddr\"*\n" +
 	"\x0eInviteResponse\x12\x18\n" +
-	"\arefused\x18\x01 \x01(\tR\arefused*\xff\x01\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused*\x9c\x02\n" +
 	"\fForwardError\x12\x1d\n" +
 	"\x19FORWARD_ERROR_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18FORWARD_ERROR_NOT_LEADER\x10\x01\x12\x1c\n" +
@@ -1882,7 +1885,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x15FORWARD_ERROR_STOPPED\x10\x04\x12\x1b\n" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
-	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a*\xd6\x01\n" +
+	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a\x12\x1b\n" +
+	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xd6\x01\n" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +

@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// smallDisk mounts a file system of that size at a node's data directory, or skips the test.
+func (n *node) smallDisk(t *testing.T, bytes int64) {
+	t.Helper()
+	if err := os.MkdirAll(n.dataDir(), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	err := syscall.Mount("kalamdb-e2e", n.dataDir(), "tmpfs", 0, fmt.Sprintf("size=%d", bytes))
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("mounting a small disk needs root: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("mount a small disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if n.running() {
+			n.kill(t)
+		}
+		if err := syscall.Unmount(n.dataDir(), syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount the small disk of %v: %v", n, err)
+		}
+	})
+}
+
+// fill takes all room but so many bytes; the function that it returns gives it back.
+func (n *node) fill(t *testing.T, leave int64) (free func()) {
+	t.Helper()
+	path := filepath.Join(n.dataDir(), "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	chunk := make([]byte, 64<<10)
+	for {
+		var usage syscall.Statfs_t
+		if err := syscall.Statfs(n.dataDir(), &usage); err != nil {
+			t.Fatal(err)
+		}
+		room := int64(usage.Bavail)*usage.Bsize - leave
+		if room <= 0 {
+			break
+		}
+		if _, err := f.Write(chunk[:min(room, int64(len(chunk)))]); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFullDisk fills the disks of a cluster: writes are refused with a code that says what to do, reading, deleting and
+// logging in go on, and so do writes once there is room. Then it leaves one node no room at all under writes: the others
+// go on without it, and it catches up by itself.
+func TestFullDisk(t *testing.T) {
+	const floor = 16 << 20
+	c := prepareCluster(t, 3, settings{
+		"storage.min_free_bytes": floor, "raft.log_segment_bytes": 1 << 20, "cluster.user_shards": 2,
+	})
+	for _, n := range c.nodes {
+		n.smallDisk(t, 128<<20)
+	}
+	c.start(t)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.t (id INT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED')")
+	const insert = "INSERT INTO app.t (id, body) VALUES ($1, $2)"
+	body := strings.Repeat("kalam ", 4<<10)
+	for id := range 10 {
+		root.must(t, insert, id, body)
+	}
+
+	var free []func()
+	for _, n := range c.nodes {
+		free = append(free, n.fill(t, floor/2))
+	}
+	eventually(t, "writes are refused", func() error {
+		got, err := root.sql(t.Context(), insert, 10, body)
+		if err != nil || got.HTTP == http.StatusInsufficientStorage {
+			return err
+		}
+		if !got.ok() && !got.duplicate() {
+			t.Fatalf("insert on a full disk: %v", got)
+		}
+		return fmt.Errorf("answered %d", got.HTTP)
+	})
+	for _, n := range c.nodes {
+		got, err := root.at(n).sql(t.Context(), insert, 11, body)
+		if err != nil || got.HTTP != http.StatusInsufficientStorage || got.Error == nil || got.Error.Code != "DISK_FULL" ||
+			!strings.Contains(got.Error.Message, "delete rows") {
+			t.Errorf("%v: insert on a full disk: %v, %v; want 507 DISK_FULL and what to do", n, got, err)
+		}
+		if rows := root.at(n).number(t, "SELECT COUNT(*) FROM app.t"); rows < 10-int64(n.id-1) {
+			t.Errorf("%v reads %d rows on a full disk, of which %d were deleted, want 10 or more", n, rows, n.id-1)
+		}
+		root.at(n).must(t, "DELETE FROM app.t WHERE id = $1", n.id)
+		n.root(t)
+	}
+	for _, give := range free {
+		give()
+	}
+	for _, n := range c.nodes {
+		root.at(n).soon(t, insert, 20+n.id, body)
+	}
+
+	c.wantToGoOnWithout(t, root, insert, body)
+	c.wantEqualDigests(t, root, "t", 100)
+}
+
+// wantToGoOnWithout takes every byte from a node that does not lead the shared group, and writes more than its log has
+// prepared for.
+func (c *cluster) wantToGoOnWithout(t *testing.T, root *client, insert, body string) {
+	t.Helper()
+	leader := c.leaderOf(t, root, sharedGroup, c.nodes)
+	full := c.others(leader)[0]
+	free := full.fill(t, 0)
+	for id := 100; id < 300; id++ {
+		root.at(leader).soon(t, insert, id, body)
+	}
+	eventually(t, fmt.Sprintf("the log of %v finds no room", full), func() error {
+		if text, err := os.ReadFile(full.logPath(full.starts)); err != nil || !strings.Contains(string(text), "the log has no room") {
+			return fmt.Errorf("its log does not say so, %w", err)
+		}
+		return nil
+	})
+	if !full.running() {
+		t.Fatalf("%v ended on a full disk", full)
+	}
+	free()
+	full.waitReady(t)
+}
