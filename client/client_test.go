@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,12 +150,26 @@ func TestRefusals(t *testing.T) {
 // TestLostAnswer: what may have run and cannot be recognised is not run again; what only reads is, what the server
 // refused to start is too, and a change is sent again under its key.
 func TestLostAnswer(t *testing.T) {
+	var mu sync.Mutex // guards what the server saw
 	calls := 0
 	var keys, ages []string
+	seen := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return calls
+	}
+	begin := func(from int) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls, keys, ages = from, nil, nil
+	}
 	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		calls++
+		number := calls
 		keys, ages = append(keys, r.Header.Get("Idempotency-Key")), append(ages, r.Header.Get("Idempotency-Age"))
-		switch calls {
+		mu.Unlock()
+		switch number {
 		case 1, 2:
 			panic(http.ErrAbortHandler) // the connection breaks
 		case 3:
@@ -170,15 +185,15 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE n"); !errors.Is(err, client.ErrOutcomeUnknown) || calls != 1 {
-		t.Errorf("a CREATE whose answer was lost: %v after %d calls", err, calls)
+	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE n"); !errors.Is(err, client.ErrOutcomeUnknown) || seen() != 1 {
+		t.Errorf("a CREATE whose answer was lost: %v after %d calls", err, seen())
 	}
-	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil || calls != 4 {
-		t.Errorf("a SELECT: %v after %d calls", err, calls)
+	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil || seen() != 4 {
+		t.Errorf("a SELECT: %v after %d calls", err, seen())
 	}
-	calls, keys, ages = 0, nil, nil
-	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || calls != 4 {
-		t.Errorf("an INSERT whose answer was lost: %v after %d calls", err, calls)
+	begin(0)
+	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || seen() != 4 {
+		t.Errorf("an INSERT whose answer was lost: %v after %d calls", err, seen())
 	}
 	for i := range keys {
 		if keys[i] == "" || keys[i] != keys[0] || (ages[i] == "") != (i == 0) {
@@ -186,9 +201,9 @@ func TestLostAnswer(t *testing.T) {
 		}
 	}
 	first := keys[0]
-	calls, keys = 2, nil
-	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || calls != 4 {
-		t.Errorf("an INSERT that was refused once: %v after %d calls", err, calls)
+	begin(2)
+	if _, err := c.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil || seen() != 4 {
+		t.Errorf("an INSERT that was refused once: %v after %d calls", err, seen())
 	}
 	if keys[0] == first {
 		t.Errorf("two statements have the key %q", first)
