@@ -124,12 +124,16 @@ func (b *browser) run(expression string) string {
 // eventually waits for something that the browser does by itself.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	again := time.NewTicker(20 * time.Millisecond) // the browser is another process: it has to be asked
+	defer again.Stop()
 	for !holds() {
-		if time.Now().After(deadline) {
+		select {
+		case <-again.C:
+		case <-deadline.C:
 			t.Fatalf("there is still not %s", what)
 		}
-		time.Sleep(20 * time.Millisecond) // between two questions to another process
 	}
 }
 

@@ -220,7 +220,7 @@ func slowDisk(b *testing.B, delay time.Duration, writes int) {
 	for i := range onSync {
 		onSync[i] = func() {
 			if delay > 0 {
-				time.Sleep(delay)
+				time.Sleep(delay) // the disk that is measured; nothing waits for something else here
 			}
 		}
 	}
