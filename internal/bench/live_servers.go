@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
 
 // startLiveServers starts one standalone server, or a cluster of them, with the table of the live cases.
@@ -34,7 +36,7 @@ func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
 }
 
 func (c *serverCluster) startLive(ctx context.Context, program string, count int) error {
-	addresses, err := freeAddresses(2 * count)
+	addresses, err := loopback.Addresses(ctx, 2 * count)
 	if err != nil {
 		return err
 	}

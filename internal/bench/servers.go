@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
 
 const (
@@ -62,7 +64,7 @@ func startServers(ctx context.Context, o FailoverOptions) (*serverCluster, error
 }
 
 func (c *serverCluster) start(ctx context.Context, program string, o FailoverOptions) error {
-	addresses, err := freeAddresses(2 * nodes)
+	addresses, err := loopback.Addresses(ctx, 2 * nodes)
 	if err != nil {
 		return err
 	}
@@ -280,19 +282,4 @@ func (c *serverCluster) leader(ctx context.Context) (int, error) {
 		}
 	}
 	return 0, errors.New("no server leads the table's group")
-}
-
-// freeAddresses asks the kernel for ports that nobody uses, and gives them up at once.
-func freeAddresses(count int) ([]string, error) {
-	var addresses []string
-	for range count {
-		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find free ports: %w", err)
-		}
-		// After all are chosen, so that they differ.
-		defer func() { _ = listener.Close() }()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses, nil
 }

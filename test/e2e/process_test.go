@@ -12,12 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
 
 const (
@@ -75,15 +78,25 @@ type node struct {
 // newNode prepares a node and picks its ports.
 func newNode(t *testing.T, dir string, id int) *node {
 	t.Helper()
-	ports := freePorts(t, 2)
+	addresses, err := loopback.Addresses(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &node{
 		id: id, dir: filepath.Join(dir, fmt.Sprintf("node%d", id)),
-		rpcAddr: fmt.Sprintf("127.0.0.1:%d", ports[0]),
-		apiAddr: fmt.Sprintf("127.0.0.1:%d", ports[1]),
+		rpcAddr: addresses[0], apiAddr: addresses[1],
+	}
+	_, port, err := net.SplitHostPort(n.apiAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apiPort, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
 	}
 	n.settings = settings{
 		"server.host":        "127.0.0.1",
-		"server.port":        ports[1],
+		"server.port":        apiPort,
 		"storage.data_path":  n.dataDir(),
 		"auth.root_password": rootPassword,
 		"auth.jwt_secret":    jwtSecret,
@@ -261,25 +274,6 @@ func (n *node) close(t *testing.T) {
 	if t.Failed() && n.process != nil {
 		t.Logf("%v, %v, log %s:\n%s", n, n.process.ProcessState, n.logPath(n.starts), n.log())
 	}
-}
-
-// freePorts asks the kernel for ports that nobody uses, and gives them up at once.
-func freePorts(t *testing.T, count int) []int {
-	t.Helper()
-	var ports []int
-	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = listener.Close() }() // after all are chosen, so that they differ
-		address, ok := listener.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("listener has address %v", listener.Addr())
-		}
-		ports = append(ports, address.Port)
-	}
-	return ports
 }
 
 // testDir is t.TempDir, except that a failed test leaves it behind.
