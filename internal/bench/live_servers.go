@@ -36,7 +36,7 @@ func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
 }
 
 func (c *serverCluster) startLive(ctx context.Context, program string, count int) error {
-	addresses, err := loopback.Addresses(ctx, 2 * count)
+	addresses, err := loopback.Addresses(ctx, 2*count)
 	if err != nil {
 		return err
 	}

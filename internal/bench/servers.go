@@ -64,7 +64,7 @@ func startServers(ctx context.Context, o FailoverOptions) (*serverCluster, error
 }
 
 func (c *serverCluster) start(ctx context.Context, program string, o FailoverOptions) error {
-	addresses, err := loopback.Addresses(ctx, 2 * nodes)
+	addresses, err := loopback.Addresses(ctx, 2*nodes)
 	if err != nil {
 		return err
 	}

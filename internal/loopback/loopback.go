@@ -38,7 +38,7 @@ func Addresses(ctx context.Context, count int) ([]string, error) {
 	defer mu.Unlock()
 	var found []string
 	// A random start, so that two processes that search at the same time do not meet.
-	start := rand.IntN(lastPort - firstPort + 1)
+	start := rand.IntN(lastPort - firstPort + 1) //nolint:gosec // it keeps nobody out
 	for i := 0; i <= lastPort-firstPort && len(found) < count; i++ {
 		port := firstPort + (start+i)%(lastPort-firstPort+1)
 		address := fmt.Sprintf("127.0.0.1:%d", port)
