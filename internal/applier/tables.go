@@ -72,6 +72,11 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 			return storageNotFound(id), nil
 		}
 	}
+	for i := range table.Indexes {
+		if c.indexNameTaken(table.Namespace, table.Indexes[i].Name, 0) {
+			return command.Refuse(fault.AlreadyExists, "Index '%s.%s' already exists", table.Namespace, table.Indexes[i].Name), nil
+		}
+	}
 	table.ID = ident.TableID(c.index)
 	table.Group = 0
 	if table.Kind == schema.KindShared {

@@ -70,6 +70,15 @@ func (t *Table) IndexedBy(column uint32) []*Index {
 	return found
 }
 
+// UniqueColumn reports whether no two rows of a scope have the same value in a column: it is the primary key, or a unique
+// index that is ready holds it alone.
+func (t *Table) UniqueColumn(position int) bool {
+	column := &t.Columns[position]
+	return column.PrimaryKey || slices.ContainsFunc(t.Indexes, func(x Index) bool {
+		return x.Unique && x.State == IndexReady && len(x.Columns) == 1 && x.Columns[0] == column.ID
+	})
+}
+
 // Positions returns the positions of an index's columns in Columns; ok is false when one of them is not there.
 func (t *Table) Positions(x *Index) (positions []int, ok bool) {
 	positions = make([]int, len(x.Columns))

@@ -87,10 +87,14 @@ func ValidateColumnName(name string) error {
 }
 
 // WithSystemColumns returns the columns that a query sees: the declared ones, then SeqColumn and
-// DeletedColumn unless the table is a system table. Positions of declared columns do not change.
+// DeletedColumn unless the table is a system table. Positions of declared columns do not change. Unique says of each
+// whether its values are.
 func WithSystemColumns(t *Table) []Column {
 	columns := make([]Column, len(t.Columns), len(t.Columns)+2)
 	copy(columns, t.Columns)
+	for i := range columns {
+		columns[i].Unique = t.UniqueColumn(i)
+	}
 	if t.Kind == KindSystem {
 		return columns
 	}

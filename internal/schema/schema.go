@@ -90,7 +90,7 @@ type Column struct {
 	Type       datum.Type
 	Nullable   bool
 	PrimaryKey bool
-	Unique     bool // declared; shown to clients
+	Unique     bool // what clients are told; WithSystemColumns sets it, and what is stored says nothing
 	Default    Default
 	AddedIn    uint32      // schema version whose ALTER added the column; zero when there from the start
 	Initial    datum.Datum // what rows written before AddedIn read as: the default of that time, or NULL

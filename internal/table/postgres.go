@@ -148,6 +148,9 @@ func postgresViews() []viewDefinition {
 			bigInt("indexrelid"), bigInt("indrelid"), smallInt("indnatts"), boolean("indisunique"), boolean("indisprimary"),
 			boolean("indisvalid"), text("indkey"),
 		}},
+		{PostgresNamespace, "pg_indexes", (*System).pgIndexesRows, []viewColumn{
+			text("schemaname"), text("tablename"), text("indexname"), orNull(text("tablespace")), text("indexdef"),
+		}},
 		{PostgresNamespace, "pg_namespace", (*System).pgNamespaceRows, []viewColumn{
 			bigInt("oid"), text("nspname"), bigInt("nspowner"), orNull(text("nspacl")),
 		}},
@@ -187,7 +190,7 @@ func (s *System) pgNamespaceRows(_ context.Context, request *ViewRequest) ([][]d
 	return rows, nil
 }
 
-// pgClassRows lists tables and views, and behind them the indexes of primary keys.
+// pgClassRows lists tables and views, and behind them the indexes.
 func (s *System) pgClassRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	class := func(t *schema.Table, oid int64, name, kind string, columns int, indexed bool) []datum.Datum {
 		return []datum.Datum{
@@ -204,14 +207,13 @@ func (s *System) pgClassRows(_ context.Context, request *ViewRequest) ([][]datum
 		}
 		rows = append(rows, class(t, tableOID(t), t.Name, kind, len(t.Columns), t.PrimaryKey() >= 0))
 	}
-	for _, k := range request.keyColumns() {
-		rows = append(rows, class(k.table, indexOID(k.table), k.constraint, "i", 1, false))
+	for _, x := range request.indexes() {
+		rows = append(rows, class(x.table, x.oid(), x.name, "i", len(x.positions), false))
 	}
 	return rows, nil
 }
 
 func tableOID(t *schema.Table) int64 { return objectID("table", t.FullName()) }
-func indexOID(t *schema.Table) int64 { return objectID("index", t.FullName()) }
 
 func (s *System) pgAttributeRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	var rows [][]datum.Datum
@@ -247,29 +249,6 @@ func (s *System) pgAttrdefRows(_ context.Context, request *ViewRequest) ([][]dat
 				})
 			}
 		}
-	}
-	return rows, nil
-}
-
-func (*System) pgConstraintRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, k := range request.keyColumns() {
-		rows = append(rows, []datum.Datum{
-			number(objectID("constraint", k.table.FullName())), textValue(k.constraint), number(namespaceOID(k.table.Namespace)),
-			textValue("p"), flag(false), flag(false), flag(true), number(tableOID(k.table)), number(indexOID(k.table)), number(0),
-			textValue("{" + number(k.table.PrimaryKey()+1).String() + "}"),
-		})
-	}
-	return rows, nil
-}
-
-func (*System) pgIndexRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, k := range request.keyColumns() {
-		rows = append(rows, []datum.Datum{
-			number(indexOID(k.table)), number(tableOID(k.table)), smallNumber(1), flag(true), flag(true), flag(true),
-			textValue(number(k.table.PrimaryKey() + 1).String()),
-		})
 	}
 	return rows, nil
 }

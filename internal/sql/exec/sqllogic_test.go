@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,6 +128,9 @@ func (r *logicRecord) check(t *testing.T, n *node) string {
 	case r.words[0] == "statement" && r.words[1] == "error":
 		if err == nil {
 			return "succeeded, but must fail"
+		}
+		if pattern := strings.Join(r.words[2:], " "); pattern != "" && !regexp.MustCompile(pattern).MatchString(err.Error()) {
+			return fmt.Sprintf("fails with %q, want a match of %q", err, pattern)
 		}
 		return ""
 	case err != nil:

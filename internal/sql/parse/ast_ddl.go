@@ -48,7 +48,8 @@ type ColumnDef struct {
 	Nullability Nullability
 	PrimaryKey  bool
 	Unique      bool
-	Identity    bool // AUTO_INCREMENT or GENERATED .. AS IDENTITY; the SERIAL types are left to Type
+	UniqueName  string // CONSTRAINT name before UNIQUE, empty when absent
+	Identity    bool   // AUTO_INCREMENT or GENERATED .. AS IDENTITY; the SERIAL types are left to Type
 	Default     Expr
 	Checks      []Expr
 	References  *Reference

@@ -1,6 +1,10 @@
 package parse
 
-import "github.com/kalamdb/kalamdb-go/internal/schema"
+import (
+	"cmp"
+
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+)
 
 // create reads what follows CREATE.
 func (p *parser) create(at Pos) Statement {
@@ -165,9 +169,9 @@ func (p *parser) columnDef() ColumnDef {
 // columnOption reads one option of a column, or reports that there is none.
 func (p *parser) columnOption(column *ColumnDef) bool {
 	at := p.token.pos
-	named := p.word("constraint")
+	named, name := p.word("constraint"), ""
 	if named {
-		p.name("the name of a constraint")
+		name = p.name("the name of a constraint").Name
 	}
 	switch {
 	case p.isWord("not") || p.isWord("null"):
@@ -180,7 +184,7 @@ func (p *parser) columnOption(column *ColumnDef) bool {
 		p.expectWord("key")
 		column.PrimaryKey = true
 	case p.word("unique"):
-		column.Unique = true
+		column.Unique, column.UniqueName = true, cmp.Or(column.UniqueName, name)
 	case p.isWord("default"):
 		p.advance()
 		if column.Default != nil {

@@ -156,6 +156,10 @@ func (w *printer) columnDef(c ColumnDef) {
 	w.typeName(c.Type)
 	w.when(c.PrimaryKey, " PRIMARY KEY")
 	w.nullability(c.Nullability)
+	if c.UniqueName != "" {
+		w.text(" CONSTRAINT ")
+		w.name(c.UniqueName)
+	}
 	w.when(c.Unique, " UNIQUE")
 	w.when(c.Identity, " AUTO_INCREMENT")
 	w.clause(" DEFAULT ", c.Default)

@@ -51,6 +51,9 @@ func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 	if err := tableColumns(node, descriptor); err != nil {
 		return nil, err
 	}
+	if err := e.uniqueConstraints(node, descriptor); err != nil {
+		return nil, err
+	}
 	return &Meta{
 		Command: &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{
 			Table: catalog.TableToProto(descriptor), IfNotExists: node.IfNotExists, CheckStorage: true,
@@ -260,7 +263,7 @@ func tableColumn(definition *parse.ColumnDef) (schema.Column, error) {
 		return schema.Column{}, err
 	}
 	column := schema.Column{
-		Name: definition.Name, Type: columnType, Unique: definition.Unique, PrimaryKey: definition.PrimaryKey,
+		Name: definition.Name, Type: columnType, PrimaryKey: definition.PrimaryKey,
 		Nullable: definition.Nullability != parse.NotNull && !definition.PrimaryKey,
 	}
 	if definition.PrimaryKey && definition.Nullability == parse.Nullable {
@@ -306,13 +309,11 @@ func tableConstraints(node *parse.CreateTable, descriptor *schema.Table) error {
 		switch constraint.Kind {
 		case parse.CheckConstraint, parse.ForeignKeyConstraint:
 			continue // accepted and not enforced, as documented
+		case parse.UniqueConstraint:
+			continue // becomes an index once all columns are known
 		case parse.PrimaryKeyConstraint:
 			if len(constraint.Columns) != 1 {
 				return invalid(constraint, "a primary key has exactly one column; composite keys are not supported")
-			}
-		case parse.UniqueConstraint:
-			if len(constraint.Columns) != 1 {
-				continue // there is no flag for a group of columns
 			}
 		}
 		name := constraint.Columns[0]
@@ -321,10 +322,6 @@ func tableConstraints(node *parse.CreateTable, descriptor *schema.Table) error {
 			return invalid(name, "column '%s' of the constraint does not exist", name.Name)
 		}
 		column := &descriptor.Columns[position]
-		if constraint.Kind == parse.UniqueConstraint {
-			column.Unique = true
-			continue
-		}
 		if node.Columns[position].Nullability == parse.Nullable {
 			return invalid(name, "primary key column '%s' cannot be NULL", name.Name)
 		}

@@ -50,32 +50,32 @@ func (e *Environment) createIndex(node *parse.CreateIndex) (Statement, error) {
 		}
 		return nil, at(node, fault.New(fault.AlreadyExists, "Index '%s.%s' already exists", found.Namespace, name))
 	}
-	if err = a.addIndex(node, name, columns, node.Unique); err != nil {
+	if err = addIndex(a.next, node, name, columns, node.Unique); err != nil {
 		return nil, err
 	}
 	return a.statement(fmt.Sprintf("Index '%s.%s' created successfully", found.Namespace, name)), nil
 }
 
 // addIndex checks an index and puts it into the descriptor.
-func (a *alteration) addIndex(node parse.Node, name string, columns []parse.Ident, unique bool) error {
+func addIndex(descriptor *schema.Table, node parse.Node, name string, columns []parse.Ident, unique bool) error {
 	if err := checkObjectName(node, "index", name); err != nil {
 		return err
 	}
 	switch {
-	case len(a.next.Indexes) >= schema.MaxIndexes:
+	case len(descriptor.Indexes) >= schema.MaxIndexes:
 		return invalid(node, "a table has at most %d indexes", schema.MaxIndexes)
 	case len(columns) > schema.MaxIndexColumns:
 		return invalid(node, "an index has at most %d columns, got %d", schema.MaxIndexColumns, len(columns))
-	case a.next.PrimaryKey() < 0 || a.next.Kind == schema.KindStream:
-		return unsupported(node, "table '%s' is a STREAM table or has no primary key, and cannot have an index", a.next.FullName())
+	case descriptor.PrimaryKey() < 0 || descriptor.Kind == schema.KindStream:
+		return unsupported(node, "table '%s' is a STREAM table or has no primary key, and cannot have an index", descriptor.FullName())
 	}
-	x := schema.Index{ID: max(a.next.NextIndexID, 1), Name: name, Unique: unique, State: schema.IndexBuilding}
+	x := schema.Index{ID: max(descriptor.NextIndexID, 1), Name: name, Unique: unique, State: schema.IndexBuilding}
 	for _, named := range columns {
-		position, ok := a.next.Column(named.Name)
+		position, ok := descriptor.Column(named.Name)
 		if !ok {
-			return invalid(named, "column '%s' not found in table '%s'", named.Name, a.next.FullName())
+			return invalid(named, "column '%s' not found in table '%s'", named.Name, descriptor.FullName())
 		}
-		column := &a.next.Columns[position]
+		column := &descriptor.Columns[position]
 		if slices.Contains(x.Columns, column.ID) {
 			return invalid(named, "column '%s' is named twice", named.Name)
 		}
@@ -84,8 +84,8 @@ func (a *alteration) addIndex(node parse.Node, name string, columns []parse.Iden
 		}
 		x.Columns = append(x.Columns, column.ID)
 	}
-	a.next.NextIndexID = x.ID + 1
-	a.next.Indexes = append(a.next.Indexes, x)
+	descriptor.NextIndexID = x.ID + 1
+	descriptor.Indexes = append(descriptor.Indexes, x)
 	return nil
 }
 

@@ -264,7 +264,7 @@ func tableScope(found *schema.Table, alias string) (*expr.Scope, []Flags) {
 		flags = append(flags, columnFlags)
 	}
 	for i := range found.Columns {
-		add(found.Columns[i].Name, found.Columns[i].Type, columnFlags(&found.Columns[i]))
+		add(found.Columns[i].Name, found.Columns[i].Type, columnFlags(found, i))
 	}
 	if found.Kind != schema.KindSystem {
 		add(schema.SeqColumn, datum.Of(datum.BigInt), 0)
@@ -273,15 +273,16 @@ func tableScope(found *schema.Table, alias string) (*expr.Scope, []Flags) {
 	return expr.NewScope(columns...), flags
 }
 
-func columnFlags(column *schema.Column) Flags {
+func columnFlags(found *schema.Table, position int) Flags {
 	var flags Flags
+	column := &found.Columns[position]
 	if column.PrimaryKey {
 		flags |= FlagPrimaryKey
 	}
 	if !column.Nullable {
 		flags |= FlagNotNull
 	}
-	if column.Unique || column.PrimaryKey {
+	if found.UniqueColumn(position) {
 		flags |= FlagUnique
 	}
 	return flags

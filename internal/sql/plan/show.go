@@ -41,9 +41,28 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 		return e.showView("live", nil)
 	case parse.ShowStats:
 		return e.showStats(node)
-	case parse.ShowExport, parse.ShowViews, parse.ShowIndexes:
+	case parse.ShowIndexes:
+		return e.showIndexes(node)
+	case parse.ShowExport, parse.ShowViews:
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
+}
+
+// showIndexes lists the indexes of all tables, or of one.
+func (e *Environment) showIndexes(node *parse.Show) (Statement, error) {
+	if node.Table.Name == "" {
+		return e.showView("indexes", nil)
+	}
+	found, err := e.lookup(node.Table)
+	if err != nil {
+		return nil, err
+	}
+	equal := func(column, value string) parse.Expr {
+		return &parse.Binary{Op: "=", Left: &parse.ColumnRef{Name: column}, Right: &parse.StringLiteral{Value: value}}
+	}
+	return e.showView("indexes", &parse.Logical{
+		Operands: []parse.Expr{equal("namespace_id", found.Namespace), equal("table_name", found.Name)},
+	})
 }
 
 // showStats counts the rows of a table that the caller sees.
@@ -72,7 +91,7 @@ func (e *Environment) showView(name string, where parse.Expr) (Statement, error)
 	query := &Query{Root: scan}
 	for i := range view.Columns {
 		query.Columns = append(query.Columns, Column{
-			Name: view.Columns[i].Name, Type: view.Columns[i].Type, Flags: columnFlags(&view.Columns[i]),
+			Name: view.Columns[i].Name, Type: view.Columns[i].Type, Flags: columnFlags(view, i),
 		})
 	}
 	if where == nil {
@@ -104,8 +123,9 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 		{Name: "column_default", Type: text},
 		{Name: "column_comment", Type: text},
 		{Name: "schema_version", Type: integer},
+		{Name: "is_unique", Type: boolean},
 	}}
-	add := func(column *schema.Column) {
+	add := func(column *schema.Column, unique bool) {
 		defaultText := datum.Datum{}
 		if printed, ok := table.DefaultText(column.Default); ok {
 			defaultText = datum.NewText(printed)
@@ -115,15 +135,15 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 			datum.NewText(column.Type.String()), datum.NewBool(column.Nullable), datum.NewBool(column.PrimaryKey),
 			defaultText,
 			{},
-			datum.NewInt(datum.Int, int64(found.Version)),
+			datum.NewInt(datum.Int, int64(found.Version)), datum.NewBool(unique),
 		})
 	}
 	for i := range found.Columns {
-		add(&found.Columns[i])
+		add(&found.Columns[i], found.UniqueColumn(i))
 	}
 	if found.Kind != schema.KindSystem {
-		add(&schema.Column{Name: schema.SeqColumn, Type: bigInt})
-		add(&schema.Column{Name: schema.DeletedColumn, Type: boolean})
+		add(&schema.Column{Name: schema.SeqColumn, Type: bigInt}, false)
+		add(&schema.Column{Name: schema.DeletedColumn, Type: boolean}, false)
 	}
 	return description, nil
 }

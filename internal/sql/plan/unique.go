@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+)
+
+// uniqueConstraints gives a new table a unique index for every UNIQUE of its declaration, first those of columns. A
+// constraint over the same columns as the primary key or as an earlier one needs no second index.
+func (e *Environment) uniqueConstraints(node *parse.CreateTable, descriptor *schema.Table) error {
+	for i := range node.Columns {
+		definition := &node.Columns[i]
+		if !definition.Unique {
+			continue
+		}
+		columns := []parse.Ident{{Pos: definition.Pos, Name: definition.Name}}
+		if err := e.uniqueConstraint(definition, definition.UniqueName, columns, descriptor); err != nil {
+			return err
+		}
+	}
+	for i := range node.Constraints {
+		constraint := &node.Constraints[i]
+		if constraint.Kind != parse.UniqueConstraint {
+			continue
+		}
+		if err := e.uniqueConstraint(constraint, constraint.Name, constraint.Columns, descriptor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Environment) uniqueConstraint(node parse.Node, name string, columns []parse.Ident, descriptor *schema.Table) error {
+	if descriptor.Kind == schema.KindStream {
+		return unsupported(node, "UNIQUE is not supported in STREAM tables: their rows end by time, not by key")
+	}
+	given := name != ""
+	if !given {
+		name = e.freeIndexName(descriptor, indexName(descriptor, columns, true))
+	}
+	before := len(descriptor.Indexes)
+	if err := addIndex(descriptor, node, name, columns, true); err != nil {
+		return err
+	}
+	added := &descriptor.Indexes[before]
+	if !given && kept(descriptor, added) {
+		descriptor.Indexes = descriptor.Indexes[:before]
+		return nil
+	}
+	if given && slices.ContainsFunc(descriptor.Indexes[:before], func(x schema.Index) bool { return x.Name == name }) {
+		return invalid(node, "two constraints are named '%s'", name)
+	}
+	return nil
+}
+
+// kept reports whether the primary key or another index keeps the columns of an index unique already, in whatever order
+// it names them.
+func kept(descriptor *schema.Table, x *schema.Index) bool {
+	if key := descriptor.PrimaryKey(); key >= 0 && len(x.Columns) == 1 && x.Columns[0] == descriptor.Columns[key].ID {
+		return true
+	}
+	return slices.ContainsFunc(descriptor.Indexes, func(other schema.Index) bool {
+		return other.ID != x.ID && other.Unique && slices.Equal(slices.Sorted(slices.Values(other.Columns)), slices.Sorted(slices.Values(x.Columns)))
+	})
+}
+
+// freeIndexName appends the first number that makes a name free in the namespace of a table, as PostgreSQL does.
+func (e *Environment) freeIndexName(descriptor *schema.Table, name string) string {
+	taken := func(name string) bool {
+		_, own := descriptor.Index(name)
+		return own || e.indexTable(descriptor.Namespace, name) != nil
+	}
+	free := name
+	for n := 1; taken(free); n++ {
+		suffix := strconv.Itoa(n)
+		free = name[:min(len(name), maxNameBytes-len(suffix))] + suffix
+	}
+	return free
+}
