@@ -39,7 +39,8 @@ type Options struct {
 	FS  disk.FS // required
 	Dir string  // required; created when missing
 
-	// CacheBytes bounds the block cache that all reads share. Zero means 64 MiB.
+	// CacheBytes is the memory of the block cache that all reads share. Zero means 64 MiB. Memtables are accounted for
+	// in the same pool, so the cache takes what they leave of it beyond that: up to four times MemTableBytes more.
 	CacheBytes int64
 	// MemTableBytes is the size at which a memtable is flushed by itself. Zero means 32 MiB. Up to four of
 	// them exist at a time; then commits wait for a flush.
@@ -100,7 +101,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		fs:      o.FS,
-		cache:   pebble.NewCache(o.CacheBytes),
+		cache:   pebble.NewCache(poolBytes(&o)),
 		onFatal: o.OnFatal,
 		logger:  o.Logger,
 		failed:  make(chan struct{}),
@@ -114,6 +115,13 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.db = db
 	return e, nil
+}
+
+// poolBytes is the memory of blocks and memtables together. Pebble takes the memtables that exist, the one that waits
+// to be used again included, out of its block cache: without room for them, a store that has flushed once would cache
+// nothing.
+func poolBytes(o *Options) int64 {
+	return o.CacheBytes + stopWritesMemTables*int64(o.MemTableBytes) //nolint:gosec // megabytes
 }
 
 // Close flushes nothing: what is not durable yet is replayed from the log. Readers, batches and table

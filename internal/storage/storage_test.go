@@ -229,3 +229,28 @@ func TestMetricsCountIterators(t *testing.T) {
 		t.Errorf("metrics after a flush: %+v", m)
 	}
 }
+
+// Memtables are accounted for in the pool of the cache. They must not leave it without room for blocks.
+func TestCacheHoldsBlocksBesideMemtables(t *testing.T) {
+	t.Parallel()
+	e, err := Open(Options{FS: disk.Local(), Dir: t.TempDir(), CacheBytes: 4 << 20, MemTableBytes: 2 << 20})
+	check(t, err)
+	defer func() { check(t, e.Close()) }()
+	value := strings.Repeat("v", 100)
+	for round := range 4 { // memtables start small and grow to their size
+		for i := range 10_000 {
+			commit(t, e, fmt.Sprintf("key %d %06d=%s", round, i, value))
+		}
+		check(t, e.Flush())
+	}
+	dump(t, e, "key 3", "key 4")
+	read := e.db.Metrics().BlockCache
+	dump(t, e, "key 3", "key 4")
+	again := e.db.Metrics().BlockCache
+	if misses := again.Misses - read.Misses; misses > 0 {
+		t.Errorf("reading 1 MiB again goes to the file %d times although 4 MiB are for blocks", misses)
+	}
+	if again.Hits == read.Hits {
+		t.Error("reading again looks nothing up in the cache")
+	}
+}
