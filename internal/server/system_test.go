@@ -141,7 +141,7 @@ func TestCatalogViewsShowWhatTheCallerMayKnow(t *testing.T) {
 	if got, want := ann.grid("SHOW STATS FOR TABLE app.notes"), "app|notes|user|1|2|0"; got != want {
 		t.Errorf("SHOW STATS: %s, want %s", got, want)
 	}
-	if got := ann.grid("DESCRIBE TABLE app.notes"); !strings.HasPrefix(got, "id|1|1|BIGINT|false|true|null|null|1\nbody|2|2|TEXT|true|false|none|") {
+	if got := ann.grid("DESCRIBE TABLE app.notes"); !strings.HasPrefix(got, "id|1|1|BIGINT|false|true|null|null|1|true\nbody|2|2|TEXT|true|false|none|") {
 		t.Errorf("DESCRIBE: %s", got)
 	}
 	if status, a := ann.ask("DESCRIBE TABLE app.hidden"); status != http.StatusBadRequest || strings.Contains(a.Error.Message, "hidden") {
