@@ -71,6 +71,8 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return d.indexRows(batch, body.IndexRows)
 	case *commandv1.Command_PurgeIndex:
 		return d.purgeIndex(batch, body.PurgeIndex)
+	case *commandv1.Command_RetainChanges:
+		return d.retainChanges(batch, cmd.GetHeader().GetNowMicros(), body.RetainChanges)
 	default:
 		return misplaced(d.group, cmd), nil
 	}

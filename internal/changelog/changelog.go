@@ -2,7 +2,7 @@
 //
 // Each row that a command writes leaves one record under its _seq, in the same batch as the row: what was
 // there before, and what is there now. The log is part of the group's keys, so replicas hold the same one and
-// snapshots carry it. It is bounded by Retention; what falls out of it leaves a floor behind. A cursor at or above the
+// snapshots carry it. It is bounded by a Retention, which lies beside it and is changed by a command; what falls out of it leaves a floor behind. A cursor at or above the
 // floor is resumed exactly. One below it is refused with ErrTooOld, unless nothing of what it asks for has
 // changed since: then nothing was missed.
 //
@@ -27,14 +27,15 @@ import (
 // ErrTooOld says that changes after the cursor were dropped from the log.
 var ErrTooOld = errors.New("cursor is too old")
 
-// Retention bounds the log of one group. The replicas of a group must agree on it.
+// Retention bounds the log of one group: what is beyond any of the three is dropped by the next command that writes
+// rows. The replicas of a group must agree on it.
 type Retention struct {
 	Entries   uint64 // changes
 	Bytes     uint64 // of changes, as changefeed.Change.SizeBytes counts
 	AgeMicros int64  // by the times stamped into commands
 }
 
-// DefaultRetention is what every server keeps.
+// DefaultRetention is what a group keeps that was never told otherwise.
 func DefaultRetention() Retention {
 	return Retention{Entries: 100_000, Bytes: 32 << 20, AgeMicros: 24 * 3600 * 1_000_000}
 }
@@ -77,9 +78,35 @@ func readStart(reader storage.Reader, group shard.GroupID) (s start, found bool,
 	return s, true, nil
 }
 
+const (
+	retentionFormat byte = 1
+	retentionLen         = 1 + 3*8
+)
+
+func (r Retention) encode() []byte {
+	value := append(make([]byte, 0, retentionLen), retentionFormat)
+	value = binary.BigEndian.AppendUint64(value, r.Entries)
+	value = binary.BigEndian.AppendUint64(value, r.Bytes)
+	return binary.BigEndian.AppendUint64(value, uint64(r.AgeMicros)) //nolint:gosec // the bits are kept
+}
+
+// readRetention returns what a group keeps; found is false when it was never told.
+func readRetention(reader storage.Reader, group shard.GroupID) (r Retention, found bool, err error) {
+	value, found, err := reader.Get(keys.Retention(group))
+	if err != nil || !found {
+		return r, false, err
+	}
+	if len(value) != retentionLen || value[0] != retentionFormat {
+		return r, false, fmt.Errorf("%w: retention of the changes of %s: %d bytes", storage.ErrCorruption, group, len(value))
+	}
+	number := func(i int) uint64 { return binary.BigEndian.Uint64(value[1+8*i:]) }
+	return Retention{Entries: number(0), Bytes: number(1), AgeMicros: int64(number(2))}, true, nil //nolint:gosec // the bits are kept
+}
+
 // Writer appends to the log of one group.
 type Writer struct {
 	group     shard.GroupID
+	standard  Retention // of a group that was never told otherwise
 	retention Retention
 	start     start
 	started   bool // the beginning is stored
@@ -87,9 +114,25 @@ type Writer struct {
 	value     []byte // reused between records
 }
 
-// NewWriter returns the writer of a group's log; Restore must be called before Append.
+// NewWriter returns the writer of a group's log; Restore must be called before Append. The retention is that of a group
+// that was never told otherwise.
 func NewWriter(group shard.GroupID, retention Retention) *Writer {
-	return &Writer{group: group, retention: retention}
+	return &Writer{group: group, standard: retention, retention: retention}
+}
+
+// Retention is what the log is bounded by.
+func (w *Writer) Retention() Retention { return w.retention }
+
+// Retain changes the bounds and drops what the new ones no longer allow at a time. The newest change stays.
+func (w *Writer) Retain(batch *storage.Batch, retention Retention, nowMicros int64) error {
+	w.retention = retention
+	if err := batch.Set(keys.Retention(w.group), retention.encode()); err != nil {
+		return err
+	}
+	if !w.started || w.totals == w.start.totals {
+		return nil
+	}
+	return w.trim(batch, nowMicros)
 }
 
 // Restore reads where the log stands.
@@ -97,6 +140,13 @@ func (w *Writer) Restore(reader storage.Reader) error {
 	var err error
 	if w.start, w.started, err = readStart(reader, w.group); err != nil {
 		return fmt.Errorf("restore change log: %w", err)
+	}
+	kept, told, err := readRetention(reader, w.group)
+	if err != nil {
+		return fmt.Errorf("restore change log: %w", err)
+	}
+	if w.retention = w.standard; told {
+		w.retention = kept
 	}
 	w.totals = w.start.totals
 	lo, hi := keys.ChangesAfter(w.group, w.start.floor)

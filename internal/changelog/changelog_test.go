@@ -55,10 +55,10 @@ func appendChanges(t *testing.T, e *storage.Engine, w *Writer, changes ...change
 	must(t, b.Close())
 }
 
-func indexes(t *testing.T, e *storage.Engine, after uint64) []uint64 {
+func indexes(t *testing.T, e *storage.Engine) []uint64 {
 	t.Helper()
 	var found []uint64
-	must(t, Read(e, group, after, nil, func(c changefeed.Change) bool {
+	must(t, Read(e, group, 0, nil, func(c changefeed.Change) bool {
 		found = append(found, command.SeqIndex(c.Seq))
 		return true
 	}))
@@ -84,7 +84,7 @@ func TestBounds(t *testing.T) {
 					w = writer(t, e, r) // a restart changes nothing
 				}
 			}
-			kept := indexes(t, e, 0)
+			kept := indexes(t, e)
 			if len(kept) < 14 || len(kept) > 18 || kept[len(kept)-1] != 200 {
 				t.Fatalf("kept %v", kept)
 			}
@@ -109,7 +109,7 @@ func TestNewestIsKept(t *testing.T) {
 	w := writer(t, e, Retention{})
 	appendChanges(t, e, w, change(3, "a"), change(4, "b"))
 	appendChanges(t, e, w, change(9, "c"))
-	if diff := cmp.Diff([]uint64{9}, indexes(t, e, 0)); diff != "" {
+	if diff := cmp.Diff([]uint64{9}, indexes(t, e)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -178,10 +178,70 @@ func TestFreshGroup(t *testing.T) {
 	}
 }
 
+// TestRetain: new bounds take hold at once, outlive a restart, and move to another store with the group's keys.
+func TestRetain(t *testing.T) {
+	t.Parallel()
+	e := openStore(t)
+	w := writer(t, e, DefaultRetention())
+	for i := range uint64(100) {
+		appendChanges(t, e, w, change(i+1, "k"))
+	}
+	retain := func(w *Writer, r Retention, now int64) {
+		t.Helper()
+		b := e.NewBatch()
+		must(t, w.Retain(b, r, now))
+		must(t, e.Commit(b))
+		must(t, b.Close())
+	}
+	retain(w, Retention{Entries: 50, Bytes: 1 << 30, AgeMicros: 1 << 40}, 100)
+	if kept := indexes(t, e); len(kept) > 50 || len(kept) < 46 || kept[len(kept)-1] != 100 {
+		t.Fatalf("fewer: kept %v", kept)
+	}
+	retain(w, Retention{Entries: 1 << 30, Bytes: 1 << 30, AgeMicros: 10}, 100)
+	if kept := indexes(t, e); len(kept) > 11 || kept[len(kept)-1] != 100 {
+		t.Fatalf("younger: kept %v", kept)
+	}
+	if err := Check(e, group, command.Seq(50, 0)); !errors.Is(err, ErrTooOld) {
+		t.Errorf("a cursor of what is gone: %v", err)
+	}
+	want := Retention{Entries: 20, Bytes: 1 << 20, AgeMicros: 1 << 30}
+	retain(w, want, 100)
+	w = writer(t, e, DefaultRetention())
+	if diff := cmp.Diff(want, w.Retention()); diff != "" {
+		t.Errorf("after a restart (-want +got):\n%s", diff)
+	}
+	for i := range uint64(100) {
+		appendChanges(t, e, w, change(i+101, "k"))
+	}
+	state, err := Describe(e, group)
+	if kept := len(indexes(t, e)); err != nil || kept > 20 || state.Kept.Entries != uint64(kept) || state.Retention != want ||
+		state.Newest != command.Seq(200, 0) || state.Floor != command.Seq(200-uint64(kept), 0) || state.OldestMicros != int64(201-kept) {
+		t.Errorf("%d are kept; %+v, %v", kept, state, err)
+	}
+}
+
+// TestRetainBeforeThereIsALog: a group may be told before its first change.
+func TestRetainBeforeThereIsALog(t *testing.T) {
+	t.Parallel()
+	e := openStore(t)
+	b := e.NewBatch()
+	must(t, writer(t, e, DefaultRetention()).Retain(b, Retention{Entries: 2, Bytes: 1 << 20, AgeMicros: 1 << 40}, 7))
+	must(t, e.Commit(b))
+	must(t, b.Close())
+	w := writer(t, e, DefaultRetention())
+	for i := range uint64(10) {
+		appendChanges(t, e, w, change(i+1, "k"))
+	}
+	if diff := cmp.Diff([]uint64{9, 10}, indexes(t, e)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ key, value []byte }{
 		"short start":   {keys.Changes(group), []byte{1}},
+		"retention":     {keys.Retention(group), make([]byte, retentionLen)},
 		"unknown start": {keys.Changes(group), make([]byte, startLen)},
 		"short change":  {keys.Change(group, 70), []byte{1}},
 		"long key":      {append(keys.Change(group, 70), 1), []byte{1}},

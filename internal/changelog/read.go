@@ -145,3 +145,29 @@ func Read(
 	}
 	return nil
 }
+
+// State is how much of the changes of a group is kept.
+type State struct {
+	Retention    Retention
+	Kept         changefeed.Totals
+	Floor        uint64 // _seq of the newest change that was dropped: the oldest cursor that can be resumed
+	Newest       uint64 // _seq of the newest change; zero when there never was one
+	OldestMicros int64  // of the oldest change that is kept; zero when there is none
+}
+
+// Describe says how much of the changes of a group is kept.
+func Describe(reader storage.Reader, group shard.GroupID) (State, error) {
+	w := NewWriter(group, DefaultRetention())
+	if err := w.Restore(reader); err != nil {
+		return State{}, err
+	}
+	newest, err := Last(reader, group)
+	if err != nil {
+		return State{}, err
+	}
+	state := State{
+		Retention: w.retention, Floor: w.start.floor, Newest: newest, OldestMicros: w.start.oldestMicros,
+		Kept: changefeed.Totals{Entries: w.totals.Entries - w.start.totals.Entries, Bytes: w.totals.Bytes - w.start.totals.Bytes},
+	}
+	return state, nil
+}

@@ -22,6 +22,7 @@ func ddlExamples() []*commandv1.Command {
 			Name: "app", Options: map[string]string{"b": "2", "a": "1"},
 		}}},
 		{Body: &commandv1.Command_FenceTable{FenceTable: &commandv1.FenceTable{TableId: 17, Revision: 9}}},
+		{Body: &commandv1.Command_RetainChanges{RetainChanges: &commandv1.RetainChanges{Entries: 9, Bytes: 1 << 20, AgeMicros: 3_600_000_000}}},
 		{Body: &commandv1.Command_IndexRows{IndexRows: &commandv1.IndexRows{TableId: 17, Rows: []*commandv1.IndexRow{
 			{User: "alice", PrimaryKey: []byte{0x80, 1}, ExpectSeq: 65_536, Entry: entry},
 		}}}},

@@ -66,6 +66,11 @@ func randomCommand(random *rand.Rand, group shard.GroupID, index uint64) *comman
 			PurgeTable: &commandv1.PurgeTable{TableId: uint64(3 + random.IntN(3))},
 		}}
 	}
+	if random.IntN(20) == 0 {
+		return &commandv1.Command{Body: &commandv1.Command_RetainChanges{RetainChanges: &commandv1.RetainChanges{
+			Entries: uint64(random.IntN(40)), Bytes: uint64(random.IntN(4000)), AgeMicros: int64(random.IntN(60)),
+		}}}
+	}
 	body := &commandv1.WriteRows{}
 	for range 1 + random.IntN(4) {
 		row := &commandv1.RowWrite{

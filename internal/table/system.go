@@ -80,7 +80,8 @@ func NewSystem(options SystemOptions) *System {
 
 // allViews lists the definitions of all views.
 func allViews() []viewDefinition {
-	return slices.Concat(systemViews(), indexViews(), jobViews(), liveViews(), sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), postgresViews())
+	return slices.Concat(systemViews(), indexViews(), jobViews(), liveViews(), changeViews(),
+		sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), postgresViews())
 }
 
 // IsViewNamespace reports whether a namespace holds computed tables only.

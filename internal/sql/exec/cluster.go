@@ -44,6 +44,9 @@ type ClusterOutcome struct {
 
 // cluster runs a CLUSTER statement.
 func (e *Engine) cluster(ctx context.Context, caller session.Session, statement *parse.Cluster) (Result, error) {
+	if statement.Action == parse.ClusterRetain {
+		return e.retainChanges(ctx, caller, statement)
+	}
 	if e.deps.Admin == nil {
 		return Result{}, fault.New(fault.InvalidStatement, "this node runs alone, without a cluster")
 	}
@@ -59,14 +62,21 @@ func (e *Engine) cluster(ctx context.Context, caller session.Session, statement 
 	if err != nil {
 		return Result{}, err
 	}
+	return e.clusterResult(ctx, caller, statement, &order, outcomes), nil
+}
+
+// clusterResult is the answer to a CLUSTER statement that was carried out, and what the audit log says of it.
+func (e *Engine) clusterResult(
+	ctx context.Context, caller session.Session, statement *parse.Cluster, order *ClusterOrder, outcomes []ClusterOutcome,
+) Result {
 	action := clusterAction(statement)
-	e.recordCluster(ctx, caller, action, &order, outcomes)
+	e.recordCluster(ctx, caller, action, order, outcomes)
 	result := Result{Columns: plan.ClusterColumns(), HasRows: true, Rows: [][]datum.Datum{}, AsUser: caller.User}
 	for i := range outcomes {
 		result.Rows = append(result.Rows, outcomes[i].row(action))
 	}
 	result.RowCount = len(result.Rows)
-	return result, nil
+	return result
 }
 
 // clusterAction names an action in lower case, with underscores.
@@ -76,6 +86,8 @@ func clusterAction(statement *parse.Cluster) string {
 	switch statement.Action { //nolint:exhaustive // the others print as their words
 	case parse.ClusterPurge:
 		words = "PURGE"
+	case parse.ClusterRetain:
+		words = "RETAIN CHANGES"
 	case parse.ClusterTransferLeader:
 		words = "TRANSFER LEADER"
 	case parse.ClusterJoin:

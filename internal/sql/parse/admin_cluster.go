@@ -51,7 +51,7 @@ func (p *parser) cluster() Statement {
 	p.advance()
 	action, known := clusterAction(p.token)
 	if !known {
-		p.unexpected("SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, DRAIN, RESUME, CLEAR, REBALANCE, JOIN or LEAVE")
+		p.unexpected("SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, DRAIN, RESUME, CLEAR, REBALANCE, RETAIN CHANGES, JOIN or LEAVE")
 	}
 	cluster.Action = action
 	if action == ClusterPurge {
@@ -72,6 +72,8 @@ func (p *parser) cluster() Statement {
 		if p.token.kind == tokenNumber {
 			cluster.Node = p.integer("the number of a node", math.MaxInt64)
 		}
+	case ClusterRetain:
+		p.retain(cluster)
 	case ClusterTransferLeader:
 		p.expectWord("leader")
 		p.word("to")
@@ -138,8 +140,38 @@ func clusterAction(word token) (action ClusterAction, known bool) {
 		return ClusterDrain, true
 	case "resume":
 		return ClusterResume, true
+	case "retain":
+		return ClusterRetain, true
 	}
 	return 0, false
+}
+
+// retain reads CHANGES and at least one bound, each once, in any order.
+func (p *parser) retain(cluster *Cluster) {
+	p.expectWord("changes")
+	for {
+		var bound *int64
+		switch {
+		case p.isWord("entries"):
+			bound = &cluster.Retain.Entries
+		case p.isWord("bytes"):
+			bound = &cluster.Retain.Bytes
+		case p.isWord("seconds"):
+			bound = &cluster.Retain.Seconds
+		}
+		if bound == nil || *bound != 0 {
+			break
+		}
+		p.advance()
+		at := p.token
+		if *bound = p.integer("a number above zero", math.MaxInt64); *bound == 0 {
+			p.token = at
+			p.unexpected("a number above zero")
+		}
+	}
+	if cluster.Retain == (Retain{}) {
+		p.unexpected("ENTRIES, BYTES or SECONDS")
+	}
 }
 
 // purge reads --upto n, or UPTO n. The dashes would begin a comment anywhere else, so they are taken from

@@ -216,10 +216,11 @@ const (
 	ClusterLeave  // Node is set, or zero when absent
 	ClusterDrain  // Node may be set
 	ClusterResume // Node may be set
+	ClusterRetain // Retain is set
 )
 
 // Cluster is CLUSTER SNAPSHOT | PURGE --upto n | TRIGGER ELECTION | TRANSFER LEADER [TO] n | STEPDOWN [n] |
-// REBALANCE [DRY RUN], each with [ON GROUP g [, g]], or CLUSTER DRAIN [n] | RESUME [n] | CLEAR |
+// REBALANCE [DRY RUN] | RETAIN CHANGES [ENTRIES n] [BYTES n] [SECONDS n], each with [ON GROUP g [, g]], or CLUSTER DRAIN [n] | RESUME [n] | CLEAR |
 // JOIN n rpc api | LEAVE n.
 type Cluster struct {
 	Pos
@@ -230,7 +231,11 @@ type Cluster struct {
 	APIAddress string
 	DryRun     bool
 	Groups     []int64 // of ON GROUP; nil when absent
+	Retain     Retain
 }
+
+// Retain says how much of the changes a group keeps for cursors. Zero leaves a bound as it is; one of them is set.
+type Retain struct{ Entries, Bytes, Seconds int64 }
 
 func (*CreateUser) statement()      {}
 func (*AlterUser) statement()       {}

@@ -296,6 +296,11 @@ func (w *printer) cluster(s *Cluster) {
 	case ClusterPurge:
 		w.text("PURGE --upto ")
 		w.integer(s.Upto)
+	case ClusterRetain:
+		w.text("RETAIN CHANGES")
+		w.bound(" ENTRIES ", s.Retain.Entries)
+		w.bound(" BYTES ", s.Retain.Bytes)
+		w.bound(" SECONDS ", s.Retain.Seconds)
 	case ClusterTransferLeader:
 		w.text("TRANSFER LEADER ")
 		w.integer(s.Node)
@@ -321,6 +326,14 @@ func (w *printer) cluster(s *Cluster) {
 			w.text(", ")
 		}
 		w.integer(group)
+	}
+}
+
+// bound adds a bound that is set.
+func (w *printer) bound(name string, value int64) {
+	if value != 0 {
+		w.text(name)
+		w.integer(value)
 	}
 }
 

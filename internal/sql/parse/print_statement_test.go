@@ -222,6 +222,8 @@ func TestPrintAdministration(t *testing.T) {
 		{"cluster rebalance on group 10, 100", "CLUSTER REBALANCE ON GROUP 10, 100"},
 		{"cluster stepdown 2 on groups 10", "CLUSTER STEPDOWN 2 ON GROUP 10"},
 		{"cluster transfer leader to 3 on group 200", "CLUSTER TRANSFER LEADER 3 ON GROUP 200"},
+		{"cluster retain changes seconds 60 bytes 1000 on group 100, 200", "CLUSTER RETAIN CHANGES BYTES 1000 SECONDS 60 ON GROUP 100, 200"},
+		{"cluster retain changes entries 5", "CLUSTER RETAIN CHANGES ENTRIES 5"},
 		{"cluster purge --upto 17 on group 10", "CLUSTER PURGE --upto 17 ON GROUP 10"},
 	})
 }

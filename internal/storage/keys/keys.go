@@ -35,6 +35,7 @@ const (
 	KindPurged    Kind = 0x03 // table(8): the table is dropped and its rows are gone
 	KindChange    Kind = 0x04 // seq(8): one committed row change; see package changelog
 	KindChanges   Kind = 0x05 // where the changes that are kept begin
+	KindRetention Kind = 0x06 // how much of the changes is kept
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
@@ -121,6 +122,9 @@ func ChangesAfter(group shard.GroupID, after uint64) (lo, hi []byte) {
 
 // Changes is the key of where the changes of a group begin.
 func Changes(group shard.GroupID) []byte { return kindPrefix(group, KindChanges, 0) }
+
+// Retention is the key of how much of the changes of a group is kept.
+func Retention(group shard.GroupID) []byte { return kindPrefix(group, KindRetention, 0) }
 
 // Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
 // order-preserving encoding of the key value.

@@ -29,6 +29,7 @@ func TestGolden(t *testing.T) {
 	line("purged", Purged(group, table))
 	line("change", Change(group, 70_000<<16|3))
 	line("changes", Changes(group))
+	line("retention", Retention(group))
 	line("row", Row(group, table, "alice", []byte{0x80, 0x01}))
 	line("row of nul\\x00user", Row(group, table, "nul\x00user", []byte{0x80, 0x01}))
 	line("row of nobody", Row(200, table, "", []byte{0x80, 0x01}))
