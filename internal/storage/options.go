@@ -21,6 +21,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 		FS:                          o.FS,
 		Cache:                       e.cache,
 		DisableWAL:                  true,
+		ReadOnly:                    o.readOnly,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger,
 		MaxOpenFiles:                maxOpenFiles,

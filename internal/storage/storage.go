@@ -50,6 +50,8 @@ type Options struct {
 	// OnFatal is called once, on some goroutine, when the store can no longer keep its promises. It must not
 	// call the engine. The node stops. Nil means nobody is told; calls still fail.
 	OnFatal func(error)
+
+	readOnly bool // nothing on disk is changed; for Inspect
 }
 
 const (
@@ -108,12 +110,17 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
-	db, err := pebble.Open(o.Dir, e.tableOptions)
+	exists, err := checkManifest(o.FS, o.Dir)
+	if err == nil {
+		e.db, err = pebble.Open(o.Dir, e.tableOptions)
+	}
 	if err != nil {
 		e.cache.Unref()
+		if exists {
+			err = asCorruption(err)
+		}
 		return nil, wrap(err, "open store %s", o.Dir)
 	}
-	e.db = db
 	return e, nil
 }
 
