@@ -119,8 +119,8 @@ func splitAddress(t *testing.T, addr string) (host string, port int) {
 	return host, port
 }
 
-// TestDamagedNodeIsRepairedByTheOthers flips bits in the log of one node and in the tables of another, one after the
-// other. Each must come back as a new replica with every row, and say so.
+// TestDamagedNodeIsRepairedByTheOthers flips bits in the log of one node, in the tables of another and in the list of
+// tables, one after the other. Each must come back as a new replica with every row, and say so.
 func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
@@ -133,15 +133,16 @@ func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
 	}{
 		{"log", "raft-*.log", 4096 + 100},
 		{"store", "*.sst", 3},
+		{"store", "MANIFEST-*", 12},
 	} {
 		c.sql(fmt.Sprintf("INSERT INTO shop.t (id, name) VALUES (%d, 'row')", i))
-		victim := nodes[i+1]
+		victim := nodes[i%2+1]
 		before := victim.who()
 		closeNode(t, victim)
 		damageFiles(t, filepath.Join(victim.cfg.Storage.DataPath, fault.part), fault.pattern, fault.offset)
 		again := reopen(t, victim.cfg)
 		again.waitRepaired(t)
-		nodes[i+1] = again.Node
+		nodes[i%2+1] = again.Node
 		waitReady(t, nodes...)
 		if now := again.who(); now.Store == before.Store || now.Replica == before.Replica || now.Cluster != before.Cluster {
 			t.Errorf("%s: the damaged replica %+v speaks again as %+v", fault.part, before, now)
