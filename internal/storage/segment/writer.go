@@ -1,0 +1,205 @@
+package segment
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+)
+
+// Summary is what there is to know about a finished file.
+type Summary struct {
+	SizeBytes      int64
+	SHA256         [sha256.Size]byte
+	Rows           int64 // deletions included
+	Deletions      int64
+	MinKey, MaxKey []byte // encoded primary keys of the first and the last row
+	MinSeq, MaxSeq uint64
+	Columns        []ColumnStats // of the declared columns, in their order
+}
+
+// ColumnStats says which values a column holds. Min and Max are NULL when all values are.
+type ColumnStats struct {
+	ID       uint32
+	Min, Max datum.Datum
+	Nulls    int64
+}
+
+// Writer makes one file. It belongs to one goroutine; a failed one is thrown away, and so is what it wrote.
+type Writer struct {
+	about   *description
+	types   []datum.Type
+	writer  *parquet.GenericWriter[any]
+	columns []*parquet.ColumnWriter
+	out     *hashing
+	pending [][]parquet.Value // of the block at hand, one list for each column
+	rows    int               // of the block at hand
+	bytes   int               // of the block at hand
+	blocks  []block
+	summary Summary
+	lastKey []byte
+}
+
+// hashing passes on what is written, and counts and hashes it.
+type hashing struct {
+	to   io.Writer
+	size int64
+	sum  hash.Hash
+}
+
+func (h *hashing) Write(p []byte) (int, error) {
+	n, err := h.to.Write(p)
+	h.size += int64(n)
+	_, _ = h.sum.Write(p[:n]) // a hash cannot fail
+	return n, err
+}
+
+// NewWriter begins a file for rows of a table. A table with a column that has no form in Parquet is an error.
+func NewWriter(to io.Writer, t *schema.Table) (*Writer, error) {
+	about, err := describe(t)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := about.parquetSchema(t)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{about: about, out: &hashing{to: to, sum: sha256.New()}, pending: make([][]parquet.Value, len(t.Columns)+2)}
+	options := []parquet.WriterOption{layout, parquet.CreatedBy("kalamdb", "1", "go"), parquet.DataPageStatistics(false)}
+	key := about.key()
+	if kind := t.Columns[key].Type.Kind; kind == datum.Embedding {
+		return nil, fmt.Errorf("segment of %s: an embedding cannot be the primary key of cold rows", t.FullName())
+	} else if kind != datum.Boolean {
+		options = append(options, parquet.BloomFilters(parquet.SplitBlockFilter(bloomBits, t.Columns[key].Name)))
+	}
+	w.writer = parquet.NewGenericWriter[any](w.out, options...)
+	w.columns = w.writer.ColumnWriters()
+	for i := range about.Columns {
+		w.types = append(w.types, about.Columns[i].datumType())
+		w.summary.Columns = append(w.summary.Columns, ColumnStats{ID: about.Columns[i].ID})
+	}
+	return w, nil
+}
+
+// Add appends a row: its encoded primary key, its _seq, whether it is a deletion, and the declared columns. Keys ascend.
+// What is given is not kept.
+func (w *Writer) Add(key []byte, seq uint64, deleted bool, row []datum.Datum) error {
+	if w.summary.Rows > 0 && bytes.Compare(key, w.lastKey) <= 0 {
+		return fmt.Errorf("segment: key %x follows %x", key, w.lastKey)
+	}
+	if w.rows == 0 {
+		w.blocks = append(w.blocks, block{Key: bytes.Clone(key), Row: w.summary.Rows})
+	}
+	for i := range w.types {
+		depth := 1
+		if w.about.Columns[i].Key {
+			depth = 0
+		}
+		before := len(w.pending[i])
+		values, err := appendValue(w.pending[i], row[i], w.types[i], i, depth)
+		if err != nil {
+			return fmt.Errorf("segment: column %d: %w", w.about.Columns[i].ID, err)
+		}
+		w.pending[i] = values
+		w.bytes += 8 * (len(values) - before)
+		if row[i].Kind().IsString() || row[i].Kind() == datum.Bytes {
+			w.bytes += len(row[i].Str())
+		}
+		w.summary.Columns[i].note(row[i])
+	}
+	n := len(w.types)
+	w.pending[n] = append(w.pending[n], parquet.Int64Value(int64(seq)).Level(0, 0, n)) //nolint:gosec // a log index takes 47 bits for ages to come
+	w.pending[n+1] = append(w.pending[n+1], parquet.BooleanValue(deleted).Level(0, 0, n+1))
+	w.note(key, seq, deleted)
+	if w.rows++; w.rows == BlockRows || w.bytes >= blockBytes {
+		return w.endBlock()
+	}
+	return nil
+}
+
+func (w *Writer) note(key []byte, seq uint64, deleted bool) {
+	s := &w.summary
+	if s.Rows == 0 {
+		s.MinKey, s.MinSeq = bytes.Clone(key), seq
+	}
+	s.MinSeq, s.MaxSeq = min(s.MinSeq, seq), max(s.MaxSeq, seq)
+	s.Rows++
+	if deleted {
+		s.Deletions++
+	}
+	w.lastKey = append(w.lastKey[:0], key...)
+}
+
+func (s *ColumnStats) note(d datum.Datum) {
+	if d.IsNull() {
+		s.Nulls++
+		return
+	}
+	if s.Min.IsNull() || datum.Compare(d, s.Min) < 0 {
+		s.Min = d
+	}
+	if s.Max.IsNull() || datum.Compare(d, s.Max) > 0 {
+		s.Max = d
+	}
+}
+
+// endBlock makes one page of every column. The last block of a group ends it.
+func (w *Writer) endBlock() error {
+	if w.rows == 0 {
+		return nil
+	}
+	for i, column := range w.columns {
+		if _, err := column.WriteRowValues(w.pending[i]); err != nil {
+			return fmt.Errorf("segment: write column %d: %w", i, err)
+		}
+		if err := column.Flush(); err != nil {
+			return fmt.Errorf("segment: write column %d: %w", i, err)
+		}
+		clear(w.pending[i])
+		w.pending[i] = w.pending[i][:0]
+	}
+	w.rows, w.bytes = 0, 0
+	if len(w.blocks)%groupBlocks != 0 {
+		return nil
+	}
+	if err := w.writer.Flush(); err != nil {
+		return fmt.Errorf("segment: write row group: %w", err)
+	}
+	return nil
+}
+
+// Size is about how many bytes were written so far.
+func (w *Writer) Size() int64 { return w.out.size }
+
+// Rows is how many rows were added.
+func (w *Writer) Rows() int64 { return w.summary.Rows }
+
+// Close finishes the file. A file without rows is an error.
+func (w *Writer) Close() (*Summary, error) {
+	if w.summary.Rows == 0 {
+		return nil, errors.New("segment: no rows")
+	}
+	if err := w.endBlock(); err != nil {
+		return nil, err
+	}
+	about, starts, err := encodeMetadata(w.about, w.blocks)
+	if err != nil {
+		return nil, err
+	}
+	w.writer.SetKeyValueMetadata(descriptionKey, about)
+	w.writer.SetKeyValueMetadata(blocksKey, starts)
+	if err := w.writer.Close(); err != nil {
+		return nil, fmt.Errorf("segment: finish: %w", err)
+	}
+	w.summary.MaxKey = bytes.Clone(w.lastKey)
+	w.summary.SizeBytes = w.out.size
+	w.out.sum.Sum(w.summary.SHA256[:0])
+	return &w.summary, nil
+}
