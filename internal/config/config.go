@@ -48,7 +48,9 @@ type Server struct {
 type Storage struct {
 	DataPath string `toml:"data_path" env:"KALAMDB_DATA_DIR" doc:"Directory of the node's log and tables; created when missing. One process at a time may use it."`
 
-	MinFreeBytes  int64 `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
+	MinFreeBytes   int64  `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
+	CredentialsKey string `toml:"credentials_key" env:"KALAMDB_CREDENTIALS_KEY" secret:"true" doc:"Key that encrypts the credentials of storages in the catalog: base64 of 32 random bytes, the same on every node. Several are separated by commas: the first encrypts, all decrypt. Without one, CREATE STORAGE with CREDENTIALS is refused."`
+
 	HangLimitSecs int64 `toml:"hang_limit_secs" range:"0..86400" doc:"Seconds that a change of the disk may take; then the process ends, since a disk that hangs holds it for ever. 0 means no limit."`
 }
 

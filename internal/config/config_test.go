@@ -33,6 +33,7 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 		{"port negative", "[server]\nport = -1", []string{"server.port", "-1"}},
 		{"port not a number", "[server]\nport = \"http\"", []string{"server.port", "line 2", "0 to 65535"}},
 		{"host empty", "[server]\nhost = \"\"", []string{"server.host", `""`}},
+		{"credentials key too short", "[storage]\ncredentials_key = \"c2hvcnQ=\"", []string{"storage.credentials_key", `"***"`, "32 random bytes"}},
 		{"data path empty", "[storage]\ndata_path = \"\"", []string{"storage.data_path", `""`, "directory"}},
 		{"bcrypt cost", "[auth]\nbcrypt_cost = 3", []string{"auth.bcrypt_cost", "3", "4 to 31"}},
 		{"log level", "[logging]\nlevel = \"loud\"", []string{"logging.level", `"loud"`, "debug, info, warn, error"}},

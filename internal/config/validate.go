@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -57,6 +58,14 @@ func (c *Config) checkServer() (wrong []error) {
 	}
 	if c.Storage.DataPath == "" || strings.ContainsRune(c.Storage.DataPath, 0) {
 		wrong = append(wrong, invalid("storage.data_path", c.Storage.DataPath, "the path of a directory"))
+	}
+	if key := c.Storage.CredentialsKey; key != "" {
+		for word := range strings.SplitSeq(key, ",") {
+			if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(word)); err != nil || len(raw) != 32 {
+				wrong = append(wrong, invalid("storage.credentials_key", "***", "the base64 of 32 random bytes, such as openssl rand -base64 32 prints; several separated by commas"))
+				break
+			}
+		}
 	}
 	if c.Performance.GCPercent == -1 && c.Performance.MemoryLimitBytes == 0 {
 		wrong = append(wrong, invalid("performance.gc_percent", -1, "-1 only together with performance.memory_limit_bytes"))

@@ -28,7 +28,7 @@ func Layers() []Layer {
 		{"storage", []string{"internal/storage/*"}},
 		{"replication", []string{"internal/multiraft/*"}},
 		{"state", []string{
-			"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table",
+			"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table", "internal/storages",
 		}},
 		{"execution", []string{
 			"internal/sql/plan", "internal/sql/exec", "internal/schemachange", "internal/executor", "internal/txn",

@@ -49,6 +49,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if n.sql != nil {
 		n.sql.Close()
 	}
+	if n.storages != nil {
+		n.storages.Close()
+	}
 	n.stop()
 	if manager != nil {
 		manager.Stop()

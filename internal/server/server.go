@@ -40,6 +40,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
 )
 
 // Options are what a caller of Open chooses beside the configuration.
@@ -86,6 +87,7 @@ type Node struct {
 	resolver Resolver
 	orders   *orders
 	jobs     *jobParts
+	storages *storages.Set
 
 	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
 

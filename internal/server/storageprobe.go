@@ -1,72 +1,108 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
 )
 
-// storageProber implements exec.StorageProber for directories.
+// storageProber implements exec.StorageProber.
 type storageProber struct {
-	dataPath string
-	clock    clock.Clock
+	set   *storages.Set
+	clock clock.Clock
 }
 
-const probeContent = "kalamdb storage check"
+const (
+	probeContent = "kalamdb storage check"
+	probePrefix  = "kalamdb-check-"
+	probeLimit   = 15 * time.Second // a store that answers no sooner is unreachable
+)
 
-// directory is where a storage lies on this node.
-func (p storageProber) directory(storage *catalog.Storage) string {
-	if storage.BaseDirectory == "" {
-		return filepath.Join(p.dataPath, "storage")
-	}
-	return storage.BaseDirectory
+// Seal implements exec.StorageProber.
+func (p storageProber) Seal(id, credentials string) (string, error) {
+	return p.set.Seal(id, credentials)
 }
 
-// Probe implements exec.StorageProber.
-func (p storageProber) Probe(_ context.Context, storage *catalog.Storage, extended bool) exec.StorageReport {
+// Probe implements exec.StorageProber. Extended also tries what only some servers of S3 can: to create an object once,
+// and to read a part of one.
+func (p storageProber) Probe(ctx context.Context, storage *catalog.Storage, extended bool) exec.StorageReport {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
 	var report exec.StorageReport
 	started := p.clock.Now()
 	note := func(done *bool, what string, err error) {
-		*done = err == nil
+		if done != nil {
+			*done = err == nil
+		}
 		if err != nil && report.Error == "" {
 			report.Error = fmt.Sprintf("%s: %v", what, reason(err))
 		}
 	}
-	directory := p.directory(storage)
-	if err := os.MkdirAll(directory, 0o750); err != nil {
-		note(&report.Writable, "make the directory", err)
+	store, err := p.set.Try(storage)
+	if err != nil {
+		note(&report.Writable, "open the storage", err)
 		return report
 	}
-	_, err := os.ReadDir(directory)
-	note(&report.Listable, "list the directory", err)
-	file, err := os.CreateTemp(directory, ".check-*")
-	if err == nil {
-		_, writeErr := file.WriteString(probeContent)
-		err = errors.Join(writeErr, file.Close())
+	if closer, ok := store.(interface{ Close() }); ok {
+		defer closer.Close()
 	}
-	note(&report.Writable, "write a file", err)
-	if file != nil {
-		content, err := os.ReadFile(file.Name())
-		if err == nil && string(content) != probeContent {
-			err = errors.New("it does not read back what was written")
+	var word [8]byte
+	if _, err = rand.Read(word[:]); err != nil {
+		note(&report.Writable, "make a name", err)
+		return report
+	}
+	key := probePrefix + hex.EncodeToString(word[:])
+	put := func(opts objstore.PutOptions) error {
+		_, err := store.Put(ctx, key, strings.NewReader(probeContent), int64(len(probeContent)), opts)
+		return err
+	}
+	note(&report.Listable, "list", store.List(ctx, key, func(objstore.ObjectInfo) error { return nil }))
+	note(&report.Writable, "write", put(objstore.PutOptions{}))
+	if report.Writable {
+		note(&report.Readable, "read", readBack(ctx, store, key, 0, probeContent))
+		if extended {
+			note(nil, "read a part", readBack(ctx, store, key, 8, probeContent[8:]))
+			err := put(objstore.PutOptions{IfNotExists: true})
+			if err == nil {
+				err = errors.New("the store replaced it; it does not know If-None-Match")
+			}
+			if !errors.Is(err, objstore.ErrExists) {
+				note(nil, "create what is there", err)
+			}
 		}
-		note(&report.Readable, "read a file", err)
-		note(&report.Deletable, "delete a file", os.Remove(file.Name()))
+		note(&report.Deletable, "delete", store.Delete(ctx, key))
 	}
 	report.LatencyMillis = p.clock.Now().Sub(started).Round(time.Millisecond).Milliseconds()
-	if extended {
-		report.TotalBytes, report.UsedBytes = room(directory)
+	if extended && storage.Type == storages.TypeFilesystem {
+		report.TotalBytes, report.UsedBytes = room(p.set.Directory(storage))
 	}
 	return report
+}
+
+func readBack(ctx context.Context, store objstore.Store, key string, offset int64, want string) error {
+	body, err := store.Get(ctx, key, offset, -1)
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(io.LimitReader(body, int64(len(want))+1))
+	if err = errors.Join(err, body.Close()); err == nil && !bytes.Equal(content, []byte(want)) {
+		err = errors.New("it does not read back what was written")
+	}
+	return err
 }
 
 // reason leaves out the path of an error, which the caller knows and the name of a temporary file would bury.

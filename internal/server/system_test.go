@@ -191,7 +191,7 @@ func TestLogRingIsBounded(t *testing.T) {
 func TestStorages(t *testing.T) {
 	_, root, ann := systemNode(t)
 	directory := filepath.Join(t.TempDir(), "archive")
-	root.sql("CREATE STORAGE archive TYPE filesystem NAME 'Old rows' PATH '" + directory + "' CREDENTIALS '{\"k\":\"v\"}'")
+	root.sql("CREATE STORAGE archive TYPE filesystem NAME 'Old rows' PATH '" + directory + "'")
 	got := root.grid("SELECT storage_id, storage_name, storage_type, base_directory, shared_tables_template, user_tables_template FROM system.storages")
 	want := "local|Local storage|filesystem||{namespace}/{tableName}|{namespace}/{tableName}/{userId}\n" +
 		"archive|Old rows|filesystem|" + directory + "|{namespace}/{tableName}|{namespace}/{tableName}/{userId}"
@@ -210,7 +210,7 @@ func TestStorages(t *testing.T) {
 		"DROP STORAGE local":                                             "always there",
 		"DROP STORAGE nowhere":                                           "not found",
 		"CREATE STORAGE archive TYPE filesystem PATH '/tmp'":             "already exists",
-		"CREATE STORAGE s TYPE s3 BUCKET 'b'":                            "not supported yet",
+		"CREATE STORAGE s TYPE gcs BUCKET 'b'":                           "not supported",
 		"CREATE STORAGE s TYPE filesystem PATH 'here'":                   "absolute path",
 		"CREATE STORAGE s TYPE filesystem PATH '/proc/nothing'":          "cannot be used from this node",
 		"CREATE STORAGE s TYPE filesystem PATH '/tmp' CONFIG '['":        "JSON object",

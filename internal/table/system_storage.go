@@ -43,11 +43,19 @@ func (*System) storagesRows(_ context.Context, request *ViewRequest) ([][]datum.
 	for _, s := range request.Catalog.Storages() {
 		rows = append(rows, []datum.Datum{
 			textValue(s.ID), textValue(s.Name), optionalText(s.Description), textValue(s.Type), textValue(s.BaseDirectory),
-			optionalJSON(s.Credentials), optionalJSON(s.Config), textValue(s.SharedTemplate), textValue(s.UserTemplate),
+			maskedJSON(s.Credentials), optionalJSON(s.Config), textValue(s.SharedTemplate), textValue(s.UserTemplate),
 			moment(s.CreatedMicros), moment(s.UpdatedMicros),
 		})
 	}
 	return rows, nil
+}
+
+// maskedJSON shows that there is a secret, and nothing of it, to administrators too.
+func maskedJSON(secret string) datum.Datum {
+	if secret != "" {
+		secret = `"***"`
+	}
+	return optionalJSON(secret)
 }
 
 // auditRows lists the newest entry last.

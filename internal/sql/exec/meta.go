@@ -42,6 +42,9 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 		if err := e.tryStorage(ctx, s.Storage); err != nil {
 			return Result{}, err
 		}
+		if err := e.sealCredentials(s.Command); err != nil {
+			return Result{}, err
+		}
 	}
 	s.Command.Header = &commandv1.Header{Actor: string(caller.User), Audit: e.note(caller, s.Command)}
 	response, err := e.deps.Executor.Execute(onAttempt(ctx, 1), shard.Meta, s.Command)

@@ -8,6 +8,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // StorageProber tries storages from this node.
@@ -15,6 +16,8 @@ type StorageProber interface {
 	// Probe writes, lists, reads and deletes one small file of its own below the base directory, which it makes if
 	// it is missing. What fails is said in the report. Extended also measures the room.
 	Probe(ctx context.Context, storage *catalog.Storage, extended bool) StorageReport
+	// Seal encrypts the credentials of a storage before they are replicated.
+	Seal(id, credentials string) (string, error)
 }
 
 // StorageReport is how a storage was found. It is healthy when everything worked, unreachable when nothing did.
@@ -27,7 +30,7 @@ type StorageReport struct {
 
 func (r *StorageReport) status() string {
 	switch {
-	case r.Readable && r.Writable && r.Listable && r.Deletable:
+	case r.Readable && r.Writable && r.Listable && r.Deletable && r.Error == "":
 		return "healthy"
 	case r.Readable || r.Writable || r.Listable:
 		return "degraded"
@@ -45,6 +48,23 @@ func (e *Engine) tryStorage(ctx context.Context, storage *catalog.Storage) error
 		return fault.New(fault.InvalidStatement, "storage '%s' cannot be used from this node: %s", storage.ID, report.Error)
 	}
 	return nil
+}
+
+// sealCredentials encrypts the credentials in a command: they are in the clear in the statement alone.
+func (e *Engine) sealCredentials(cmd *commandv1.Command) (err error) {
+	switch body := cmd.GetBody().(type) {
+	case *commandv1.Command_CreateStorage:
+		storage := body.CreateStorage.GetStorage()
+		storage.Credentials, err = e.deps.Storages.Seal(storage.GetId(), storage.GetCredentials())
+	case *commandv1.Command_AlterStorage:
+		if body.AlterStorage.Credentials == nil {
+			return nil
+		}
+		var sealed string
+		sealed, err = e.deps.Storages.Seal(body.AlterStorage.GetId(), body.AlterStorage.GetCredentials())
+		body.AlterStorage.Credentials = &sealed
+	}
+	return err
 }
 
 func (e *Engine) checkStorage(ctx context.Context, caller session.Session, s *plan.StorageCheck) (Result, error) {

@@ -2,12 +2,14 @@ package plan
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -48,7 +50,7 @@ func (e *Environment) createStorage(node *parse.CreateStorage) (Statement, error
 	storage := &catalog.Storage{
 		ID: id, Name: id, SharedTemplate: catalog.DefaultSharedTemplate, UserTemplate: catalog.DefaultUserTemplate,
 	}
-	for _, setting := range node.Settings {
+	for _, setting := range membersLast(node.Settings) {
 		if err := storageSetting(setting, storage); err != nil {
 			return nil, err
 		}
@@ -57,7 +59,10 @@ func (e *Environment) createStorage(node *parse.CreateStorage) (Statement, error
 	case storage.Type == "":
 		return nil, invalid(node, "storage '%s' needs a TYPE", id)
 	case storage.BaseDirectory == "":
-		return nil, invalid(node, "storage '%s' needs a PATH", id)
+		return nil, invalid(node, "storage '%s' needs a PATH, or a BUCKET", id)
+	}
+	if err := checkPlace(node, storage); err != nil {
+		return nil, err
 	}
 	if _, exists := e.Catalog.Storage(id); exists && !node.IfNotExists {
 		return nil, at(node.Name, fault.New(fault.AlreadyExists, "storage '%s' already exists", id))
@@ -77,9 +82,12 @@ func (e *Environment) alterStorage(node *parse.AlterStorage) (Statement, error) 
 	}
 	changed := *current
 	change := &commandv1.AlterStorage{Id: current.ID}
-	for _, setting := range node.Settings {
+	for _, setting := range membersLast(node.Settings) {
 		if setting.Name == "type" {
 			return nil, invalid(setting, "the TYPE of a storage cannot change; create another storage")
+		}
+		if setting.Name == "credentials" {
+			changed.Credentials = "" // what is there is sealed
 		}
 		if err := storageSetting(setting, &changed); err != nil {
 			return nil, err
@@ -96,7 +104,7 @@ func (e *Environment) alterStorage(node *parse.AlterStorage) (Statement, error) 
 			change.BaseDirectory = &changed.BaseDirectory
 		case "credentials":
 			change.Credentials = &changed.Credentials
-		case "config":
+		case "config", "region", "endpoint":
 			change.Config = &changed.Config
 		case "shared_tables_template":
 			change.SharedTablesTemplate = &changed.SharedTemplate
@@ -105,7 +113,10 @@ func (e *Environment) alterStorage(node *parse.AlterStorage) (Statement, error) 
 		}
 	}
 	meta := &Meta{Command: &commandv1.Command{Body: &commandv1.Command_AlterStorage{AlterStorage: change}}}
-	if change.BaseDirectory != nil {
+	if err := checkPlace(node, &changed); err != nil {
+		return nil, err
+	}
+	if change.BaseDirectory != nil || change.Credentials != nil || change.Config != nil {
 		meta.Storage = &changed
 	}
 	return meta, nil
@@ -137,25 +148,28 @@ func storageSetting(setting parse.Option, storage *catalog.Storage) error {
 	}
 	switch setting.Name {
 	case "type":
-		if lower(value) != "filesystem" {
-			return unsupported(setting, "storages of type '%s' are not supported yet; use TYPE filesystem", value)
+		storage.Type = lower(value)
+		if storage.Type != storages.TypeFilesystem && storage.Type != storages.TypeS3 {
+			return unsupported(setting, "storages of type '%s' are not supported; use TYPE filesystem or s3", value)
 		}
-		storage.Type = "filesystem"
 	case "name":
 		storage.Name = value
 	case "description":
 		storage.Description = value
-	case "path", "base_directory":
+	case "path", "base_directory", "bucket":
 		storage.BaseDirectory = value
-		if !strings.HasPrefix(value, "/") || strings.Contains(value, "..") {
-			return invalid(setting, "%s '%s' must be an absolute path without '..'", name, value)
-		}
 	case "credentials":
 		storage.Credentials = value
 		return jsonObject(setting, value)
 	case "config":
 		storage.Config = value
 		return jsonObject(setting, value)
+	case "region", "endpoint":
+		config, err := withMember(storage.Config, setting.Name, value)
+		if err != nil {
+			return invalid(setting, "%s cannot be put into CONFIG: %v", name, err)
+		}
+		storage.Config = config
 	case "shared_tables_template":
 		storage.SharedTemplate = value
 		return checkTemplate(setting, value, "{namespace}", "{tableName}")
@@ -163,7 +177,54 @@ func storageSetting(setting parse.Option, storage *catalog.Storage) error {
 		storage.UserTemplate = value
 		return checkTemplate(setting, value, "{namespace}", "{tableName}", "{userId}")
 	default:
-		return unsupported(setting, "%s belongs to object stores, which are not supported yet", name)
+		return unsupported(setting, "%s is no setting of a storage", name)
+	}
+	return nil
+}
+
+// membersLast puts the settings that are members of CONFIG behind it.
+func membersLast(settings []parse.Option) []parse.Option {
+	ordered := slices.Clone(settings)
+	slices.SortStableFunc(ordered, func(a, b parse.Option) int {
+		member := func(o parse.Option) int {
+			if o.Name == "region" || o.Name == "endpoint" {
+				return 1
+			}
+			return 0
+		}
+		return member(a) - member(b)
+	})
+	return ordered
+}
+
+// withMember puts a member into a JSON object.
+func withMember(object, name, value string) (string, error) {
+	members := map[string]any{}
+	if object != "" {
+		if err := json.Unmarshal([]byte(object), &members); err != nil {
+			return "", err
+		}
+	}
+	members[name] = value
+	merged, err := json.Marshal(members)
+	return string(merged), err
+}
+
+// checkPlace makes sure that a storage says where it is in the way of its type.
+func checkPlace(node parse.Node, storage *catalog.Storage) error {
+	place := storage.BaseDirectory
+	if storage.Type == storages.TypeFilesystem {
+		if place != "" && (!strings.HasPrefix(place, "/") || strings.Contains(place, "..")) {
+			return invalid(node, "PATH '%s' must be an absolute path without '..'", place)
+		}
+		return nil
+	}
+	open := *storage
+	if storages.Sealed(open.Credentials) {
+		open.Credentials = "" // they were looked at when they came
+	}
+	if err := storages.Check(&open); err != nil {
+		return invalid(node, "storage '%s': %w", storage.ID, err)
 	}
 	return nil
 }
