@@ -42,8 +42,9 @@ type group struct {
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 
-	quiet     quiet
-	skipTicks int // ticks that Raft does not see, see alignHeartbeats
+	quiet      quiet
+	succession succession
+	skipTicks  int // ticks that Raft does not see, see alignHeartbeats
 
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers

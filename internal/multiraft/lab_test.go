@@ -41,6 +41,8 @@ type lab struct {
 	retain  uint64
 	// followerLag is Config.MaxFollowerLag, zero for the default.
 	followerLag uint64
+	quietTicks  int // Config.QuietTicks, zero for the default
+	sinceFault  int // ticks, where a test counts them
 	// The like-named fields of Config.
 	snapshotChunk int
 	snapshotFile  uint64
@@ -58,6 +60,7 @@ type labNode struct {
 	manager *Manager
 	handler labHandler
 
+	paused bool  // the process stands still; what is sent to it waits
 	noRoom bool  // the log finds no room for another segment
 	free   int64 // bytes, as Config.FreeBytes tells
 }
@@ -130,7 +133,7 @@ func (n *labNode) open() {
 		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.log, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
-		MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
+		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
 		snapshotChunk: l.snapshotChunk, snapshotFile: l.snapshotFile, VerifyInstalled: true,
 		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
 	}, wire)
@@ -175,7 +178,7 @@ func (l *lab) pump() {
 	for range 10_000 {
 		for id := ident.ReplicaID(1); id <= 9; id++ {
 			n := l.nodes[id]
-			if n == nil || n.manager == nil {
+			if n == nil || n.manager == nil || n.paused {
 				continue
 			}
 			if err := n.manager.Pump(); err != nil {
@@ -193,7 +196,7 @@ func (l *lab) tick() {
 	l.t.Helper()
 	l.clock.Advance(50 * time.Millisecond)
 	for id := ident.ReplicaID(1); id <= 9; id++ {
-		if n := l.nodes[id]; n != nil && n.manager != nil {
+		if n := l.nodes[id]; n != nil && n.manager != nil && !n.paused {
 			n.manager.Tick()
 		}
 	}

@@ -14,7 +14,8 @@ import (
 
 // This file says no early. A proposal is refused before it enters the log when too many wait for a result,
 // when they hold too many bytes, or when a live follower is so far behind that more would only make it need
-// a snapshot. A follower that is not heard of at all does not slow anybody.
+// a snapshot. A follower that has fallen silent does not slow anybody, nor does one of which a new leader does not know
+// yet how far it is: the one that has just lost its place is both.
 
 // pressureEvery is how often the followers' lag is looked at, in ticks.
 const pressureEvery = 4
@@ -80,7 +81,8 @@ func (w *worker) feelPressure(g *group) {
 	g.node.WithProgress(func(id uint64, kind raft.ProgressType, progress tracker.Progress) {
 		// A learner, or a follower that is being sent a snapshot, catches up by itself.
 		if kind == raft.ProgressTypePeer && id != uint64(w.m.cfg.Replica) &&
-			progress.State != tracker.StateSnapshot && w.m.peers.live(ident.ReplicaID(id)) {
+			progress.State != tracker.StateSnapshot && progress.Match > 0 &&
+			w.m.peers.heardWithin(ident.ReplicaID(id), w.m.cfg.ElectionTicks) {
 			slowest = min(slowest, progress.Match)
 		}
 	})

@@ -58,3 +58,37 @@ func TestAFollowerThatIsGoneHoldsNothingBack(t *testing.T) {
 		}
 	}
 }
+
+// TestANewLeaderTakesProposalsAtOnce pauses the leader of a group whose log holds more entries than a follower may be
+// behind. Its successor knows nothing of how far the paused node is, and must refuse nobody for its sake.
+func TestANewLeaderTakesProposalsAtOnce(t *testing.T) {
+	l := newLab(t, 43, 1)
+	l.followerLag = 20
+	l.startThree()
+	g := shard.UserShard(0)
+	for range 2 * l.followerLag {
+		if _, err := l.propose(g, l.id(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paused := l.leader(g)
+	paused.paused = true
+	l.until(4*defaultElectionTicks, "another node leads", func() bool { return l.led(g) })
+	taken := 0
+	for tick := range 2 * liveWithin {
+		for _, n := range l.nodes {
+			// Once in a while, so that the entries since the pause are not the ones that are too many.
+			if n == paused || tick%10 != 0 || !n.manager.groups[g].leading.Load() {
+				continue
+			}
+			if _, err := n.manager.Submit(g, l.id(), binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+				t.Fatalf("%d ticks after the election: %v", tick, err)
+			}
+			taken++
+		}
+		l.tick()
+	}
+	if taken < liveWithin/10 {
+		t.Errorf("only %d proposals found a leader", taken)
+	}
+}

@@ -71,15 +71,23 @@ func (w *worker) stir(g *group) {
 	g.quiet.active, g.quiet.offered = w.tick, 0
 }
 
-// rouse lets a sleeping group tick again.
-func (w *worker) rouse(g *group) {
+// rouse lets a sleeping group tick again, and a follower as if it had counted for how long the leader's node was silent.
+func (w *worker) rouse(g *group) { w.rouseAfter(g, w.silences[ident.ReplicaID(g.lead.Load())]) }
+
+// rouseAfter lets a sleeping group tick again; a follower has missed so many ticks of a leader's silence.
+func (w *worker) rouseAfter(g *group, missed int) {
 	if !g.quiet.asleep {
 		return
 	}
 	g.quiet.asleep = false
 	g.quiet.active, g.quiet.offered = w.tick, 0
 	w.m.metrics.asleep.Dec()
-	if status := g.node.BasicStatus(); status.RaftState == raft.StateLeader {
+	status := g.node.BasicStatus()
+	if status.RaftState != raft.StateLeader {
+		for range min(missed, w.m.cfg.silentAfter()) {
+			g.node.Tick()
+		}
+	} else {
 		for _, id := range g.confirmed.Conf.GetVoters() {
 			if id != status.ID && w.m.peers.heardWithin(ident.ReplicaID(id), w.m.cfg.silentAfter()) {
 				w.deliverOne(g, &raftpb.Message{
@@ -231,10 +239,7 @@ func (w *worker) watch() {
 		}
 		if !g.leading.Load() {
 			if slices.Contains(lost, ident.ReplicaID(g.lead.Load())) {
-				w.rouse(g)
-				for range w.m.cfg.silentAfter() {
-					g.node.Tick()
-				}
+				w.rouseAfter(g, w.m.cfg.silentAfter())
 			}
 			continue
 		}

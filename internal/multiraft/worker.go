@@ -44,6 +44,7 @@ type worker struct {
 	metaSeen    int                        // tick at which a leader of the meta group was last known
 	membersSeen []Member                   // what the groups' memberships were last held against
 	runs        map[ident.ReplicaID]uint64 // the run of each peer that was last heard of
+	silences    map[ident.ReplicaID]int    // ticks since each peer was last heard, as of the current tick
 
 	blocked bool // it is out that the log has no room for; nothing else is done until it has
 }
@@ -75,7 +76,7 @@ type response struct {
 func newWorker(m *Manager) *worker {
 	return &worker{
 		m: m, byID: make(map[shard.GroupID]*group), wake: make(chan struct{}, 1),
-		runs: make(map[ident.ReplicaID]uint64), out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
+		runs: make(map[ident.ReplicaID]uint64), silences: make(map[ident.ReplicaID]int), out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
 	}
 }
 
@@ -193,6 +194,7 @@ func (w *worker) mark(g *group) {
 // passTime is one tick of every group, and the chores that hang on it.
 func (w *worker) passTime() {
 	w.tick++
+	w.m.peers.silences(w.silences)
 	w.watch()
 	for _, g := range w.groups {
 		if g.quiet.asleep {
@@ -203,6 +205,7 @@ func (w *worker) passTime() {
 		} else {
 			g.node.Tick()
 		}
+		w.succeed(g)
 		g.retryReads(w.tick, w.m.cfg.ElectionTicks)
 		if w.tick%pressureEvery == 0 {
 			w.feelPressure(g)
@@ -248,6 +251,7 @@ func (w *worker) take(g *group, rd raft.Ready) error {
 	}
 	if rd.SoftState != nil {
 		g.follow(rd.SoftState)
+		g.noteState(rd.RaftState, w.tick)
 		if len(g.reads) > 0 {
 			w.mark(g)
 		}
@@ -330,8 +334,14 @@ func (w *worker) deliverOne(g *group, m *raftpb.Message) {
 	}
 }
 
-// post queues a message for its peer; a snapshot goes to the sender instead.
+// post queues a message for its peer; a snapshot goes to the sender instead. A follower that is asked for a read index
+// passes the question on to its leader as the asker's; peers take from each other only what is their own, and the asker
+// asks again as soon as it hears who leads.
 func (w *worker) post(g *group, m *raftpb.Message) {
+	if m.GetFrom() != uint64(w.m.cfg.Replica) {
+		w.m.stats.ignoredMessages.Add(1)
+		return
+	}
 	if m.GetType() == raftpb.MsgSnap {
 		w.m.sender.request(g, m)
 		return
