@@ -281,12 +281,9 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		Registerer:     n.metrics.Registerer(),
 		TickInterval:   tick,
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
-		// With sleeping groups, clients of real servers waited for as long as a leader's node was paused, not just for
-		// an election (kalamdb bench failover --kinds pause). Groups stay awake until that is understood.
-		QuietTicks:    -1,
-		ElectionTicks: max(int(least/tick), 2),
-		Workers:       raftWorkers(n.cfg.Raft.Workers),
-		LogWrites:     n.cfg.Raft.LogWrites,
+		ElectionTicks:  max(int(least/tick), 2),
+		Workers:        raftWorkers(n.cfg.Raft.Workers),
+		LogWrites:      n.cfg.Raft.LogWrites,
 	})
 }
 
