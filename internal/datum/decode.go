@@ -5,50 +5,90 @@ import (
 	"math"
 )
 
-// DecodeTo is DecodeValue into a place, for scans: what columns hold most often takes the shortest way. texts,
-// which may be nil, gives equal texts that come again the same memory. It reports false for malformed bytes, and the
-// place may then hold anything.
-func DecodeTo(dst *Datum, src []byte, texts *Texts) (rest []byte, ok bool) {
-	if len(src) == 0 {
-		return nil, false
+// DecodeAt is DecodeValue of the value at a position, into a place, for scans: what columns hold most often takes the
+// shortest way. texts, which may be nil, gives equal texts that come again the same memory. It returns the position
+// behind the value, or a negative number for malformed bytes, and the place may then hold anything.
+func DecodeAt(dst *Datum, src []byte, at int, texts *Texts) int {
+	if uint(at) >= uint(len(src)) || len(src)-at < 2 {
+		return decodeAtLength(dst, src, at)
 	}
-	switch kind := Kind(src[0]); kind { //nolint:exhaustive // the kinds not named share the last case
-	case BigInt, Int, SmallInt, Timestamp, DateTime, Date, Time:
-		v, n := varint(src[1:])
-		if n <= 0 || kind < BigInt && !fitsKind(v, kind) {
-			return nil, false
+	switch kind := Kind(src[at]); kind { //nolint:exhaustive // the kinds not named share the last case
+	case BigInt, Timestamp, DateTime, Date, Time, Int, SmallInt:
+		u := uint64(src[at+1])
+		end := at + 2
+		if u >= 0x80 {
+			if end < len(src) && src[end] < 0x80 {
+				u, end = u&0x7f|uint64(src[end])<<7, end+1
+			} else {
+				long, n := binary.Uvarint(src[at+1:])
+				if n <= 0 {
+					return -1
+				}
+				u, end = long, at+1+n
+			}
+		}
+		v := int64(u>>1) ^ -int64(u&1)
+		if kind < BigInt && !fitsKind(v, kind) {
+			return -1
 		}
 		*dst = Datum{kind: kind, num: v}
-		return src[1+n:], true
+		return end
 	case Text, JSON, File, Bytes:
-		var raw []byte
-		if raw, rest, ok = lengthPrefixed(src[1:]); ok {
-			*dst = NewString(kind, texts.of(raw))
+		first, end := at+2, at+2+int(src[at+1])
+		if src[at+1] >= 0x80 || end > len(src) {
+			return decodeAtLength(dst, src, at)
 		}
-		return rest, ok
+		*dst = NewString(kind, texts.of(src[first:end]))
+		return end
 	case Double:
-		if len(src) < 9 {
-			return nil, false
+		if len(src)-at < 9 {
+			return -1
 		}
-		*dst = NewDouble(math.Float64frombits(binary.LittleEndian.Uint64(src[1:])))
-		return src[9:], true
+		*dst = NewDouble(math.Float64frombits(binary.LittleEndian.Uint64(src[at+1:])))
+		return at + 9
 	}
-	*dst, rest, ok = decodeValue(src, 0)
-	return rest, ok
+	return decodeAtLength(dst, src, at)
 }
 
-// varint is binary.Varint with a short way for small numbers.
-func varint(src []byte) (v int64, n int) {
-	if len(src) >= 2 {
-		if a := src[0]; a < 0x80 {
-			return int64(a>>1) ^ -int64(a&1), 1
-		}
-		if b := src[1]; b < 0x80 {
-			u := uint64(src[0]&0x7f) | uint64(b)<<7
-			return int64(u>>1) ^ -int64(u&1), 2
+// decodeAtLength is DecodeAt of everything.
+func decodeAtLength(dst *Datum, src []byte, at int) int {
+	if at > len(src) {
+		return -1
+	}
+	value, rest, ok := decodeValue(src[at:], 0)
+	if !ok {
+		return -1
+	}
+	*dst = value
+	return len(src) - len(rest)
+}
+
+// SkipAt returns the position behind the value at a position, without building it, or a negative number for malformed
+// bytes.
+func SkipAt(src []byte, at int) int {
+	if at >= 0 && len(src)-at >= 2 {
+		switch Kind(src[at]) { //nolint:exhaustive // the kinds not named take the long way
+		case BigInt, Timestamp, DateTime, Date, Time, Int, SmallInt:
+			const sure = 9 // bytes of a varint that cannot be too large
+			for end := at + 1; end < len(src) && end <= at+sure; end++ {
+				if src[end] < 0x80 {
+					return end + 1
+				}
+			}
+		case Text, JSON, File, Bytes:
+			if end := at + 2 + int(src[at+1]); src[at+1] < 0x80 && end <= len(src) {
+				return end
+			}
 		}
 	}
-	return binary.Varint(src)
+	if at > len(src) {
+		return -1
+	}
+	rest, ok := skipValue(src[at:])
+	if !ok {
+		return -1
+	}
+	return len(src) - len(rest)
 }
 
 // The bounds of what Texts remembers.

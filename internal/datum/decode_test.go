@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// TestDecodeToEqualsDecodeValue compares the short way with the long one, over whole values, cut ones and damaged
+// TestDecodeAtEqualsDecodeValue compares the short way with the long one, over whole values, cut ones and damaged
 // ones.
-func TestDecodeToEqualsDecodeValue(t *testing.T) {
+func TestDecodeAtEqualsDecodeValue(t *testing.T) {
 	t.Parallel()
 	values := []Datum{
 		{},
@@ -32,9 +32,13 @@ func TestDecodeToEqualsDecodeValue(t *testing.T) {
 		for _, input := range inputs {
 			want, wantRest, err := DecodeValue(input)
 			got := NewText("what was there before")
-			rest, ok := DecodeTo(&got, input, &Texts{})
-			if ok != (err == nil) || ok && (got.Kind() != want.Kind() || !Equal(got, want) || string(rest) != string(wantRest)) {
-				t.Errorf("%x: got %v, %q, %v; DecodeValue gives %v, %q, %v", input, got, rest, ok, want, wantRest, err)
+			front := append([]byte("front"), input...)
+			end := DecodeAt(&got, front, 5, &Texts{})
+			if end >= 0 != (err == nil) || err == nil && (got.Kind() != want.Kind() || !Equal(got, want) || string(front[end:]) != string(wantRest)) {
+				t.Errorf("%x: got %v, end %d; DecodeValue gives %v, %q, %v", input, got, end, want, wantRest, err)
+			}
+			if skipped := SkipAt(front, 5); err == nil && skipped != end {
+				t.Errorf("%x: SkipAt ends at %d, DecodeAt at %d", input, skipped, end)
 			}
 		}
 	}

@@ -257,12 +257,12 @@ func FuzzDecodeValue(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{byte(Array), 1}, 100))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		d, rest, err := DecodeValue(src)
-		skipped, skipErr := SkipValue(src)
+		skipped := SkipAt(src, 0)
 		if err != nil {
 			return
 		}
-		if skipErr != nil || len(skipped) != len(rest) {
-			t.Fatalf("decoding leaves %d bytes, skipping %d: %v", len(rest), len(skipped), skipErr)
+		if skipped != len(src)-len(rest) {
+			t.Fatalf("decoding ends at %d, skipping at %d", len(src)-len(rest), skipped)
 		}
 		encoded := AppendValue(nil, d)
 		again, _, err := DecodeValue(encoded)

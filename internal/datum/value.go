@@ -64,15 +64,6 @@ func DecodeValue(src []byte) (d Datum, rest []byte, err error) {
 	return d, rest, nil
 }
 
-// SkipValue returns the bytes after the value at the start of src, without building it.
-func SkipValue(src []byte) (rest []byte, err error) {
-	rest, ok := skipValue(src)
-	if !ok {
-		return nil, malformedValue(src)
-	}
-	return rest, nil
-}
-
 func malformedValue(src []byte) error {
 	if len(src) == 0 {
 		return errors.New("datum: decode value: no bytes left")
@@ -165,6 +156,19 @@ func skipValue(src []byte) (rest []byte, ok bool) {
 	case Text, JSON, File, Bytes:
 		_, rest, ok = lengthPrefixed(src[1:])
 		return rest, ok
+	case Decimal:
+		_, n := binary.Uvarint(src[1:])
+		if n <= 0 {
+			return nil, false
+		}
+		_, rest, ok = lengthPrefixed(src[1+n:])
+		return rest, ok
+	case Embedding:
+		count, n := binary.Uvarint(src[1:])
+		if n <= 0 || count > MaxDims || count*4 > uint64(len(src)-1-n) { //nolint:gosec // a length, checked against the bytes
+			return nil, false
+		}
+		return src[1+n+4*int(count):], true
 	default:
 		_, rest, ok = decodeValue(src, 0)
 		return rest, ok

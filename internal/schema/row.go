@@ -154,30 +154,27 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 	if d.initials {
 		d.initial(version, dst)
 	}
-	for left := len(d.wanted); len(rest) > 0 && left > 0; {
-		id := uint64(rest[0])
-		if id < 0x80 {
-			rest = rest[1:]
-		} else {
-			long, n := binary.Uvarint(rest)
+	at := len(row) - len(rest)
+	for left := len(d.wanted); at < len(row) && left > 0; {
+		id := uint64(row[at])
+		if at++; id >= 0x80 {
+			long, n := binary.Uvarint(row[at-1:])
 			if n <= 0 || long > 1<<32-1 {
 				return errRowBytes
 			}
-			id, rest = long, rest[n:]
+			id, at = long, at-1+n
 		}
 		column := d.column(id)
+		before := at
 		if column.place == 0 {
-			if rest, err = datum.SkipValue(rest); err != nil {
-				return err
+			if at = datum.SkipAt(row, at); at < 0 {
+				return malformed(row[before:])
 			}
 			continue
 		}
 		value := &dst[column.place-1]
-		before := rest
-		var ok bool
-		if rest, ok = datum.DecodeTo(value, before, texts); !ok {
-			_, _, err = datum.DecodeValue(before) // says what is wrong
-			return errors.Join(errRowBytes, err)
+		if at = datum.DecodeAt(value, row, at, texts); at < 0 {
+			return malformed(row[before:])
 		}
 		if value.Kind() != column.exact {
 			if *value, err = asColumn(*value, &d.table.Columns[column.place-1]); err != nil {
@@ -187,6 +184,12 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 		left--
 	}
 	return nil
+}
+
+// malformed says what is wrong with the value at the start of bytes.
+func malformed(raw []byte) error {
+	_, _, err := datum.DecodeValue(raw)
+	return errors.Join(errRowBytes, err)
 }
 
 // initial gives the columns that are younger than a row their Initial value.

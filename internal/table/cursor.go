@@ -21,6 +21,8 @@ type ScanOptions struct {
 	Decoder *schema.RowDecoder
 	// IncludeDeleted shows tombstones: the last live values with _deleted set.
 	IncludeDeleted bool
+	// OmitSystem leaves the places of _seq and _deleted as they are, because nothing reads them.
+	OmitSystem bool
 	// NowMicros hides the rows of a stream table that have ceased to exist by then. It is required for stream tables.
 	NowMicros int64
 }
@@ -30,10 +32,11 @@ type Cursor struct {
 	scope          Scope
 	decoder        *schema.RowDecoder
 	includeDeleted bool
+	omitSystem     bool
 	seq            uint64       // of the row at hand
 	texts          *datum.Texts // made when a scan turns out to be long
 	rows           int          // decoded so far
-	key            []byte       // where it is stored; shares memory with the store until the next row
+	key            []byte       // where a single key's row is stored
 	nowMicros      int64        // zero unless rows can cease to exist
 
 	// Either a range,
@@ -48,7 +51,7 @@ type Cursor struct {
 // Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
 // needs a consistent one, a single key does not.
 func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
-	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted}
+	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted, omitSystem: options.OmitSystem}
 	if scope.Table.Kind == schema.KindStream {
 		if c.nowMicros = options.NowMicros; c.nowMicros == 0 {
 			return nil, fmt.Errorf("scan %s: the time is not given", scope.Table.FullName())
@@ -98,7 +101,7 @@ func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 	for {
 		value, ok, err := c.value()
 		if !ok || err != nil {
-			return false, err
+			return false, c.failure(err)
 		}
 		seq, deleted, encoded, err := rowvalue.Decode(value)
 		if err != nil {
@@ -118,8 +121,11 @@ func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 		if err := c.decoder.DecodeSharing(encoded, row, c.texts); err != nil {
 			return false, c.failure(err)
 		}
-		declared := len(c.scope.Table.Columns)
 		c.seq = seq
+		if c.omitSystem {
+			return true, nil
+		}
+		declared := len(c.scope.Table.Columns)
 		row[declared] = datum.NewBigInt(int64(seq)) //nolint:gosec // a log index takes 47 bits for ages to come
 		row[declared+1] = datum.NewBool(deleted)
 		return true, nil
@@ -131,28 +137,29 @@ func (c *Cursor) Seq() uint64 { return c.seq }
 
 // PrimaryKey is the encoded key of the row that Next gave last.
 func (c *Cursor) PrimaryKey() ([]byte, error) {
-	found, err := keys.ParseRow(c.key)
+	key := c.key
+	if c.iterator != nil {
+		key = c.iterator.Key()
+	}
+	found, err := keys.ParseRow(key)
 	return bytes.Clone(found.PrimaryKey), c.failure(err)
 }
 
 // value returns the next stored version.
 func (c *Cursor) value() (value []byte, ok bool, err error) {
-	if c.iterator == nil {
+	switch {
+	case c.iterator == nil:
 		return c.point()
-	}
-	if !c.started {
-		c.started, ok = true, c.iterator.First()
-	} else {
+	case c.started:
 		ok = c.iterator.Next()
+	default:
+		c.started, ok = true, c.iterator.First()
 	}
 	if !ok {
-		return nil, false, c.failure(c.iterator.Err())
+		return nil, false, c.iterator.Err()
 	}
-	c.key = c.iterator.Key()
-	if value, err = c.iterator.Value(); err != nil {
-		return nil, true, c.failure(err)
-	}
-	return value, true, nil
+	value, err = c.iterator.Value()
+	return value, true, err
 }
 
 // point returns the stored version of the next key that has one.
@@ -161,10 +168,10 @@ func (c *Cursor) point() (value []byte, ok bool, err error) {
 		key := keys.Row(c.scope.Group, c.scope.Table.ID, c.scope.User, c.points[0])
 		c.points, c.key = c.points[1:], key
 		if value, ok, err = c.reader.Get(key); ok || err != nil {
-			return value, ok, c.failure(err)
+			return value, ok, err
 		}
 		if c.index != "" {
-			return nil, false, c.failure(fmt.Errorf("%w: an entry of index %s points to no row", storage.ErrCorruption, c.index))
+			return nil, false, fmt.Errorf("%w: an entry of index %s points to no row", storage.ErrCorruption, c.index)
 		}
 	}
 	return nil, false, nil

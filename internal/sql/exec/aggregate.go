@@ -23,6 +23,7 @@ type aggregateOperator struct {
 	ordered []*group // in the order in which they were first seen
 	keeps   bool     // some call keeps values, whose memory is accounted for
 	filled  bool
+	place   int           // of the only key in a row, when that is a plain column; else -1
 	values  []datum.Datum // key values of the row at hand
 	row     []datum.Datum
 }
@@ -47,7 +48,12 @@ func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
 		o.calls[i] = prepareCall(call, r.eval)
 		o.keeps = o.keeps || call.KeepsValues()
 	}
-	o.found = newGroupFinder(o.keys)
+	o.found, o.place = newGroupFinder(o.keys), -1
+	if len(o.keys) == 1 {
+		if place, ok := expr.ColumnPosition(o.keys[0]); ok && place < n.Input.Width() {
+			o.place = place
+		}
+	}
 	return o
 }
 
@@ -134,6 +140,13 @@ func (o *aggregateOperator) accumulate(current *group, row []datum.Datum) error 
 func (o *aggregateOperator) groupOf(row []datum.Datum) (*group, error) {
 	if len(o.keys) == 0 {
 		return o.ordered[0], nil
+	}
+	if o.place >= 0 {
+		o.values[0] = row[o.place]
+		if found := o.found.find(o.values); found != nil {
+			return found, nil
+		}
+		return o.add()
 	}
 	for i, key := range o.keys {
 		value, err := key.Eval(o.eval, row)

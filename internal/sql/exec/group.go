@@ -42,9 +42,26 @@ type groupFinder struct {
 	null    *group // of a single key that is NULL
 	key     []byte
 
-	// What find was asked last, so that rows which come in order of their keys cost no look-up.
-	lastText string
-	last     *group
+	// lately holds the groups of texts that were asked for lately, by a few of their bytes: most tables have few groups,
+	// and comparing a text with one that is the same piece of memory costs next to nothing.
+	lately [latelySlots]latelyGroup
+}
+
+// latelySlots is a power of two.
+const latelySlots = 32
+
+type latelyGroup struct {
+	text  string
+	group *group
+}
+
+// slot is the place of a text in lately.
+func slot(text string) int {
+	if len(text) == 0 {
+		return 0
+	}
+	last := len(text) - 1
+	return (int(text[last]) + 7*int(text[last/2]) + 31*last) & (latelySlots - 1)
 }
 
 func newGroupFinder(keys []expr.Expr) groupFinder {
@@ -74,10 +91,15 @@ func (f *groupFinder) find(values []datum.Datum) *group {
 		return f.wholes[value.Int()]
 	}
 	text := value.Str()
-	if f.last == nil || f.lastText != text {
-		f.last, f.lastText = f.texts[text], text
+	known := &f.lately[slot(text)]
+	if known.group == nil || known.text != text {
+		found := f.texts[text]
+		if found == nil {
+			return nil
+		}
+		known.text, known.group = text, found
 	}
-	return f.last
+	return known.group
 }
 
 // keep stores the group of values that find has just not found.
@@ -91,7 +113,6 @@ func (f *groupFinder) keep(values []datum.Datum, found *group) {
 		f.wholes[values[0].Int()] = found
 	default:
 		f.texts[values[0].Str()] = found
-		f.last = nil
 	}
 }
 

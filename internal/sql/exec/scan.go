@@ -61,7 +61,9 @@ func (r *run) openStored(n *plan.Scan, scope *table.Scope, bounds *table.Bounds)
 		// One key is read atomically; anything more needs one picture of the store.
 		reader = r.openSnapshot()
 	}
-	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted, NowMicros: r.eval.Env.NowMicros})
+	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{
+		Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted, OmitSystem: !n.ReadsSystem(), NowMicros: r.eval.Env.NowMicros,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,12 @@ func (s *Scan) need(used map[int]bool) {
 	s.Index = s.chooseIndex()
 }
 
+// ReadsSystem reports whether anything reads _seq or _deleted.
+func (s *Scan) ReadsSystem() bool {
+	declared := len(s.Table.Columns)
+	return s.Needed == nil || s.Needed[declared] || s.Needed[declared+1]
+}
+
 // markJoin splits what is read of the rows of a join between its sides.
 func markJoin(n *Join, used map[int]bool) {
 	if used == nil {

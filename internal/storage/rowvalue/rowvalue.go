@@ -43,18 +43,23 @@ func Append(dst []byte, seq uint64, deleted bool, row []byte) []byte {
 	return append(dst, row...)
 }
 
-// Decode takes a stored value apart; row aliases value.
+// Decode takes a stored value apart; row aliases value. It is short enough to become part of its caller.
 func Decode(value []byte) (seq uint64, deleted bool, row []byte, err error) {
-	if len(value) < headerLen {
-		return 0, false, nil, fmt.Errorf("%w: %d bytes", errMalformed, len(value))
-	}
-	if value[0] != format {
-		return 0, false, nil, fmt.Errorf("%w: format %d", errMalformed, value[0])
-	}
-	if value[1]&^deletedFlag != 0 {
-		return 0, false, nil, fmt.Errorf("%w: flags %#x", errMalformed, value[1])
+	if len(value) < headerLen || value[0] != format || value[1] > deletedFlag {
+		return 0, false, nil, refusal(value)
 	}
 	return binary.BigEndian.Uint64(value[2:]), value[1] == deletedFlag, value[headerLen:], nil
+}
+
+// refusal says why a value is not one.
+func refusal(value []byte) error {
+	switch {
+	case len(value) < headerLen:
+		return fmt.Errorf("%w: %d bytes", errMalformed, len(value))
+	case value[0] != format:
+		return fmt.Errorf("%w: format %d", errMalformed, value[0])
+	}
+	return fmt.Errorf("%w: flags %#x", errMalformed, value[1])
 }
 
 // TableDigest counts the stored versions of a table in a group, deletions included, and hashes their keys and
