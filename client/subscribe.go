@@ -16,7 +16,9 @@ import (
 
 // Live is a live query.
 type Live struct {
-	SQL       string  // SELECT columns FROM namespace.table WHERE condition
+	// SQL is SELECT columns FROM namespace.table WHERE condition. With aggregates, GROUP BY or ORDER BY and LIMIT the
+	// events are about the rows of the result; a Result keeps it.
+	SQL       string
 	BatchSize int     // rows of an initial batch; zero is the server's choice
 	LastRows  int     // only the newest rows at the beginning; zero is all
 	From      *uint64 // only changes after this _seq
@@ -32,7 +34,8 @@ const (
 	Insert EventKind = "insert" // Rows are new
 	Update EventKind = "update" // Rows have what is not NULL now, OldValues what changed
 	Delete EventKind = "delete" // OldValues are gone
-	// Reset says that changes were lost on the way: forget all rows; they come again from the beginning.
+	// Reset says to forget all rows; they come again from the beginning. Changes were lost on the way, or a result that
+	// is kept as a whole is given as a whole.
 	Reset EventKind = "reset"
 )
 
@@ -45,6 +48,8 @@ type Event struct {
 	Rows      []Row
 	OldValues []Row
 	Cursor    uint64 // the largest _seq given so far; pass it as Live.From to go on later
+	// More says that other events belong to the same change of a result: it is not complete before the last of them.
+	More bool
 }
 
 // Subscription follows a live query over lost connections. Call Next in a loop, and Close in the end. While Next is
@@ -60,6 +65,7 @@ type Subscription struct {
 	pings   sync.WaitGroup
 	write   sync.Mutex // held while something is written to conn
 	failed  int        // connections that failed in a row
+	begun   bool       // initial rows were given
 	pending []Event
 }
 
@@ -261,6 +267,8 @@ type message struct {
 		HasMore bool   `json:"has_more"`
 		Status  string `json:"status"`
 	} `json:"batch_control"`
+	Whole   bool   `json:"whole"`
+	HasMore bool   `json:"has_more"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
@@ -274,6 +282,11 @@ func (s *Subscription) take(data []byte) error {
 		return fmt.Errorf("message of the server: %w", err)
 	}
 	switch m.Type {
+	case "subscription_ack":
+		if m.Whole && s.begun {
+			s.pending = append(s.pending, Event{Kind: Reset})
+		}
+		s.begun = true
 	case "initial_data_batch":
 		if len(m.Rows) > 0 {
 			s.note(m.Rows)
@@ -289,7 +302,7 @@ func (s *Subscription) take(data []byte) error {
 			s.note(m.OldValues)
 		}
 		s.pending = append(s.pending, Event{
-			Kind: EventKind(m.ChangeType), Rows: m.Rows, OldValues: m.OldValues, Cursor: s.cursor,
+			Kind: EventKind(m.ChangeType), Rows: m.Rows, OldValues: m.OldValues, Cursor: s.cursor, More: m.HasMore,
 		})
 	case "error":
 		return &Error{Code: m.Code, Message: m.Message}

@@ -14,6 +14,7 @@
 //   - Everything that is delivered has a larger _seq than what came before it, so the largest _seq a client
 //     has seen is a cursor. It is a log position and holds on any node.
 //   - Rows of user tables are found by key, never by filter: a subscription is attached to (table, user).
+//   - A query with aggregates or an order is a view: its result is kept, and its differences are delivered.
 //   - Conditions have the meaning of SQL: a row that stops matching is a delete, one that starts is an insert.
 //   - A subscription that cannot go on is ended with a code. It is never silently incomplete.
 //

@@ -23,8 +23,9 @@ const (
 	CodeConversion   Code = "CONVERSION_ERROR"
 	CodeBatchFetch   Code = "BATCH_FETCH_FAILED"
 	CodeKilled       Code = "LIVE_QUERY_KILLED"
-	CodeAltered      Code = "SCHEMA_CHANGED" // the table was altered before the first rows were sent; subscribe again
-	CodeCursorTooOld Code = "CURSOR_TOO_OLD" // changes after the cursor are no longer kept; start again without it
+	CodeTooLarge     Code = "RESULT_TOO_LARGE" // the whole result is kept, and there is too much of it
+	CodeAltered      Code = "SCHEMA_CHANGED"   // the table was altered before the first rows were sent; subscribe again
+	CodeCursorTooOld Code = "CURSOR_TOO_OLD"   // changes after the cursor are no longer kept; start again without it
 )
 
 // Error is why a subscription could not start or go on. Message is one sentence for the client.

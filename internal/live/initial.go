@@ -81,6 +81,9 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return Batch{}, refuse(CodeBatchFetch, "the request was given up")
 	}
+	if sub.view != nil {
+		return sub.viewBatch(), nil
+	}
 	snapshot := sub.service.config.Store.NewSnapshot()
 	defer snapshot.Close() //nolint:errcheck // nothing was written
 	var batch Batch

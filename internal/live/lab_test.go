@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -39,6 +41,7 @@ type lab struct {
 	service *Service
 	engine  *exec.Engine
 	direct  *executor.Direct
+	looks   atomic.Int64 // queries that were run for results that are kept
 
 	mu       sync.Mutex // guards what is below
 	machines map[shard.GroupID]statemachine.Machine
@@ -73,7 +76,7 @@ func newLabAt(tb testing.TB, feed changefeed.Config, wall clock.Clock) *lab {
 	})
 	l.must(err)
 	l.service, err = New(Config{
-		Catalog: l.catalog, Store: l.store, Barrier: l.direct, Feed: l.feed, Clock: wall,
+		Catalog: l.catalog, Store: l.store, Barrier: l.direct, Feed: l.feed, Clock: wall, Engine: l,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	l.must(err)
@@ -110,6 +113,14 @@ func (l *lab) must(err error) {
 	if err != nil {
 		l.tb.Fatal(err)
 	}
+}
+
+// Look implements Engine.
+func (l *lab) Look(
+	ctx context.Context, caller session.Session, query *parse.Query, snapshot *storage.Snapshot, maxRows int,
+) (exec.Result, error) {
+	l.looks.Add(1)
+	return l.engine.Look(ctx, caller, query, snapshot, maxRows)
 }
 
 type noCluster struct{ table.ClusterView }

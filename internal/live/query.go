@@ -26,22 +26,32 @@ type query struct {
 	// values are the encodings it must have one of.
 	indexed int
 	values  []string
-	exact   bool // the condition says that and nothing else, or there is none
+	exact   bool       // the condition says that and nothing else, or there is none
+	view    *viewQuery // nil when changes are given row by row
+	caller  session.Session
 }
 
-// parseQuery reads the text and refuses everything that is not SELECT columns FROM ns.table WHERE condition.
-func parseQuery(text string) (*parse.Select, *parse.TableRef, error) {
+// parseQuery reads the text and refuses everything that is not one SELECT without parameters.
+func parseQuery(text string) (*parse.Query, error) {
 	batch, err := parse.ParseBatch(text)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if len(batch) != 1 {
-		return nil, nil, refuse(CodeInvalidSQL, "a live query is one SELECT statement")
+		return nil, refuse(CodeInvalidSQL, "a live query is one SELECT statement")
 	}
 	node, ok := batch[0].Statement.(*parse.Query)
 	if !ok {
-		return nil, nil, refuse(CodeInvalidSQL, "a live query is a SELECT statement")
+		return nil, refuse(CodeInvalidSQL, "a live query is a SELECT statement")
 	}
+	if batch[0].Parameters > 0 {
+		return nil, refuse(CodeInvalidSQL, "a live query cannot have a parameter")
+	}
+	return node, nil
+}
+
+// plainSelect refuses everything that is not SELECT FROM ns.table.
+func plainSelect(node *parse.Query) (*parse.Select, *parse.TableRef, error) {
 	body, ok := node.Body.(*parse.Select)
 	if !ok {
 		return nil, nil, refuse(CodeInvalidSQL, "a live query is a plain SELECT; VALUES and set operations are not supported")
@@ -50,22 +60,10 @@ func parseQuery(text string) (*parse.Select, *parse.TableRef, error) {
 	switch {
 	case node.With != nil:
 		clause = "WITH"
-	case len(node.OrderBy) > 0:
-		clause = "ORDER BY"
-	case node.Limit != nil, node.WithTies:
-		clause = "LIMIT"
-	case node.Offset != nil:
-		clause = "OFFSET"
 	case body.Distinct:
 		clause = "DISTINCT"
-	case len(body.GroupBy) > 0:
-		clause = "GROUP BY"
-	case body.Having != nil:
-		clause = "HAVING"
 	case len(body.Windows) > 0:
 		clause = "WINDOW"
-	case batch[0].Parameters > 0:
-		clause = "a parameter"
 	}
 	if clause != "" {
 		return nil, nil, refuse(CodeInvalidSQL, "a live query cannot have %s", clause)
@@ -89,7 +87,14 @@ func parseQuery(text string) (*parse.Select, *parse.TableRef, error) {
 // bind checks a live query against the catalog for a caller. The caller's name and the time are values in the
 // bound condition, never text.
 func bind(current *catalog.Catalog, caller session.Session, text string, nowMicros int64) (*query, error) {
-	body, ref, err := parseQuery(text)
+	node, err := parseQuery(text)
+	if err != nil {
+		return nil, err
+	}
+	if body, ok := node.Body.(*parse.Select); ok && isView(node, body) {
+		return bindView(current, caller, node, nowMicros)
+	}
+	body, ref, err := plainSelect(node)
 	if err != nil {
 		return nil, err
 	}
@@ -104,17 +109,26 @@ func bind(current *catalog.Catalog, caller session.Session, text string, nowMicr
 	if q.projection, err = project(found, ref, body.Items); err != nil {
 		return nil, err
 	}
-	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
-	if body.Where == nil {
-		q.exact = true
-		return q, nil
-	}
-	condition, err := expr.BindCondition(body.Where, columnScope(found, ref), expr.Options{Clause: "WHERE of a live query"})
-	if err != nil {
+	if err = q.bindCondition(caller, found, ref, body.Where, nowMicros); err != nil {
 		return nil, err
 	}
-	q.condition = expr.Prepare(condition, q.eval)
 	return q, q.index()
+}
+
+// bindCondition binds WHERE; the caller and the time become values.
+func (q *query) bindCondition(
+	caller session.Session, found *schema.Table, ref *parse.TableRef, where parse.Expr, nowMicros int64,
+) error {
+	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
+	if where == nil {
+		return nil
+	}
+	condition, err := expr.BindCondition(where, columnScope(found, ref), expr.Options{Clause: "WHERE of a live query"})
+	if err != nil {
+		return err
+	}
+	q.condition = expr.Prepare(condition, q.eval)
+	return nil
 }
 
 // visibleTable finds the table. One that must not be seen is refused like one that does not exist.
@@ -171,6 +185,10 @@ const maxIndexedValues = 64
 
 // index finds what the condition says about keys: bounds of the primary key, and a column to look it up by.
 func (q *query) index() error {
+	if q.condition == nil {
+		q.exact = true
+		return nil
+	}
 	found := q.scope.Table
 	for i := range found.Columns {
 		keyRange, err := expr.KeyRangeOf(q.condition, i, found.Columns[i].Type, q.eval)
@@ -210,7 +228,8 @@ type Projection struct {
 	star      bool     // every column, _seq and _deleted
 	key       int      // position of the primary key, -1 when there is none
 	keyName   string
-	identity  string // two projections of one stream with the same identity give the same bytes
+	identity  string          // two projections of one stream with the same identity give the same bytes
+	result    []schema.Column // of a query whose result is kept; nil for others
 }
 
 // project reads a select list: * or plain columns.
@@ -276,6 +295,9 @@ func jsonName(name string) string {
 
 // Columns are the columns of the subscription's schema, in order.
 func (p *Projection) Columns() []schema.Column {
+	if p.result != nil {
+		return p.result
+	}
 	all := schema.WithSystemColumns(p.Table)
 	if p.star {
 		return all

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -46,13 +47,17 @@ type Config struct {
 	Feed    *changefeed.Feed
 	Clock   clock.Clock
 	Logger  *slog.Logger
+	Engine  Engine // runs queries whose result is kept
 	// MaxPerUser bounds the subscriptions of one user on this node; zero means no limit. More are refused.
 	MaxPerUser int
 }
 
 // Service makes and keeps subscriptions. It may be used from any goroutine.
 type Service struct {
-	config Config
+	config   Config
+	looks    chan struct{}   // has a place for each query that may run at once
+	stopping context.Context //nolint:containedctx // ends the queries that run when the service is closed
+	stop     context.CancelFunc
 
 	mu      sync.Mutex // guards everything below
 	streams map[shard.GroupID]*stream
@@ -60,6 +65,7 @@ type Service struct {
 	subs    map[uint64]*Subscription
 	number  uint64 // of the newest subscription
 	total   int
+	views   int
 	closed  bool
 	running sync.WaitGroup
 }
@@ -67,13 +73,15 @@ type Service struct {
 // New makes a service without subscriptions; Close must be called.
 func New(config Config) (*Service, error) {
 	if config.Catalog == nil || config.Store == nil || config.Barrier == nil || config.Feed == nil ||
-		config.Clock == nil || config.Logger == nil {
+		config.Clock == nil || config.Logger == nil || config.Engine == nil {
 		return nil, errors.New("live: a required part is missing")
 	}
-	return &Service{
+	s := &Service{
 		config: config, streams: make(map[shard.GroupID]*stream), users: make(map[ident.UserID]int),
-		subs: make(map[uint64]*Subscription),
-	}, nil
+		subs: make(map[uint64]*Subscription), looks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // Close stops following changes and waits for the goroutines. Subscriptions get nothing more; their connections
@@ -81,6 +89,7 @@ func New(config Config) (*Service, error) {
 func (s *Service) Close() {
 	s.mu.Lock()
 	s.closed = true
+	s.stop()
 	for _, st := range s.streams {
 		close(st.stop)
 	}
@@ -174,7 +183,12 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
 		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
 	}
-	if err := sub.begin(request.Initial); err != nil {
+	if q.view != nil {
+		err = sub.beginView(ctx, request.Initial)
+	} else {
+		err = sub.begin(request.Initial)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.register(sub)
@@ -193,6 +207,23 @@ func (s *Service) bind(ctx context.Context, caller session.Session, text string)
 		return nil, err
 	}
 	return bind(s.config.Catalog.Current(), caller, text, now)
+}
+
+// countView takes a place for a view, if there is one.
+func (s *Service) countView() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.views >= maxViews {
+		return false
+	}
+	s.views++
+	return true
+}
+
+func (s *Service) uncountView() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.views--
 }
 
 func (s *Service) count(user ident.UserID) error {

@@ -1,8 +1,7 @@
 package live
 
 import (
-	"errors"
-	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -10,7 +9,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
-	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -28,6 +26,7 @@ type stream struct {
 	mu       sync.Mutex // guards everything below, and the fields of subscriptions that say so
 	position uint64     // every live subscription has been given everything up to here
 	scopes   map[scopeKey]*scopeIndex
+	views    map[scopeKey][]*view
 	conns    map[Sink]*streamConn
 	touched  []*streamConn   // with notifications to be flushed
 	events   []encoded       // of the change at hand
@@ -56,7 +55,7 @@ type encoded struct {
 func newStream(s *Service, group shard.GroupID) (*stream, error) {
 	st := &stream{
 		service: s, group: group, reader: s.config.Feed.Watch(group), stop: make(chan struct{}),
-		scopes: make(map[scopeKey]*scopeIndex), conns: make(map[Sink]*streamConn),
+		scopes: make(map[scopeKey]*scopeIndex), views: make(map[scopeKey][]*view), conns: make(map[Sink]*streamConn),
 	}
 	var err error
 	if st.position, err = changelog.Last(s.config.Store, group); err != nil {
@@ -125,82 +124,14 @@ func (s *stream) process(changes []changefeed.Change) {
 			continue
 		}
 		s.position = max(s.position, change.Seq)
+		for _, v := range s.views[scopeKey{change.Table, change.User}] {
+			v.touch(current, change)
+		}
 		if index := s.scopes[scopeKey{change.Table, change.User}]; index != nil {
 			s.match(current, index, change)
 		}
 	}
 	s.flush()
-}
-
-// reread goes to the change log for what the feed no longer has: the stream fell behind, or a snapshot
-// replaced the state of the group.
-func (s *stream) reread(position uint64) error {
-	snapshot := s.service.config.Store.NewSnapshot()
-	defer snapshot.Close() //nolint:errcheck // nothing was written
-	err := changelog.Check(snapshot, s.group, position)
-	if errors.Is(err, changelog.ErrTooOld) {
-		return s.skip(snapshot, position)
-	}
-	if err != nil {
-		return err
-	}
-	var run []changefeed.Change
-	err = changelog.Read(snapshot, s.group, position, nil, func(change changefeed.Change) bool {
-		if len(run) >= runLength && command.SeqIndex(change.Seq) != command.SeqIndex(run[len(run)-1].Seq) {
-			s.process(run)
-			run = run[:0]
-		}
-		run = append(run, change)
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	s.process(run)
-	return nil
-}
-
-// skip ends the subscriptions that missed something and moves the others on.
-func (s *stream) skip(snapshot changelogReader, position uint64) error {
-	last, err := changelog.Last(snapshot, s.group)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, index := range s.scopes {
-		if err := changelog.CheckScope(snapshot, s.group, key.table, key.user, position); err != nil {
-			for _, sub := range index.all() {
-				s.end(sub, judge(err, CodeFailed))
-			}
-		}
-	}
-	s.position = max(s.position, last)
-	return nil
-}
-
-// abandon ends everybody: the store cannot be read.
-func (s *stream) abandon(err error) {
-	s.service.config.Logger.Error("live queries cannot follow their group", slog.String("group", s.group.String()), slog.Any("error", err))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, index := range s.scopes {
-		for _, sub := range index.all() {
-			s.end(sub, judge(err, CodeFailed))
-		}
-	}
-}
-
-// endTable ends the subscriptions to a dropped table.
-func (s *stream) endTable(table ident.TableID) {
-	for key, index := range s.scopes {
-		if key.table != table {
-			continue
-		}
-		for _, sub := range index.all() {
-			s.end(sub, refuse(CodeNotFound, "the table was dropped"))
-		}
-	}
 }
 
 // match gives one change to the subscriptions of its scope.
@@ -362,14 +293,19 @@ func (s *stream) attach(sub *Subscription) {
 		index = newScopeIndex(sub.query.scope.Table)
 		s.scopes[key] = index
 	}
-	conn := s.conns[sub.sink]
+	sub.conn, sub.live = s.connOf(sub.sink), true
+	index.add(sub)
+}
+
+// connOf finds or makes what collects for a sink, for one more subscription.
+func (s *stream) connOf(sink Sink) *streamConn {
+	conn := s.conns[sink]
 	if conn == nil {
-		conn = &streamConn{sink: sub.sink}
-		s.conns[sub.sink] = conn
+		conn = &streamConn{sink: sink}
+		s.conns[sink] = conn
 	}
 	conn.subs++
-	sub.conn, sub.live = conn, true
-	index.add(sub)
+	return conn
 }
 
 // detach ends the subscription's life in the stream, if it has one.
@@ -379,7 +315,9 @@ func (s *stream) detach(sub *Subscription) {
 	}
 	sub.live = false
 	key := sub.key()
-	if index := s.scopes[key]; index != nil {
+	if sub.view != nil {
+		sub.view.subs = slices.DeleteFunc(sub.view.subs, func(other *Subscription) bool { return other == sub })
+	} else if index := s.scopes[key]; index != nil {
 		index.remove(sub)
 		if index.count == 0 {
 			delete(s.scopes, key)
@@ -402,6 +340,7 @@ func (s *stream) end(sub *Subscription, why *Error) {
 func (s *stream) finish(sub *Subscription, why *Error) {
 	s.flush()
 	s.detach(sub)
+	s.leaveView(sub)
 	sub.closed = true
 	s.service.release(sub)
 	sub.sink.Ended(sub, why)

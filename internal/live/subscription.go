@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
@@ -47,7 +48,16 @@ type Subscription struct {
 	given      uint64
 	lastMicros int64
 	closed     bool
+
+	// Of a query whose result is kept.
+	view    *view            // nil for others
+	had     *result          // what the client was given; nil once the subscription is live
+	left    bool             // guarded by stream.mu: the view is no longer held
+	checked *catalog.Catalog // guarded by stream.mu: under which caller and table were found good
 }
+
+// Whole reports whether initial rows always are the whole result, so that a client that resumes drops what it has.
+func (sub *Subscription) Whole() bool { return sub.view != nil }
 
 // Schema lists the columns that the subscriber sees.
 func (sub *Subscription) Schema() []schema.Column { return sub.schema.Columns() }
@@ -118,6 +128,9 @@ func (x *scopeIndex) row(encoded []byte, seq uint64, reused *[]datum.Datum) ([]d
 // *Error, or that of pace.
 func (sub *Subscription) Follow(ctx context.Context, pace func(context.Context) error) error {
 	sub.initial = nil
+	if sub.view != nil {
+		return sub.followView()
+	}
 	if _, ok := sub.service.config.Catalog.Current().TableByID(sub.query.scope.Table.ID); !ok {
 		return refuse(CodeNotFound, "the table was dropped")
 	}
@@ -255,6 +268,7 @@ func (sub *Subscription) Close() {
 	closed := sub.closed
 	sub.closed = true
 	sub.stream.detach(sub)
+	sub.stream.leaveView(sub)
 	sub.stream.mu.Unlock()
 	if !closed {
 		sub.service.release(sub)

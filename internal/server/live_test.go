@@ -229,7 +229,7 @@ func TestLiveRowsStandalone(t *testing.T) {
 	s.expect("initial_data_batch 6 20 ready")
 	for _, sql := range []string{
 		"SELECT * FROM log", "SELECT * FROM chat.log ORDER BY id", "SELECT * FROM chat.log LIMIT 1",
-		"SELECT count(*) FROM chat.log", "SELECT DISTINCT id FROM chat.log", "SELECT _seq FROM chat.log", "DELETE FROM chat.log",
+		"SELECT count(*) FROM chat.log LIMIT 1", "SELECT DISTINCT id FROM chat.log", "SELECT _seq FROM chat.log", "DELETE FROM chat.log",
 		"SELECT * FROM chat.log, chat.log", "SELECT * FROM (SELECT 1) AS x", "SELEC", "SELECT nope FROM chat.log",
 	} {
 		if f := s.subscribe("bad", sql, "{}"); f.Code != "INVALID_SQL" || f.Subscription != "bad" {
@@ -239,6 +239,9 @@ func TestLiveRowsStandalone(t *testing.T) {
 	if f := s.subscribe("bad", "SELECT * FROM chat.nothing", "{}"); f.Code != "NOT_FOUND" {
 		t.Errorf("a table that is not there: %+v", f)
 	}
+	s.subscribe("sum", "SELECT COUNT(*) AS id FROM chat.log", `{"from":77}`)
+	s.expect("initial_data_batch 7 ready")
+	s.send(`{"type":"unsubscribe","subscription_id":"sum"}`)
 	s.send(`{"type":"unsubscribe","subscription_id":"none"}`)
 	c.sql("DROP TABLE chat.log")
 	got := map[string]bool{}

@@ -174,6 +174,9 @@ func ackMessage(sub *live.Subscription, batch *live.Batch) []byte {
 		}
 		dst = append(dst, '}')
 	}
+	if sub.Whole() {
+		return append(dst, `],"whole":true}`...)
+	}
 	return append(dst, `]}`...)
 }
 
