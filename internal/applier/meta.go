@@ -75,6 +75,10 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.alterTable(body.AlterTable)
 	case *commandv1.Command_AlterNamespace:
 		return c.alterNamespace(body.AlterNamespace)
+	case *commandv1.Command_CreateView:
+		return c.createView(body.CreateView)
+	case *commandv1.Command_DropView:
+		return c.dropView(body.DropView)
 	case *commandv1.Command_CreateUser:
 		return c.createUser(body.CreateUser)
 	case *commandv1.Command_AlterUser:

@@ -35,6 +35,9 @@ func (c *metaCall) dropNamespace(body *commandv1.DropNamespace) (*commandv1.Resp
 		}
 		return command.Refuse(fault.TableNotFound, "Namespace '%s' not found", name), nil
 	}
+	if refusal, err := c.dropViewsOf(name, body.GetCascade()); refusal != nil || err != nil {
+		return refusal, err
+	}
 	for _, table := range c.TablesIn(name) {
 		if _, err := c.removeTable(table); err != nil {
 			return nil, err
@@ -66,6 +69,9 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 		response := done("Table '%s' already exists", table.FullName())
 		response.ObjectId = uint64(existing.ID)
 		return response, nil
+	}
+	if _, exists := c.View(table.Namespace, table.Name); exists {
+		return command.Refuse(fault.AlreadyExists, "View '%s' already exists", table.FullName()), nil
 	}
 	if id := table.Options["STORAGE_ID"]; body.GetCheckStorage() && id != "" {
 		if _, exists := c.Storage(id); !exists {
@@ -179,10 +185,17 @@ func (c *metaCall) dropTable(body *commandv1.DropTable) (*commandv1.Response, er
 	table, exists := c.Table(body.GetNamespace(), body.GetName())
 	if !exists {
 		fullName := body.GetNamespace() + "." + body.GetName()
+		if _, isView := c.View(body.GetNamespace(), body.GetName()); isView {
+			return command.Refuse(fault.InvalidStatement, "'%s' is a view; use DROP VIEW", fullName), nil
+		}
 		if body.GetIfExists() {
 			return done("Table '%s' does not exist", fullName), nil
 		}
 		return command.Refuse(fault.TableNotFound, "Table '%s' not found", fullName), nil
+	}
+	name := catalog.ObjectName{Namespace: table.Namespace, Name: table.Name}
+	if refusal, err := c.dropReaders("Table", name, body.GetCascade()); refusal != nil || err != nil {
+		return refusal, err
 	}
 	job, err := c.removeTable(table)
 	if err != nil {

@@ -109,6 +109,7 @@ type Catalog struct {
 	users       tree[ident.UserID, *User]
 	cleanups    tree[ident.TableID, *Cleanup]
 	storages    tree[string, *Storage]
+	views       tree[string, *View]
 	deleted     int // users that are deleted
 }
 

@@ -95,6 +95,16 @@ func samplePicture() (*Catalog, map[string]proto.Message) {
 	}
 	bob := &User{ID: "bob", Role: session.RoleUser, DeletedMicros: 8}
 
+	view := &View{
+		Table: &schema.Table{
+			Namespace: "app", Name: "v", Kind: schema.KindView, Version: 2, NextColumnID: 3, CreatedMicros: 4, UpdatedMicros: 5,
+			Columns: []schema.Column{
+				{ID: 1, Name: "list", Type: datum.Type{Kind: datum.Array, Elem: datum.BigInt}, Nullable: true},
+				{ID: 2, Name: "wait", Type: datum.Of(datum.Interval), Nullable: true},
+			},
+		},
+		Query: "SELECT 1", Within: "app", Uses: []ObjectName{{"app", "notes"}}, Restricted: true,
+	}
 	e := (&Catalog{}).Edit()
 	e.SetIndex(40)
 	e.SetLastReplica(2)
@@ -106,6 +116,7 @@ func samplePicture() (*Catalog, map[string]proto.Message) {
 	e.SetUser(alice)
 	e.SetUser(bob)
 	e.SetCleanup(&Cleanup{Table: dropped, DroppedMicros: 99})
+	e.SetView(view)
 	return e.Picture(), map[string]proto.Message{
 		string(keys.Cluster()):        ClusterToProto(cluster),
 		string(keys.Member(2)):        MemberToProto(member),
@@ -115,6 +126,7 @@ func samplePicture() (*Catalog, map[string]proto.Message) {
 		string(keys.User("alice")):    UserToProto(alice),
 		string(keys.User("bob")):      UserToProto(bob),
 		string(keys.Cleanup(12)):      TableToProto(dropped),
+		string(keys.View("app", "v")): ViewToProto(view),
 	}
 }
 
@@ -154,7 +166,7 @@ func content(c *Catalog) map[string]any {
 	return map[string]any{
 		"index": c.Index(), "cluster": c.Cluster(), "last replica": c.LastReplica(), "members": c.Members(),
 		"namespaces": c.Namespaces(), "tables": c.Tables(), "users": c.Users(true), "live users": c.Users(false),
-		"user count": c.UserCount(), "cleanups": c.Cleanups(),
+		"user count": c.UserCount(), "cleanups": c.Cleanups(), "views": c.Views(),
 	}
 }
 
@@ -217,6 +229,8 @@ func TestLoadRefusesMalformedRecords(t *testing.T) {
 		"member without store":  {keys.Member(3), &commandv1.Member{ReplicaId: 3}},
 		"cluster without uid":   {keys.Cluster(), &commandv1.Cluster{UserShards: 1, SharedShards: 1}},
 		"cluster of no shards":  {keys.Cluster(), &commandv1.Cluster{ClusterUid: make([]byte, 16)}},
+		"view of another key":   {keys.View("app", "w"), good[string(keys.View("app", "v"))]},
+		"view without columns":  {keys.View("app", "w"), &commandv1.View{Namespace: "app", Name: "w", Query: "SELECT 1"}},
 		"cleanup of no table":   {keys.Cleanup(3), &commandv1.Table{Id: 3}},
 	} {
 		b := newBatch(t)

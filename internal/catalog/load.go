@@ -35,6 +35,7 @@ func Load(reader storage.Reader) (*Catalog, error) {
 		{"users", c.loadUsers},
 		{"cleanups", c.loadCleanups},
 		{"storages", c.loadStorages},
+		{"views", c.loadViews},
 	} {
 		if err := part.load(reader); err != nil {
 			return nil, fmt.Errorf("load %s: %w", part.name, err)
@@ -104,6 +105,14 @@ func (c *Catalog) loadTables(reader storage.Reader) error {
 func (c *Catalog) loadStorages(reader storage.Reader) error {
 	sorted, err := loadKind(reader, keys.KindStorage, StorageFromProto, func(s *Storage) []byte { return keys.Storage(s.ID) })
 	c.storages = treeOf(sorted, func(s *Storage) string { return s.ID })
+	return err
+}
+
+func (c *Catalog) loadViews(reader storage.Reader) error {
+	sorted, err := loadKind(reader, keys.KindView, ViewFromProto, func(v *View) []byte {
+		return keys.View(v.Table.Namespace, v.Table.Name)
+	})
+	c.views = treeOf(sorted, func(v *View) string { return tableName(v.Table.Namespace, v.Table.Name) })
 	return err
 }
 

@@ -16,6 +16,11 @@ func ddlExamples() []*commandv1.Command {
 		Indexes: []*commandv1.Index{{Id: 2, Name: "by_level", ColumnIds: []uint32{4, 1}, Unique: true, State: 1}},
 	}
 	entry := &commandv1.IndexEntry{IndexId: 2, Key: []byte{0x80, 7}, Unique: true, Text: "(level) = (7)"}
+	view := &commandv1.View{
+		Namespace: "app", Name: "open_notes", Query: "SELECT id FROM notes", Within: "app", Version: 2, CreatedMicros: 1, UpdatedMicros: 2, Restricted: true,
+		Columns: []*commandv1.Column{{Id: 1, Name: "ids", Type: &commandv1.Type{Kind: 18, Elem: 4}, Nullable: true}},
+		Uses:    []*commandv1.ObjectName{{Namespace: "app", Name: "notes"}},
+	}
 	return []*commandv1.Command{
 		{Body: &commandv1.Command_AlterTable{AlterTable: &commandv1.AlterTable{Table: table, ExpectRevision: 8, Message: "done"}}},
 		{Body: &commandv1.Command_AlterNamespace{AlterNamespace: &commandv1.AlterNamespace{
@@ -26,6 +31,10 @@ func ddlExamples() []*commandv1.Command {
 		{Body: &commandv1.Command_IndexRows{IndexRows: &commandv1.IndexRows{TableId: 17, Rows: []*commandv1.IndexRow{
 			{User: "alice", PrimaryKey: []byte{0x80, 1}, ExpectSeq: 65_536, Entry: entry},
 		}}}},
+		{Body: &commandv1.Command_CreateView{CreateView: &commandv1.CreateView{View: view, IfNotExists: true, OrReplace: true}}},
+		{Body: &commandv1.Command_DropView{DropView: &commandv1.DropView{Namespace: "app", Name: "open_notes", IfExists: true, Cascade: true}}},
+		{Body: &commandv1.Command_DropTable{DropTable: &commandv1.DropTable{Namespace: "app", Name: "notes", Cascade: true}}},
+		{Body: &commandv1.Command_DropNamespace{DropNamespace: &commandv1.DropNamespace{Name: "app", Cascade: true}}},
 		{Body: &commandv1.Command_PurgeIndex{PurgeIndex: &commandv1.PurgeIndex{TableId: 17, IndexId: 2}}},
 		{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
 			Revisions: []*commandv1.TableRevision{{TableId: 17, Revision: 9}},

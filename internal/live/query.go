@@ -143,6 +143,9 @@ func visibleTable(current *catalog.Catalog, caller session.Session, ref *parse.T
 		}
 		return nil, refuse(CodeUnsupported, "live queries on system tables are not supported")
 	}
+	if view, ok := current.View(namespace, name); ok && plan.CanSeeView(current, caller.Role, view) {
+		return nil, refuse(CodeUnsupported, "live queries on views are not supported; subscribe to a table that the view reads")
+	}
 	found, ok := current.Table(namespace, name)
 	if !ok || !plan.CanSee(caller.Role, found) {
 		return nil, fault.New(fault.TableNotFound, "table '%s.%s' not found or access denied", namespace, name)

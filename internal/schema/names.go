@@ -86,8 +86,11 @@ func ValidateColumnName(name string) error {
 	return ValidateIdentifier("column", name)
 }
 
+// HasSystemColumns reports whether SeqColumn and DeletedColumn follow the declared columns: rows that are stored have them.
+func (t *Table) HasSystemColumns() bool { return t.Kind != KindSystem && t.Kind != KindView }
+
 // WithSystemColumns returns the columns that a query sees: the declared ones, then SeqColumn and
-// DeletedColumn unless the table is a system table. Positions of declared columns do not change. Unique says of each
+// DeletedColumn where the table has them. Positions of declared columns do not change. Unique says of each
 // whether its values are.
 func WithSystemColumns(t *Table) []Column {
 	columns := make([]Column, len(t.Columns), len(t.Columns)+2)
@@ -95,7 +98,7 @@ func WithSystemColumns(t *Table) []Column {
 	for i := range columns {
 		columns[i].Unique = t.UniqueColumn(i)
 	}
-	if t.Kind == KindSystem {
+	if !t.HasSystemColumns() {
 		return columns
 	}
 	return append(columns,

@@ -20,9 +20,10 @@ const (
 	KindShared TableKind = 2 // one row space, guarded by an access level
 	KindStream TableKind = 3 // private rows with a time to live
 	KindSystem TableKind = 4 // computed or catalog rows, read only
+	KindView   TableKind = 5 // a named query; no stored descriptor of a table has it
 )
 
-// String prints the kind as SQL and the views spell it: user, shared, stream, system.
+// String prints the kind as SQL and the views spell it: user, shared, stream, system, view.
 func (k TableKind) String() string {
 	switch k {
 	case KindUser:
@@ -33,6 +34,8 @@ func (k TableKind) String() string {
 		return "stream"
 	case KindSystem:
 		return "system"
+	case KindView:
+		return "view"
 	}
 	return "unknown"
 }

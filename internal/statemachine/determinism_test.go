@@ -103,14 +103,27 @@ func randomMetaCommand(random *rand.Rand, index uint64) *commandv1.Command {
 			ClusterUid: id(7), ClusterId: "local", UserShards: 4, SharedShards: 2, Member: member,
 		}}}
 	}
-	switch random.IntN(12) {
+	switch random.IntN(16) {
+	case 12, 13:
+		return &commandv1.Command{Body: &commandv1.Command_CreateView{CreateView: &commandv1.CreateView{OrReplace: random.IntN(2) == 0, View: &commandv1.View{
+			Namespace: namespace, Name: "v" + name, Query: "SELECT id FROM " + name, Within: namespace, Columns: column,
+			Uses: []*commandv1.ObjectName{{Namespace: namespace, Name: name}, {Namespace: "ns0", Name: "t0"}, {Namespace: "ns1", Name: "vt1"}}[:1+random.IntN(3)],
+		}}}}
+	case 14:
+		return &commandv1.Command{Body: &commandv1.Command_DropView{
+			DropView: &commandv1.DropView{Namespace: namespace, Name: "v" + name, IfExists: true, Cascade: random.IntN(2) == 0},
+		}}
+	case 15:
+		return &commandv1.Command{Body: &commandv1.Command_DropTable{
+			DropTable: &commandv1.DropTable{Namespace: namespace, Name: name, Cascade: true},
+		}}
 	case 0, 1:
 		return &commandv1.Command{Body: &commandv1.Command_CreateNamespace{
 			CreateNamespace: &commandv1.CreateNamespace{Name: namespace, Options: options},
 		}}
 	case 2:
 		return &commandv1.Command{Body: &commandv1.Command_DropNamespace{
-			DropNamespace: &commandv1.DropNamespace{Name: namespace, IfExists: true},
+			DropNamespace: &commandv1.DropNamespace{Name: namespace, IfExists: true, Cascade: random.IntN(2) == 0},
 		}}
 	case 3, 4, 5:
 		return &commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{

@@ -32,6 +32,10 @@ func summary(c *catalog.Catalog) string {
 		fmt.Fprintf(&b, "table %s: id %d %s in group %d version %d next column %d created %d\n",
 			t.FullName(), t.ID, t.Kind, t.Group, t.Version, t.NextColumnID, t.CreatedMicros)
 	}
+	for _, v := range c.Views() {
+		fmt.Fprintf(&b, "view %s: %q within %s uses %v version %d created %d updated %d\n",
+			v.Name(), v.Query, v.Within, v.Uses, v.Table.Version, v.Table.CreatedMicros, v.Table.UpdatedMicros)
+	}
 	for _, u := range c.Users(true) {
 		fmt.Fprintf(&b, "user %s: %s password %q failed %d locked until %d last login %d updated %d deleted %d\n",
 			u.ID, u.Role, u.PasswordHash, u.FailedLogins, u.LockedUntilMicros, u.LastLoginMicros, u.UpdatedMicros, u.DeletedMicros)

@@ -59,9 +59,14 @@ func informationViews() []viewDefinition {
 	}
 }
 
-// allTables lists the tables of the catalog and the views that the caller may know of, by namespace and name.
+// allTables lists the tables and views of the catalog and the computed tables that the caller may know of, by namespace and name.
 func (s *System) allTables(request *ViewRequest) []*schema.Table {
 	list := request.visibleTables()
+	for _, view := range request.Catalog.Views() {
+		if request.Visible(view.Table) {
+			list = append(list, view.Table)
+		}
+	}
 	for _, view := range s.Views() {
 		if request.Visible(view) {
 			list = append(list, view)
@@ -91,7 +96,7 @@ func (s *System) informationTablesRows(_ context.Context, request *ViewRequest) 
 	var rows [][]datum.Datum
 	for _, t := range s.allTables(request) {
 		kind := "BASE TABLE"
-		if t.Kind == schema.KindSystem {
+		if !t.HasSystemColumns() {
 			kind = "VIEW"
 		}
 		rows = append(rows, []datum.Datum{textValue(databaseName), textValue(t.Namespace), textValue(t.Name), textValue(kind)})
@@ -102,8 +107,8 @@ func (s *System) informationTablesRows(_ context.Context, request *ViewRequest) 
 func (s *System) informationViewsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	var rows [][]datum.Datum
 	for _, t := range s.allTables(request) {
-		if t.Kind == schema.KindSystem {
-			rows = append(rows, []datum.Datum{textValue(databaseName), textValue(t.Namespace), textValue(t.Name), {}})
+		if !t.HasSystemColumns() {
+			rows = append(rows, []datum.Datum{textValue(databaseName), textValue(t.Namespace), textValue(t.Name), request.definition(t)})
 		}
 	}
 	return rows, nil
@@ -121,7 +126,7 @@ func (s *System) informationColumnsRows(_ context.Context, request *ViewRequest)
 	var rows [][]datum.Datum
 	for _, t := range s.allTables(request) {
 		updatable := "YES"
-		if t.Kind == schema.KindSystem {
+		if !t.HasSystemColumns() {
 			updatable = "NO"
 		}
 		for i := range t.Columns {

@@ -202,7 +202,7 @@ func (s *System) pgClassRows(_ context.Context, request *ViewRequest) ([][]datum
 	var rows [][]datum.Datum
 	for _, t := range s.allTables(request) {
 		kind := "r"
-		if t.Kind == schema.KindSystem {
+		if !t.HasSystemColumns() {
 			kind = "v"
 		}
 		rows = append(rows, class(t, tableOID(t), t.Name, kind, len(t.Columns), t.PrimaryKey() >= 0))
@@ -297,8 +297,12 @@ func (s *System) pgTablesRows(_ context.Context, request *ViewRequest) ([][]datu
 func (s *System) pgViewsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	var rows [][]datum.Datum
 	for _, t := range s.allTables(request) {
-		if t.Kind == schema.KindSystem {
-			rows = append(rows, []datum.Datum{textValue(t.Namespace), textValue(t.Name), {}, {}})
+		if !t.HasSystemColumns() {
+			rows = append(rows, []datum.Datum{
+				textValue(t.Namespace), textValue(t.Name),
+				{},
+				request.definition(t),
+			})
 		}
 	}
 	return rows, nil

@@ -80,7 +80,7 @@ func NewSystem(options SystemOptions) *System {
 
 // allViews lists the definitions of all views.
 func allViews() []viewDefinition {
-	return slices.Concat(systemViews(), indexViews(), jobViews(), liveViews(), changeViews(),
+	return slices.Concat(systemViews(), indexViews(), queryViews(), jobViews(), liveViews(), changeViews(),
 		sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), postgresViews())
 }
 

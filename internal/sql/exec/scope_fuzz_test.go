@@ -39,6 +39,8 @@ func newScopeLab(tb testing.TB) *scopeLab {
 		n.must(tb, "CREATE TABLE private (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'USER')")
 		n.must(tb, "CREATE TABLE more (k TEXT PRIMARY KEY, private_id BIGINT, body TEXT DEFAULT 'none') WITH (TYPE = 'USER')")
 		n.must(tb, "CREATE TABLE everyone (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', ACCESS_LEVEL = 'public')")
+		n.must(tb, "CREATE VIEW own AS SELECT * FROM private; "+
+			"CREATE VIEW own_more AS SELECT o.id, o.body, o.n, m.k, m.private_id FROM own o LEFT JOIN more m ON m.private_id = o.id")
 		n.must(tb, "INSERT INTO everyone VALUES (1, 'all'), (2, 'see'), (50, 'this')")
 		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of alice' ROLE user", l.user.User))
 		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of bob' ROLE user", l.other.User))
@@ -114,12 +116,12 @@ func (s *scopeSpeaker) pick(choices ...string) string { return choices[s.random.
 func (s *scopeSpeaker) name() string {
 	other := string(s.other)
 	choices := []string{
-		"private", "app.private", "kalam.app.private", `"app"."private"`, `"private"`, "more", "app.more", "everyone",
+		"private", "app.private", "kalam.app.private", `"app"."private"`, `"private"`, "own", "own_more", "more", "app.more", "everyone",
 		other + ".private", `"` + other + `".private`, `"app.` + other + `".private`, "system.users", "information_schema.tables",
 		"information_schema.columns", "system.stats",
 	}
 	if s.random.IntN(3) > 0 {
-		choices = append(choices[:7:7], s.named...)
+		choices = append(choices[:9:9], s.named...)
 	}
 	return s.pick(choices...)
 }

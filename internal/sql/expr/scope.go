@@ -17,6 +17,7 @@ type Column struct {
 	Type      datum.Type
 	Position  int  // index in the rows that the expression will be evaluated over
 	Hidden    bool // can be named, but * leaves it out
+	System    bool // _seq and _deleted of a stored table: * of a view's query leaves them out
 	Qualified bool // can be named with its table only, and * leaves it out: USING has merged it
 }
 

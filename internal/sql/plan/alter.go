@@ -24,6 +24,8 @@ func (e *Environment) authorizeAlter(statement parse.Node, name parse.ObjectName
 		return nil
 	case err != nil:
 		return err
+	case found.Kind == schema.KindView:
+		return invalid(name, "'%s' is a view; use CREATE OR REPLACE VIEW", found.FullName())
 	case found.Kind == schema.KindSystem:
 		return at(name, fault.New(fault.PermissionDenied, "access denied: system tables cannot be altered"))
 	case !canAlter(e.Session.Role, found):
@@ -63,6 +65,9 @@ func (e *Environment) alterTable(node *parse.AlterTable) (Statement, error) {
 		return &Done{Message: fmt.Sprintf("Table '%s' is unchanged: %s", found.FullName(), a.noop)}, nil
 	}
 	a.next.Version++
+	if err = e.checkReadersOf(node, a.next); err != nil {
+		return nil, err
+	}
 	return a.statement(fmt.Sprintf("Table '%s' altered successfully: %s. Schema version: %d", found.FullName(), a.done, a.next.Version)), nil
 }
 

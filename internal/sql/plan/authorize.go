@@ -16,6 +16,8 @@ func CanSee(role session.Role, table *schema.Table) bool {
 		return canReadShared(role, table.Access)
 	case schema.KindSystem:
 		return role.IsAdmin() || isOpenView(table)
+	case schema.KindView:
+		return false // it depends on what the view reads: see canSeeView
 	}
 	return false
 }
@@ -42,7 +44,7 @@ func canWrite(role session.Role, table *schema.Table) bool {
 			return role.IsAdmin()
 		}
 		return role >= session.RoleService
-	case schema.KindSystem:
+	case schema.KindSystem, schema.KindView:
 		return false
 	}
 	return false
@@ -55,7 +57,7 @@ func canCreate(role session.Role, kind schema.TableKind) bool {
 		return role >= session.RoleUser
 	case schema.KindShared:
 		return role >= session.RoleService
-	case schema.KindSystem:
+	case schema.KindSystem, schema.KindView:
 		return false
 	}
 	return false

@@ -48,10 +48,6 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		return env.alterTable(node)
 	case *parse.AlterNamespace:
 		return env.alterNamespace(node)
-	case *parse.CreateIndex:
-		return env.createIndex(node)
-	case *parse.DropIndex:
-		return env.dropIndex(node)
 	case *parse.CreateUser:
 		return env.createUser(node)
 	case *parse.AlterUser:
@@ -89,9 +85,17 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 	return env.buildSettings(statement)
 }
 
-// buildSettings binds what is about storages and about settings of a session.
+// buildSettings binds what is about views, indexes, storages and settings of a session.
 func (e *Environment) buildSettings(statement parse.Statement) (Statement, error) {
 	switch node := statement.(type) {
+	case *parse.CreateView:
+		return e.createView(node)
+	case *parse.DropView:
+		return e.dropView(node)
+	case *parse.CreateIndex:
+		return e.createIndex(node)
+	case *parse.DropIndex:
+		return e.dropIndex(node)
 	case *parse.CreateStorage:
 		return e.createStorage(node)
 	case *parse.AlterStorage:
@@ -113,8 +117,6 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 // notSupported says what a statement would need that is not there.
 func notSupported(statement parse.Statement) error {
 	switch statement.(type) {
-	case *parse.CreateView, *parse.DropView:
-		return unsupported(statement, "views are not supported yet")
 	case *parse.StorageFlush, *parse.StorageCompact:
 		return unsupported(statement, "STORAGE FLUSH and STORAGE COMPACT are not supported yet: all rows are in the row store")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
@@ -170,6 +172,9 @@ func Authorize(env *Environment, statement parse.Statement) error {
 	if err := env.authorizeGrant(statement); err != nil {
 		return err
 	}
+	if node, ok := statement.(*parse.CreateView); ok {
+		return env.authorizeTables(tablesOf(node.Query))
+	}
 	return runnable(statement)
 }
 
@@ -206,7 +211,7 @@ func (e *Environment) authorizeGrant(statement parse.Statement) error {
 func runnable(statement parse.Statement) error {
 	switch node := statement.(type) {
 	case *parse.CreateNamespace, *parse.DropNamespace, *parse.UseNamespace, *parse.AlterNamespace, *parse.CreateTable, *parse.DropTable,
-		*parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
+		*parse.CreateView, *parse.DropView, *parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
 		*parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck,
 		*parse.ShowVariable, *parse.SetVariable, *parse.ResetVariable,
 		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule,
@@ -251,9 +256,9 @@ func administration(statement parse.Statement) string {
 
 func authorizeShow(role session.Role, node *parse.Show) error {
 	switch node.Kind {
-	case parse.ShowNamespaces, parse.ShowTables, parse.ShowStats, parse.ShowExport, parse.ShowManifest:
+	case parse.ShowNamespaces, parse.ShowTables, parse.ShowViews, parse.ShowStats, parse.ShowExport, parse.ShowManifest:
 		return nil
-	case parse.ShowColumns, parse.ShowStorages, parse.ShowUsers, parse.ShowJobs, parse.ShowTopics, parse.ShowViews,
+	case parse.ShowColumns, parse.ShowStorages, parse.ShowUsers, parse.ShowJobs, parse.ShowTopics,
 		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries, parse.ShowSchedules:
 		return requireAdmin(role, "SHOW of system objects")
 	}
@@ -267,7 +272,7 @@ func (e *Environment) authorizeTables(names []parse.ObjectName) error {
 		switch {
 		case err != nil && fault.KindOf(err) != fault.TableNotFound:
 			return err
-		case err == nil && found.Kind == schema.KindShared && e.impersonating:
+		case err == nil && e.impersonating && e.readsShared(found):
 			return at(name, impersonatedShared())
 		}
 	}
@@ -310,18 +315,6 @@ func isAboutNode(name parse.ObjectName) bool {
 		return true
 	}
 	return false
-}
-
-// tablesOf lists the tables that a statement reads, wherever it names them.
-func tablesOf(statement parse.Node) []parse.ObjectName {
-	var names []parse.ObjectName
-	parse.Inspect(statement, func(node parse.Node) bool {
-		if ref, ok := node.(*parse.TableRef); ok {
-			names = append(names, ref.Name)
-		}
-		return true
-	})
-	return names
 }
 
 // authorizeImpersonation checks who may act for whom. An account that does not exist counts as a user.

@@ -40,7 +40,7 @@ func (e *Environment) dropNamespace(node *parse.DropNamespace) (Statement, error
 	}
 	return &Meta{
 		Command: &commandv1.Command{Body: &commandv1.Command_DropNamespace{DropNamespace: &commandv1.DropNamespace{
-			Name: name, IfExists: node.IfExists,
+			Name: name, IfExists: node.IfExists, Cascade: node.Cascade,
 		}}},
 	}, nil
 }
@@ -92,7 +92,7 @@ func (e *Environment) dropTable(node *parse.DropTable) (Statement, error) {
 	}
 	return &Meta{
 		Command: &commandv1.Command{Body: &commandv1.Command_DropTable{DropTable: &commandv1.DropTable{
-			Namespace: namespace, Name: name, IfExists: node.IfExists,
+			Namespace: namespace, Name: name, IfExists: node.IfExists, Cascade: node.Cascade,
 		}}},
 	}, nil
 }

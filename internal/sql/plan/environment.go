@@ -27,6 +27,10 @@ type Environment struct {
 	MaxRows     int64 // bound of every LIMIT; zero means none
 	// impersonating is set inside EXECUTE AS USER, which must not reach shared tables.
 	impersonating bool
+	// expanding are the views whose queries are being planned, the outermost first.
+	expanding []catalog.ObjectName
+	// stars collects what * stands for in the query of a new view; nil elsewhere.
+	stars map[*parse.Star][]parse.SelectItem
 }
 
 // tableName completes a name with the session's namespace.
@@ -45,13 +49,13 @@ func (e *Environment) lookup(name parse.ObjectName) (*schema.Table, error) {
 		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: system tables need role dba or system"))
 	}
 	found := e.find(name.Catalog, namespace, unqualified)
-	if found == nil || !CanSee(e.Session.Role, found) {
+	if found == nil || !e.canSee(found) {
 		return nil, at(name, fault.New(fault.TableNotFound, "table '%s.%s' not found or access denied", namespace, unqualified))
 	}
 	return found, nil
 }
 
-// find returns the named table or view, or nil.
+// find returns the named table, computed table or view, or nil.
 func (e *Environment) find(catalogPart, namespace, name string) *schema.Table {
 	if catalogPart != "" && catalogPart != catalogName {
 		return nil
@@ -59,8 +63,14 @@ func (e *Environment) find(catalogPart, namespace, name string) *schema.Table {
 	if view := e.Views.View(namespace, name); view != nil {
 		return view
 	}
-	if found, ok := e.Catalog.Table(namespace, name); ok || !strings.HasPrefix(name, "pg_") || namespace != e.Session.Namespace {
+	if found, ok := e.Catalog.Table(namespace, name); ok {
 		return found
+	}
+	if found, ok := e.Catalog.View(namespace, name); ok {
+		return found.Table
+	}
+	if !strings.HasPrefix(name, "pg_") || namespace != e.Session.Namespace {
+		return nil
 	}
 	// As in PostgreSQL, its catalog is searched without being named.
 	return e.Views.View(table.PostgresNamespace, name)

@@ -116,7 +116,7 @@ func (e *Environment) indexTable(namespace, name string) *schema.Table {
 func (e *Environment) dropIndex(node *parse.DropIndex) (Statement, error) {
 	namespace, name := e.tableName(node.Name)
 	found := e.indexTable(namespace, name)
-	if found == nil || !CanSee(e.Session.Role, found) {
+	if found == nil || !e.canSee(found) {
 		if node.IfExists {
 			return &Done{Message: fmt.Sprintf("Index '%s.%s' does not exist", namespace, name)}, nil
 		}

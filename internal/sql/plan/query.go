@@ -204,13 +204,15 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 	if err != nil {
 		return relation{}, err
 	}
+	if found.Kind == schema.KindView {
+		return b.view(ref, found)
+	}
 	if len(ref.Alias.Columns) > 0 {
 		return relation{}, unsupported(ref, "column aliases of a table are not supported")
 	}
 	scope, flags := tableScope(found, ref.Alias.Name)
 	if found.Kind == schema.KindSystem {
-		visible := func(t *schema.Table) bool { return CanSee(b.env.Session.Role, t) }
-		view := &ViewScan{View: found, Visible: visible}
+		view := &ViewScan{View: found, Visible: b.env.canSee}
 		return relation{node: view, scope: scope, flags: flags, leaves: []leaf{{view: view, pushable: true}}}, nil
 	}
 	scan, err := b.env.scan(ref, found)
@@ -231,7 +233,7 @@ func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
 		if e.impersonating {
 			return nil, at(ref, impersonatedShared())
 		}
-	case schema.KindSystem:
+	case schema.KindSystem, schema.KindView:
 		return nil, unsupported(ref, "%s tables cannot be used here", found.Kind)
 	}
 	return scan, nil
@@ -255,8 +257,10 @@ func (b *queryBuilder) derived(ref *parse.SubqueryRef) (relation, error) {
 func tableScope(found *schema.Table, alias string) (*expr.Scope, []Flags) {
 	columns := make([]expr.Column, 0, len(found.Columns)+2)
 	flags := make([]Flags, 0, len(found.Columns)+2)
-	add := func(name string, columnType datum.Type, columnFlags Flags) {
-		column := expr.Column{Namespace: found.Namespace, Table: found.Name, Name: name, Type: columnType, Position: len(columns)}
+	add := func(name string, columnType datum.Type, columnFlags Flags, system bool) {
+		column := expr.Column{
+			Namespace: found.Namespace, Table: found.Name, Name: name, Type: columnType, Position: len(columns), System: system,
+		}
 		if alias != "" {
 			column.Namespace, column.Table = "", alias
 		}
@@ -264,11 +268,11 @@ func tableScope(found *schema.Table, alias string) (*expr.Scope, []Flags) {
 		flags = append(flags, columnFlags)
 	}
 	for i := range found.Columns {
-		add(found.Columns[i].Name, found.Columns[i].Type, columnFlags(found, i))
+		add(found.Columns[i].Name, found.Columns[i].Type, columnFlags(found, i), false)
 	}
-	if found.Kind != schema.KindSystem {
-		add(schema.SeqColumn, datum.Of(datum.BigInt), 0)
-		add(schema.DeletedColumn, datum.Of(datum.Boolean), 0)
+	if found.HasSystemColumns() {
+		add(schema.SeqColumn, datum.Of(datum.BigInt), 0, true)
+		add(schema.DeletedColumn, datum.Of(datum.Boolean), 0, true)
 	}
 	return expr.NewScope(columns...), flags
 }

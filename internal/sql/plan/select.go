@@ -135,6 +135,9 @@ func (b *queryBuilder) outputs(items []parse.SelectItem, from *relation, groupin
 			if len(columns) == 0 {
 				return nil, invalid(star, "SELECT * needs a table in FROM")
 			}
+			if b.env.stars != nil {
+				columns = b.env.spell(star, columns)
+			}
 			for _, column := range columns {
 				ref := &parse.ColumnRef{Pos: star.Pos, Namespace: column.Namespace, Table: column.Table, Name: column.Name}
 				bound := expr.NewColumn(column.Position, column.Type, column.Name)

@@ -43,7 +43,9 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 		return e.showStats(node)
 	case parse.ShowIndexes:
 		return e.showIndexes(node)
-	case parse.ShowExport, parse.ShowViews:
+	case parse.ShowViews:
+		return e.showView("views", nil)
+	case parse.ShowExport:
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
 }
@@ -87,7 +89,7 @@ func (e *Environment) showStats(node *parse.Show) (Statement, error) {
 func (e *Environment) showView(name string, where parse.Expr) (Statement, error) {
 	view := e.Views.View(table.SystemNamespace, name)
 	scope, _ := tableScope(view, "")
-	scan := &ViewScan{View: view, Visible: func(t *schema.Table) bool { return CanSee(e.Session.Role, t) }}
+	scan := &ViewScan{View: view, Visible: e.canSee}
 	query := &Query{Root: scan}
 	for i := range view.Columns {
 		query.Columns = append(query.Columns, Column{
@@ -141,7 +143,7 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 	for i := range found.Columns {
 		add(&found.Columns[i], found.UniqueColumn(i))
 	}
-	if found.Kind != schema.KindSystem {
+	if found.HasSystemColumns() {
 		add(&schema.Column{Name: schema.SeqColumn, Type: bigInt}, false)
 		add(&schema.Column{Name: schema.DeletedColumn, Type: boolean}, false)
 	}

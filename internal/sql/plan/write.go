@@ -15,6 +15,8 @@ func (e *Environment) target(name parse.ObjectName) (*schema.Table, error) {
 		return nil, err
 	}
 	switch {
+	case found.Kind == schema.KindView:
+		return nil, invalid(name, "'%s' is a view; change the tables that it reads", found.FullName())
 	case found.Kind == schema.KindSystem:
 		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: %s is read only", found.FullName()))
 	case !canWrite(e.Session.Role, found):

@@ -47,6 +47,7 @@ const (
 	KindMember    Kind = 0x24 // replica(8): one data directory of the cluster
 	KindCleanup   Kind = 0x25 // table(8): rows of a dropped table that are still to be purged
 	KindSequence  Kind = 0x26 // name: the last number that was handed out
+	KindView      Kind = 0x27 // namespace 00 name: named query
 	KindJob       Kind = 0x30 // number(8): a job that has not ended
 	KindJobDone   Kind = 0x31 // number(8): a job that has ended
 	KindJobKey    Kind = 0x32 // idempotency key: number of the live job that has it
@@ -249,6 +250,12 @@ func JobKey(idempotencyKey string) []byte {
 // Schedule is the key of a schedule.
 func Schedule(name string) []byte {
 	return append(kindPrefix(shard.Meta, KindSchedule, len(name)), name...)
+}
+
+// View is the key of a named query. Neither name holds a zero byte.
+func View(namespace, name string) []byte {
+	key := append(kindPrefix(shard.Meta, KindView, len(namespace)+1+len(name)), namespace...)
+	return append(append(key, 0), name...)
 }
 
 // Storage is the key of a storage.

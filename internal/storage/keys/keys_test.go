@@ -50,6 +50,7 @@ func TestGolden(t *testing.T) {
 	line("job key", JobKey("cleanup:17"))
 	line("schedule", Schedule("nightly"))
 	line("storage", Storage("archive"))
+	line("view", View("app", "open_notes"))
 	line("audit", Audit(258))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)

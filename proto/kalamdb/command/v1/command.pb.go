@@ -113,6 +113,8 @@ type Command struct {
 	//	*Command_RecordAudit
 	//	*Command_AlterTable
 	//	*Command_AlterNamespace
+	//	*Command_CreateView
+	//	*Command_DropView
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	//	*Command_FenceTable
@@ -456,6 +458,24 @@ func (x *Command) GetAlterNamespace() *AlterNamespace {
 	return nil
 }
 
+func (x *Command) GetCreateView() *CreateView {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CreateView); ok {
+			return x.CreateView
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDropView() *DropView {
+	if x != nil {
+		if x, ok := x.Body.(*Command_DropView); ok {
+			return x.DropView
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -643,6 +663,14 @@ type Command_AlterNamespace struct {
 	AlterNamespace *AlterNamespace `protobuf:"bytes,71,opt,name=alter_namespace,json=alterNamespace,proto3,oneof"`
 }
 
+type Command_CreateView struct {
+	CreateView *CreateView `protobuf:"bytes,80,opt,name=create_view,json=createView,proto3,oneof"`
+}
+
+type Command_DropView struct {
+	DropView *DropView `protobuf:"bytes,81,opt,name=drop_view,json=dropView,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -731,6 +759,10 @@ func (*Command_RecordAudit) isCommand_Body() {}
 func (*Command_AlterTable) isCommand_Body() {}
 
 func (*Command_AlterNamespace) isCommand_Body() {}
+
+func (*Command_CreateView) isCommand_Body() {}
+
+func (*Command_DropView) isCommand_Body() {}
 
 func (*Command_WriteRows) isCommand_Body() {}
 
@@ -1031,6 +1063,7 @@ type DropNamespace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	IfExists      bool                   `protobuf:"varint,2,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	Cascade       bool                   `protobuf:"varint,3,opt,name=cascade,proto3" json:"cascade,omitempty"` // takes along the views of other namespaces that read its tables and views; without it they refuse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1075,6 +1108,13 @@ func (x *DropNamespace) GetName() string {
 func (x *DropNamespace) GetIfExists() bool {
 	if x != nil {
 		return x.IfExists
+	}
+	return false
+}
+
+func (x *DropNamespace) GetCascade() bool {
+	if x != nil {
+		return x.Cascade
 	}
 	return false
 }
@@ -1139,11 +1179,13 @@ func (x *CreateTable) GetCheckStorage() bool {
 	return false
 }
 
+// DropTable is refused while a view reads the table, unless cascade takes the view along.
 type DropTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	IfExists      bool                   `protobuf:"varint,3,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	Cascade       bool                   `protobuf:"varint,4,opt,name=cascade,proto3" json:"cascade,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1199,6 +1241,312 @@ func (x *DropTable) GetIfExists() bool {
 	return false
 }
 
+func (x *DropTable) GetCascade() bool {
+	if x != nil {
+		return x.Cascade
+	}
+	return false
+}
+
+// View is the stored form of a named query.
+type View struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Columns       []*Column              `protobuf:"bytes,3,rep,name=columns,proto3" json:"columns,omitempty"`  // id, name and type of each; type may be one that no table can have
+	Query         string                 `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`      // text of the query, without any *
+	Within        string                 `protobuf:"bytes,5,opt,name=within,proto3" json:"within,omitempty"`    // namespace of the names in it that have none
+	Uses          []*ObjectName          `protobuf:"bytes,6,rep,name=uses,proto3" json:"uses,omitempty"`        // tables and views of the catalog that it names
+	Version       uint32                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"` // counts replacements, from 1
+	CreatedMicros int64                  `protobuf:"zigzag64,8,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros int64                  `protobuf:"zigzag64,9,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	Restricted    bool                   `protobuf:"varint,10,opt,name=restricted,proto3" json:"restricted,omitempty"` // it names a computed table that only administrators read
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *View) Reset() {
+	*x = View{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *View) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*View) ProtoMessage() {}
+
+func (x *View) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use View.ProtoReflect.Descriptor instead.
+func (*View) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *View) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *View) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *View) GetColumns() []*Column {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *View) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *View) GetWithin() string {
+	if x != nil {
+		return x.Within
+	}
+	return ""
+}
+
+func (x *View) GetUses() []*ObjectName {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+func (x *View) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *View) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *View) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+func (x *View) GetRestricted() bool {
+	if x != nil {
+		return x.Restricted
+	}
+	return false
+}
+
+type ObjectName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectName) Reset() {
+	*x = ObjectName{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectName) ProtoMessage() {}
+
+func (x *ObjectName) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectName.ProtoReflect.Descriptor instead.
+func (*ObjectName) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ObjectName) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectName) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// CreateView is refused as Altered when something that the view uses is gone.
+type CreateView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	View          *View                  `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"` // version and times are assigned during apply
+	IfNotExists   bool                   `protobuf:"varint,2,opt,name=if_not_exists,json=ifNotExists,proto3" json:"if_not_exists,omitempty"`
+	OrReplace     bool                   `protobuf:"varint,3,opt,name=or_replace,json=orReplace,proto3" json:"or_replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateView) Reset() {
+	*x = CreateView{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateView) ProtoMessage() {}
+
+func (x *CreateView) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateView.ProtoReflect.Descriptor instead.
+func (*CreateView) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreateView) GetView() *View {
+	if x != nil {
+		return x.View
+	}
+	return nil
+}
+
+func (x *CreateView) GetIfNotExists() bool {
+	if x != nil {
+		return x.IfNotExists
+	}
+	return false
+}
+
+func (x *CreateView) GetOrReplace() bool {
+	if x != nil {
+		return x.OrReplace
+	}
+	return false
+}
+
+// DropView is refused while another view reads the view, unless cascade takes that along.
+type DropView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	IfExists      bool                   `protobuf:"varint,3,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	Cascade       bool                   `protobuf:"varint,4,opt,name=cascade,proto3" json:"cascade,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropView) Reset() {
+	*x = DropView{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropView) ProtoMessage() {}
+
+func (x *DropView) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropView.ProtoReflect.Descriptor instead.
+func (*DropView) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DropView) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DropView) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DropView) GetIfExists() bool {
+	if x != nil {
+		return x.IfExists
+	}
+	return false
+}
+
+func (x *DropView) GetCascade() bool {
+	if x != nil {
+		return x.Cascade
+	}
+	return false
+}
+
 // Table is the stored form of a table descriptor.
 type Table struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1223,7 +1571,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[8]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1583,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[8]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1596,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Table) GetId() uint64 {
@@ -1370,7 +1718,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1730,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[9]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1743,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Index) GetId() uint32 {
@@ -1447,7 +1795,7 @@ type AlterTable struct {
 
 func (x *AlterTable) Reset() {
 	*x = AlterTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1807,7 @@ func (x *AlterTable) String() string {
 func (*AlterTable) ProtoMessage() {}
 
 func (x *AlterTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[10]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1820,7 @@ func (x *AlterTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterTable.ProtoReflect.Descriptor instead.
 func (*AlterTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AlterTable) GetTable() *Table {
@@ -1507,7 +1855,7 @@ type AlterNamespace struct {
 
 func (x *AlterNamespace) Reset() {
 	*x = AlterNamespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1867,7 @@ func (x *AlterNamespace) String() string {
 func (*AlterNamespace) ProtoMessage() {}
 
 func (x *AlterNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[11]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1880,7 @@ func (x *AlterNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterNamespace.ProtoReflect.Descriptor instead.
 func (*AlterNamespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AlterNamespace) GetName() string {
@@ -1569,7 +1917,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1929,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[12]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1942,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Column) GetId() uint32 {
@@ -1687,13 +2035,14 @@ type Type struct {
 	Precision     uint32                 `protobuf:"varint,2,opt,name=precision,proto3" json:"precision,omitempty"`
 	Scale         uint32                 `protobuf:"varint,3,opt,name=scale,proto3" json:"scale,omitempty"`
 	Dims          uint32                 `protobuf:"varint,4,opt,name=dims,proto3" json:"dims,omitempty"`
+	Elem          uint32                 `protobuf:"varint,5,opt,name=elem,proto3" json:"elem,omitempty"` // kind of the elements of an array
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Type) Reset() {
 	*x = Type{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +2054,7 @@ func (x *Type) String() string {
 func (*Type) ProtoMessage() {}
 
 func (x *Type) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[13]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +2067,7 @@ func (x *Type) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Type.ProtoReflect.Descriptor instead.
 func (*Type) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Type) GetKind() uint32 {
@@ -1749,6 +2098,13 @@ func (x *Type) GetDims() uint32 {
 	return 0
 }
 
+func (x *Type) GetElem() uint32 {
+	if x != nil {
+		return x.Elem
+	}
+	return 0
+}
+
 // User is the stored form of an account.
 type User struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -1770,7 +2126,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +2138,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[14]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +2151,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *User) GetId() string {
@@ -1892,7 +2248,7 @@ type CreateUser struct {
 
 func (x *CreateUser) Reset() {
 	*x = CreateUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2260,7 @@ func (x *CreateUser) String() string {
 func (*CreateUser) ProtoMessage() {}
 
 func (x *CreateUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[15]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2273,7 @@ func (x *CreateUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUser.ProtoReflect.Descriptor instead.
 func (*CreateUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateUser) GetUser() *User {
@@ -1946,7 +2302,7 @@ type AlterUser struct {
 
 func (x *AlterUser) Reset() {
 	*x = AlterUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2314,7 @@ func (x *AlterUser) String() string {
 func (*AlterUser) ProtoMessage() {}
 
 func (x *AlterUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[16]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2327,7 @@ func (x *AlterUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterUser.ProtoReflect.Descriptor instead.
 func (*AlterUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AlterUser) GetId() string {
@@ -2012,7 +2368,7 @@ type DropUser struct {
 
 func (x *DropUser) Reset() {
 	*x = DropUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2380,7 @@ func (x *DropUser) String() string {
 func (*DropUser) ProtoMessage() {}
 
 func (x *DropUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[17]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2393,7 @@ func (x *DropUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropUser.ProtoReflect.Descriptor instead.
 func (*DropUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DropUser) GetId() string {
@@ -2067,7 +2423,7 @@ type RecordLogin struct {
 
 func (x *RecordLogin) Reset() {
 	*x = RecordLogin{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2435,7 @@ func (x *RecordLogin) String() string {
 func (*RecordLogin) ProtoMessage() {}
 
 func (x *RecordLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[18]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2448,7 @@ func (x *RecordLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordLogin.ProtoReflect.Descriptor instead.
 func (*RecordLogin) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RecordLogin) GetId() string {
@@ -2140,7 +2496,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2508,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2521,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Member) GetReplicaId() uint64 {
@@ -2236,7 +2592,7 @@ type AddMember struct {
 
 func (x *AddMember) Reset() {
 	*x = AddMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2604,7 @@ func (x *AddMember) String() string {
 func (*AddMember) ProtoMessage() {}
 
 func (x *AddMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2617,7 @@ func (x *AddMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMember.ProtoReflect.Descriptor instead.
 func (*AddMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AddMember) GetMember() *Member {
@@ -2280,7 +2636,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2648,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2661,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveMember) GetReplicaId() uint64 {
@@ -2329,7 +2685,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2697,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2710,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Found) GetClusterUid() []byte {
@@ -2406,7 +2762,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2774,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2787,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -2481,7 +2837,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2849,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2862,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Namespace) GetName() string {
@@ -2540,7 +2896,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2908,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2921,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -2593,7 +2949,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2961,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2974,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -2683,7 +3039,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +3051,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +3064,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -2755,7 +3111,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +3123,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +3136,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -2828,7 +3184,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2840,7 +3196,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2853,7 +3209,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -2883,7 +3239,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3251,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3264,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -2952,7 +3308,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3320,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3333,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -3019,7 +3375,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3387,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3400,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -3128,7 +3484,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3140,7 +3496,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3153,7 +3509,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -3182,7 +3538,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3194,7 +3550,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3207,7 +3563,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -3244,7 +3600,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3612,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3625,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -3298,7 +3654,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3666,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3679,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -3365,7 +3721,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3733,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3746,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -3417,7 +3773,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3785,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3798,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -3482,7 +3838,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3494,7 +3850,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3507,7 +3863,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -3671,7 +4027,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3683,7 +4039,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3696,7 +4052,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -3750,7 +4106,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +4118,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +4131,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -3839,7 +4195,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +4207,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +4220,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -3889,7 +4245,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3901,7 +4257,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3914,7 +4270,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -3964,7 +4320,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3976,7 +4332,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3989,7 +4345,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -4030,7 +4386,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +4398,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +4411,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -4075,7 +4431,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4087,7 +4443,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4100,7 +4456,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -4129,7 +4485,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4141,7 +4497,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4154,7 +4510,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -4195,7 +4551,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4207,7 +4563,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4220,7 +4576,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CancelJob) GetId() string {
@@ -4240,7 +4596,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4608,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4621,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -4291,7 +4647,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4303,7 +4659,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4316,7 +4672,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -4329,7 +4685,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4341,7 +4697,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4354,7 +4710,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -4389,7 +4745,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4401,7 +4757,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4414,7 +4770,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Schedule) GetName() string {
@@ -4539,7 +4895,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4551,7 +4907,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4564,7 +4920,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -4596,7 +4952,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4608,7 +4964,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4621,7 +4977,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -4676,7 +5032,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4688,7 +5044,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4701,7 +5057,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -4732,7 +5088,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +5100,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +5113,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -4804,7 +5160,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4816,7 +5172,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4829,7 +5185,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -4891,7 +5247,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +5259,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5272,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -4984,7 +5340,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4996,7 +5352,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5009,7 +5365,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -5032,7 +5388,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5044,7 +5400,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5057,7 +5413,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Storage) GetId() string {
@@ -5147,7 +5503,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5159,7 +5515,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5172,7 +5528,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -5206,7 +5562,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5218,7 +5574,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5231,7 +5587,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -5301,7 +5657,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5313,7 +5669,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5326,7 +5682,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DropStorage) GetId() string {
@@ -5347,7 +5703,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf2\x14\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf2\x15\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -5391,7 +5747,10 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\frecord_audit\x18? \x01(\v2\x1f.kalamdb.command.v1.RecordAuditH\x00R\vrecordAudit\x12A\n" +
 	"\valter_table\x18F \x01(\v2\x1e.kalamdb.command.v1.AlterTableH\x00R\n" +
 	"alterTable\x12M\n" +
-	"\x0falter_namespace\x18G \x01(\v2\".kalamdb.command.v1.AlterNamespaceH\x00R\x0ealterNamespace\x12>\n" +
+	"\x0falter_namespace\x18G \x01(\v2\".kalamdb.command.v1.AlterNamespaceH\x00R\x0ealterNamespace\x12A\n" +
+	"\vcreate_view\x18P \x01(\v2\x1e.kalamdb.command.v1.CreateViewH\x00R\n" +
+	"createView\x12;\n" +
+	"\tdrop_view\x18Q \x01(\v2\x1c.kalamdb.command.v1.DropViewH\x00R\bdropView\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
@@ -5430,18 +5789,49 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x03(\v20.kalamdb.command.v1.CreateNamespace.OptionsEntryR\aoptions\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
 	"\rDropNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\x87\x01\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\x12\x18\n" +
+	"\acascade\x18\x03 \x01(\bR\acascade\"\x87\x01\n" +
 	"\vCreateTable\x12/\n" +
 	"\x05table\x18\x01 \x01(\v2\x19.kalamdb.command.v1.TableR\x05table\x12\"\n" +
 	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\x12#\n" +
-	"\rcheck_storage\x18< \x01(\bR\fcheckStorage\"Z\n" +
+	"\rcheck_storage\x18< \x01(\bR\fcheckStorage\"t\n" +
 	"\tDropTable\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
-	"\tif_exists\x18\x03 \x01(\bR\bifExists\"\xc2\x04\n" +
+	"\tif_exists\x18\x03 \x01(\bR\bifExists\x12\x18\n" +
+	"\acascade\x18\x04 \x01(\bR\acascade\"\xd8\x02\n" +
+	"\x04View\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
+	"\acolumns\x18\x03 \x03(\v2\x1a.kalamdb.command.v1.ColumnR\acolumns\x12\x14\n" +
+	"\x05query\x18\x04 \x01(\tR\x05query\x12\x16\n" +
+	"\x06within\x18\x05 \x01(\tR\x06within\x122\n" +
+	"\x04uses\x18\x06 \x03(\v2\x1e.kalamdb.command.v1.ObjectNameR\x04uses\x12\x18\n" +
+	"\aversion\x18\a \x01(\rR\aversion\x12%\n" +
+	"\x0ecreated_micros\x18\b \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\t \x01(\x12R\rupdatedMicros\x12\x1e\n" +
+	"\n" +
+	"restricted\x18\n" +
+	" \x01(\bR\n" +
+	"restricted\">\n" +
+	"\n" +
+	"ObjectName\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"}\n" +
+	"\n" +
+	"CreateView\x12,\n" +
+	"\x04view\x18\x01 \x01(\v2\x18.kalamdb.command.v1.ViewR\x04view\x12\"\n" +
+	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\x12\x1d\n" +
+	"\n" +
+	"or_replace\x18\x03 \x01(\bR\torReplace\"s\n" +
+	"\bDropView\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
+	"\tif_exists\x18\x03 \x01(\bR\bifExists\x12\x18\n" +
+	"\acascade\x18\x04 \x01(\bR\acascade\"\xc2\x04\n" +
 	"\x05Table\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -5494,12 +5884,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\ainitial\x18\n" +
 	" \x01(\fR\ainitial\x124\n" +
 	"\bformerly\x18\v \x03(\v2\x18.kalamdb.command.v1.TypeR\bformerly\x12\x14\n" +
-	"\x05proof\x18\f \x01(\rR\x05proof\"b\n" +
+	"\x05proof\x18\f \x01(\rR\x05proof\"v\n" +
 	"\x04Type\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1c\n" +
 	"\tprecision\x18\x02 \x01(\rR\tprecision\x12\x14\n" +
 	"\x05scale\x18\x03 \x01(\rR\x05scale\x12\x12\n" +
-	"\x04dims\x18\x04 \x01(\rR\x04dims\"\x95\x03\n" +
+	"\x04dims\x18\x04 \x01(\rR\x04dims\x12\x12\n" +
+	"\x04elem\x18\x05 \x01(\rR\x04elem\"\x95\x03\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12\x12\n" +
@@ -5846,7 +6237,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),             // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),         // 1: kalamdb.command.v1.Command
@@ -5857,66 +6248,70 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*DropNamespace)(nil),   // 6: kalamdb.command.v1.DropNamespace
 	(*CreateTable)(nil),     // 7: kalamdb.command.v1.CreateTable
 	(*DropTable)(nil),       // 8: kalamdb.command.v1.DropTable
-	(*Table)(nil),           // 9: kalamdb.command.v1.Table
-	(*Index)(nil),           // 10: kalamdb.command.v1.Index
-	(*AlterTable)(nil),      // 11: kalamdb.command.v1.AlterTable
-	(*AlterNamespace)(nil),  // 12: kalamdb.command.v1.AlterNamespace
-	(*Column)(nil),          // 13: kalamdb.command.v1.Column
-	(*Type)(nil),            // 14: kalamdb.command.v1.Type
-	(*User)(nil),            // 15: kalamdb.command.v1.User
-	(*CreateUser)(nil),      // 16: kalamdb.command.v1.CreateUser
-	(*AlterUser)(nil),       // 17: kalamdb.command.v1.AlterUser
-	(*DropUser)(nil),        // 18: kalamdb.command.v1.DropUser
-	(*RecordLogin)(nil),     // 19: kalamdb.command.v1.RecordLogin
-	(*Member)(nil),          // 20: kalamdb.command.v1.Member
-	(*AddMember)(nil),       // 21: kalamdb.command.v1.AddMember
-	(*RemoveMember)(nil),    // 22: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),           // 23: kalamdb.command.v1.Found
-	(*Cluster)(nil),         // 24: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),       // 25: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),     // 26: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),       // 27: kalamdb.command.v1.WriteRows
-	(*RowRead)(nil),         // 28: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),   // 29: kalamdb.command.v1.SpanUnchanged
-	(*TableRevision)(nil),   // 30: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),      // 31: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),  // 32: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),        // 33: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),      // 34: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),   // 35: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),       // 36: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),        // 37: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),      // 38: kalamdb.command.v1.PurgeIndex
-	(*PurgeTable)(nil),      // 39: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),             // 40: kalamdb.command.v1.Job
-	(*JobClaim)(nil),        // 41: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),          // 42: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),       // 43: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),        // 44: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),    // 45: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),      // 46: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),     // 47: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),         // 48: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),       // 49: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),         // 50: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),    // 51: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),       // 52: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),        // 53: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),  // 54: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),   // 55: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),    // 56: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),    // 57: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),       // 58: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),      // 59: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),     // 60: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),         // 61: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),   // 62: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),    // 63: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),     // 64: kalamdb.command.v1.DropStorage
-	nil,                     // 65: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 66: kalamdb.command.v1.Table.OptionsEntry
-	nil,                     // 67: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                     // 68: kalamdb.command.v1.Namespace.OptionsEntry
+	(*View)(nil),            // 9: kalamdb.command.v1.View
+	(*ObjectName)(nil),      // 10: kalamdb.command.v1.ObjectName
+	(*CreateView)(nil),      // 11: kalamdb.command.v1.CreateView
+	(*DropView)(nil),        // 12: kalamdb.command.v1.DropView
+	(*Table)(nil),           // 13: kalamdb.command.v1.Table
+	(*Index)(nil),           // 14: kalamdb.command.v1.Index
+	(*AlterTable)(nil),      // 15: kalamdb.command.v1.AlterTable
+	(*AlterNamespace)(nil),  // 16: kalamdb.command.v1.AlterNamespace
+	(*Column)(nil),          // 17: kalamdb.command.v1.Column
+	(*Type)(nil),            // 18: kalamdb.command.v1.Type
+	(*User)(nil),            // 19: kalamdb.command.v1.User
+	(*CreateUser)(nil),      // 20: kalamdb.command.v1.CreateUser
+	(*AlterUser)(nil),       // 21: kalamdb.command.v1.AlterUser
+	(*DropUser)(nil),        // 22: kalamdb.command.v1.DropUser
+	(*RecordLogin)(nil),     // 23: kalamdb.command.v1.RecordLogin
+	(*Member)(nil),          // 24: kalamdb.command.v1.Member
+	(*AddMember)(nil),       // 25: kalamdb.command.v1.AddMember
+	(*RemoveMember)(nil),    // 26: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),           // 27: kalamdb.command.v1.Found
+	(*Cluster)(nil),         // 28: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),       // 29: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),     // 30: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),       // 31: kalamdb.command.v1.WriteRows
+	(*RowRead)(nil),         // 32: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),   // 33: kalamdb.command.v1.SpanUnchanged
+	(*TableRevision)(nil),   // 34: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),      // 35: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),  // 36: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),        // 37: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),      // 38: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),   // 39: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),       // 40: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),        // 41: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),      // 42: kalamdb.command.v1.PurgeIndex
+	(*PurgeTable)(nil),      // 43: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),             // 44: kalamdb.command.v1.Job
+	(*JobClaim)(nil),        // 45: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),          // 46: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),       // 47: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),        // 48: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),    // 49: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),      // 50: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),     // 51: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),         // 52: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),       // 53: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),         // 54: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),    // 55: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),       // 56: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),        // 57: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),  // 58: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),   // 59: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),    // 60: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),    // 61: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),       // 62: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),      // 63: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),     // 64: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),         // 65: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),   // 66: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),    // 67: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),     // 68: kalamdb.command.v1.DropStorage
+	nil,                     // 69: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                     // 70: kalamdb.command.v1.Table.OptionsEntry
+	nil,                     // 71: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                     // 72: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -5924,81 +6319,86 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	6,  // 2: kalamdb.command.v1.Command.drop_namespace:type_name -> kalamdb.command.v1.DropNamespace
 	7,  // 3: kalamdb.command.v1.Command.create_table:type_name -> kalamdb.command.v1.CreateTable
 	8,  // 4: kalamdb.command.v1.Command.drop_table:type_name -> kalamdb.command.v1.DropTable
-	16, // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
-	17, // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
-	18, // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
-	19, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
-	21, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	22, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	26, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	23, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	43, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	44, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	45, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	46, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	47, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	48, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	49, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	50, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	51, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	52, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	54, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	55, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	56, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	57, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	62, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	63, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	64, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	60, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
-	11, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
-	12, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
-	27, // 33: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	39, // 34: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	34, // 35: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	36, // 36: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	38, // 37: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	35, // 38: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	58, // 39: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,  // 40: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	65, // 41: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	9,  // 42: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	13, // 43: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	66, // 44: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	10, // 45: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	9,  // 46: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	67, // 47: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	14, // 48: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	14, // 49: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	15, // 50: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	20, // 51: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	20, // 52: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	68, // 53: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	32, // 54: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	33, // 55: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	28, // 56: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	29, // 57: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	30, // 58: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,  // 59: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	0,  // 60: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	31, // 61: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	31, // 62: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	37, // 63: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	31, // 64: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	41, // 65: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	42, // 66: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	40, // 67: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	41, // 68: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	41, // 69: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	41, // 70: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	41, // 71: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	41, // 72: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	53, // 73: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	61, // 74: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	75, // [75:75] is the sub-list for method output_type
-	75, // [75:75] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	20, // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
+	21, // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
+	22, // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
+	23, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
+	25, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
+	26, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	30, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	27, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	47, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	48, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	49, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	50, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	51, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	52, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	53, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	54, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	55, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	56, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	58, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	59, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	60, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	61, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	66, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	67, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	68, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	64, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	15, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
+	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
+	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
+	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
+	31, // 35: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	43, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	38, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	40, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	42, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	39, // 40: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	62, // 41: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,  // 42: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	69, // 43: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13, // 44: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17, // 45: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10, // 46: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,  // 47: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17, // 48: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	70, // 49: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14, // 50: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13, // 51: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	71, // 52: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18, // 53: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18, // 54: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	19, // 55: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	24, // 56: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	24, // 57: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	72, // 58: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	36, // 59: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	37, // 60: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	32, // 61: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	33, // 62: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	34, // 63: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,  // 64: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	0,  // 65: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	35, // 66: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	35, // 67: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	41, // 68: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	35, // 69: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	45, // 70: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	46, // 71: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	44, // 72: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	45, // 73: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	45, // 74: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	45, // 75: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	45, // 76: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	45, // 77: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57, // 78: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	65, // 79: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -6039,6 +6439,8 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RecordAudit)(nil),
 		(*Command_AlterTable)(nil),
 		(*Command_AlterNamespace)(nil),
+		(*Command_CreateView)(nil),
+		(*Command_DropView)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 		(*Command_FenceTable)(nil),
@@ -6046,16 +6448,16 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_PurgeIndex)(nil),
 		(*Command_RetainChanges)(nil),
 	}
-	file_kalamdb_command_v1_command_proto_msgTypes[16].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[54].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[62].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[58].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[66].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   68,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
