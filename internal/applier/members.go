@@ -23,6 +23,7 @@ func (c *metaCall) found(body *commandv1.Found) (*commandv1.Response, error) {
 		UserShards:    body.GetUserShards(),
 		SharedShards:  body.GetSharedShards(),
 		FoundedMicros: c.now,
+		RequestWindow: body.GetRequestWindow(),
 	})
 	if err != nil {
 		return command.Refuse(fault.InvalidStatement, "the cluster cannot be founded: %v", err), nil
@@ -52,7 +53,7 @@ func (c *metaCall) found(body *commandv1.Found) (*commandv1.Response, error) {
 
 func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog.Member) *commandv1.Response {
 	member, known := c.MemberByStore(first.Store)
-	if existing.UID != cluster.UID || existing.Shards != cluster.Shards || !known {
+	if existing.UID != cluster.UID || existing.Shards != cluster.Shards || existing.RequestWindow != cluster.RequestWindow || !known {
 		return command.Refuse(fault.AlreadyExists, "the cluster already exists: '%s' (%s)", existing.ID, existing.UID)
 	}
 	response := done("Cluster '%s' already exists", existing.ID)

@@ -14,6 +14,7 @@ type Cluster struct {
 	UID           ident.ClusterUID
 	ID            string
 	Shards        shard.Map
+	RequestWindow uint64 // entries for which requests are remembered; zero is the default
 	FoundedMicros int64
 }
 

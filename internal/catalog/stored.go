@@ -45,6 +45,7 @@ func ClusterToProto(c *Cluster) *commandv1.Cluster {
 		UserShards:    c.Shards.UserShards,
 		SharedShards:  c.Shards.SharedShards,
 		FoundedMicros: c.FoundedMicros,
+		RequestWindow: c.RequestWindow,
 	}
 }
 
@@ -59,6 +60,7 @@ func ClusterFromProto(p *commandv1.Cluster) (*Cluster, error) {
 		ID:            p.GetClusterId(),
 		Shards:        shard.Map{UserShards: p.GetUserShards(), SharedShards: p.GetSharedShards()},
 		FoundedMicros: p.GetFoundedMicros(),
+		RequestWindow: p.GetRequestWindow(),
 	}
 	if err := c.Shards.Validate(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)

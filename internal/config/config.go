@@ -170,6 +170,7 @@ type Cluster struct {
 	Join                    Join           `toml:"join" env:"KALAMDB_CLUSTER_JOIN" doc:"true or a list of addresses: never found a cluster, but join the one that the peers or the addresses belong to, or, without any, the one that invites this node. An address is host:port, where a DNS name may lead to several nodes, or the name of an SRV record such as _kalamdb._tcp.example.org; names are looked up again until the node is a member. Without it the node with the lowest node_id founds the cluster once all peers have answered, and the others join it. In the environment: true, or addresses separated by commas."`
 	UserShards              int            `toml:"user_shards" range:"1..10000" doc:"Groups that hold users' private rows. Fixed when the data directory is created; standalone nodes use it too."`
 	SharedShards            int            `toml:"shared_shards" range:"1..10000" doc:"Groups that hold shared tables. Fixed when the data directory is created; standalone nodes use it too."`
+	RequestWindow           uint64         `toml:"request_window" range:"1024..1048576" doc:"Log entries of a group for which the results of requests are remembered at least, so that a request that is sent again is answered and not run again; one that may be older is refused. Fixed when the data directory is created; standalone nodes use it too."`
 	HeartbeatIntervalMillis int64          `toml:"heartbeat_interval_ms" range:"10..60000" doc:"Time between a leader's heartbeats, in milliseconds."`
 	ElectionTimeoutMillis   []int64        `toml:"election_timeout_ms" doc:"Least and greatest time without a heartbeat after which a follower asks for an election, in milliseconds; at least twice the heartbeat."`
 	ReplicationMode         string         `toml:"replication_mode" oneof:"quorum|all" doc:"When a write is acknowledged: quorum once a majority has it on disk, all once every voter has applied it too. A request can ask for another mode. What the server writes for itself always uses quorum."`
@@ -241,7 +242,7 @@ func Default() *Config {
 			BalanceLeaders: true, MaxWaitingProposals: 8192, MaxWaitingBytes: 64 << 20, MaxFollowerLag: 50_000,
 		},
 		Cluster: Cluster{
-			NodeID: 1, RPCAddr: "127.0.0.1:9188", UserShards: 32, SharedShards: 1,
+			NodeID: 1, RPCAddr: "127.0.0.1:9188", UserShards: 32, SharedShards: 1, RequestWindow: 16_384,
 			HeartbeatIntervalMillis: 250, ElectionTimeoutMillis: []int64{500, 1000},
 			ReplicationMode: "quorum", MetaReplicationMode: "default", UserReplicationMode: "default",
 			SharedReplicationMode: "default", ReplicationTimeoutMilli: 5000,

@@ -64,7 +64,7 @@ func newLabAt(tb testing.TB, feed changefeed.Config, wall clock.Clock) *lab {
 	l.must(err)
 	shards := shard.Map{UserShards: 1, SharedShards: 1}
 	for _, group := range shards.Groups() {
-		machine, unknown := statemachine.NewPublishing(group, l.catalog, l.feed)
+		machine, unknown := statemachine.NewWith(group, l.catalog, statemachine.Options{Publisher: l.feed})
 		l.must(unknown)
 		l.must(machine.Restore(l.store))
 		l.machines[group] = machine

@@ -13,6 +13,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
@@ -118,7 +119,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	id := n.who()
 	answer, err := n.network.Join(bound, peer.RPCAddr, &nodev1.JoinRequest{
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
-		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(),
+		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(), RequestWindow: configuredWindow(n.cfg),
 	})
 	if err != nil {
 		n.setWaiting(fmt.Sprintf("%s did not answer the request to join: %v", nameOf(peer), err))
@@ -136,6 +137,9 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 		return false, fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d",
 			have.UserShards, have.SharedShards, shards.UserShards, shards.SharedShards)
 	}
+	if configuredWindow(n.cfg) != answer.GetRequestWindow() {
+		return false, windowMismatch(configuredWindow(n.cfg), answer.GetRequestWindow())
+	}
 	before := id.Cluster
 	if copy(id.Cluster[:], answer.GetClusterUid()) != len(id.Cluster) || answer.GetReplicaId() == 0 {
 		return false, fmt.Errorf("%s answered the request to join without an identity", nameOf(peer))
@@ -146,6 +150,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	}
 	id.State, id.Node, id.ClusterID = stateMember, ident.NodeID(n.cfg.Cluster.NodeID), n.cfg.Cluster.ClusterID
 	id.Replica, id.Shards = ident.ReplicaID(answer.GetReplicaId()), shards
+	id.Window = answer.GetRequestWindow()
 	id.Members = nil
 	for _, m := range answer.GetMembers() {
 		id.Members = append(id.Members, knownMember{
@@ -160,12 +165,18 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	return true, n.runClustered()
 }
 
+// windowMismatch says that a node and its cluster would not forget requests alike.
+func windowMismatch(node, cluster uint64) error {
+	return fmt.Errorf("cluster.request_window = %d: the cluster was founded with %d",
+		statemachine.RequestWindow(node), statemachine.RequestWindow(cluster))
+}
+
 // found makes this directory the first member of a new cluster and starts it. A crash before the last step
 // leaves the state `founding`, and the next start begins again from nothing.
 func (n *Node) found(clusterID string) error {
 	id := n.who()
 	id.State, id.Node, id.ClusterID = stateFounding, ident.NodeID(n.cfg.Cluster.NodeID), clusterID
-	id.Replica, id.Shards = 1, configuredShards(n.cfg)
+	id.Replica, id.Shards, id.Window = 1, configuredShards(n.cfg), configuredWindow(n.cfg)
 	if _, err := io.ReadFull(n.random, id.Cluster[:]); err != nil {
 		return fmt.Errorf("draw a cluster id: %w", err)
 	}

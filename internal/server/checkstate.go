@@ -98,7 +98,7 @@ func (s *stateChecker) wrong(err error) { s.damage("state", s.group.String(), er
 
 // checkMachine lets the state machine read what it reads at every start: the catalog, remembered requests, markers.
 func (s *stateChecker) checkMachine() {
-	machine, err := statemachine.New(s.group, s.catalog)
+	machine, err := statemachine.NewWith(s.group, s.catalog, statemachine.Options{RequestWindow: s.identity.Window})
 	if err == nil {
 		err = machine.Restore(s.engine)
 	}

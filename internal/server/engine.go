@@ -19,7 +19,9 @@ import (
 
 // newStateMachine makes the state machine of a group. Groups come from the shard map, so each has a class.
 func (n *Node) newStateMachine(group shard.GroupID) multiraft.StateMachine {
-	machine, err := statemachine.NewPublishing(group, n.catalog, n.live.feed)
+	machine, err := statemachine.NewWith(group, n.catalog, statemachine.Options{
+		Publisher: n.live.feed, RequestWindow: n.who().Window,
+	})
 	if err != nil {
 		panic(fmt.Sprintf("server: group %d of the shard map: %v", uint64(group), err))
 	}
@@ -164,7 +166,7 @@ func (n *Node) announce(ctx context.Context) error {
 		}
 		_, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
 			ClusterUid: id.Cluster[:], ClusterId: id.ClusterID, Member: self,
-			UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
+			UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards, RequestWindow: id.Window,
 		}}})
 		if err != nil {
 			return fmt.Errorf("found: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
 
@@ -41,6 +42,7 @@ type identity struct {
 	Cluster   ident.ClusterUID
 	Replica   ident.ReplicaID
 	Shards    shard.Map
+	Window    uint64        // entries for which requests are remembered; zero is the default, as in directories without it
 	Members   []knownMember // addresses learned when joining, until the catalog arrives
 	Damage    *damage       // what was found here, until every group is repaired
 }
@@ -64,6 +66,7 @@ type identityJSON struct {
 	Replica      uint64        `json:"replica_id,omitempty"`
 	UserShards   uint32        `json:"user_shards,omitempty"`
 	SharedShards uint32        `json:"shared_shards,omitempty"`
+	Window       uint64        `json:"request_window,omitempty"`
 	Members      []knownMember `json:"members,omitempty"`
 	Damage       *damage       `json:"damage,omitempty"`
 }
@@ -109,7 +112,7 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	stored := identityJSON{
 		Version: id.Version, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
-		Members: id.Members, Damage: id.Damage,
+		Window: id.Window, Members: id.Members, Damage: id.Damage,
 	}
 	if !id.Cluster.IsZero() {
 		stored.Cluster = id.Cluster.String()
@@ -138,7 +141,7 @@ func parseIdentity(raw []byte) (identity, error) {
 	id := identity{
 		Version: stored.Version, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
 		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
-		Damage: stored.Damage,
+		Damage: stored.Damage, Window: stored.Window,
 		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
 	}
 	store, err := ident.ParseID16(stored.Store)
@@ -181,7 +184,19 @@ func (id identity) check(cfg *config.Config) error {
 			"%d and %d; the division into shards cannot be changed", have.UserShards, have.SharedShards,
 			id.Shards.UserShards, id.Shards.SharedShards)
 	}
+	if have := configuredWindow(cfg); have != id.Window {
+		return fmt.Errorf("cluster.request_window = %d: this data directory was founded with %d; all replicas must forget requests at "+
+			"the same entry, so it cannot be changed", cfg.Cluster.RequestWindow, statemachine.RequestWindow(id.Window))
+	}
 	return nil
+}
+
+// configuredWindow is the configured window of requests as it is stored: zero for the default.
+func configuredWindow(cfg *config.Config) uint64 {
+	if cfg.Cluster.RequestWindow == statemachine.RequestWindow(0) {
+		return 0
+	}
+	return cfg.Cluster.RequestWindow
 }
 
 func configuredShards(cfg *config.Config) shard.Map {

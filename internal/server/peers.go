@@ -201,6 +201,10 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 	if current.Cluster() == nil {
 		return refuseJoin(true, "the cluster is being founded"), nil
 	}
+	// A node of a version that does not know the setting asks for the default.
+	if want := current.Cluster().RequestWindow; req.GetRequestWindow() != want {
+		return refuseJoin(false, "%v", windowMismatch(req.GetRequestWindow(), want)), nil
+	}
 	if known, ok := current.MemberByStore(store); ok && known.Removed {
 		return refuseJoin(false, "the store was removed from the cluster; empty the data directory to join as a new replica"), nil
 	}
@@ -228,6 +232,7 @@ func (n *Node) welcome(ctx context.Context, replica uint64) (*nodev1.JoinRespons
 	welcome := &nodev1.JoinResponse{
 		ClusterUid: cluster.UID[:], ReplicaId: replica,
 		UserShards: cluster.Shards.UserShards, SharedShards: cluster.Shards.SharedShards,
+		RequestWindow: cluster.RequestWindow,
 	}
 	welcome.Members = n.memberAddresses()
 	return welcome, nil

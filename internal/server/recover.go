@@ -71,7 +71,7 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 
 // quietMachine makes the state machine of a group; nobody listens to what it applies.
 func (n *Node) quietMachine(group shard.GroupID) multiraft.StateMachine {
-	machine, err := statemachine.New(group, n.catalog)
+	machine, err := statemachine.NewWith(group, n.catalog, statemachine.Options{RequestWindow: n.identity.Window})
 	if err != nil {
 		panic(fmt.Sprintf("server: group %d of the shard map: %v", uint64(group), err))
 	}
@@ -96,6 +96,7 @@ func openStopped(dir string) (*Node, error) {
 	cfg.Storage.DataPath = dir
 	cfg.Cluster.ClusterID, cfg.Cluster.NodeID = id.ClusterID, uint64(id.Node)
 	cfg.Cluster.UserShards, cfg.Cluster.SharedShards = int(id.Shards.UserShards), int(id.Shards.SharedShards)
+	cfg.Cluster.RequestWindow = statemachine.RequestWindow(id.Window)
 	n := &Node{
 		cfg: cfg, logger: slog.New(slog.DiscardHandler), random: rand.Reader, fs: fsys, catalog: catalog.NewStore(),
 		failed: make(chan struct{}),

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
 // names is a Resolver whose records a test changes.
@@ -115,6 +117,31 @@ func TestJoinByNames(t *testing.T) {
 	cfg, opts = newcomer(t, 4, first)
 	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{"localhost:" + port}}
 	waitReady(t, openNode(t, cfg, opts))
+}
+
+// TestRequestWindowIsTheClusters: a cluster keeps the window of requests that it was founded with. A node that is
+// configured otherwise, or whose version knows no other than the default, is kept out; one that agrees is let in.
+func TestRequestWindowIsTheClusters(t *testing.T) {
+	t.Parallel()
+	cfg, opts := newcomer(t, 1, &Node{cfg: config.Default()})
+	cfg.Cluster.ClusterID, cfg.Cluster.RequestWindow = "test", 2048
+	first := openNode(t, cfg, opts)
+	waitReady(t, first)
+	if got := first.catalog.Current().Cluster().RequestWindow; got != 2048 {
+		t.Errorf("the catalog says %d", got)
+	}
+	answer, err := first.admit(t.Context(), &nodev1.JoinRequest{ClusterId: "test", NodeId: 2, StoreId: bytes.Repeat([]byte{7}, 16)})
+	if err != nil || !strings.Contains(answer.GetRefused(), "cluster.request_window = 16384") || answer.GetRetry() {
+		t.Errorf("a node with the default was answered %v, %v", answer, err)
+	}
+	cfg, opts = newcomer(t, 3, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{first.RPCAddr()}}
+	cfg.Cluster.RequestWindow = 2048
+	third := openNode(t, cfg, opts)
+	waitReady(t, third)
+	if id := third.who(); id.Window != 2048 {
+		t.Errorf("the node that agrees stored %d", id.Window)
+	}
 }
 
 // TestEmptyMajorityFoundsNothing: two of three nodes lost their disks and do not see the third, which still has the

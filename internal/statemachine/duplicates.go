@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// window is how many log indexes back a request is remembered at least.
-	window = 16_384
+	// defaultWindow is how many log indexes back a request is remembered at least.
+	defaultWindow = 16_384
 	// chunk is how many indexes are forgotten at once, so that forgetting is one range deletion per
-	// chunk and not one deletion per command. Up to window+chunk requests are remembered.
+	// chunk and not one deletion per command. Up to the window and a chunk of requests are remembered.
 	chunk = 1_024
 
 	recordFormat byte = 1
@@ -33,11 +33,12 @@ const (
 // the newest command). The records live in the store, in the same batch as the effects of their commands,
 // and travel in snapshots; the map here is only an index of them.
 type duplicates struct {
-	group shard.GroupID
-	found map[ident.RequestID]uint64 // index of the first copy
-	order []remembered               // by index; the oldest is at head
-	head  int
-	floor uint64 // indexes below are forgotten
+	group  shard.GroupID
+	window uint64                     // the same on all replicas, from the founding on
+	found  map[ident.RequestID]uint64 // index of the first copy
+	order  []remembered               // by index; the oldest is at head
+	head   int
+	floor  uint64 // indexes below are forgotten
 }
 
 type remembered struct {
@@ -45,21 +46,29 @@ type remembered struct {
 	request ident.RequestID
 }
 
-func newDuplicates(group shard.GroupID) *duplicates {
-	return &duplicates{group: group, found: make(map[ident.RequestID]uint64)}
+func newDuplicates(group shard.GroupID, window uint64) *duplicates {
+	return &duplicates{group: group, window: RequestWindow(window), found: make(map[ident.RequestID]uint64)}
+}
+
+// RequestWindow is the window that is meant by a stored one: zero is the default.
+func RequestWindow(stored uint64) uint64 {
+	if stored == 0 {
+		return defaultWindow
+	}
+	return stored
 }
 
 // floorAt is the lowest index that is remembered when the newest command stands at index.
-func floorAt(index uint64) uint64 {
-	if index <= window {
+func (d *duplicates) floorAt(index uint64) uint64 {
+	if index <= d.window {
 		return 0
 	}
-	return (index - window) / chunk * chunk
+	return (index - d.window) / chunk * chunk
 }
 
 // evict forgets what has left the window when the log reaches index.
 func (d *duplicates) evict(batch *storage.Batch, index uint64) error {
-	floor := floorAt(index)
+	floor := d.floorAt(index)
 	if floor <= d.floor {
 		return nil
 	}
@@ -103,7 +112,7 @@ func (d *duplicates) find(reader storage.Reader, request ident.RequestID) (respo
 
 // forgotten reports whether a copy of the request may have stood at an index that is no longer remembered.
 func (d *duplicates) forgotten(index, minIndex uint64) bool {
-	floor := floorAt(index)
+	floor := d.floorAt(index)
 	return floor > 0 && minIndex < floor-1
 }
 
@@ -131,7 +140,7 @@ func (d *duplicates) add(index uint64, request ident.RequestID) {
 
 // restore builds the index anew from the records.
 func (d *duplicates) restore(reader storage.Reader) error {
-	*d = *newDuplicates(d.group)
+	*d = *newDuplicates(d.group, d.window)
 	lo, hi := keys.DedupAll(d.group)
 	it, err := reader.Scan(lo, hi)
 	if err != nil {

@@ -64,45 +64,57 @@ type SharedData struct{ core }
 
 // NewMeta returns the meta group's state machine. It publishes to the store and is its only writer.
 func NewMeta(store *catalog.Store) *Meta {
-	return &Meta{core{group: shard.Meta, applier: applier.NewMeta(store), duplicates: newDuplicates(shard.Meta)}}
+	return newMeta(store, Options{})
+}
+
+func newMeta(store *catalog.Store, o Options) *Meta {
+	return &Meta{core{group: shard.Meta, applier: applier.NewMeta(store), duplicates: newDuplicates(shard.Meta, o.RequestWindow)}}
 }
 
 // NewUserData returns the state machine of a user-data shard. metaIndex returns the meta index that is applied
 // and published on this node; publisher is told of committed row changes and may be nil.
 func NewUserData(group shard.GroupID, metaIndex func() uint64, publisher applier.Publisher) *UserData {
-	return &UserData{newData(group, shard.ClassUser, metaIndex, publisher)}
+	return &UserData{newData(group, shard.ClassUser, metaIndex, Options{Publisher: publisher})}
 }
 
 // NewSharedData returns the state machine of a shared-data shard. metaIndex returns the meta index that is applied
 // and published on this node; publisher is told of committed row changes and may be nil.
 func NewSharedData(group shard.GroupID, metaIndex func() uint64, publisher applier.Publisher) *SharedData {
-	return &SharedData{newData(group, shard.ClassShared, metaIndex, publisher)}
+	return &SharedData{newData(group, shard.ClassShared, metaIndex, Options{Publisher: publisher})}
 }
 
 // New returns the state machine of any group. Data groups wait for the store's published index, and nobody is
 // told of their changes.
 func New(group shard.GroupID, store *catalog.Store) (Machine, error) {
-	return NewPublishing(group, store, nil)
+	return NewWith(group, store, Options{})
 }
 
-// NewPublishing is New for a node that has subscribers: the publisher is told of committed row changes.
-func NewPublishing(group shard.GroupID, store *catalog.Store, publisher applier.Publisher) (Machine, error) {
+// Options are what a state machine may be given besides.
+type Options struct {
+	Publisher applier.Publisher // told of committed row changes; may be nil
+	// RequestWindow is how many log indexes back a request is remembered at least, the same on all replicas of a cluster
+	// from its founding on; zero is the default.
+	RequestWindow uint64
+}
+
+// NewWith is New with options.
+func NewWith(group shard.GroupID, store *catalog.Store, o Options) (Machine, error) {
 	switch group.Class() {
 	case shard.ClassMeta:
-		return NewMeta(store), nil
+		return newMeta(store, o), nil
 	case shard.ClassUser:
-		return NewUserData(group, store.Index, publisher), nil
+		return &UserData{newData(group, shard.ClassUser, store.Index, o)}, nil
 	case shard.ClassShared:
-		return NewSharedData(group, store.Index, publisher), nil
+		return &SharedData{newData(group, shard.ClassShared, store.Index, o)}, nil
 	default:
 		return nil, fmt.Errorf("state machine of %s: no such group", group)
 	}
 }
 
-func newData(group shard.GroupID, class shard.Class, metaIndex func() uint64, publisher applier.Publisher) core {
+func newData(group shard.GroupID, class shard.Class, metaIndex func() uint64, o Options) core {
 	invariant.Check(group.Class() == class, "group %s is not of class %s", group, class)
-	data := applier.NewData(group, changelog.DefaultRetention(), publisher)
-	return core{group: group, metaIndex: metaIndex, applier: data, duplicates: newDuplicates(group)}
+	data := applier.NewData(group, changelog.DefaultRetention(), o.Publisher)
+	return core{group: group, metaIndex: metaIndex, applier: data, duplicates: newDuplicates(group, o.RequestWindow)}
 }
 
 // core is what the three state machines have in common.

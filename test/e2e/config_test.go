@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -71,8 +72,8 @@ func TestUnknownKeysAreReportedOnce(t *testing.T) {
 	n.stop(t)
 }
 
-// TestShardMapCannotBeChanged starts a data directory with other shard counts: refused, and the data is
-// whole when the old counts return.
+// TestShardMapCannotBeChanged starts a data directory with other shard counts, and another window of requests: refused,
+// and the data is whole when the old values return.
 func TestShardMapCannotBeChanged(t *testing.T) {
 	n := newNode(t, testDir(t), 1)
 	n.settings = n.settings.with(settings{"cluster.user_shards": 4})
@@ -84,13 +85,13 @@ func TestShardMapCannotBeChanged(t *testing.T) {
 	root.must(t, "INSERT INTO app.mine (id) VALUES (1)")
 	n.stop(t)
 	right := n.settings
-	for _, key := range []string{"cluster.user_shards", "cluster.shared_shards"} {
-		n.settings = right.with(settings{key: 8})
+	for key, value := range map[string]int{"cluster.user_shards": 8, "cluster.shared_shards": 8, "cluster.request_window": 2048} {
+		n.settings = right.with(settings{key: value})
 		n.start(t)
 		n.waitEnd(t)
-		for _, part := range []string{key, "8"} {
+		for _, part := range []string{key, strconv.Itoa(value)} {
 			if code := n.process.ProcessState.ExitCode(); code <= 0 || !strings.Contains(n.log(), part) {
-				t.Errorf("%s = 8: exit code %d, does not say %q:\n%s", key, code, part, n.log())
+				t.Errorf("%s = %d: exit code %d, does not say %q:\n%s", key, value, code, part, n.log())
 			}
 		}
 	}

@@ -2679,6 +2679,7 @@ type Found struct {
 	UserShards    uint32                 `protobuf:"varint,3,opt,name=user_shards,json=userShards,proto3" json:"user_shards,omitempty"`
 	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	Member        *Member                `protobuf:"bytes,5,opt,name=member,proto3" json:"member,omitempty"`
+	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // entries for which requests are remembered; zero is the default
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2748,6 +2749,13 @@ func (x *Found) GetMember() *Member {
 	return nil
 }
 
+func (x *Found) GetRequestWindow() uint64 {
+	if x != nil {
+		return x.RequestWindow
+	}
+	return 0
+}
+
 // Cluster is the stored form of what Found said.
 type Cluster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2756,6 +2764,7 @@ type Cluster struct {
 	UserShards    uint32                 `protobuf:"varint,3,opt,name=user_shards,json=userShards,proto3" json:"user_shards,omitempty"`
 	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	FoundedMicros int64                  `protobuf:"zigzag64,5,opt,name=founded_micros,json=foundedMicros,proto3" json:"founded_micros,omitempty"`
+	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as in Found
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2821,6 +2830,13 @@ func (x *Cluster) GetSharedShards() uint32 {
 func (x *Cluster) GetFoundedMicros() int64 {
 	if x != nil {
 		return x.FoundedMicros
+	}
+	return 0
+}
+
+func (x *Cluster) GetRequestWindow() uint64 {
+	if x != nil {
+		return x.RequestWindow
 	}
 	return 0
 }
@@ -5940,7 +5956,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\"-\n" +
 	"\fRemoveMember\x12\x1d\n" +
 	"\n" +
-	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\xc1\x01\n" +
+	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\xe8\x01\n" +
 	"\x05Found\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -5949,7 +5965,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\vuser_shards\x18\x03 \x01(\rR\n" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x122\n" +
-	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\"\xb6\x01\n" +
+	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12%\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xdd\x01\n" +
 	"\aCluster\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -5958,7 +5975,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\vuser_shards\x18\x03 \x01(\rR\n" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x12%\n" +
-	"\x0efounded_micros\x18\x05 \x01(\x12R\rfoundedMicros\"\xc8\x01\n" +
+	"\x0efounded_micros\x18\x05 \x01(\x12R\rfoundedMicros\x12%\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xc8\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12D\n" +
 	"\aoptions\x18\x02 \x03(\v2*.kalamdb.command.v1.Namespace.OptionsEntryR\aoptions\x12%\n" +

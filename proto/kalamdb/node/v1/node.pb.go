@@ -624,6 +624,7 @@ type JoinRequest struct {
 	StoreId       []byte                 `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
 	RpcAddr       string                 `protobuf:"bytes,4,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"`
 	ApiAddr       string                 `protobuf:"bytes,5,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
+	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as configured; zero is the default
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -693,6 +694,13 @@ func (x *JoinRequest) GetApiAddr() string {
 	return ""
 }
 
+func (x *JoinRequest) GetRequestWindow() uint64 {
+	if x != nil {
+		return x.RequestWindow
+	}
+	return 0
+}
+
 type JoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterUid    []byte                 `protobuf:"bytes,1,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"`
@@ -700,8 +708,9 @@ type JoinResponse struct {
 	UserShards    uint32                 `protobuf:"varint,3,opt,name=user_shards,json=userShards,proto3" json:"user_shards,omitempty"`
 	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	Members       []*MemberAddress       `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
-	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"` // a sentence for the operator when the store is not admitted
-	Retry         bool                   `protobuf:"varint,7,opt,name=retry,proto3" json:"retry,omitempty"`    // the refusal is temporary: no leader, or the old store may still be alive
+	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                   // a sentence for the operator when the store is not admitted
+	Retry         bool                   `protobuf:"varint,7,opt,name=retry,proto3" json:"retry,omitempty"`                                      // the refusal is temporary: no leader, or the old store may still be alive
+	RequestWindow uint64                 `protobuf:"varint,8,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // entries for which requests are remembered; zero is the default
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +792,13 @@ func (x *JoinResponse) GetRetry() bool {
 		return x.Retry
 	}
 	return false
+}
+
+func (x *JoinResponse) GetRequestWindow() uint64 {
+	if x != nil {
+		return x.RequestWindow
+	}
+	return 0
 }
 
 type MemberAddress struct {
@@ -1789,14 +1805,15 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x14\n" +
 	"\x05match\x18\x02 \x01(\x04R\x05match\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06active\x18\x04 \x01(\bR\x06active\"\x96\x01\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\"\xbd\x01\n" +
 	"\vJoinRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x19\n" +
 	"\bstore_id\x18\x03 \x01(\fR\astoreId\x12\x19\n" +
 	"\brpc_addr\x18\x04 \x01(\tR\arpcAddr\x12\x19\n" +
-	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\"\xfe\x01\n" +
+	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\x12%\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xa5\x02\n" +
 	"\fJoinResponse\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -1807,7 +1824,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x128\n" +
 	"\amembers\x18\x05 \x03(\v2\x1e.kalamdb.node.v1.MemberAddressR\amembers\x12\x18\n" +
 	"\arefused\x18\x06 \x01(\tR\arefused\x12\x14\n" +
-	"\x05retry\x18\a \x01(\bR\x05retry\"}\n" +
+	"\x05retry\x18\a \x01(\bR\x05retry\x12%\n" +
+	"\x0erequest_window\x18\b \x01(\x04R\rrequestWindow\"}\n" +
 	"\rMemberAddress\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x17\n" +
