@@ -7,45 +7,54 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
-// MaxIdentifierBytes bounds the name of a namespace, table or column.
-const MaxIdentifierBytes = 64
+// MaxNameBytes bounds the names of namespaces, tables, views, indexes, columns and storages.
+const MaxNameBytes = 64
 
-// ValidateIdentifier checks the name of a namespace, table or column: 1 to 64 of A-Z a-z 0-9 _, the first
-// neither a digit nor an underscore, and no reserved SQL keyword. what names the thing in the message,
-// such as "table". Errors are fault.InvalidStatement.
-func ValidateIdentifier(what, name string) error {
+// CheckName refuses a name that nothing in the catalog can have: it is 1 to 64 of A-Z a-z 0-9 _, the first neither a
+// digit nor an underscore. what names the thing in the message, such as "column". Errors are fault.InvalidStatement.
+func CheckName(what, name string) error {
 	switch {
 	case name == "":
-		return fault.New(fault.InvalidStatement, "%s name must not be empty", what)
-	case len(name) > MaxIdentifierBytes:
-		return fault.New(fault.InvalidStatement, "%s name %.32q… has %d bytes, the limit is %d", what, name, len(name), MaxIdentifierBytes)
+		return fault.New(fault.InvalidStatement, "the name of a %s must not be empty", what)
+	case len(name) > MaxNameBytes:
+		return fault.New(fault.InvalidStatement, "%s name '%s…' is longer than %d bytes", what, name[:MaxNameBytes/2], MaxNameBytes)
+	case name[0] == '_' || name[0] >= '0' && name[0] <= '9':
+		return fault.New(fault.InvalidStatement, "%s name '%s' must not start with a digit or an underscore", what, name)
 	}
 	for i := range len(name) {
-		b := name[i]
-		letter := b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
-		if i == 0 && !letter {
-			return fault.New(fault.InvalidStatement, "%s name %q must start with a letter", what, name)
+		c := name[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && c != '_' && (c < '0' || c > '9') {
+			return fault.New(fault.InvalidStatement, "%s name '%s' may hold only letters, digits and underscores", what, name)
 		}
-		if !letter && (b < '0' || b > '9') && b != '_' {
-			return fault.New(fault.InvalidStatement, "%s name %q may only hold letters, digits and underscores", what, name)
-		}
-	}
-	if IsReservedWord(name) {
-		return fault.New(fault.InvalidStatement, "%s name %q is a reserved SQL keyword", what, name)
 	}
 	return nil
 }
 
-// IsReservedWord reports whether a word, in any letter case, is a keyword that no object may be named by.
+// CheckObjectName is CheckName for namespaces, tables, views and indexes, which must not be SQL keywords either. Columns may: they
+// are quoted then.
+func CheckObjectName(what, name string) error {
+	if err := CheckName(what, name); err != nil {
+		return err
+	}
+	if IsReservedWord(name) {
+		return fault.New(fault.InvalidStatement, "%s name '%s' is a reserved SQL keyword", what, name)
+	}
+	return nil
+}
+
+// IsReservedWord reports whether a word, in any letter case, is a keyword that no object may be named by: every word that
+// cannot be a name without quotes, and those that begin statements and clauses.
 func IsReservedWord(word string) bool {
 	switch strings.ToLower(word) {
-	case "all", "alter", "and", "any", "array", "as", "asc", "between", "both", "by", "case", "cast", "check", "collate",
-		"column", "constraint", "create", "cross", "current_date", "current_role", "current_time", "current_timestamp",
-		"current_user", "default", "delete", "desc", "distinct", "drop", "else", "end", "except", "exists", "false", "fetch",
-		"for", "foreign", "from", "full", "grant", "group", "having", "in", "inner", "insert", "intersect", "into", "is",
-		"join", "lateral", "leading", "left", "like", "limit", "natural", "not", "null", "offset", "on", "or", "order",
-		"outer", "primary", "references", "right", "select", "session_user", "set", "some", "table", "then", "to",
-		"trailing", "true", "union", "unique", "update", "user", "using", "values", "when", "where", "with":
+	case "all", "and", "any", "array", "as", "asc", "asymmetric", "between", "by", "case", "cast", "check", "collate", "column",
+		"constraint", "create", "cross", "current_catalog", "current_date", "current_role", "current_schema", "current_time",
+		"current_timestamp", "current_user", "default", "delete", "desc", "distinct", "drop", "else", "end", "except", "exists",
+		"false", "fetch", "for", "foreign", "from", "full", "grant", "group", "having", "ilike", "in", "index", "inner", "insert",
+		"intersect", "into", "is", "isnull", "join", "lateral", "left", "like", "limit", "localtime", "localtimestamp", "natural",
+		"not", "notnull", "null", "offset", "on", "or", "order", "outer", "primary", "references", "returning", "right", "select",
+		"session_user", "set", "similar", "some", "symmetric", "table", "then", "to", "true", "union", "unique", "update",
+		"using", "values", "view", "when", "where", "window", "with":
 		return true
 	}
 	return false
@@ -68,22 +77,6 @@ func IsReservedColumn(name string) bool {
 		return true
 	}
 	return false
-}
-
-// ValidateNamespaceName checks the name of a namespace that a user creates.
-func ValidateNamespaceName(name string) error {
-	if IsReservedNamespace(name) {
-		return fault.New(fault.InvalidStatement, "namespace name %q is reserved", name)
-	}
-	return ValidateIdentifier("namespace", name)
-}
-
-// ValidateColumnName checks the name of a column that a user declares.
-func ValidateColumnName(name string) error {
-	if IsReservedColumn(name) {
-		return fault.New(fault.InvalidStatement, "column name %q is reserved", name)
-	}
-	return ValidateIdentifier("column", name)
 }
 
 // HasSystemColumns reports whether SeqColumn and DeletedColumn follow the declared columns: rows that are stored have them.

@@ -12,35 +12,43 @@ import (
 
 func TestNamesRefused(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{
-		"", "1a", "_a", "a-b", "a b", "a.b", "ä", "a\x00", "select", "SELECT", "Table", strings.Repeat("a", 65),
-	} {
-		if err := ValidateIdentifier("table", name); fault.KindOf(err) != fault.InvalidStatement || err == nil {
+	for _, name := range []string{"", "1a", "_a", "a-b", "a b", "a.b", "ä", "a\x00", strings.Repeat("a", 65)} {
+		for what, err := range map[string]error{"column": CheckName("column", name), "table": CheckObjectName("table", name)} {
+			if fault.KindOf(err) != fault.InvalidStatement || err == nil {
+				t.Errorf("%s %q: %v, want an invalid statement", what, name, err)
+			}
+		}
+	}
+	for _, name := range []string{"select", "SELECT", "Table", "view", "lateral", "CURRENT_USER"} {
+		if err := CheckObjectName("table", name); fault.KindOf(err) != fault.InvalidStatement || err == nil {
 			t.Errorf("table %q: %v, want an invalid statement", name, err)
 		}
 	}
-	for _, name := range []string{"system", "SYS", "default", "kalamdb", "information_schema", "pg_catalog", "_x"} {
-		if err := ValidateNamespaceName(name); fault.KindOf(err) != fault.InvalidStatement || err == nil {
-			t.Errorf("namespace %q: %v, want an invalid statement", name, err)
+	for _, name := range []string{"system", "SYS", "default", "kalamdb", "information_schema", "pg_catalog"} {
+		if !IsReservedNamespace(name) {
+			t.Errorf("namespace %q is free", name)
 		}
 	}
-	for _, name := range []string{"_seq", "_DELETED", "_id", "_row_id", "_hash", "order"} {
-		if err := ValidateColumnName(name); fault.KindOf(err) != fault.InvalidStatement || err == nil {
-			t.Errorf("column %q: %v, want an invalid statement", name, err)
+	for _, name := range []string{"_seq", "_DELETED", "_id", "_row_id", "_hash"} {
+		if !IsReservedColumn(name) {
+			t.Errorf("column %q is free", name)
 		}
 	}
 }
 
 func TestNamesAccepted(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"a", "A_1", "users", "user_id", "key", "value", "timestamp", "type", strings.Repeat("a", 64)} {
-		if err := ValidateColumnName(name); err != nil {
-			t.Errorf("column: %v", err)
+	for _, name := range []string{"a", "A_1", "users", "user", "user_id", "key", "value", "timestamp", "type", strings.Repeat("a", 64)} {
+		if err := CheckObjectName("table", name); err != nil {
+			t.Errorf("table: %v", err)
 		}
 	}
+	if err := CheckName("column", "order"); err != nil {
+		t.Errorf("column: %v", err)
+	}
 	for _, name := range []string{"app", "dba", "chat2"} {
-		if err := ValidateNamespaceName(name); err != nil {
-			t.Errorf("namespace: %v", err)
+		if IsReservedNamespace(name) {
+			t.Errorf("namespace %s is reserved", name)
 		}
 	}
 }

@@ -110,7 +110,7 @@ func (a *alteration) apply(action parse.AlterAction) error {
 
 // column finds a column that may be altered.
 func (a *alteration) column(name parse.Ident) (*schema.Column, error) {
-	if isReservedColumn(name.Name) {
+	if schema.IsReservedColumn(name.Name) {
 		return nil, invalid(name, "system column '%s' cannot be altered", name.Name)
 	}
 	position, ok := a.next.Column(name.Name)
@@ -184,7 +184,7 @@ func (a *alteration) nameIsFree(node parse.Node, name string) error {
 }
 
 func (a *alteration) dropColumn(node *parse.DropColumn) error {
-	if _, known := a.next.Column(node.Name.Name); !known && node.IfExists && !isReservedColumn(node.Name.Name) {
+	if _, known := a.next.Column(node.Name.Name); !known && node.IfExists && !schema.IsReservedColumn(node.Name.Name) {
 		a.noop = fmt.Sprintf("column '%s' does not exist", node.Name.Name)
 		return nil
 	}

@@ -251,7 +251,7 @@ func tableColumns(node *parse.CreateTable, descriptor *schema.Table) error {
 }
 
 func checkColumnName(definition *parse.ColumnDef) error {
-	if isReservedColumn(definition.Name) {
+	if schema.IsReservedColumn(definition.Name) {
 		return invalid(definition, "column name '%s' is reserved", definition.Name)
 	}
 	return checkName(definition, "column", definition.Name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -23,7 +24,7 @@ func (e *Environment) createNamespace(node *parse.CreateNamespace) (Statement, e
 			return nil, err
 		}
 	}
-	if _, exists := e.Catalog.Namespace(name); !exists && isReservedNamespace(name) {
+	if _, exists := e.Catalog.Namespace(name); !exists && schema.IsReservedNamespace(name) {
 		return nil, invalid(node.Name, "namespace name '%s' is reserved", name)
 	}
 	return &Meta{
@@ -35,7 +36,7 @@ func (e *Environment) createNamespace(node *parse.CreateNamespace) (Statement, e
 
 func (e *Environment) dropNamespace(node *parse.DropNamespace) (Statement, error) {
 	name := node.Name.Name
-	if isReservedNamespace(name) {
+	if schema.IsReservedNamespace(name) {
 		return nil, invalid(node.Name, "namespace '%s' is reserved and cannot be dropped", name)
 	}
 	return &Meta{
