@@ -259,7 +259,7 @@ func (n *Node) openStores() (err error) {
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		FS: n.fs, Dir: filepath.Join(dir, "log"), StoreID: n.identity.Store,
-		SegmentBytes: n.cfg.Raft.LogSegmentBytes, Background: true, Logger: n.logger.With(slog.String("part", "log")),
+		SegmentBytes: n.cfg.Raft.LogSegmentBytes, PageCache: n.cfg.Raft.LogPageCache, Background: true, Logger: n.logger.With(slog.String("part", "log")),
 	})
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)

@@ -61,6 +61,8 @@ type Log struct {
 	wanted  atomic.Bool // something may be free to clean
 	crowded atomic.Bool // so much that an append has to help
 
+	pastCache atomic.Bool // the last segment is written past the page cache
+
 	cleaning sync.Mutex // held while segments are freed; taken before the turn
 
 	hits, misses, syncs, records, appended, rewritten, freed atomic.Uint64

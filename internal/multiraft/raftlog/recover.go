@@ -236,7 +236,7 @@ func (l *Log) openTail(end tail) error {
 		}
 	}
 	l.wanted.Store(true)
-	return nil
+	return l.openOut(active)
 }
 
 func allZero(b []byte) bool {

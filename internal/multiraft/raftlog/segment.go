@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ type segment struct {
 	mu   sync.RWMutex // held for reading while file is read, for writing to close it
 	file disk.File    // nil once the segment is freed
 
+	out disk.File // takes records, see openOut; nil unless this is the last segment; owned by who has the turn
+
 	live int64 // bytes that a restart needs; guarded by Log.state
 }
 
@@ -65,12 +68,13 @@ func (s *segment) readAt(b []byte, offset int64) error {
 
 // close waits for readers.
 func (s *segment) close() error {
+	err := s.closeOut()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
-		return nil
+		return err
 	}
-	err := s.file.Close()
+	err = errors.Join(err, s.file.Close())
 	s.file = nil
 	return err
 }
@@ -110,6 +114,9 @@ func (l *Log) newSegment(header segmentHeader) error {
 		return l.fail(fmt.Errorf("raftlog: start segment %d: %w", header.sequence, err))
 	}
 	s := &segment{header: header, path: path, file: file}
+	if err := l.openOut(s); err != nil {
+		return l.fail(errors.Join(err, s.close()))
+	}
 	l.segmentsMu.Lock()
 	l.segments = append(l.segments, s)
 	l.segmentsMu.Unlock()

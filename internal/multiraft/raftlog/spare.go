@@ -118,7 +118,8 @@ func (l *Log) writeZeros(path string, stop <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	if err := zeroRange(file, 0, l.cfg.SegmentBytes, stop); err != nil {
+	err = l.zeroSpare(file, stop)
+	if err != nil {
 		_ = file.Close() // the earlier error is the one that matters
 		return err
 	}
@@ -127,7 +128,8 @@ func (l *Log) writeZeros(path string, stop <-chan struct{}) error {
 
 // zeroRange writes zeros from one offset to another and syncs them. It gives up with ErrClosed when stop is closed.
 func zeroRange(file disk.File, from, to int64, stop <-chan struct{}) error {
-	zeros := make([]byte, min(zeroChunkBytes, to-from))
+	zeros := disk.AlignedBuffer(int(min(zeroChunkBytes, to-from)))
+	zeros = zeros[:cap(zeros)]
 	unsynced := int64(0)
 	for from < to {
 		select {

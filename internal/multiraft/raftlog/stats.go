@@ -16,6 +16,7 @@ type Stats struct {
 	FreedSegments  uint64
 	CacheHits      uint64 // entries served from memory
 	CacheMisses    uint64 // entries read from the segments
+	PastPageCache  bool   // records go past the page cache of the operating system
 }
 
 // Stats returns the current figures.
@@ -30,6 +31,7 @@ func (l *Log) Stats() Stats {
 		FreedSegments:  l.freed.Load(),
 		CacheHits:      l.hits.Load(),
 		CacheMisses:    l.misses.Load(),
+		PastPageCache:  l.pastCache.Load(),
 	}
 	l.state.Lock()
 	defer l.state.Unlock()

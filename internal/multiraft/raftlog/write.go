@@ -111,8 +111,12 @@ func (l *Log) roll() error {
 		return l.fail(errors.New("raftlog: segment numbers are used up"))
 	}
 	header := segmentHeader{store: w.active.header.store, sequence: next, oldest: w.oldest, number: w.number}
+	full := w.active
 	if err := l.newSegment(header); err != nil {
 		return err
+	}
+	if err := full.closeOut(); err != nil {
+		return l.fail(err)
 	}
 	l.cfg.Logger.Debug("raft log started a segment", slog.Uint64("segment", next))
 	return nil
@@ -205,7 +209,8 @@ func (o op) cut(room int64) (head, rest op, more bool) {
 func (l *Log) writeRecord(ops []op) error {
 	w := &l.writer
 	start := w.offset &^ (pageBytes - 1)
-	buf := append(w.buf[:0], w.tail...)
+	room := alignPage(int64(len(w.tail)) + recordHeaderBytes + totalBytes(ops))
+	buf := append(l.writeBuffer(room), w.tail...)
 	at := len(buf)
 	buf = l.encodeOps(append(buf, make([]byte, recordHeaderBytes)...), ops, start)
 	position := place{store: w.active.header.store, sequence: w.active.header.sequence, offset: w.offset}
@@ -215,20 +220,19 @@ func (l *Log) writeRecord(ops []op) error {
 	// Whole pages are written: the kernel need not read the old page first, and nothing stale is left
 	// between this record and the end of its page.
 	buf = append(buf, make([]byte, alignPage(int64(len(buf)))-int64(len(buf)))...)
-	if end := start + int64(len(buf)); end > w.active.header.size || start+int64(at) != w.offset {
+	if end := start + int64(len(buf)); end > w.active.header.size || start+int64(at) != w.offset || int64(len(buf)) != room {
 		return l.fail(fmt.Errorf("raftlog: record at %d of segment %d would end at %d: the program is wrong",
 			w.offset, position.sequence, end))
 	}
-	if _, err := w.active.file.WriteAt(buf, start); err != nil {
+	if _, err := w.active.out.WriteAt(buf, start); err != nil {
 		return l.fail(fmt.Errorf("raftlog: write %s at %d: %w", w.active.path, start, err))
 	}
-	if err := w.active.file.SyncData(); err != nil {
+	if err := w.active.out.SyncData(); err != nil {
 		return l.fail(fmt.Errorf("raftlog: sync %s: %w", w.active.path, err))
 	}
 	w.offset = next
 	w.tail = append(w.tail[:0], buf[(next&^(pageBytes-1))-start:next-start]...)
 	w.number++
-	w.buf = buf[:0]
 	if cap(buf) > keepBufferBytes {
 		w.buf = nil
 	}
