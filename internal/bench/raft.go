@@ -63,6 +63,10 @@ type raftCase struct {
 	P99Millis     float64 `json:"p99_ms"`
 	CPUPer100k    float64 `json:"cpu_s_per_100k"`
 	RSSMiBPerNode float64 `json:"rss_mib_per_node"`
+	// SyncsPerOp and SwitchesPerOp count, over all nodes, syncs of the log and voluntary context switches for one command.
+	// They hold on a machine that is too busy for times to mean anything.
+	SyncsPerOp    float64 `json:"syncs_per_op"`
+	SwitchesPerOp float64 `json:"switches_per_op"`
 	// Unknown counts proposals whose leader moved away before the result was known; they are in no other number.
 	Unknown int `json:"unknown,omitempty"`
 }
@@ -110,9 +114,11 @@ func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 	}
 	var cpu time.Duration
 	var samples []latencies
-	ops := 0
+	ops, syncs, switches := 0, 0.0, 0.0
 	for _, r := range results {
 		ops += r.Ops
+		syncs += float64(r.Syncs)
+		switches += float64(r.Switches)
 		one.Unknown += r.Unknown
 		one.OpsPerS += float64(r.Ops) / r.Seconds
 		cpu += r.CPU
@@ -124,6 +130,7 @@ func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 	one.OpsPerS, one.RSSMiBPerNode = round(one.OpsPerS), round(one.RSSMiBPerNode)
 	if ops > 0 {
 		one.CPUPer100k = round(cpu.Seconds() / float64(ops) * 100_000)
+		one.SyncsPerOp, one.SwitchesPerOp = round(syncs/float64(ops)), round(switches/float64(ops))
 	}
 	return one
 }

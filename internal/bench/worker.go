@@ -56,6 +56,8 @@ type roundResult struct {
 	Seconds   float64
 	Latencies latencies
 	CPU       time.Duration
+	Syncs     uint64 // of the log
+	Switches  int64  // voluntary context switches of the process
 	RSSBytes  int64
 	Leading   int
 	Unknown   int // proposals whose leader moved away before the result was known
@@ -186,7 +188,7 @@ func (n *workerNode) load(ctx context.Context, order roundOrder) roundResult {
 	}
 	led := n.led()
 	samples := make([]latencies, n.share(order.Clients, len(led)))
-	started, cpu := time.Now(), cpuTime()
+	started, cpu, syncs, switches := time.Now(), cpuTime(), n.log.Stats().Syncs, voluntarySwitches()
 	end := started.Add(order.Duration)
 	var failed atomic.Pointer[string]
 	var unknown atomic.Int64
@@ -217,6 +219,7 @@ func (n *workerNode) load(ctx context.Context, order roundOrder) roundResult {
 	clients.Wait()
 	result := roundResult{
 		Seconds: time.Since(started).Seconds(), CPU: cpuTime() - cpu,
+		Syncs: n.log.Stats().Syncs - syncs, Switches: voluntarySwitches() - switches,
 		RSSBytes: residentBytes(), Leading: len(led), Unknown: int(unknown.Load()),
 	}
 	result.Latencies = merge(samples)
@@ -300,6 +303,15 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// voluntarySwitches is how often a thread of this process has given up its processor to wait.
+func voluntarySwitches() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Nvcsw
 }
 
 // residentBytes reads the resident set from /proc; zero where there is none.

@@ -42,6 +42,10 @@ type group struct {
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 
+	acked acked  // what this replica has acknowledged as a follower
+	heard uint64 // highest commit index that a leader told of
+	tacit int    // messages of this pass that told of a commit only
+
 	quiet      quiet
 	succession succession
 	skipTicks  int // ticks that Raft does not see, see alignHeartbeats

@@ -48,6 +48,7 @@ type lab struct {
 	snapshotFile  uint64
 	serial        byte
 	minFree       int64
+	watch         func([]transport.Message) // sees what a node is handed; may be nil
 }
 
 type labNode struct {
@@ -336,6 +337,9 @@ func (l *lab) id() ident.RequestID {
 type labHandler struct{ n *labNode }
 
 func (h labHandler) HandleMessages(from ident.ReplicaID, m []transport.Message) {
+	if h.n.lab.watch != nil {
+		h.n.lab.watch(m)
+	}
 	h.n.manager.HandleMessages(from, m)
 }
 func (h labHandler) HandleUnreachable(to ident.ReplicaID) { h.n.manager.HandleUnreachable(to) }

@@ -192,11 +192,20 @@ func (m *Manager) Self() ident.ReplicaID { return m.cfg.Replica }
 // HandleMessages takes Raft messages from the transport. It implements transport.Handler.
 func (m *Manager) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
 	m.peers.heard(from)
+	frame := make([]item, 0, len(messages))
 	for i := range messages {
 		g := m.groups[messages[i].Group]
-		if g != nil && !m.takeNotice(g, messages[i].Raft) {
-			g.worker.enqueue(item{group: g, message: messages[i].Raft})
+		if g == nil || m.takeNotice(g, messages[i].Raft) {
+			continue
 		}
+		if len(frame) > 0 && frame[0].group.worker != g.worker {
+			frame[0].group.worker.enqueueMessages(frame)
+			frame = frame[:0]
+		}
+		frame = append(frame, item{group: g, message: messages[i].Raft})
+	}
+	if len(frame) > 0 {
+		frame[0].group.worker.enqueueMessages(frame)
 	}
 }
 

@@ -28,7 +28,7 @@ type logWrite struct {
 
 // persist writes the pass's updates with one sync, and then delivers what depended on them.
 func (w *worker) persist() error {
-	if len(w.out.updates) == 0 && !w.out.sync {
+	if len(w.out.updates) == 0 && len(w.out.responses) == 0 && !w.out.sync {
 		return nil
 	}
 	write := logWrite{updates: w.out.updates, sync: w.out.sync, responses: w.out.responses}
@@ -49,7 +49,7 @@ func (w *worker) persist() error {
 		w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false
 		return nil
 	}
-	if !write.sync {
+	if !write.sync && len(write.responses) == 0 {
 		return nil // commit indexes that no message waits for go with the next write
 	}
 	w.out.updates, w.out.responses, w.out.sync = nil, nil, false
@@ -68,6 +68,9 @@ func (w *worker) waitsForLog(back int) bool {
 }
 
 func (w *worker) write(write *logWrite) error {
+	if len(write.updates) == 0 && !write.sync {
+		return nil // answers that wait for nothing but the writes before this one
+	}
 	begun := w.m.cfg.Clock.Now()
 	if err := w.m.cfg.Log.Append(write.updates, write.sync); err != nil {
 		return fmt.Errorf("append to the log: %w", err)
@@ -108,6 +111,7 @@ func (w *worker) writeLog(ctx context.Context) {
 				case write = <-w.writes:
 					batch = append(batch, write)
 					all.updates = append(all.updates, write.updates...)
+					all.sync = all.sync || write.sync
 				default:
 					more = false
 				}

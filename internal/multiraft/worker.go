@@ -39,6 +39,9 @@ type worker struct {
 	tick  int // ticks of this worker so far
 	out   output
 
+	held    map[ident.ReplicaID][]transport.Message // kept back for a later frame, see keepBack
+	release bool                                    // this pass sends it even where nothing else goes
+
 	underWay    int                        // writes that were handed over and not finished
 	backAt      int                        // tick at which a write last came back, or none was under way
 	metaSeen    int                        // tick at which a leader of the meta group was last known
@@ -47,15 +50,6 @@ type worker struct {
 	silences    map[ident.ReplicaID]int    // ticks since each peer was last heard, as of the current tick
 
 	blocked bool // it is out that the log has no room for; nothing else is done until it has
-}
-
-// item is one thing for a worker to do. Exactly one of the payloads is set.
-type item struct {
-	group    *group
-	message  *raftpb.Message
-	proposal *proposal
-	read     *readRequest
-	do       func(*group) // anything rarer, run on the worker
 }
 
 // output collects what one pass has to do outside of Raft.
@@ -76,33 +70,10 @@ type response struct {
 func newWorker(m *Manager) *worker {
 	return &worker{
 		m: m, byID: make(map[shard.GroupID]*group), wake: make(chan struct{}, 1),
-		runs: make(map[ident.ReplicaID]uint64), silences: make(map[ident.ReplicaID]int), out: output{messages: make(map[ident.ReplicaID][]transport.Message)},
+		runs: make(map[ident.ReplicaID]uint64), silences: make(map[ident.ReplicaID]int),
+		out:  output{messages: make(map[ident.ReplicaID][]transport.Message)},
+		held: make(map[ident.ReplicaID][]transport.Message),
 	}
-}
-
-// enqueue adds one item and wakes the worker. A Raft message over the bound is dropped: Raft sends again.
-func (w *worker) enqueue(it item) {
-	w.mu.Lock()
-	if it.message != nil {
-		if w.messages >= w.m.cfg.MaxInbox {
-			w.mu.Unlock()
-			w.m.stats.droppedMessages.Add(1)
-			return
-		}
-		w.messages++
-	}
-	w.inbox = append(w.inbox, it)
-	w.mu.Unlock()
-	signal(w.wake)
-}
-
-// addTick lets one tick of Raft time pass. Ticks that pile up while the worker is busy are capped, so that
-// a node that was paused does not count the pause against its leaders.
-func (w *worker) addTick() {
-	w.mu.Lock()
-	w.ticks = min(w.ticks+1, w.m.cfg.HeartbeatTicks)
-	w.mu.Unlock()
-	signal(w.wake)
 }
 
 // pass does everything that waits for this worker once and reports whether there was anything.
@@ -163,6 +134,7 @@ func (w *worker) handle(it *item) {
 	case it.message != nil:
 		// An error says that the message means nothing to this group (an unknown peer, a stale response);
 		// Raft's answer to that is to ignore it.
+		g.hearCommit(it.message)
 		if err := g.node.Step(it.message); err != nil {
 			w.m.stats.ignoredMessages.Add(1)
 		}
@@ -195,6 +167,7 @@ func (w *worker) mark(g *group) {
 func (w *worker) passTime() {
 	w.tick++
 	w.m.peers.silences(w.silences)
+	w.release = true
 	w.watch()
 	for _, g := range w.groups {
 		if g.quiet.asleep {
@@ -258,18 +231,27 @@ func (w *worker) take(g *group, rd raft.Ready) error {
 		g.alignHeartbeats(w.tick, w.m.cfg.HeartbeatTicks)
 	}
 	g.answerReads(rd.ReadStates)
-	for _, m := range rd.Messages {
+	waits := false // messages wait for the end of the apply task
+	for i, m := range rd.Messages {
 		switch m.GetTo() {
 		case raft.LocalAppendThread:
 			if err := w.takeAppend(g, m); err != nil {
 				return err
 			}
 		case raft.LocalApplyThread:
-			w.out.tasks = append(w.out.tasks, w.applyTask(g, m))
+			w.out.tasks = append(w.out.tasks, w.applyTask(g, m, waits))
 		default:
+			if isEmptyAppend(m) && isOutdone(rd.Messages, i) {
+				continue
+			}
+			if w.keepBack(g, m, &rd) {
+				waits = true
+				continue
+			}
 			w.post(g, m)
 		}
 	}
+	g.tacit = 0
 	g.discardStale(w.m)
 	return nil
 }
@@ -283,11 +265,26 @@ func (w *worker) takeAppend(g *group, m *raftpb.Message) error {
 	if update.Hard != nil || len(update.Entries) > 0 {
 		w.out.updates = append(w.out.updates, update)
 	}
+	before := len(w.out.responses)
 	for _, r := range m.GetResponses() {
-		w.out.responses = append(w.out.responses, response{group: g, message: r})
-		w.out.sync = true
+		if !g.isTacit(r) {
+			w.out.responses = append(w.out.responses, response{group: g, message: r})
+		}
 	}
+	w.out.sync = w.out.sync || len(w.out.responses) > before && g.binds(update)
 	return nil
+}
+
+// binds reports whether an answer that goes with an update may depend on it, so that the update must be durable first:
+// it adds entries, or a term or a vote. A commit index binds nobody, and what earlier passes wrote is durable, or will
+// be before a later write is finished. A follower that only hears of a commit, which is half of what it hears while
+// there is little to do, so answers without a sync.
+func (g *group) binds(update raftlog.Update) bool {
+	if update.Hard == nil || len(update.Entries) > 0 {
+		return len(update.Entries) > 0
+	}
+	durable := g.log.HardState()
+	return update.Hard.Term != durable.Term || update.Hard.Vote != durable.Vote
 }
 
 // hardState reads the hard state that a storage message carries, nil when it is unchanged.
@@ -301,8 +298,23 @@ func hardState(m *raftpb.Message) *raftlog.HardState {
 	return &raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 }
 
+// idleApplyBytes is up to which size the end of an apply task is no reason for a pass. Raft hands out
+// maxCommittedPerReady before it has to hear of an end.
+const idleApplyBytes = 256 << 10
+
 // applyTask makes the task that applies committed entries; the answers come back through the inbox.
-func (w *worker) applyTask(g *group, m *raftpb.Message) *applyTask {
+func (w *worker) applyTask(g *group, m *raftpb.Message, waits bool) *applyTask {
+	tell := w.enqueueIdly
+	if waits {
+		tell = w.enqueue
+	}
+	bytes := 0
+	for _, e := range m.GetEntries() {
+		if bytes += len(e.GetData()); bytes > idleApplyBytes || e.GetType() != raftpb.EntryNormal {
+			tell = w.enqueue
+			break
+		}
+	}
 	return &applyTask{
 		replica: g.replica,
 		entries: m.GetEntries(),
@@ -311,10 +323,11 @@ func (w *worker) applyTask(g *group, m *raftpb.Message) *applyTask {
 		},
 		done: func() {
 			state := g.state
-			w.enqueue(item{group: g, do: func(g *group) {
+			tell(item{group: g, do: func(g *group) {
 				if state.Index > g.confirmed.Index {
 					g.confirm(state)
 				}
+				w.release = w.release || waits
 				w.deliver(g, m.GetResponses())
 			}})
 		},
@@ -353,8 +366,11 @@ func (w *worker) post(g *group, m *raftpb.Message) {
 // transmit hands the collected messages to the transport, one call for each peer, in the order of replica
 // ids: the same inputs make the same outputs.
 func (w *worker) transmit() {
+	if w.release {
+		w.releaseHeld()
+	}
 	for _, to := range slices.Sorted(maps.Keys(w.out.messages)) {
-		if messages := w.out.messages[to]; len(messages) > 0 {
+		if messages := w.withHeld(to, w.out.messages[to]); len(messages) > 0 {
 			w.m.transport.Send(to, messages)
 		}
 		// The transport has taken the slice.
