@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -234,4 +235,67 @@ func TestResumeOverARestart(t *testing.T) {
 	other := c.Subscribe(client.Live{SQL: "SELECT * FROM app.t", From: new(live.Cursor() + 1<<40)})
 	defer other.Close()
 	expect(t, other, "reset", "rows 3 1 4", "ready")
+}
+
+// TestCutOfTwoTables: while money moves between two tables, every cut holds all of it, also over a restart of the server,
+// and what comes behind it is applied to the end.
+func TestCutOfTwoTables(t *testing.T) {
+	n := start(t)
+	c := n.connect()
+	for _, name := range []string{"a", "b"} {
+		exec(t, c, "CREATE TABLE app."+name+" (id BIGINT PRIMARY KEY, n BIGINT) WITH (TYPE='USER')")
+		exec(t, c, "INSERT INTO app."+name+" VALUES (1, 50), (2, 50), (3, 50)")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			err := c.Transact(t.Context(), func(tx *client.Tx) error {
+				_, failed := tx.Exec(t.Context(), "UPDATE app.a SET n = n - $1 WHERE id = $2", i%7, i%3+1)
+				_, failed2 := tx.Exec(t.Context(), "UPDATE app.b SET n = n + $1 WHERE id = $2", i%7, i%2+1)
+				return errors.Join(failed, failed2)
+			})
+			if err != nil && !errors.Is(err, client.ErrOutcomeUnknown) {
+				t.Log(err) // the server is away for a while
+			}
+		}
+	})
+	live := c.SubscribeAll(
+		client.Live{SQL: "SELECT id, n FROM app.a", BatchSize: 2}, client.Live{SQL: "SELECT id, n FROM app.b", BatchSize: 2},
+		client.Live{SQL: "SELECT SUM(n) AS total FROM app.a"},
+	)
+	defer live.Close()
+	views := []*client.View{client.NewView("id"), client.NewView("id"), client.NewView()}
+	sum := func(query int, column string) (total int64) {
+		for _, row := range views[query].Rows() {
+			n, err := strconv.ParseInt(fmt.Sprint(row[column]), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += n
+		}
+		return total
+	}
+	for cuts, events := 0, 0; cuts < 2 || events < 200; {
+		event, err := live.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Kind != client.Cut {
+			if err = views[event.Query].Apply(event); err != nil {
+				t.Fatal(err)
+			}
+			if events++; events == 100 {
+				n.close()
+				n.open()
+			}
+			continue
+		}
+		cuts++
+		if a, b, total := sum(0, "n"), sum(1, "n"), sum(2, "total"); a+b != 300 || total != a {
+			t.Errorf("cut %d: %d and %d, sum %d", cuts, a, b, total)
+		}
+	}
+	stop()
+	writing.Wait()
 }

@@ -37,6 +37,10 @@ const (
 	// Reset says to forget all rows; they come again from the beginning. Changes were lost on the way, or a result that
 	// is kept as a whole is given as a whole.
 	Reset EventKind = "reset"
+	// Cut says that what was given for all queries of SubscribeAll up to here is one consistent state: the queries of one
+	// group of the cluster stand at the same position of it, and groups where one node had them at one instant, with
+	// everything that was acknowledged before the subscription connected.
+	Cut EventKind = "cut"
 )
 
 // Row is a row by column name. Numbers are json.Number; 64-bit integers and _seq are strings.
@@ -45,9 +49,10 @@ type Row map[string]any
 // Event is one thing that happened to the rows of a live query.
 type Event struct {
 	Kind      EventKind
+	Query     int // position in SubscribeAll
 	Rows      []Row
 	OldValues []Row
-	Cursor    uint64 // the largest _seq given so far; pass it as Live.From to go on later
+	Cursor    uint64 // the largest _seq given so far for the query; pass it as Live.From to go on later
 	// More says that other events belong to the same change of a result: it is not complete before the last of them.
 	More bool
 }
@@ -57,20 +62,29 @@ type Event struct {
 // it was.
 type Subscription struct {
 	client  *Client
-	query   Live
-	cursor  uint64
+	queries []followed
 	conn    *websocket.Conn
 	node    string
 	stop    context.CancelFunc // of the pings
 	pings   sync.WaitGroup
 	write   sync.Mutex // held while something is written to conn
 	failed  int        // connections that failed in a row
-	begun   bool       // initial rows were given
 	pending []Event
+	refused int // the query that the newest error was about; -1 for none
 }
 
-// subscriptionID names the only subscription of a connection.
-const subscriptionID = "live"
+// followed is one query of a subscription.
+type followed struct {
+	Live
+	cursor uint64
+	begun  bool // initial rows were given
+}
+
+// id names a query on a connection.
+func id(query int) string { return "live-" + strconv.Itoa(query) }
+
+// cutID names the queries of a connection that begin together.
+const cutID = "all"
 
 // pingPeriod is the time between two signs of life.
 const pingPeriod = 8 * time.Second
@@ -79,16 +93,24 @@ const pingPeriod = 8 * time.Second
 const helloTimeout = 10 * time.Second
 
 // Subscribe makes a subscription; it connects with the first Next.
-func (c *Client) Subscribe(query Live) *Subscription {
-	s := &Subscription{client: c, query: query}
-	if query.From != nil {
-		s.cursor = *query.From
+func (c *Client) Subscribe(query Live) *Subscription { return c.SubscribeAll(query) }
+
+// SubscribeAll makes one subscription of several queries, at most 32. Whenever it connects, what it gives up to the
+// event Cut is one consistent state of all of them, and no query gets changes before that.
+func (c *Client) SubscribeAll(queries ...Live) *Subscription {
+	s := &Subscription{client: c}
+	for _, query := range queries {
+		next := followed{Live: query}
+		if query.From != nil {
+			next.cursor = *query.From
+		}
+		s.queries = append(s.queries, next)
 	}
 	return s
 }
 
-// Cursor is the largest _seq that was given.
-func (s *Subscription) Cursor() uint64 { return s.cursor }
+// Cursor is the largest _seq that was given for the first query.
+func (s *Subscription) Cursor() uint64 { return s.queries[0].cursor }
 
 // Next returns the next event, connecting as often as it takes. The error is the context's, an *Error when the
 // server refuses the live query, or wraps ErrUnauthorized.
@@ -109,8 +131,9 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			return Event{}, ctx.Err()
 		case errors.As(err, &refused) && refused.Code == "CURSOR_TOO_OLD":
 			s.disconnect()
-			s.cursor, s.query.From = 0, nil
-			return Event{Kind: Reset}, nil
+			query := max(s.refused, 0)
+			s.queries[query].cursor, s.queries[query].From = 0, nil
+			return Event{Kind: Reset, Query: query}, nil
 		case errors.As(err, &refused) && !temporary(refused.Code), errors.Is(err, ErrUnauthorized):
 			s.disconnect()
 			return Event{}, err
@@ -209,21 +232,26 @@ func (s *Subscription) connect(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w: %s", ErrUnauthorized, hello.Message)
 	}
-	return s.send(map[string]any{"type": "subscribe", "subscription": map[string]any{
-		"id": subscriptionID, "sql": s.query.SQL, "options": s.options(),
-	}})
+	wanted := make([]map[string]any, len(s.queries))
+	for i := range s.queries {
+		wanted[i] = map[string]any{"id": id(i), "sql": s.queries[i].SQL, "options": s.queries[i].options()}
+	}
+	if len(wanted) == 1 {
+		return s.send(map[string]any{"type": "subscribe", "subscription": wanted[0]})
+	}
+	return s.send(map[string]any{"type": "subscribe_all", "id": cutID, "subscriptions": wanted})
 }
 
-func (s *Subscription) options() map[string]any {
+func (f *followed) options() map[string]any {
 	options := map[string]any{}
-	if s.query.BatchSize > 0 {
-		options["batch_size"] = s.query.BatchSize
+	if f.BatchSize > 0 {
+		options["batch_size"] = f.BatchSize
 	}
 	switch {
-	case s.cursor > 0:
-		options["from"] = s.cursor
-	case s.query.LastRows > 0:
-		options["last_rows"] = s.query.LastRows
+	case f.cursor > 0:
+		options["from"] = f.cursor
+	case f.LastRows > 0:
+		options["last_rows"] = f.LastRows
 	}
 	return options
 }
@@ -260,6 +288,7 @@ func (s *Subscription) ping(ctx context.Context, conn *websocket.Conn) {
 // message is any message of the server.
 type message struct {
 	Type       string `json:"type"`
+	ID         string `json:"subscription_id"`
 	ChangeType string `json:"change_type"`
 	Rows       []Row  `json:"rows"`
 	OldValues  []Row  `json:"old_values"`
@@ -281,44 +310,61 @@ func (s *Subscription) take(data []byte) error {
 	if err := decoder.Decode(&m); err != nil {
 		return fmt.Errorf("message of the server: %w", err)
 	}
+	s.refused = -1
+	number, malformed := strconv.Atoi(strings.TrimPrefix(m.ID, "live-"))
+	known := malformed == nil && number >= 0 && number < len(s.queries)
+	switch {
+	case m.Type == "error":
+		if known {
+			s.refused = number
+		}
+		return &Error{Code: m.Code, Message: m.Message}
+	case m.Type == "cut_ready":
+		s.pending = append(s.pending, Event{Kind: Cut})
+		return nil
+	case !known:
+		return nil // of a later server
+	}
+	f := &s.queries[number]
+	give := func(kind EventKind, m *message) {
+		s.pending = append(s.pending, Event{
+			Kind: kind, Query: number, Rows: m.Rows, OldValues: m.OldValues, Cursor: f.cursor, More: m.HasMore,
+		})
+	}
 	switch m.Type {
 	case "subscription_ack":
-		if m.Whole && s.begun {
-			s.pending = append(s.pending, Event{Kind: Reset})
+		if m.Whole && f.begun {
+			give(Reset, &message{})
 		}
-		s.begun = true
+		f.begun = true
 	case "initial_data_batch":
 		if len(m.Rows) > 0 {
-			s.note(m.Rows)
-			s.pending = append(s.pending, Event{Kind: Rows, Rows: m.Rows, Cursor: s.cursor})
+			f.note(m.Rows)
+			give(Rows, &m)
 		}
 		if m.Control.HasMore {
-			return s.send(map[string]any{"type": "next_batch", "subscription_id": subscriptionID})
+			return s.send(map[string]any{"type": "next_batch", "subscription_id": m.ID})
 		}
-		s.pending = append(s.pending, Event{Kind: Ready, Cursor: s.cursor})
+		give(Ready, &message{})
 	case "change":
-		s.note(m.Rows)
+		f.note(m.Rows)
 		if len(m.Rows) == 0 {
-			s.note(m.OldValues)
+			f.note(m.OldValues)
 		}
-		s.pending = append(s.pending, Event{
-			Kind: EventKind(m.ChangeType), Rows: m.Rows, OldValues: m.OldValues, Cursor: s.cursor, More: m.HasMore,
-		})
-	case "error":
-		return &Error{Code: m.Code, Message: m.Message}
+		give(EventKind(m.ChangeType), &m)
 	}
 	return nil
 }
 
 // note moves the cursor.
-func (s *Subscription) note(rows []Row) {
+func (f *followed) note(rows []Row) {
 	for _, row := range rows {
 		text, ok := row["_seq"].(string)
 		if !ok {
 			continue
 		}
 		if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
-			s.cursor = max(s.cursor, seq)
+			f.cursor = max(f.cursor, seq)
 		}
 	}
 }

@@ -39,6 +39,8 @@ func (v *View) Apply(event Event) error {
 	case Ready:
 		v.ready = true
 		return nil
+	case Cut:
+		return nil // of all queries together
 	case Rows:
 		for _, row := range event.Rows {
 			if at := v.find(row); at >= 0 {

@@ -3,6 +3,7 @@ package live
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -47,14 +48,12 @@ type foundRow struct {
 const maxFound = 50_000
 
 // begin sets the boundary and what comes before it.
-func (sub *Subscription) begin(options *Initial) error {
-	snapshot := sub.service.config.Store.NewSnapshot()
-	defer snapshot.Close() //nolint:errcheck // nothing was written
+func (sub *Subscription) begin(options *Initial, snapshot *storage.Snapshot) error {
 	boundary, err := changelog.Last(snapshot, sub.stream.group)
 	if err != nil {
 		return err
 	}
-	sub.position = boundary
+	sub.position, sub.boundary = boundary, boundary
 	if options == nil {
 		return nil
 	}
@@ -84,14 +83,21 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 	if sub.view != nil {
 		return sub.viewBatch(), nil
 	}
-	snapshot := sub.service.config.Store.NewSnapshot()
-	defer snapshot.Close() //nolint:errcheck // nothing was written
 	var batch Batch
+	read := func(snapshot *storage.Snapshot) (err error) {
+		if sub.initial.resumed {
+			batch, err = sub.resumedBatch(snapshot)
+		} else {
+			batch, err = sub.scannedBatch(snapshot)
+		}
+		return err
+	}
 	var err error
-	if sub.initial.resumed {
-		batch, err = sub.resumedBatch(snapshot)
+	if sub.cut != nil {
+		err = sub.cut.picture(read)
 	} else {
-		batch, err = sub.scannedBatch(snapshot)
+		snapshot := sub.service.config.Store.NewSnapshot()
+		err = errors.Join(read(snapshot), snapshot.Close())
 	}
 	if err != nil {
 		return Batch{}, judge(err, CodeBatchFetch)

@@ -66,6 +66,7 @@ type Service struct {
 	number  uint64 // of the newest subscription
 	total   int
 	views   int
+	cuts    int
 	closed  bool
 	running sync.WaitGroup
 }
@@ -133,13 +134,7 @@ const (
 // Subscribe makes a subscription. It delivers nothing until its initial batches are fetched with NextBatch and
 // Follow is called. The error is an *Error.
 func (s *Service) Subscribe(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
-	if request.ID == "" || len(request.ID) > maxIDBytes {
-		return nil, refuse(CodeInvalidID, "a subscription id has 1 to %d bytes", maxIDBytes)
-	}
-	if err := request.Initial.check(); err != nil {
-		return nil, err
-	}
-	if err := s.count(caller.User); err != nil {
+	if err := s.admit(caller, request); err != nil {
 		return nil, err
 	}
 	sub, err := s.subscribe(ctx, caller, sink, request)
@@ -148,6 +143,17 @@ func (s *Service) Subscribe(ctx context.Context, caller session.Session, sink Si
 		return nil, judge(err, CodeFailed)
 	}
 	return sub, nil
+}
+
+// admit checks what can be checked without looking at the query, and counts the subscription.
+func (s *Service) admit(caller session.Session, request Request) error {
+	if request.ID == "" || len(request.ID) > maxIDBytes {
+		return refuse(CodeInvalidID, "a subscription id has 1 to %d bytes", maxIDBytes)
+	}
+	if err := request.Initial.check(); err != nil {
+		return err
+	}
+	return s.count(caller.User)
 }
 
 func (i *Initial) check() error {
@@ -168,31 +174,41 @@ func (i *Initial) check() error {
 }
 
 func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
-	q, err := s.bind(ctx, caller, request.SQL)
+	sub, err := s.make(ctx, caller, sink, request)
 	if err != nil {
 		return nil, err
 	}
-	if _, err = s.config.Barrier.Barrier(ctx, q.scope.Group); err != nil {
+	if _, err = s.config.Barrier.Barrier(ctx, sub.stream.group); err != nil {
 		return nil, err
 	}
-	st, err := s.stream(q.scope.Group)
-	if err != nil {
-		return nil, err
-	}
-	sub := &Subscription{
-		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
-		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
-	}
-	if q.view != nil {
-		err = sub.beginView(ctx, request.Initial)
+	snapshot := s.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	if sub.query.view != nil {
+		err = sub.beginView(ctx, request.Initial, nil)
 	} else {
-		err = sub.begin(request.Initial)
+		err = sub.begin(request.Initial, snapshot)
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.register(sub)
 	return sub, nil
+}
+
+// make makes a subscription that has not begun.
+func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
+	q, err := s.bind(ctx, caller, request.SQL)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.stream(q.scope.Group)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{
+		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
+		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
+	}, nil
 }
 
 // bind binds against this node's catalog, and once more against the newest one before it says that something does not
@@ -247,6 +263,16 @@ func (s *Service) uncount(user ident.UserID) {
 	if s.users[user]--; s.users[user] == 0 {
 		delete(s.users, user)
 	}
+}
+
+// spawn runs a function on a goroutine that Close waits for; it reports false when the service is closed.
+func (s *Service) spawn(run func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Go(run)
+	}
+	return !s.closed
 }
 
 // stream returns the stream of a group and starts it if there is none.

@@ -7,7 +7,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
-	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
@@ -33,6 +32,8 @@ type Subscription struct {
 	connection uint64
 	created    time.Time
 	initial    *initial // nil once there are no more initial batches
+	cut        *Cut     // nil when the subscription began alone
+	boundary   uint64   // where the initial rows stand
 
 	// Owned by the connection until the subscription is live, then guarded by stream.mu.
 	query    *query
@@ -129,97 +130,9 @@ func (x *scopeIndex) row(encoded []byte, seq uint64, reused *[]datum.Datum) ([]d
 func (sub *Subscription) Follow(ctx context.Context, pace func(context.Context) error) error {
 	sub.initial = nil
 	if sub.view != nil {
-		return sub.followView()
+		return sub.followView(ctx)
 	}
-	if _, ok := sub.service.config.Catalog.Current().TableByID(sub.query.scope.Table.ID); !ok {
-		return refuse(CodeNotFound, "the table was dropped")
-	}
-	for range catchUpRounds {
-		if sub.tryLive() {
-			return nil
-		}
-		last, err := sub.catchUp(ctx, pace)
-		if err != nil {
-			return err
-		}
-		sub.position = max(sub.position, last)
-	}
-	// Writers are too quick for us. What is left is little, and they wait for it.
-	sub.stream.mu.Lock()
-	defer sub.stream.mu.Unlock()
-	last, err := sub.catchUp(ctx, func(context.Context) error { return nil })
-	if err != nil {
-		return err
-	}
-	if sub.position = max(sub.position, last); !sub.closed && !sub.live {
-		sub.stream.attach(sub)
-	}
-	return nil
-}
-
-// catchUpRounds is how often a subscription tries to catch up with its stream without holding it up.
-const catchUpRounds = 4
-
-// tryLive makes the subscription live if the stream has not passed its position.
-func (sub *Subscription) tryLive() bool {
-	sub.stream.mu.Lock()
-	defer sub.stream.mu.Unlock()
-	if sub.closed || sub.live {
-		return true
-	}
-	if sub.stream.position > sub.position {
-		return false
-	}
-	sub.stream.attach(sub)
-	return true
-}
-
-// catchUpBytes is how much is delivered at once while catching up, beside the rest of a command.
-const catchUpBytes = 256 << 10
-
-// catchUp delivers what the change log has after the position and returns how far it goes.
-func (sub *Subscription) catchUp(ctx context.Context, pace func(context.Context) error) (uint64, error) {
-	snapshot := sub.service.config.Store.NewSnapshot()
-	defer snapshot.Close() //nolint:errcheck // nothing was written
-	last, err := changelog.Last(snapshot, sub.stream.group)
-	if err != nil {
-		return 0, judge(err, CodeFailed)
-	}
-	var pending []Notification
-	size := 0
-	flush := func() error {
-		if len(pending) == 0 {
-			return nil
-		}
-		if slow := pace(ctx); slow != nil {
-			return slow
-		}
-		sub.sink.Deliver(pending)
-		pending, size = pending[:0], 0
-		return nil
-	}
-	var lastIndex uint64
-	err = sub.changes(snapshot, sub.position, last, func(r *rows, kind changefeed.Kind) (bool, error) {
-		if index := command.SeqIndex(r.change.Seq); index != lastIndex {
-			if size > catchUpBytes {
-				if stopped := flush(); stopped != nil {
-					return false, stopped
-				}
-			}
-			lastIndex = index
-		}
-		event, unfit := sub.query.projection.event(r, kind)
-		if unfit != nil {
-			return false, refuse(CodeConversion, "a changed row could not be sent: %v", unfit)
-		}
-		pending = append(pending, Notification{sub, event})
-		size += len(event.JSON)
-		return true, nil
-	})
-	if err == nil {
-		err = flush()
-	}
-	return last, err
+	return follow(ctx, []*Subscription{sub}, pace)
 }
 
 // changes gives the changes after a cursor, up to a boundary, that the query sees.

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -181,7 +182,9 @@ func (v *view) refresh(ctx context.Context) (*result, error) {
 	}
 	st.mu.Unlock()
 	begun := v.service.config.Clock.Now()
-	fresh, err := v.service.look(ctx, st, q, caller, known)
+	snapshot := v.service.config.Store.NewSnapshot()
+	fresh, err := v.service.look(ctx, st, q, caller, snapshot, known)
+	err = errors.Join(err, snapshot.Close())
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	ended := v.service.config.Clock.Now()
@@ -197,10 +200,10 @@ func (v *view) refresh(ctx context.Context) (*result, error) {
 	return fresh, nil
 }
 
-// look runs a query. It returns known when nothing of its group was written since.
-func (s *Service) look(ctx context.Context, st *stream, q *query, caller session.Session, known *result) (*result, error) {
-	snapshot := s.config.Store.NewSnapshot()
-	defer snapshot.Close() //nolint:errcheck // nothing was written
+// look runs a query over a picture of the store. It returns known when nothing of its group was written since.
+func (s *Service) look(
+	ctx context.Context, st *stream, q *query, caller session.Session, snapshot *storage.Snapshot, known *result,
+) (*result, error) {
 	cursor, err := changelog.Last(snapshot, st.group)
 	if err != nil {
 		return nil, err
@@ -296,8 +299,8 @@ func (s *stream) give(sub *Subscription, events []*Event) {
 	sub.lastMicros = s.service.config.Clock.Now().UnixMicro()
 }
 
-// beginView finds the view and makes its result what the subscription begins with.
-func (sub *Subscription) beginView(ctx context.Context, options *Initial) error {
+// beginView finds the view and makes its result what the subscription begins with: the newest one, or that of a picture.
+func (sub *Subscription) beginView(ctx context.Context, options *Initial, snapshot *storage.Snapshot) error {
 	if options != nil && options.LastRows != nil && options.From == nil {
 		return refuse(CodeUnsupported, "last_rows needs rows that stand for themselves; use ORDER BY and LIMIT")
 	}
@@ -306,12 +309,18 @@ func (sub *Subscription) beginView(ctx context.Context, options *Initial) error 
 		return err
 	}
 	sub.view = v
-	if sub.had, err = v.refresh(ctx); err != nil {
+	if snapshot == nil {
+		sub.had, err = v.refresh(ctx)
+	} else {
+		sub.had, err = sub.service.look(ctx, sub.stream, sub.query, sub.caller, snapshot, nil)
+	}
+	if err != nil {
 		sub.stream.mu.Lock()
 		defer sub.stream.mu.Unlock()
 		sub.stream.leaveView(sub)
 		return err
 	}
+	sub.boundary = sub.had.cursor
 	sub.schema = &Projection{Table: sub.query.scope.Table, result: sub.had.columns}
 	if options != nil {
 		sub.initial = &initial{options: *options, boundary: sub.had.cursor}
@@ -333,8 +342,18 @@ func (sub *Subscription) viewBatch() Batch {
 }
 
 // followView makes a subscription live, giving it what changed since the result it was given.
-func (sub *Subscription) followView() error {
+func (sub *Subscription) followView(ctx context.Context) error {
 	st, v := sub.stream, sub.view
+	st.mu.Lock()
+	over := sub.closed || sub.live
+	behind := !over && (v.result == nil || v.result.cursor < sub.had.cursor)
+	st.mu.Unlock()
+	if behind {
+		// What was given is of a picture that the view has not seen yet.
+		if _, err := v.refresh(ctx); err != nil {
+			return judgeView(err)
+		}
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {

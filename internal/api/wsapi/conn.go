@@ -33,6 +33,8 @@ type Conn struct {
 	tokens     float64   // messages that may still be sent in this second
 	refilled   time.Time
 
+	beginnings []beginning // belongs to the reader
+
 	mu      sync.Mutex // guards subs and watched
 	subs    map[string]*live.Subscription
 	watched watched
@@ -134,6 +136,9 @@ func (c *Conn) cleanUp() {
 	c.mu.Unlock()
 	for _, sub := range subs {
 		sub.Close()
+	}
+	for _, b := range c.beginnings {
+		b.cut.Close()
 	}
 	// What is still to be sent is: the outbox closes the connection when it is empty.
 	c.out.end(websocket.CloseNormalClosure, "")

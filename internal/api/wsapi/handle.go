@@ -32,7 +32,7 @@ func (c *Conn) handle(ctx context.Context, kind int, data []byte) bool {
 	case "ping":
 	case "authenticate":
 		return c.handleAuthenticate(ctx, m)
-	case "subscribe", "next_batch", "unsubscribe":
+	case "subscribe", "subscribe_all", "next_batch", "unsubscribe":
 		if !c.known {
 			c.fail(idProtocol, codeAuthRequired, "authenticate first")
 			return true
@@ -112,6 +112,8 @@ func (c *Conn) handleSubscription(ctx context.Context, m *message) {
 	switch m.Type {
 	case "subscribe":
 		c.subscribe(bound, m)
+	case "subscribe_all":
+		c.subscribeAll(bound, m)
 	case "next_batch":
 		sub := c.find(m.SubscriptionID)
 		if sub == nil || !sub.HasInitial() {
@@ -122,6 +124,7 @@ func (c *Conn) handleSubscription(ctx context.Context, m *message) {
 	case "unsubscribe":
 		if sub := c.forget(m.SubscriptionID); sub != nil {
 			sub.Close()
+			c.complete(bound, sub)
 		}
 	}
 }
@@ -146,22 +149,10 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 		c.fail(idInvalid, string(live.CodeInvalidID), "a subscription needs an id")
 		return
 	}
-	c.mu.Lock()
-	_, taken := c.subs[wanted.ID]
-	count := len(c.subs)
-	c.mu.Unlock()
-	switch {
-	case taken:
-		c.fail(wanted.ID, string(live.CodeInvalidID), "this connection has a subscription with this id")
-		return
-	case count >= c.server.config.MaxSubscriptions:
-		c.fail(wanted.ID, string(live.CodeLimit), "this connection has too many subscriptions")
+	if !c.room(wanted.ID, 1) {
 		return
 	}
-	sub, err := c.server.config.Live.Subscribe(ctx, c.caller, c, live.Request{
-		ID: wanted.ID, Tag: changeTag(c.protocol, wanted.ID), SQL: wanted.SQL, Connection: c.number,
-		Initial: wanted.Options.initial(),
-	})
+	sub, err := c.server.config.Live.Subscribe(ctx, c.caller, c, c.request(wanted))
 	if err != nil {
 		c.failWith(wanted.ID, err)
 		return
@@ -175,6 +166,29 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 		return
 	}
 	c.nextBatch(ctx, sub, true)
+}
+
+// room reports whether an id is free and there is room for more subscriptions; if not, the client is told.
+func (c *Conn) room(id string, more int) bool {
+	c.mu.Lock()
+	_, taken := c.subs[id]
+	count := len(c.subs)
+	c.mu.Unlock()
+	switch {
+	case taken:
+		c.fail(id, string(live.CodeInvalidID), "this connection has a subscription with this id")
+		return false
+	case count+more > c.server.config.MaxSubscriptions:
+		c.fail(id, string(live.CodeLimit), "this connection has too many subscriptions")
+		return false
+	}
+	return true
+}
+
+func (c *Conn) request(w *wanted) live.Request {
+	return live.Request{
+		ID: w.ID, Tag: changeTag(c.protocol, w.ID), SQL: w.SQL, Connection: c.number, Initial: w.Options.initial(),
+	}
 }
 
 // nextBatch sends initial rows, the acknowledgement before the first of them, and makes the subscription live
@@ -192,7 +206,11 @@ func (c *Conn) nextBatch(ctx context.Context, sub *live.Subscription, first bool
 		c.send(ackMessage(sub, &batch))
 	}
 	c.send(batchMessage(sub.ID, &batch))
-	if !batch.HasMore {
+	switch {
+	case batch.HasMore:
+	case sub.Cut() != nil:
+		c.complete(ctx, sub)
+	default:
 		c.follow(ctx, sub)
 	}
 }
@@ -214,6 +232,7 @@ func (c *Conn) giveUp(sub *live.Subscription, err error) {
 	c.forget(sub.ID)
 	sub.Close()
 	c.failWith(sub.ID, err)
+	c.complete(context.Background(), sub)
 }
 
 func (c *Conn) failWith(id string, err error) {

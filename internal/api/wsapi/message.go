@@ -21,15 +21,22 @@ type message struct {
 	Protocol *speaking `json:"protocol"`
 
 	// subscribe
-	Subscription *struct {
-		ID      string   `json:"id"`
-		SQL     string   `json:"sql"`
-		Options *options `json:"options"`
-	} `json:"subscription"`
+	Subscription *wanted `json:"subscription"`
+
+	// subscribe_all
+	ID            string   `json:"id"`
+	Subscriptions []wanted `json:"subscriptions"`
 
 	// next_batch, unsubscribe
 	SubscriptionID string  `json:"subscription_id"`
 	LastSeqID      *cursor `json:"last_seq_id"`
+}
+
+// wanted is a subscription that is asked for.
+type wanted struct {
+	ID      string   `json:"id"`
+	SQL     string   `json:"sql"`
+	Options *options `json:"options"`
 }
 
 // speaking is the protocol object of authenticate.
@@ -176,6 +183,23 @@ func ackMessage(sub *live.Subscription, batch *live.Batch) []byte {
 	}
 	if sub.Whole() {
 		return append(dst, `],"whole":true}`...)
+	}
+	return append(dst, `]}`...)
+}
+
+// cutMessage says that the initial rows of subscriptions that began together are all there, and where they stand.
+func cutMessage(id string, subs []*live.Subscription) []byte {
+	dst := append([]byte(`{"type":"cut_ready","id":`), quote(id)...)
+	dst = append(dst, `,"subscriptions":[`...)
+	for i, sub := range subs {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		group, seq := sub.Position()
+		dst = append(append(dst, `{"subscription_id":`...), quote(sub.ID)...)
+		dst = strconv.AppendUint(append(dst, `,"group_id":`...), uint64(group), 10)
+		dst = strconv.AppendUint(append(dst, `,"position":`...), seq, 10)
+		dst = append(dst, '}')
 	}
 	return append(dst, `]}`...)
 }

@@ -1,0 +1,101 @@
+package wsapi
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kalamdb/kalamdb-go/internal/live"
+)
+
+// maxCutID bounds the id of subscriptions that begin together.
+const maxCutID = 256
+
+// beginning is a cut whose initial rows are still being fetched.
+type beginning struct {
+	id  string
+	cut *live.Cut
+}
+
+// subscribeAll makes subscriptions that begin together, or none of them.
+func (c *Conn) subscribeAll(ctx context.Context, m *message) {
+	if m.ID == "" || len(m.ID) > maxCutID || len(m.Subscriptions) == 0 {
+		c.fail(idInvalid, string(live.CodeInvalidID), "subscribe_all needs an id and subscriptions")
+		return
+	}
+	requests := make([]live.Request, len(m.Subscriptions))
+	seen := make(map[string]bool, len(m.Subscriptions))
+	for i := range m.Subscriptions {
+		w := &m.Subscriptions[i]
+		if w.ID == "" || seen[w.ID] {
+			c.fail(idInvalid, string(live.CodeInvalidID), "each subscription needs an id of its own")
+			return
+		}
+		if seen[w.ID] = true; !c.room(w.ID, len(requests)) {
+			return
+		}
+		requests[i] = c.request(w)
+	}
+	cut, failed, err := c.server.config.Live.SubscribeCut(ctx, c.caller, c, requests)
+	if err != nil {
+		if failed == "" {
+			failed = m.Subscriptions[0].ID
+		}
+		c.failWith(failed, err)
+		return
+	}
+	c.mu.Lock()
+	for _, sub := range cut.Subscriptions() {
+		c.subs[sub.ID] = sub
+	}
+	c.mu.Unlock()
+	c.beginnings = append(c.beginnings, beginning{m.ID, cut})
+	for _, sub := range cut.Subscriptions() {
+		if sub.HasInitial() {
+			c.nextBatch(ctx, sub, true)
+			continue
+		}
+		c.send(ackMessage(sub, &live.Batch{}))
+		c.complete(ctx, sub)
+	}
+}
+
+// complete notes that a subscription of a cut has its initial rows, or is given up. When it is the last, all become
+// live.
+func (c *Conn) complete(ctx context.Context, sub *live.Subscription) {
+	cut := sub.Cut()
+	if cut == nil || !cut.Done(sub) {
+		return
+	}
+	var id string
+	for i := range c.beginnings {
+		if c.beginnings[i].cut == cut {
+			id = c.beginnings[i].id
+			c.beginnings = append(c.beginnings[:i], c.beginnings[i+1:]...)
+			break
+		}
+	}
+	var left []*live.Subscription
+	for _, sub := range cut.Subscriptions() {
+		if c.find(sub.ID) == sub {
+			left = append(left, sub)
+		}
+	}
+	if len(left) == 0 {
+		cut.Close()
+		return
+	}
+	err := cut.CatchUp(ctx, c.out.pace)
+	if err == nil {
+		c.send(cutMessage(id, left))
+		err = cut.Follow(ctx, c.out.pace)
+	}
+	switch {
+	case err == nil, errors.Is(err, errGone):
+	case errors.Is(err, context.DeadlineExceeded):
+		c.tooSlow()
+	default:
+		for _, sub := range left {
+			c.giveUp(sub, err)
+		}
+	}
+}

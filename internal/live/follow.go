@@ -1,0 +1,200 @@
+package live
+
+import (
+	"context"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/changelog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+)
+
+// catchUpRounds is how often subscriptions try to catch up with their stream without holding it up.
+const catchUpRounds = 4
+
+// follow gives subscriptions of one stream and one connection everything after their initial rows, in the order of
+// the group, and makes them live at once.
+func follow(ctx context.Context, subs []*Subscription, pace func(context.Context) error) error {
+	st := subs[0].stream
+	for _, sub := range subs {
+		if _, ok := sub.service.config.Catalog.Current().TableByID(sub.query.scope.Table.ID); !ok {
+			return refuse(CodeNotFound, "the table was dropped")
+		}
+	}
+	for range catchUpRounds {
+		if st.tryLive(subs) {
+			return nil
+		}
+		if err := catchUp(ctx, subs, &delivery{stream: st, sink: subs[0].sink, pace: pace}); err != nil {
+			return err
+		}
+	}
+	// Writers are too quick for us. What is left is little, and they wait for it.
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err := catchUp(ctx, subs, &delivery{sink: subs[0].sink}); err != nil {
+		return err
+	}
+	st.attachAll(subs)
+	return nil
+}
+
+// tryLive makes subscriptions live if the stream has not passed the position of any.
+func (s *stream) tryLive(subs []*Subscription) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range subs {
+		if !sub.closed && !sub.live && s.position > sub.position {
+			return false
+		}
+	}
+	s.attachAll(subs)
+	return true
+}
+
+func (s *stream) attachAll(subs []*Subscription) {
+	for _, sub := range subs {
+		if !sub.closed && !sub.live {
+			s.attach(sub)
+		}
+	}
+}
+
+// catchUpBytes is how much is delivered at once while catching up, beside the rest of a command.
+const catchUpBytes = 256 << 10
+
+// catching is a subscription that catches up.
+type catching struct {
+	sub           *Subscription
+	decoder       *scopeIndex
+	before, after []datum.Datum
+}
+
+// catchUp delivers what the change log has after the positions of subscriptions of one stream, and moves the positions
+// on. It takes them as far as the log goes, or to a position.
+func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
+	st := subs[0].stream
+	snapshot := st.service.config.Store.NewSnapshot()
+	defer snapshot.Close() //nolint:errcheck // nothing was written
+	last, err := changelog.Last(snapshot, st.group)
+	if err != nil {
+		return judge(err, CodeFailed)
+	}
+	if d.upTo > 0 {
+		last = min(last, d.upTo)
+	}
+	from := last
+	interest := &changelog.Interest{Table: subs[0].query.scope.Table.ID, User: subs[0].query.scope.User}
+	list := make([]catching, len(subs))
+	for i, sub := range subs {
+		key := sub.key()
+		if err = changelog.CheckScope(snapshot, st.group, key.table, key.user, sub.position); err != nil {
+			return judge(err, CodeFailed)
+		}
+		from = min(from, sub.position)
+		list[i] = catching{sub: sub, decoder: newScopeIndex(sub.query.scope.Table)}
+		if interest != nil && (key.table != interest.Table || key.user != interest.User) {
+			interest = nil // of several scopes
+		}
+	}
+	var failed error
+	err = changelog.Read(snapshot, st.group, from, interest, func(change changefeed.Change) bool {
+		if change.Seq > last {
+			return false
+		}
+		if failed = d.command(ctx, command.SeqIndex(change.Seq)); failed != nil {
+			return false
+		}
+		for i := range list {
+			if failed = list[i].take(&change, d); failed != nil {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return judge(err, CodeFailed)
+	}
+	if failed == nil {
+		failed = d.flush(ctx)
+	}
+	if failed != nil {
+		return failed
+	}
+	for _, sub := range subs {
+		sub.position = max(sub.position, last)
+	}
+	return nil
+}
+
+// take adds what a subscription sees of a change to a delivery.
+func (c *catching) take(change *changefeed.Change, d *delivery) error {
+	scope := c.sub.query.scope
+	if change.Seq <= c.sub.position || change.Table != scope.Table.ID || change.User != scope.User {
+		return nil
+	}
+	r, err := decodeRows(c.decoder, change, &c.before, &c.after)
+	if err != nil {
+		return refuse(CodeConversion, "a changed row could not be read")
+	}
+	kind, sees, err := c.sub.query.classify(r)
+	if err != nil {
+		return judge(err, CodeFailed)
+	}
+	if !sees {
+		return nil
+	}
+	event, err := c.sub.query.projection.event(r, kind)
+	if err != nil {
+		return refuse(CodeConversion, "a changed row could not be sent: %v", err)
+	}
+	d.pending = append(d.pending, Notification{c.sub, event})
+	d.size += len(event.JSON)
+	return nil
+}
+
+// delivery collects what a connection is to be told. What belongs to one command is handed over together.
+type delivery struct {
+	stream  *stream // whose lock is taken to deliver; nil when it is held
+	sink    Sink
+	pace    func(context.Context) error // nil does not wait
+	upTo    uint64                      // the position to catch up with; zero is the newest
+	pending []Notification
+	size    int
+	index   uint64 // of the command at hand
+}
+
+// command begins a command; what was collected before is handed over when it is enough.
+func (d *delivery) command(ctx context.Context, index uint64) error {
+	if index == d.index {
+		return nil
+	}
+	d.index = index
+	if d.size <= catchUpBytes {
+		return nil
+	}
+	return d.flush(ctx)
+}
+
+func (d *delivery) flush(ctx context.Context) error {
+	if len(d.pending) == 0 {
+		return nil
+	}
+	if d.pace != nil {
+		if err := d.pace(ctx); err != nil {
+			return err
+		}
+	}
+	if d.stream != nil {
+		d.stream.mu.Lock()
+		defer d.stream.mu.Unlock()
+	}
+	// Whoever was ended meanwhile was told so, and gets nothing more.
+	d.pending = slices.DeleteFunc(d.pending, func(n Notification) bool { return n.Sub.closed })
+	if len(d.pending) > 0 {
+		d.sink.Deliver(d.pending)
+	}
+	d.pending, d.size = d.pending[:0], 0
+	return nil
+}
