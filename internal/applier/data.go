@@ -228,6 +228,11 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 			return refusal
 		}
 	}
+	for _, span := range body.GetIndexSpans() {
+		if refusal := check(span.GetTableId(), span.GetUser()); refusal != nil {
+			return refusal
+		}
+	}
 	for _, read := range body.GetReads() {
 		if refusal := check(read.GetTableId(), read.GetUser()); refusal != nil {
 			return refusal

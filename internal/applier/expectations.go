@@ -26,7 +26,11 @@ func (d *Data) checkRead(batch *storage.Batch, body *commandv1.WriteRows) (*comm
 	if refusal, err := d.checkReads(batch, body.GetReads()); refusal != nil || err != nil {
 		return refusal, err
 	}
-	return d.checkSpans(batch, body.GetSpans())
+	left := maxSpanRows
+	if refusal, err := d.checkSpans(batch, body.GetSpans(), &left); refusal != nil || err != nil {
+		return refusal, err
+	}
+	return d.checkIndexSpans(batch, body.GetIndexSpans(), &left)
 }
 
 // checkScopes refuses the command when something it depends on was written since the statement read it.
@@ -75,8 +79,7 @@ func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead) (*co
 
 // checkSpans refuses the command when a row within a range of keys was written since the range was read, rows
 // that were deleted since included: their tombstones are rows too.
-func (d *Data) checkSpans(batch *storage.Batch, spans []*commandv1.SpanUnchanged) (*commandv1.Response, error) {
-	left := maxSpanRows
+func (d *Data) checkSpans(batch *storage.Batch, spans []*commandv1.SpanUnchanged, left *int) (*commandv1.Response, error) {
 	for _, span := range spans {
 		last, err := d.lastWrite(batch, span.GetTableId(), span.GetUser())
 		if err != nil {
@@ -85,7 +88,7 @@ func (d *Data) checkSpans(batch *storage.Batch, spans []*commandv1.SpanUnchanged
 		if last <= span.GetIndex() {
 			continue // nothing of the scope was written
 		}
-		changed, err := d.spanChanged(batch, span, &left)
+		changed, err := d.spanChanged(batch, span, left)
 		if err != nil {
 			return nil, err
 		}

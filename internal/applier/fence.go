@@ -64,7 +64,8 @@ func (d *Data) admitTable(table ident.TableID) *commandv1.Response {
 	return nil
 }
 
-// checkFences refuses writes that were made with a descriptor before the fence of their table.
+// checkFences refuses writes that were made with a descriptor before the fence of their table, and those that depend on an
+// index which was read by such a descriptor: rows may be written without it since.
 func (d *Data) checkFences(body *commandv1.WriteRows) *commandv1.Response {
 	if len(d.fences) == 0 {
 		return nil
@@ -74,18 +75,27 @@ func (d *Data) checkFences(body *commandv1.WriteRows) *commandv1.Response {
 		if row.GetTableId() == last {
 			continue
 		}
-		last = row.GetTableId()
-		revision := uint32(0)
-		for _, stated := range body.GetRevisions() {
-			if stated.GetTableId() == last {
-				revision = stated.GetRevision()
-			}
+		if last = row.GetTableId(); d.fenced(last, body.GetRevisions()) {
+			return altered()
 		}
-		if revision < d.fences[ident.TableID(last)] {
+	}
+	for _, span := range body.GetIndexSpans() {
+		if d.fenced(span.GetTableId(), body.GetRevisions()) {
 			return altered()
 		}
 	}
 	return nil
+}
+
+// fenced reports whether the revision that is stated for a table lies before its fence.
+func (d *Data) fenced(table uint64, stated []*commandv1.TableRevision) bool {
+	revision := uint32(0)
+	for _, s := range stated {
+		if s.GetTableId() == table {
+			revision = s.GetRevision()
+		}
+	}
+	return revision < d.fences[ident.TableID(table)]
 }
 
 func (d *Data) restoreFences(reader storage.Reader) error {

@@ -128,7 +128,7 @@ func indexesFromProto(t *schema.Table, list []*commandv1.Index) error {
 		return fmt.Errorf("%w: table %s has %d indexes", errMalformed, t.FullName(), len(list))
 	}
 	for _, index := range list {
-		if index.GetState() < uint32(schema.IndexBuilding) || index.GetState() > uint32(schema.IndexDropping) {
+		if index.GetState() < uint32(schema.IndexBuilding) || index.GetState() > uint32(schema.IndexRetiring) {
 			return fmt.Errorf("%w: index %s of table %s has state %d", errMalformed, index.GetName(), t.FullName(), index.GetState())
 		}
 		x := schema.Index{

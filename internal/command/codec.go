@@ -181,6 +181,11 @@ func unknownInCommand(cmd *commandv1.Command) (name protoreflect.FullName, found
 			return name, found
 		}
 	}
+	for _, span := range write.GetIndexSpans() {
+		if unknown(span) {
+			return name, found
+		}
+	}
 	for _, read := range write.GetReads() {
 		if unknown(read) {
 			return name, found

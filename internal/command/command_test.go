@@ -100,6 +100,13 @@ func examples() []*commandv1.Command {
 			{TableId: 18, Low: []byte{0x80, 4}},
 		},
 	}}})
+	bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+		Rows: write.GetRows()[1:],
+		IndexSpans: []*commandv1.IndexSpanUnchanged{
+			{TableId: 17, User: "alice", IndexId: 3, Low: []byte{0x80, 3}, High: []byte{0x80, 9}, Index: 99, Entries: 4},
+			{TableId: 18, IndexId: 1},
+		},
+	}}})
 	for _, recorded := range []*commandv1.WriteRows{
 		{Rows: write.GetRows()[:1], Reply: []byte{1, 2}},
 		{Refusal: &commandv1.Failure{Kind: uint32(fault.NotNull), Message: "NOT NULL violation"}},
@@ -234,6 +241,8 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	scope.ProtoReflect().SetUnknown(newer)
 	span := &commandv1.SpanUnchanged{TableId: 1}
 	span.ProtoReflect().SetUnknown(newer)
+	indexSpan := &commandv1.IndexSpanUnchanged{TableId: 1}
+	indexSpan.ProtoReflect().SetUnknown(newer)
 	read := &commandv1.RowRead{TableId: 1}
 	read.ProtoReflect().SetUnknown(newer)
 	stamp := header()
@@ -248,21 +257,22 @@ func TestDecodeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	newHeader := body(&commandv1.WriteRows{})
 	newHeader.Header = stamp
 	for name, data := range map[string][]byte{
-		"empty":                       nil,
-		"another version":             append([]byte{2}, good[1:]...),
-		"cut":                         good[:len(good)-1],
-		"no body":                     marshal(&commandv1.Command{Header: header()}),
-		"body of a newer version":     append(marshal(&commandv1.Command{Header: header()}), newer...),
-		"field of a newer version":    append(append([]byte(nil), good...), newer...),
-		"newer field in a row":        marshal(body(&commandv1.WriteRows{Rows: []*commandv1.RowWrite{{TableId: 1}, nested}})),
-		"newer field in a span":       marshal(body(&commandv1.WriteRows{Spans: []*commandv1.SpanUnchanged{span}})),
-		"newer field in a read":       marshal(body(&commandv1.WriteRows{Reads: []*commandv1.RowRead{read}})),
-		"newer field in a scope":      marshal(body(&commandv1.WriteRows{Scopes: []*commandv1.ScopeUnchanged{scope}})),
-		"newer field in the header":   marshal(newHeader),
-		"newer field deep in a table": marshal(&commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{Table: &commandv1.Table{Columns: []*commandv1.Column{column}}}}}),
-		"request id of one byte":      marshal(shortID),
-		"over the limit":              make([]byte, MaxBytes+1),
-		"too many rows":               marshal(body(&commandv1.WriteRows{Rows: make([]*commandv1.RowWrite, MaxRows+1)})),
+		"empty":                        nil,
+		"another version":              append([]byte{2}, good[1:]...),
+		"cut":                          good[:len(good)-1],
+		"no body":                      marshal(&commandv1.Command{Header: header()}),
+		"body of a newer version":      append(marshal(&commandv1.Command{Header: header()}), newer...),
+		"field of a newer version":     append(append([]byte(nil), good...), newer...),
+		"newer field in a row":         marshal(body(&commandv1.WriteRows{Rows: []*commandv1.RowWrite{{TableId: 1}, nested}})),
+		"newer field in a span":        marshal(body(&commandv1.WriteRows{Spans: []*commandv1.SpanUnchanged{span}})),
+		"newer field in an index span": marshal(body(&commandv1.WriteRows{IndexSpans: []*commandv1.IndexSpanUnchanged{indexSpan}})),
+		"newer field in a read":        marshal(body(&commandv1.WriteRows{Reads: []*commandv1.RowRead{read}})),
+		"newer field in a scope":       marshal(body(&commandv1.WriteRows{Scopes: []*commandv1.ScopeUnchanged{scope}})),
+		"newer field in the header":    marshal(newHeader),
+		"newer field deep in a table":  marshal(&commandv1.Command{Body: &commandv1.Command_CreateTable{CreateTable: &commandv1.CreateTable{Table: &commandv1.Table{Columns: []*commandv1.Column{column}}}}}),
+		"request id of one byte":       marshal(shortID),
+		"over the limit":               make([]byte, MaxBytes+1),
+		"too many rows":                marshal(body(&commandv1.WriteRows{Rows: make([]*commandv1.RowWrite, MaxRows+1)})),
 	} {
 		if cmd, err := Decode(data); err == nil {
 			t.Errorf("%s decodes to %v", name, cmd)

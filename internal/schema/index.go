@@ -15,6 +15,9 @@ const (
 	IndexBuilding IndexState = 1 // new rows are in it, older ones are being added; nobody reads it
 	IndexReady    IndexState = 2
 	IndexDropping IndexState = 3 // new rows are not in it; its entries are being removed
+	// IndexRetiring comes before IndexDropping: new rows are in it and nobody begins to read it. Commands that depend on
+	// what they read of it are still on their way, until every group is fenced.
+	IndexRetiring IndexState = 4
 )
 
 // String prints the state as system tables show it.
@@ -24,7 +27,7 @@ func (s IndexState) String() string {
 		return "building"
 	case IndexReady:
 		return "ready"
-	case IndexDropping:
+	case IndexDropping, IndexRetiring:
 		return "dropping"
 	}
 	return "unknown"
@@ -47,12 +50,17 @@ type Index struct {
 }
 
 // Maintained reports whether rows that are written now belong into the index.
-func (x *Index) Maintained() bool { return x.State == IndexBuilding || x.State == IndexReady }
+func (x *Index) Maintained() bool {
+	return x.State == IndexBuilding || x.State == IndexReady || x.State == IndexRetiring
+}
+
+// Dropped reports whether the index is on its way out.
+func (x *Index) Dropped() bool { return x.State == IndexDropping || x.State == IndexRetiring }
 
 // Index returns the position of the named index that is not being dropped.
 func (t *Table) Index(name string) (position int, ok bool) {
 	for i := range t.Indexes {
-		if t.Indexes[i].Name == name && t.Indexes[i].State != IndexDropping {
+		if t.Indexes[i].Name == name && !t.Indexes[i].Dropped() {
 			return i, true
 		}
 	}

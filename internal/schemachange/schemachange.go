@@ -9,6 +9,9 @@
 //     that was written meanwhile is skipped on apply, because its writer knew of the index.
 //  3. It puts the finished descriptor in the place of the unfinished one, if that has not changed; else it starts again.
 //
+// An index that is dropped takes two rounds. In the first one it still has every row, so that commands which depend on what
+// was read of it, and pass the fence, are right; from the second one on new rows are not in it.
+//
 // When the rows forbid the change (two rows with one unique key, a NULL), the third step takes the change back instead,
 // and the error says why. Every step may be repeated and interrupted anywhere, and two workers at one table do no harm:
 // what counts is in the log of each group and in the descriptor's revision.
@@ -119,7 +122,7 @@ func (w *Worker) group(ctx context.Context, group shard.GroupID, table, next *sc
 				next.Indexes[i].State = schema.IndexDropping
 				return err, nil
 			}
-		case schema.IndexReady:
+		case schema.IndexReady, schema.IndexRetiring:
 		}
 		if err != nil {
 			return nil, err
@@ -157,10 +160,16 @@ func takeBack(next *schema.Table, position int) error {
 func finish(next *schema.Table) {
 	kept := next.Indexes[:0]
 	for _, x := range next.Indexes {
-		if x.State != schema.IndexDropping {
+		switch x.State {
+		case schema.IndexDropping:
+			continue
+		case schema.IndexRetiring:
+			// Its groups are fenced: whatever depends on the index is decided. Its entries go in another round.
+			x.State = schema.IndexDropping
+		case schema.IndexBuilding, schema.IndexReady:
 			x.State = schema.IndexReady
-			kept = append(kept, x)
 		}
+		kept = append(kept, x)
 	}
 	next.Indexes = kept
 	for i := range next.Columns {

@@ -44,28 +44,31 @@ type IndexLimit struct {
 	Entries, Bytes int
 }
 
-// IndexKeys returns the primary keys of the rows that an index has within spans, ascending. Deleted rows are in no index. It
-// reports false when there are more than the limit allows. The reader must be the consistent picture that the rows are
-// read from.
+// IndexKeys returns the primary keys of the rows that an index has within spans, ascending, and how many entries each span
+// has. Deleted rows are in no index. It reports false when there are more than the limit allows. The reader must be the
+// consistent picture that the rows are read from.
 func IndexKeys(
 	reader storage.Reader, scope Scope, index *schema.Index, spans []Span, limit IndexLimit,
-) (primaryKeys [][]byte, complete bool, err error) {
+) (primaryKeys [][]byte, entries []uint32, complete bool, err error) {
 	found := indexKeys{limit: limit}
-	for _, span := range spans {
+	entries = make([]uint32, len(spans))
+	for i, span := range spans {
+		before := len(found.list)
 		low, high := keys.UserIndexSpan(scope.Group, scope.Table.ID, index.ID, scope.User)
 		low = append(low, span.Low...)
 		if span.High != nil {
 			high = keys.IndexEntry(scope.Group, scope.Table.ID, index.ID, scope.User, span.High, nil)
 		}
 		if complete, err = found.read(reader, low, high); err != nil {
-			return nil, false, fmt.Errorf("read index %s of %s: %w", index.Name, scope.Table.FullName(), err)
+			return nil, nil, false, fmt.Errorf("read index %s of %s: %w", index.Name, scope.Table.FullName(), err)
 		}
 		if !complete {
-			return nil, false, nil
+			return nil, nil, false, nil
 		}
+		entries[i] = uint32(len(found.list) - before) //nolint:gosec // bounded by the limit
 	}
 	slices.SortFunc(found.list, bytes.Compare)
-	return slices.CompactFunc(found.list, bytes.Equal), true, nil
+	return slices.CompactFunc(found.list, bytes.Equal), entries, true, nil
 }
 
 // indexKeys collects what the entries of an index point to.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -52,10 +53,16 @@ type Transaction struct {
 	indexes map[scopeKey]uint64 // of the last write into the scopes of spans
 	spans   map[scopeKey][]span // ranges of keys in which nothing must have changed
 
-	revisions []*commandv1.TableRevision // of the tables that are written
+	indexSpans []*commandv1.IndexSpanUnchanged // ranges of indexes by which rows were found
+
+	revisions []*commandv1.TableRevision // of the tables that are written, or read by an index
+
+	// Before and After are catalogs as of before and after the snapshot was taken. An index that is ready in both has
+	// every row of it. After is nil until an index is to be read.
+	Before, After *catalog.Catalog
 
 	readCount  int
-	spanCount  int
+	spanCount  int   // of both kinds
 	bytes      int64 // of rows and reads
 	savepoints []savepoint
 	undo       []undo // what the rows were, since the first savepoint
@@ -413,6 +420,11 @@ func (t *Transaction) Command() *commandv1.WriteRows {
 			body.Spans = append(body.Spans, &commandv1.SpanUnchanged{
 				TableId: uint64(scope.table), User: string(scope.user), Low: s.low, High: s.high, Index: t.indexes[scope],
 			})
+		}
+	}
+	for _, s := range t.indexSpans {
+		if _, whole := t.scopes[scopeKey{ident.TableID(s.GetTableId()), ident.UserID(s.GetUser())}]; !whole {
+			body.IndexSpans = append(body.IndexSpans, s)
 		}
 	}
 	slices.SortFunc(body.Spans, func(a, b *commandv1.SpanUnchanged) int {

@@ -11,6 +11,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -188,33 +189,54 @@ func keyText(key datum.Datum) string {
 	return strings.ToValidUTF8(text, "") // cut in the middle of a character, or bytes
 }
 
-// changedScan starts the scan of an UPDATE or DELETE and the write set over it. All but a single key
-// depend on every row of the scope: one that is added meanwhile might match.
-func (r *run) changedScan(ctx context.Context, scan *plan.Scan, sources []*plan.Scan) (*writeSet, error) {
+// changedScan locates the rows of an UPDATE or DELETE and starts the write set over them. All but a single key depend on
+// every row of the scope, or of the ranges in which the rows were found: one that is added meanwhile might match.
+func (r *run) changedScan(ctx context.Context, scan *plan.Scan, sources []*plan.Scan) (*writeSet, *location, error) {
 	if err := r.barrier(ctx, append([]*plan.Scan{scan}, sources...)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	scope, err := r.scope(scan.Table, scan)
+	at, err := r.locate(scan)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	set, err := r.newWriteSet(scope)
+	set, err := r.newWriteSet(at.scope)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err = set.expectSources(sources); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	bounds, err := scan.Bounds(r.eval)
-	if err != nil || bounds.IsPoint() {
-		return set, err
+	return set, at, set.expectLocation(at)
+}
+
+// expectLocation makes the command fail when other rows would be found where those of an UPDATE or DELETE were.
+func (s *writeSet) expectLocation(at *location) error {
+	switch {
+	case s.run.tx != nil || at.byIndex == nil && at.bounds.IsPoint():
+		return nil // the transaction depends on whatever its scans read; the one row has its own expectation
+	case at.byIndex == nil:
+		return s.expectUnchanged(at.scope)
 	}
-	return set, set.expectUnchanged(scope)
+	index, err := txn.ScopeIndex(s.run.openSnapshot(), &at.scope)
+	if err != nil {
+		return err
+	}
+	s.body.IndexSpans = txn.IndexSpans(&at.scope, at.byIndex.index, at.byIndex.spans, at.byIndex.entries, index)
+	return nil
+}
+
+// eachAt runs a located scan and hands every row to visit, which must not keep it.
+func (r *run) eachAt(ctx context.Context, scan *plan.Scan, at *location, visit func(row []datum.Datum) error) error {
+	op, err := r.openAt(scan, at)
+	if err != nil {
+		return err
+	}
+	return r.drain(ctx, op, visit)
 }
 
 // updateSet computes the new versions of the rows that an UPDATE changes.
 func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) {
-	set, err := r.changedScan(ctx, s.Scan, s.Sources)
+	set, at, err := r.changedScan(ctx, s.Scan, s.Sources)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +247,7 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 		values[i] = expr.Prepare(assignment.Value, r.eval)
 	}
 	changed := make([]datum.Datum, len(columns))
-	return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
+	return set, r.eachAt(ctx, s.Scan, at, func(row []datum.Datum) error {
 		differs, err := r.assign(s.Assignments, values, columns, row, changed)
 		if err != nil {
 			return err
@@ -260,18 +282,18 @@ func (r *run) assign(
 
 // deleteSet computes the tombstones of the rows that a DELETE removes.
 func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) {
-	set, err := r.changedScan(ctx, s.Scan, s.Sources)
+	set, at, err := r.changedScan(ctx, s.Scan, s.Sources)
 	if err != nil {
 		return nil, err
 	}
 	set.returning = s.Returning
 	if s.Scan.Table.Kind != schema.KindStream {
-		return set, r.each(ctx, s.Scan, func(row []datum.Datum) error {
+		return set, r.eachAt(ctx, s.Scan, at, func(row []datum.Datum) error {
 			_, failed := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
 			return failed
 		})
 	}
-	op, err := r.openScan(s.Scan)
+	op, err := r.openAt(s.Scan, at)
 	if err != nil {
 		return nil, err
 	}

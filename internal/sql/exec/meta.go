@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -38,6 +39,9 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 			return Result{}, s.Refusal
 		}
 	}
+	if s.First != nil {
+		return Result{}, e.before(ctx, caller, s.First)
+	}
 	if s.Storage != nil {
 		if err := e.tryStorage(ctx, s.Storage); err != nil {
 			return Result{}, err
@@ -58,6 +62,21 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 		}
 	}
 	return Result{Message: response.GetMessage(), AsUser: caller.User}, nil
+}
+
+// before carries out the change that must come first. It ends with Altered: the statement is planned again over the
+// changed table.
+func (e *Engine) before(ctx context.Context, caller session.Session, first *commandv1.AlterTable) error {
+	change := &commandv1.Command{Body: &commandv1.Command_AlterTable{AlterTable: first}}
+	change.Header = &commandv1.Header{Actor: string(caller.User), Audit: e.note(caller, change)}
+	response, err := e.deps.Executor.Execute(ctx, shard.Meta, change)
+	if err != nil {
+		return err
+	}
+	if _, err = e.changes.Finish(ctx, ident.TableID(first.GetTable().GetId()), nil); err != nil {
+		return unfinished(ctx, err, response.GetMessage())
+	}
+	return fault.New(fault.Altered, "the indexes of a column were dropped before it")
 }
 
 // unfinished is the failure of what a changed descriptor leaves to be done. When the caller's time was over, a job goes

@@ -25,6 +25,7 @@ func (r *run) join(ctx context.Context, group shard.GroupID) error {
 	if begun {
 		return nil
 	}
+	r.tx.Before = r.catalog
 	if _, err := r.engine.deps.Executor.Barrier(ctx, group); err != nil {
 		return err
 	}
@@ -34,21 +35,24 @@ func (r *run) join(ctx context.Context, group shard.GroupID) error {
 
 // openInside starts a scan inside a transaction: what it has written lies over what its snapshot holds, and
 // what is read must not change before the commit.
-func (r *run) openInside(n *plan.Scan, scope *table.Scope, bounds *table.Bounds) (operator, error) {
-	if err := r.depend(scope, bounds); err != nil {
-		return nil, err
+func (r *run) openInside(n *plan.Scan, at *location) (operator, error) {
+	scope := &at.scope
+	if at.byIndex == nil { // else the transaction depends on what the index has
+		if err := r.depend(scope, &at.bounds); err != nil {
+			return nil, err
+		}
 	}
 	if !r.tx.Touches(scope) {
-		return r.openStored(n, scope, bounds)
+		return r.openStored(n, scope, at.stored())
 	}
 	whole := *n
 	whole.Decoder = table.NewDecoder(scope.Table, nil) // the key is needed to find the row's place
-	input, err := r.openStored(&whole, scope, bounds)
+	input, err := r.openStored(&whole, scope, at.stored())
 	if err != nil {
 		return nil, err
 	}
 	return &overlayOperator{
-		input: input, written: r.tx.Within(scope, bounds), table: scope.Table, key: scope.Table.PrimaryKey(),
+		input: input, written: r.tx.Within(scope, &at.bounds), table: scope.Table, key: scope.Table.PrimaryKey(),
 		decoder: whole.Decoder, includeDeleted: n.IncludeDeleted, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval),
 		row: make([]datum.Datum, n.Width()),
 	}, nil

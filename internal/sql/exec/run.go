@@ -138,11 +138,16 @@ func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
 }
 
 // each runs a node and hands every row to visit, which must not keep it.
-func (r *run) each(ctx context.Context, node plan.Node, visit func(row []datum.Datum) error) (err error) {
+func (r *run) each(ctx context.Context, node plan.Node, visit func(row []datum.Datum) error) error {
 	op, err := r.open(ctx, node)
 	if err != nil {
 		return err
 	}
+	return r.drain(ctx, op, visit)
+}
+
+// drain hands every row of an operator to visit, which must not keep it, and closes it.
+func (r *run) drain(ctx context.Context, op operator, visit func(row []datum.Datum) error) (err error) {
 	defer func() { err = errors.Join(err, op.close()) }()
 	for {
 		row, err := op.next(ctx)

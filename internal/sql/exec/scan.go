@@ -30,16 +30,19 @@ func (r *run) scope(found *schema.Table, scan *plan.Scan) (table.Scope, error) {
 }
 
 func (r *run) openScan(n *plan.Scan) (operator, error) {
-	bounds, err := n.Bounds(r.eval)
+	at, err := r.locate(n)
 	if err != nil {
 		return nil, err
 	}
-	if n.Index != nil && bounds.Points == nil {
-		if bounds, err = r.indexBounds(n, bounds); err != nil {
-			return nil, err
-		}
+	return r.openAt(n, at)
+}
+
+// openAt reads the rows where they were located.
+func (r *run) openAt(n *plan.Scan, at *location) (operator, error) {
+	if r.tx != nil {
+		return r.openInside(n, at)
 	}
-	return r.openScanWithin(n, bounds)
+	return r.openStored(n, &at.scope, at.stored())
 }
 
 // openScanWithin reads the rows within bounds, which may be narrower than what the condition implies.
@@ -48,10 +51,7 @@ func (r *run) openScanWithin(n *plan.Scan, bounds table.Bounds) (operator, error
 	if err != nil {
 		return nil, err
 	}
-	if r.tx != nil {
-		return r.openInside(n, &scope, &bounds)
-	}
-	return r.openStored(n, &scope, &bounds)
+	return r.openAt(n, &location{scope: scope, bounds: bounds})
 }
 
 // openStored starts a scan of what the store holds.

@@ -3,6 +3,7 @@ package exec
 import (
 	"slices"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -13,52 +14,96 @@ import (
 // no memory.
 var indexLimit = table.IndexLimit{Entries: 1 << 14, Bytes: 1 << 20}
 
-// indexBounds finds the rows of a scan by its index. It returns the bounds as they are when the index cannot be used: the
-// rows are the same, in the same order. Inside a transaction it is never used: an index may be younger than the snapshot,
-// and what the transaction wrote is in none.
-func (r *run) indexBounds(n *plan.Scan, bounds table.Bounds) (table.Bounds, error) {
-	if r.tx != nil {
-		return bounds, nil
-	}
-	spans, ok := n.IndexSpans(r.eval)
-	if !ok {
-		return bounds, nil
-	}
-	scope, err := r.scope(n.Table, n)
-	if err != nil {
-		return bounds, err
-	}
-	snapshot := r.openSnapshot()
-	if ok, err = r.indexStands(n); !ok || err != nil {
-		return bounds, err
-	}
-	found, complete, err := table.IndexKeys(snapshot, scope, n.Index.Index, spans, indexLimit)
-	if !complete || err != nil {
-		return bounds, err
-	}
-	size := int64(0)
-	points := make([][]byte, 0, len(found))
-	for _, key := range found {
-		size += int64(len(key)) + entryBytes
-		if within(key, bounds) {
-			points = append(points, key)
-		}
-	}
-	return table.Bounds{Points: points, Index: n.Index.Index.Name}, r.budget.takeBytes(size)
+// location says where the rows of a scan are.
+type location struct {
+	scope  table.Scope
+	bounds table.Bounds // of the primary key, as the condition implies
+	// byIndex narrows them further; nil when the rows are gone through by their key.
+	byIndex *indexRead
 }
 
-// indexStands reports whether every row of the snapshot is in the scan's index. A statement that was planned before the
-// index was dropped may run after rows were written without it. Whoever wrote such rows knew the changed descriptor, so
-// a catalog that is read after the snapshot was taken has it too.
-func (r *run) indexStands(n *plan.Scan) (bool, error) {
-	if r.state.newest == nil {
+// indexRead is what was read of an index.
+type indexRead struct {
+	index   *schema.Index
+	spans   []table.Span
+	entries []uint32 // of each span
+	points  [][]byte // the primary keys that they point to, within the bounds of the key
+}
+
+// stored are the bounds of what is read of the store.
+func (l *location) stored() *table.Bounds {
+	if l.byIndex == nil {
+		return &l.bounds
+	}
+	return &table.Bounds{Points: l.byIndex.points, Index: l.byIndex.index.Name}
+}
+
+// locate finds where the rows of a scan are, by an index if there is one for it.
+func (r *run) locate(n *plan.Scan) (at *location, err error) {
+	at = &location{}
+	if at.scope, err = r.scope(n.Table, n); err != nil {
+		return nil, err
+	}
+	if at.bounds, err = n.Bounds(r.eval); err != nil || n.Index == nil || at.bounds.Points != nil {
+		return at, err
+	}
+	spans, ok := n.Index.Spans(n, r.eval)
+	if !ok {
+		return at, nil
+	}
+	at.byIndex, err = r.readIndex(n, at, n.Index.Index, spans)
+	return at, err
+}
+
+// readIndex finds the rows of spans of an index. It returns nil when the index cannot be used: the rows are the same, in
+// the same order. Inside a transaction what was read must not change before the commit.
+func (r *run) readIndex(n *plan.Scan, at *location, x *schema.Index, spans []table.Span) (*indexRead, error) {
+	snapshot := r.openSnapshot()
+	if ok, err := r.indexStands(n.Table, x); !ok || err != nil {
+		return nil, err
+	}
+	found, entries, complete, err := table.IndexKeys(snapshot, at.scope, x, spans, indexLimit)
+	if !complete || err != nil {
+		return nil, err
+	}
+	if r.tx != nil {
+		if ok, failure := r.tx.ReadIndex(&at.scope, x, spans, entries); !ok || failure != nil {
+			return nil, failure
+		}
+	}
+	size := int64(0)
+	read := &indexRead{index: x, spans: spans, entries: entries, points: make([][]byte, 0, len(found))}
+	for _, key := range found {
+		size += int64(len(key)) + entryBytes
+		if within(key, at.bounds) {
+			read.points = append(read.points, key)
+		}
+	}
+	return read, r.budget.takeBytes(size)
+}
+
+// indexStands reports whether every row of the snapshot is in an index. A statement that was planned before the index was
+// dropped may run after rows were written without it. Whoever wrote such rows knew the changed descriptor, so a catalog
+// that is read after the snapshot was taken has it too. The snapshot of a transaction may be older than the index as well;
+// then the catalog from before it has none, or one that is not ready.
+func (r *run) indexStands(t *schema.Table, x *schema.Index) (bool, error) {
+	newest := &r.state.newest
+	if r.tx != nil {
+		newest = &r.tx.After
+	}
+	if *newest == nil {
 		if _, err := r.engine.deps.Executor.Barrier(r.state.ctx, shard.Meta); err != nil {
 			return false, err
 		}
-		r.state.newest = r.engine.deps.Catalog.Current()
+		*newest = r.engine.deps.Catalog.Current()
 	}
-	current, ok := r.state.newest.TableByID(n.Table.ID)
-	return ok && slices.ContainsFunc(current.Indexes, func(x schema.Index) bool {
-		return x.ID == n.Index.Index.ID && x.State == schema.IndexReady
-	}), nil
+	return isReady(*newest, t, x) && (r.tx == nil || isReady(r.tx.Before, t, x)), nil
+}
+
+// isReady reports whether an index is ready in a catalog.
+func isReady(c *catalog.Catalog, t *schema.Table, x *schema.Index) bool {
+	current, ok := c.TableByID(t.ID)
+	return ok && slices.ContainsFunc(current.Indexes, func(there schema.Index) bool {
+		return there.ID == x.ID && there.State == schema.IndexReady
+	})
 }

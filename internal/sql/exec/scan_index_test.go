@@ -159,7 +159,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 	}
 	for where, index := range map[string]string{
 		"a = 5": "by_a(a)", "a = 5 AND b >= 1": "by_a(a, b)", "a IN (5, 6) AND b IN (1, 2, 3)": "by_a(a, b)", "a > 1": "by_a(a)",
-		"a = 5 AND id > 0": "by_a(a)",
+		"a = 5 AND id > 0": "by_a(a)", "a IS NULL": "by_a(a)", "a IS NULL AND b > 3": "by_a(a, b)",
 	} {
 		sql := "SELECT id FROM t WHERE " + where
 		if got := explained(t, n, sql); got != index {
@@ -168,11 +168,11 @@ func TestQueriesReadIndexes(t *testing.T) {
 		if got := text(t, n.must(t, sql)); got != "" {
 			t.Errorf("%s: found %q without the index", where, got)
 		}
-		if got := n.must(t, "BEGIN; "+sql+"; ROLLBACK"); len(got.Results[1].Rows) == 0 {
-			t.Errorf("%s: a transaction finds nothing", where)
+		if got := n.must(t, "BEGIN; "+sql+"; ROLLBACK"); len(got.Results[1].Rows) != 0 {
+			t.Errorf("%s: a transaction does not read the index", where)
 		}
 	}
-	for _, where := range []string{"b = 1", "id = 1 AND a = 5", "a > 1 AND id < 2", "a = 5 AND _deleted = false", "a = 5 OR b = 9", "a IS NULL"} {
+	for _, where := range []string{"b = 1", "id = 1 AND a = 5", "a > 1 AND id < 2", "a = 5 AND _deleted = false", "a = 5 OR b = 9", "b IS NULL OR a = 5"} {
 		sql := "SELECT id FROM t WHERE " + where
 		if got := explained(t, n, sql); got != "" {
 			t.Errorf("%s: EXPLAIN names the index %q", where, got)
@@ -181,8 +181,10 @@ func TestQueriesReadIndexes(t *testing.T) {
 			t.Errorf("%s: nothing found", where)
 		}
 	}
-	if got := n.must(t, "UPDATE t SET b = 7 WHERE a = 6 RETURNING id"); len(got.Results[0].Rows) != 1 {
-		t.Error("an UPDATE reads the index")
+	for _, sql := range []string{"UPDATE t SET b = 7 WHERE a = 6 RETURNING id", "DELETE FROM t WHERE a = 6 RETURNING id"} {
+		if got := n.must(t, sql); len(got.Results[0].Rows) != 0 {
+			t.Errorf("%s does not read the index", sql)
+		}
 	}
 }
 

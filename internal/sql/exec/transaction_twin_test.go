@@ -21,6 +21,9 @@ func TestTransactionSeesWhatAutocommitWould(t *testing.T) {
 		for _, table := range []string{"inside", "outside"} {
 			n.must(t, fmt.Sprintf("CREATE TABLE app.%s%d (id BIGINT PRIMARY KEY, v INT, w TEXT)", table, round))
 			n.must(t, fmt.Sprintf("INSERT INTO app.%s%d VALUES (2, 2, 'b'), (4, 4, 'd'), (6, 6, NULL), (8, 8, 'h')", table, round))
+			if round%2 == 0 {
+				n.must(t, fmt.Sprintf("CREATE INDEX v_of_%[1]s%[2]d ON app.%[1]s%[2]d (v, w); CREATE INDEX w_of_%[1]s%[2]d ON app.%[1]s%[2]d (w)", table, round))
+			}
 		}
 		c := n.begin(t)
 		var history []string
@@ -59,6 +62,11 @@ func drawStatement(random *rand.Rand) string {
 		fmt.Sprintf("UPDATE TABLE SET v = (SELECT count(*) FROM TABLE) WHERE v = %d RETURNING id, v", key()),
 		fmt.Sprintf("DELETE FROM TABLE WHERE id = %d", key()),
 		fmt.Sprintf("DELETE FROM TABLE WHERE v > %d AND id > %d", key(), key()),
+		fmt.Sprintf("DELETE FROM TABLE WHERE v = %d AND w = 'r'", key()),
+		fmt.Sprintf("UPDATE TABLE SET v = %d WHERE w IS NULL", key()),
+		fmt.Sprintf("SELECT id, v FROM TABLE WHERE v = %d", key()),
+		fmt.Sprintf("SELECT id, v FROM TABLE WHERE v > %d AND id < 7", key()),
+		"SELECT id, v FROM TABLE WHERE w IN ('b', 'r')",
 		"SELECT id, v, w FROM TABLE",
 		fmt.Sprintf("SELECT w FROM TABLE WHERE id = %d", key()),
 		fmt.Sprintf("SELECT id FROM TABLE WHERE id IN (%d, %d, %d)", key(), key(), key()),

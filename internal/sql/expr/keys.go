@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
 // Conjuncts splits a condition at its top-level ANDs. A nil condition has none.
@@ -71,6 +72,12 @@ func KeyConstraint(e Expr, column int) (bound KeyBound, ok bool) {
 		}
 	}
 	return KeyBound{}, false
+}
+
+// IsNullTest reports whether a condition is that a column, by its position in the row, is NULL.
+func IsNullTest(e Expr, column int) bool {
+	test, ok := e.(*isExpr)
+	return ok && test.kind == parse.IsNull && !test.negated && isColumnAt(test.operand, column)
 }
 
 func isColumnAt(e Expr, column int) bool {

@@ -196,7 +196,14 @@ func (a *alteration) dropColumn(node *parse.DropColumn) error {
 		return invalid(node.Name, "primary key column '%s' cannot be dropped", column.Name)
 	}
 	id, name := column.ID, column.Name
-	for _, x := range a.next.IndexedBy(id) { // an index is nothing without its column
+	if len(a.next.IndexedBy(id)) > 0 { // an index is nothing without its column, and leaves before it
+		first := a.old.Clone()
+		for _, x := range first.IndexedBy(id) {
+			x.State = schema.IndexRetiring
+		}
+		a.meta.First = &commandv1.AlterTable{Table: catalog.TableToProto(first), ExpectRevision: a.old.Revision}
+	}
+	for _, x := range a.next.IndexedBy(id) {
 		x.State = schema.IndexDropping
 	}
 	a.next.Columns = slices.DeleteFunc(a.next.Columns, func(c schema.Column) bool { return c.ID == id })

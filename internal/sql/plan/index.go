@@ -127,6 +127,6 @@ func (e *Environment) dropIndex(node *parse.DropIndex) (Statement, error) {
 	}
 	a := &alteration{env: e, old: found, next: found.Clone(), meta: &Meta{}}
 	position, _ := a.next.Index(name)
-	a.next.Indexes[position].State = schema.IndexDropping
+	a.next.Indexes[position].State = schema.IndexRetiring
 	return a.statement(fmt.Sprintf("Index '%s.%s' dropped successfully", namespace, name)), nil
 }

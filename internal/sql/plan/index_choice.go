@@ -87,9 +87,10 @@ func (s *Scan) chosen(x *schema.Index, positions []int, conditions []expr.Expr) 
 	return choice
 }
 
-// constrained reports whether conditions say that a column equals one of some values, or lies in a range.
+// constrained reports whether conditions say that a column equals one of some values or is NULL, or lies in a range.
 func constrained(conditions []expr.Expr, position int) (equals, ranges bool) {
 	for _, condition := range conditions {
+		equals = equals || expr.IsNullTest(condition, position)
 		if bound, ok := expr.KeyConstraint(condition, position); ok {
 			equals = equals || bound.Points != nil
 			ranges = ranges || bound.Points == nil
@@ -105,12 +106,17 @@ func ordered(kind datum.Kind) bool {
 	}, kind)
 }
 
-// IndexSpans returns the ranges of the chosen index that hold every row which satisfies the condition, given an
-// evaluation context with the values of parameters. It reports false when these values leave the index nothing to narrow,
-// or cannot be computed: the condition fails then where, and if, it is tested.
-func (s *Scan) IndexSpans(ctx *expr.EvalContext) (spans []table.Span, ok bool) {
+// Spans returns the ranges of the index that hold every row of the scan which satisfies its condition, given an evaluation
+// context with the values of parameters. It reports false when these values leave the index nothing to narrow, or cannot
+// be computed: the condition fails then where, and if, it is tested.
+func (c *IndexChoice) Spans(s *Scan, ctx *expr.EvalContext) (spans []table.Span, ok bool) {
 	prefixes := [][]byte{nil}
-	for _, position := range s.Index.positions {
+	for _, position := range c.positions {
+		if isNull(s.Condition, position) {
+			prefixes = extended(prefixes, []datum.Datum{{}})
+			ok = true
+			continue
+		}
 		keyRange, err := expr.KeyRangeOf(s.Condition, position, s.Table.Columns[position].Type, ctx)
 		if err != nil {
 			return nil, false
@@ -135,6 +141,11 @@ func (s *Scan) IndexSpans(ctx *expr.EvalContext) (spans []table.Span, ok bool) {
 		spans = append(spans, table.Span{Low: prefix, High: keys.PrefixEnd(prefix)})
 	}
 	return spans, ok
+}
+
+// isNull reports whether a condition says that a column is NULL.
+func isNull(condition expr.Expr, position int) bool {
+	return slices.ContainsFunc(expr.Conjuncts(condition), func(e expr.Expr) bool { return expr.IsNullTest(e, position) })
 }
 
 // extended appends each value to each prefix.

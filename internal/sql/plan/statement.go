@@ -28,6 +28,9 @@ type Meta struct {
 	// MustBeEmpty is a table whose rows, if it has any, refuse the change with Refusal.
 	MustBeEmpty *schema.Table
 	Refusal     *fault.Error
+	// First is a change of the table that must be carried out, and finished, before the statement is planned anew. Nil when
+	// there is none.
+	First *commandv1.AlterTable
 	// Finish names a table that the command leaves unfinished; zero for none.
 	Finish ident.TableID
 }

@@ -278,6 +278,5 @@ func (b *queryBuilder) changedRows(ref parse.Node, found *schema.Table, scope *e
 		return nil, err
 	}
 	scan.need(nil)
-	scan.Index = nil // a change depends on every row of the scope, and goes through them
 	return scan, nil
 }

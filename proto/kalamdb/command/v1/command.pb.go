@@ -2950,12 +2950,13 @@ func (x *CleanupDone) GetTableId() uint64 {
 // WriteRows is one atomic statement or transaction on one data group. All expectations must hold, or
 // nothing is written and the result is a failure: DuplicateKey for a violated `absent`, Conflict else.
 type WriteRows struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Scopes    []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	Rows      []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`            // at most 65,536; the n-th row's _seq is index << 16 | n
-	Reads     []*RowRead             `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"`          // what a transaction read by key and did not write
-	Spans     []*SpanUnchanged       `protobuf:"bytes,4,rep,name=spans,proto3" json:"spans,omitempty"`          // ranges of keys that a transaction read
-	Revisions []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"` // of the descriptors that the rows were made with; Altered before a fence
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Scopes     []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Rows       []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`                               // at most 65,536; the n-th row's _seq is index << 16 | n
+	Reads      []*RowRead             `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"`                             // what a transaction read by key and did not write
+	Spans      []*SpanUnchanged       `protobuf:"bytes,4,rep,name=spans,proto3" json:"spans,omitempty"`                             // ranges of keys that were read
+	IndexSpans []*IndexSpanUnchanged  `protobuf:"bytes,5,rep,name=index_spans,json=indexSpans,proto3" json:"index_spans,omitempty"` // ranges of indexes by which rows were found
+	Revisions  []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"`                    // of the descriptors that the rows were made with; Altered before a fence
 	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
 	Reply         []byte   `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
 	Refusal       *Failure `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
@@ -3017,6 +3018,13 @@ func (x *WriteRows) GetReads() []*RowRead {
 func (x *WriteRows) GetSpans() []*SpanUnchanged {
 	if x != nil {
 		return x.Spans
+	}
+	return nil
+}
+
+func (x *WriteRows) GetIndexSpans() []*IndexSpanUnchanged {
+	if x != nil {
+		return x.IndexSpans
 	}
 	return nil
 }
@@ -3190,6 +3198,102 @@ func (x *SpanUnchanged) GetIndex() uint64 {
 	return 0
 }
 
+// IndexSpanUnchanged fails the command with Conflict unless the index has exactly this many entries with
+// low <= key < high, all of them of rows that were not written after the index at which their scope was last written
+// when the entries were read: then they are the same entries. The descriptor by which they were read is among the
+// command's revisions; Altered before a fence. The entries count among the rows that spans look at.
+type IndexSpanUnchanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // empty for shared tables
+	IndexId       uint32                 `protobuf:"varint,3,opt,name=index_id,json=indexId,proto3" json:"index_id,omitempty"`
+	Low           []byte                 `protobuf:"bytes,4,opt,name=low,proto3" json:"low,omitempty"`   // empty is open
+	High          []byte                 `protobuf:"bytes,5,opt,name=high,proto3" json:"high,omitempty"` // empty is open
+	Index         uint64                 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`
+	Entries       uint32                 `protobuf:"varint,7,opt,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IndexSpanUnchanged) Reset() {
+	*x = IndexSpanUnchanged{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IndexSpanUnchanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IndexSpanUnchanged) ProtoMessage() {}
+
+func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
+func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *IndexSpanUnchanged) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *IndexSpanUnchanged) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *IndexSpanUnchanged) GetIndexId() uint32 {
+	if x != nil {
+		return x.IndexId
+	}
+	return 0
+}
+
+func (x *IndexSpanUnchanged) GetLow() []byte {
+	if x != nil {
+		return x.Low
+	}
+	return nil
+}
+
+func (x *IndexSpanUnchanged) GetHigh() []byte {
+	if x != nil {
+		return x.High
+	}
+	return nil
+}
+
+func (x *IndexSpanUnchanged) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *IndexSpanUnchanged) GetEntries() uint32 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
 type TableRevision struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
@@ -3200,7 +3304,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3316,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3329,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -3255,7 +3359,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3371,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3384,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -3324,7 +3428,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3440,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3453,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -3391,7 +3495,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3507,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3520,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -3500,7 +3604,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3616,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3629,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -3554,7 +3658,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +3670,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3579,7 +3683,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -3616,7 +3720,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +3732,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +3745,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -3670,7 +3774,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3786,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3799,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -3737,7 +3841,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3749,7 +3853,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3762,7 +3866,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -3789,7 +3893,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3905,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3918,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -3854,7 +3958,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3866,7 +3970,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3879,7 +3983,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -4043,7 +4147,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4055,7 +4159,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4068,7 +4172,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -4122,7 +4226,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4134,7 +4238,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4147,7 +4251,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -4211,7 +4315,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4223,7 +4327,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4236,7 +4340,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -4261,7 +4365,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4273,7 +4377,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4286,7 +4390,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -4336,7 +4440,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4452,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4465,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -4402,7 +4506,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4518,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4531,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -4447,7 +4551,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4459,7 +4563,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4472,7 +4576,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -4501,7 +4605,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4513,7 +4617,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4526,7 +4630,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -4567,7 +4671,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +4683,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +4696,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CancelJob) GetId() string {
@@ -4612,7 +4716,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +4728,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +4741,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -4663,7 +4767,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4675,7 +4779,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4688,7 +4792,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -4701,7 +4805,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4713,7 +4817,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4726,7 +4830,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -4761,7 +4865,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4773,7 +4877,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4786,7 +4890,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Schedule) GetName() string {
@@ -4911,7 +5015,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4923,7 +5027,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4936,7 +5040,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -4968,7 +5072,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4980,7 +5084,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4993,7 +5097,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -5048,7 +5152,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5060,7 +5164,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5073,7 +5177,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -5104,7 +5208,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5116,7 +5220,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5129,7 +5233,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -5176,7 +5280,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5188,7 +5292,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5201,7 +5305,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -5263,7 +5367,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5275,7 +5379,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5288,7 +5392,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -5356,7 +5460,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5368,7 +5472,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5381,7 +5485,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -5404,7 +5508,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5416,7 +5520,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5429,7 +5533,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Storage) GetId() string {
@@ -5519,7 +5623,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5531,7 +5635,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5544,7 +5648,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -5578,7 +5682,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5590,7 +5694,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5603,7 +5707,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -5673,7 +5777,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5685,7 +5789,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5698,7 +5802,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DropStorage) GetId() string {
@@ -5985,12 +6089,14 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xf3\x02\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xbc\x03\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
 	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x121\n" +
 	"\x05reads\x18\x03 \x03(\v2\x1b.kalamdb.command.v1.RowReadR\x05reads\x127\n" +
-	"\x05spans\x18\x04 \x03(\v2!.kalamdb.command.v1.SpanUnchangedR\x05spans\x12?\n" +
+	"\x05spans\x18\x04 \x03(\v2!.kalamdb.command.v1.SpanUnchangedR\x05spans\x12G\n" +
+	"\vindex_spans\x18\x05 \x03(\v2&.kalamdb.command.v1.IndexSpanUnchangedR\n" +
+	"indexSpans\x12?\n" +
 	"\trevisions\x18\x14 \x03(\v2!.kalamdb.command.v1.TableRevisionR\trevisions\x12\x14\n" +
 	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
 	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\"k\n" +
@@ -6005,7 +6111,15 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x10\n" +
 	"\x03low\x18\x03 \x01(\fR\x03low\x12\x12\n" +
 	"\x04high\x18\x04 \x01(\fR\x04high\x12\x14\n" +
-	"\x05index\x18\x05 \x01(\x04R\x05index\"F\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\"\xb4\x01\n" +
+	"\x12IndexSpanUnchanged\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x19\n" +
+	"\bindex_id\x18\x03 \x01(\rR\aindexId\x12\x10\n" +
+	"\x03low\x18\x04 \x01(\fR\x03low\x12\x12\n" +
+	"\x04high\x18\x05 \x01(\fR\x04high\x12\x14\n" +
+	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x18\n" +
+	"\aentries\x18\a \x01(\rR\aentries\"F\n" +
 	"\rTableRevision\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\rR\brevision\"e\n" +
@@ -6255,81 +6369,82 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
-	(Expect)(0),             // 0: kalamdb.command.v1.Expect
-	(*Command)(nil),         // 1: kalamdb.command.v1.Command
-	(*Header)(nil),          // 2: kalamdb.command.v1.Header
-	(*Response)(nil),        // 3: kalamdb.command.v1.Response
-	(*Failure)(nil),         // 4: kalamdb.command.v1.Failure
-	(*CreateNamespace)(nil), // 5: kalamdb.command.v1.CreateNamespace
-	(*DropNamespace)(nil),   // 6: kalamdb.command.v1.DropNamespace
-	(*CreateTable)(nil),     // 7: kalamdb.command.v1.CreateTable
-	(*DropTable)(nil),       // 8: kalamdb.command.v1.DropTable
-	(*View)(nil),            // 9: kalamdb.command.v1.View
-	(*ObjectName)(nil),      // 10: kalamdb.command.v1.ObjectName
-	(*CreateView)(nil),      // 11: kalamdb.command.v1.CreateView
-	(*DropView)(nil),        // 12: kalamdb.command.v1.DropView
-	(*Table)(nil),           // 13: kalamdb.command.v1.Table
-	(*Index)(nil),           // 14: kalamdb.command.v1.Index
-	(*AlterTable)(nil),      // 15: kalamdb.command.v1.AlterTable
-	(*AlterNamespace)(nil),  // 16: kalamdb.command.v1.AlterNamespace
-	(*Column)(nil),          // 17: kalamdb.command.v1.Column
-	(*Type)(nil),            // 18: kalamdb.command.v1.Type
-	(*User)(nil),            // 19: kalamdb.command.v1.User
-	(*CreateUser)(nil),      // 20: kalamdb.command.v1.CreateUser
-	(*AlterUser)(nil),       // 21: kalamdb.command.v1.AlterUser
-	(*DropUser)(nil),        // 22: kalamdb.command.v1.DropUser
-	(*RecordLogin)(nil),     // 23: kalamdb.command.v1.RecordLogin
-	(*Member)(nil),          // 24: kalamdb.command.v1.Member
-	(*AddMember)(nil),       // 25: kalamdb.command.v1.AddMember
-	(*RemoveMember)(nil),    // 26: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),           // 27: kalamdb.command.v1.Found
-	(*Cluster)(nil),         // 28: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),       // 29: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),     // 30: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),       // 31: kalamdb.command.v1.WriteRows
-	(*RowRead)(nil),         // 32: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),   // 33: kalamdb.command.v1.SpanUnchanged
-	(*TableRevision)(nil),   // 34: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),      // 35: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),  // 36: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),        // 37: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),      // 38: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),   // 39: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),       // 40: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),        // 41: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),      // 42: kalamdb.command.v1.PurgeIndex
-	(*PurgeTable)(nil),      // 43: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),             // 44: kalamdb.command.v1.Job
-	(*JobClaim)(nil),        // 45: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),          // 46: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),       // 47: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),        // 48: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),    // 49: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),      // 50: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),     // 51: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),         // 52: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),       // 53: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),         // 54: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),    // 55: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),       // 56: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),        // 57: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),  // 58: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),   // 59: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),    // 60: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),    // 61: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),       // 62: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),      // 63: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),     // 64: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),         // 65: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),   // 66: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),    // 67: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),     // 68: kalamdb.command.v1.DropStorage
-	nil,                     // 69: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                     // 70: kalamdb.command.v1.Table.OptionsEntry
-	nil,                     // 71: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                     // 72: kalamdb.command.v1.Namespace.OptionsEntry
+	(Expect)(0),                // 0: kalamdb.command.v1.Expect
+	(*Command)(nil),            // 1: kalamdb.command.v1.Command
+	(*Header)(nil),             // 2: kalamdb.command.v1.Header
+	(*Response)(nil),           // 3: kalamdb.command.v1.Response
+	(*Failure)(nil),            // 4: kalamdb.command.v1.Failure
+	(*CreateNamespace)(nil),    // 5: kalamdb.command.v1.CreateNamespace
+	(*DropNamespace)(nil),      // 6: kalamdb.command.v1.DropNamespace
+	(*CreateTable)(nil),        // 7: kalamdb.command.v1.CreateTable
+	(*DropTable)(nil),          // 8: kalamdb.command.v1.DropTable
+	(*View)(nil),               // 9: kalamdb.command.v1.View
+	(*ObjectName)(nil),         // 10: kalamdb.command.v1.ObjectName
+	(*CreateView)(nil),         // 11: kalamdb.command.v1.CreateView
+	(*DropView)(nil),           // 12: kalamdb.command.v1.DropView
+	(*Table)(nil),              // 13: kalamdb.command.v1.Table
+	(*Index)(nil),              // 14: kalamdb.command.v1.Index
+	(*AlterTable)(nil),         // 15: kalamdb.command.v1.AlterTable
+	(*AlterNamespace)(nil),     // 16: kalamdb.command.v1.AlterNamespace
+	(*Column)(nil),             // 17: kalamdb.command.v1.Column
+	(*Type)(nil),               // 18: kalamdb.command.v1.Type
+	(*User)(nil),               // 19: kalamdb.command.v1.User
+	(*CreateUser)(nil),         // 20: kalamdb.command.v1.CreateUser
+	(*AlterUser)(nil),          // 21: kalamdb.command.v1.AlterUser
+	(*DropUser)(nil),           // 22: kalamdb.command.v1.DropUser
+	(*RecordLogin)(nil),        // 23: kalamdb.command.v1.RecordLogin
+	(*Member)(nil),             // 24: kalamdb.command.v1.Member
+	(*AddMember)(nil),          // 25: kalamdb.command.v1.AddMember
+	(*RemoveMember)(nil),       // 26: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),              // 27: kalamdb.command.v1.Found
+	(*Cluster)(nil),            // 28: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),          // 29: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),        // 30: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),          // 31: kalamdb.command.v1.WriteRows
+	(*RowRead)(nil),            // 32: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 33: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 34: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 35: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 36: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 37: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 38: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 39: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 40: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 41: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 42: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 43: kalamdb.command.v1.PurgeIndex
+	(*PurgeTable)(nil),         // 44: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 45: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 46: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 47: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 48: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 49: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 50: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 51: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 52: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 53: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 54: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 55: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 56: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 57: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 58: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 59: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 60: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 61: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 62: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 63: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 64: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 65: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 66: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 67: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 68: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 69: kalamdb.command.v1.DropStorage
+	nil,                        // 70: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 71: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 72: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 73: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -6345,78 +6460,79 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	26, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
 	30, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	27, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	47, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	48, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	49, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	50, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	51, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	52, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	53, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	54, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	55, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	56, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	58, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	59, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	60, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	61, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	66, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	67, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	68, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	64, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	48, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	49, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	50, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	51, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	52, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	53, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	54, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	55, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	56, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	57, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	59, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	60, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	61, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	62, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	67, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	68, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	69, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	65, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
 	31, // 35: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	43, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	38, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	40, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	42, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	39, // 40: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	62, // 41: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	44, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	39, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	41, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	43, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	40, // 40: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	63, // 41: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
 	4,  // 42: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	69, // 43: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	70, // 43: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
 	13, // 44: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
 	17, // 45: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
 	10, // 46: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
 	9,  // 47: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
 	17, // 48: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	70, // 49: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	71, // 49: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
 	14, // 50: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
 	13, // 51: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	71, // 52: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	72, // 52: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
 	18, // 53: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
 	18, // 54: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
 	19, // 55: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
 	24, // 56: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
 	24, // 57: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	72, // 58: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	36, // 59: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	37, // 60: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	73, // 58: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	37, // 59: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	38, // 60: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
 	32, // 61: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
 	33, // 62: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	34, // 63: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,  // 64: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	0,  // 65: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	35, // 66: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	35, // 67: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	41, // 68: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	35, // 69: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	45, // 70: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	46, // 71: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	44, // 72: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	45, // 73: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	45, // 74: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	45, // 75: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	45, // 76: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	45, // 77: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57, // 78: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	65, // 79: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	34, // 63: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	35, // 64: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,  // 65: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	0,  // 66: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	36, // 67: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	36, // 68: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	42, // 69: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	36, // 70: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	46, // 71: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	47, // 72: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	45, // 73: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	46, // 74: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	46, // 75: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	46, // 76: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	46, // 77: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	46, // 78: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	58, // 79: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	66, // 80: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -6467,15 +6583,15 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RetainChanges)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[58].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[66].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[59].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[67].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   72,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
