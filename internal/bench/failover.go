@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
 
 // FailoverOptions say what to break and how often.
@@ -157,8 +159,8 @@ func (c *serverCluster) harm(ctx context.Context, kind string, victim int) (repa
 		}
 		return func() error { return s.process.Process.Signal(syscall.SIGCONT) }, nil
 	case "partition":
-		c.wires.cut(victim)
-		return func() error { c.wires.mend(); return nil }, nil
+		c.wires.Cut(loopback.Alone(victim))
+		return func() error { c.wires.Mend(); return nil }, nil
 	}
 	to := (victim+1)%nodes + 1
 	_, err = c.sql(ctx, c.servers[victim], fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP %d", to, failoverGroup))
@@ -182,6 +184,6 @@ func (c *serverCluster) stop() error {
 	for _, s := range c.servers {
 		s.kill()
 	}
-	c.wires.close()
+	c.wires.Close()
 	return os.RemoveAll(c.dir)
 }

@@ -26,7 +26,7 @@ func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	c := &serverCluster{dir: dir, wires: &wires{}}
+	c := &serverCluster{dir: dir, wires: loopback.NewWires()}
 	c.http.Timeout = startPatience
 	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
 	if err := c.startLive(ctx, program, count); err != nil {

@@ -30,7 +30,7 @@ const (
 type serverCluster struct {
 	dir     string
 	servers []*server
-	wires   *wires
+	wires   *loopback.Wires
 	token   string
 	http    http.Client
 }
@@ -53,7 +53,7 @@ func startServers(ctx context.Context, o FailoverOptions) (*serverCluster, error
 	if err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	c := &serverCluster{dir: dir, wires: &wires{}}
+	c := &serverCluster{dir: dir, wires: loopback.NewWires()}
 	// A client that is not answered within the longest election asks another node.
 	c.http.Timeout = time.Duration(o.ElectionMillis[1]) * time.Millisecond
 	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: o.Clients}
@@ -74,7 +74,7 @@ func (c *serverCluster) start(ctx context.Context, program string, o FailoverOpt
 		for j := range nodes {
 			addr := rpc[j]
 			if i != j {
-				if addr, err = c.wires.add(i, j, rpc[j]); err != nil {
+				if addr, err = c.wires.Lay(ctx, i, j, rpc[j]); err != nil {
 					return err
 				}
 			}

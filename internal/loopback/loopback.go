@@ -5,6 +5,8 @@
 // any outgoing connection or another such listener can take it before the process listens. So the ports
 // come from below the ranges that kernels choose from (32768 and up on Linux, 49152 and up elsewhere), and
 // one process never gives one twice.
+//
+// Wires are forwarders between such processes, which can cut them off from each other.
 package loopback
 
 import (
