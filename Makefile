@@ -13,10 +13,10 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants demo cluster bench fuzz check
+.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants linear linear-mutants demo cluster bench fuzz check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/kalamdb and bin/kalam
 	$(GO) build -trimpath -o bin/ ./cmd/kalamdb ./cmd/kalam
@@ -33,7 +33,7 @@ lint: ## golangci-lint, then the repository's own rules
 
 test: ## unit tests and scripts, then real processes end to end
 	$(GO) test -tags $(TAGS) $(UNIT)
-	$(GO) test -tags $(TAGS) -count=1 ./test/...
+	$(GO) test -tags $(TAGS) -count=1 -p 1 ./test/...
 
 race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(UNIT)
@@ -53,6 +53,12 @@ sim: ## a cluster on one goroutine: N seeds from SEED on
 
 mutants: ## plant each known bug in five stretches of seeds and show that the simulation sees it
 	MUTANTS=5 $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim
+
+linear: ## real processes under faults for as long as FOR, from SEED; the histories of their clients are judged
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags $(TAGS) -count=1 -v -timeout 24h -run 'TestHistoriesUnderFaults$$' ./test/linear
+
+linear-mutants: ## plant bugs into the server and show that the histories of its clients betray them
+	MUTANTS=all $(GO) test -tags $(TAGS) -count=1 -v -timeout 60m -run 'TestPlantedBugsAreFound$$' ./test/linear
 
 demo: ## three nodes on this machine with sample data and a writer; FOR=5s runs that long and verifies
 	$(GO) run ./cmd/kalamdb demo $(if $(FOR),--for $(FOR))
