@@ -290,6 +290,12 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		result, err := r.query(ctx, s)
 		b.keptBytes += result.keptBytes
 		return result, err
+	case *plan.Analyze:
+		r := b.engine.newRun(current, caller, b.params)
+		r.tx, r.budget.lease = b.tx, &b.lease
+		r.budget.usedBytes = b.keptBytes
+		result, err := r.analyze(ctx, s)
+		return outcome{Result: result}, err
 	case *plan.Describe:
 		return outcome{Result: Result{
 			Columns: s.Columns, Rows: s.Rows, HasRows: true, RowCount: len(s.Rows), AsUser: caller.User,

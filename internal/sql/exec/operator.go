@@ -20,6 +20,14 @@ type operator interface {
 
 // open starts a plan node. On an error nothing is left open.
 func (r *run) open(ctx context.Context, node plan.Node) (operator, error) {
+	if _, scan := node.(*plan.Scan); scan || r.profile == nil {
+		return r.start(ctx, node) // scans are measured where their bounds are known
+	}
+	return r.profile.measure(node, func() (operator, error) { return r.start(ctx, node) })
+}
+
+// start is open without measuring the node itself.
+func (r *run) start(ctx context.Context, node plan.Node) (operator, error) {
 	switch n := node.(type) {
 	case *plan.Scan:
 		return r.openScan(n)

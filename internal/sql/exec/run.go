@@ -30,8 +30,9 @@ type run struct {
 	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
 	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
-	// state is shared by a statement and its subqueries.
-	state *runState
+	// state is shared by a statement and its subqueries, and so is profile.
+	state   *runState
+	profile *profile // what the nodes do; nil when nobody asked
 }
 
 // runState is what one execution has computed so far. Its maps are made when something is put into them.

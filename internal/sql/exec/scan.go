@@ -30,7 +30,9 @@ func (r *run) scope(found *schema.Table, scan *plan.Scan) (table.Scope, error) {
 }
 
 func (r *run) openScan(n *plan.Scan) (operator, error) {
-	at, err := r.locate(n)
+	var at *location
+	var err error
+	r.profile.call(r.profile.of(n), func() { at, err = r.locate(n) })
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +41,14 @@ func (r *run) openScan(n *plan.Scan) (operator, error) {
 
 // openAt reads the rows where they were located.
 func (r *run) openAt(n *plan.Scan, at *location) (operator, error) {
+	if r.profile == nil {
+		return r.startAt(n, at)
+	}
+	r.profile.of(n).way = wayOf(at.stored())
+	return r.profile.measure(n, func() (operator, error) { return r.startAt(n, at) })
+}
+
+func (r *run) startAt(n *plan.Scan, at *location) (operator, error) {
 	if r.tx != nil {
 		return r.openInside(n, at)
 	}

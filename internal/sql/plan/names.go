@@ -12,7 +12,9 @@ import (
 const maxNameBytes = schema.MaxNameBytes
 
 // checkName refuses a name that a column or storage cannot have.
-func checkName(node parse.Node, what, name string) error { return placed(node, schema.CheckName(what, name)) }
+func checkName(node parse.Node, what, name string) error {
+	return placed(node, schema.CheckName(what, name))
+}
 
 // checkObjectName refuses a name that a namespace, table, view or index cannot have.
 func checkObjectName(node parse.Node, what, name string) error {

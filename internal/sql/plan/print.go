@@ -9,8 +9,11 @@ import (
 )
 
 // Print writes a statement's plan as indented lines, one node each, inputs below their consumer.
-func Print(statement Statement) string {
-	p := &printer{}
+func Print(statement Statement) string { return PrintWith(statement, nil) }
+
+// PrintWith is Print with a remark behind each node; a nil function remarks nothing.
+func PrintWith(statement Statement, remark func(Node) string) string {
+	p := &printer{remark: remark}
 	switch s := statement.(type) {
 	case *Query:
 		names := make([]string, len(s.Columns))
@@ -32,6 +35,11 @@ func Print(statement Statement) string {
 		p.child(s.Scan)
 	case *Meta:
 		p.line("Meta: %s", strings.TrimPrefix(fmt.Sprintf("%T", s.Command.GetBody()), "*commandv1.Command_"))
+	case *Analyze:
+		p.line("Analyze")
+		for line := range strings.Lines(Print(s.Query)) {
+			p.line("  %s", strings.TrimRight(line, "\n"))
+		}
 	case *SetNamespace:
 		p.line("SetNamespace: %s", s.Namespace)
 	case *Describe:
@@ -47,18 +55,25 @@ func Print(statement Statement) string {
 
 // printer writes a tree.
 type printer struct {
-	text  strings.Builder
-	depth int
+	text   strings.Builder
+	depth  int
+	remark func(Node) string // may be nil
+	node   Node              // whose first line comes next; nil when it has been printed
 }
 
 func (p *printer) line(format string, args ...any) {
 	p.text.WriteString(strings.Repeat("  ", p.depth))
 	fmt.Fprintf(&p.text, format, args...)
+	if p.node != nil && p.remark != nil {
+		p.text.WriteString(p.remark(p.node))
+	}
+	p.node = nil
 	p.text.WriteByte('\n')
 }
 
 func (p *printer) child(node Node) {
 	p.depth++
+	p.node = node
 	node.describe(p)
 	p.depth--
 }

@@ -149,19 +149,3 @@ func (e *Environment) describeTable(name parse.ObjectName) (Statement, error) {
 	}
 	return description, nil
 }
-
-// explain prints the plan of a statement.
-func (e *Environment) explain(node *parse.Explain) (Statement, error) {
-	if node.Analyze {
-		return nil, unsupported(node, "EXPLAIN ANALYZE is not supported yet")
-	}
-	inner, err := BuildAuthorized(e, node.Statement)
-	if err != nil {
-		return nil, err
-	}
-	text := datum.Of(datum.Text)
-	return &Describe{
-		Columns: []Column{{Name: "plan_type", Type: text}, {Name: "plan", Type: text}},
-		Rows:    [][]datum.Datum{{datum.NewText("physical_plan"), datum.NewText(Print(inner))}},
-	}, nil
-}

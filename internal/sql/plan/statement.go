@@ -10,7 +10,7 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *Done, *SetNamespace, *Describe, *Cluster,
+// Statement is a bound statement: *Query, *Insert, *Update, *Delete, *Meta, *Done, *SetNamespace, *Describe, *Analyze, *Cluster,
 // *Transact, *Kill or *Impersonate.
 type Statement interface {
 	statement()
