@@ -36,6 +36,12 @@ func (e *Engine) Metrics() Metrics {
 	return result
 }
 
+// DiskBytes estimates the size of the files that hold a span, cheaply: what is in memtables does not count.
+func (e *Engine) DiskBytes(lo, hi []byte) (uint64, error) {
+	bytes, err := e.db.EstimateDiskUsage(lo, hi)
+	return bytes, wrap(err, "estimate the size of a span")
+}
+
 // writerOptions are those of a table file in the lowest level of this store.
 func (e *Engine) writerOptions() sstable.WriterOptions {
 	return e.tableOptions.MakeWriterOptions(len(e.tableOptions.Levels)-1, e.db.TableFormat())

@@ -10,7 +10,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
-	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
 
 // maxIndexText bounds how much of the values of an index an error message repeats.
@@ -54,11 +53,7 @@ func IndexKeys(
 	entries = make([]uint32, len(spans))
 	for i, span := range spans {
 		before := len(found.list)
-		low, high := keys.UserIndexSpan(scope.Group, scope.Table.ID, index.ID, scope.User)
-		low = append(low, span.Low...)
-		if span.High != nil {
-			high = keys.IndexEntry(scope.Group, scope.Table.ID, index.ID, scope.User, span.High, nil)
-		}
+		low, high := span.bounds(&scope, index)
 		if complete, err = found.read(reader, low, high); err != nil {
 			return nil, nil, false, fmt.Errorf("read index %s of %s: %w", index.Name, scope.Table.FullName(), err)
 		}

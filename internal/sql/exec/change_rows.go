@@ -195,6 +195,7 @@ func (r *run) changedScan(ctx context.Context, scan *plan.Scan, sources []*plan.
 	if err := r.barrier(ctx, append([]*plan.Scan{scan}, sources...)); err != nil {
 		return nil, nil, err
 	}
+	r.changes = scan
 	at, err := r.locate(scan)
 	if err != nil {
 		return nil, nil, err

@@ -103,6 +103,7 @@ type Engine struct {
 	transactions *txn.Registry
 	running      runningRequests
 	memory       nodeMemory
+	statistics   *statistics
 	uses         *uses
 	// changes finishes what a changed descriptor leaves to be done.
 	changes *schemachange.Worker
@@ -129,7 +130,7 @@ func New(deps Deps) (*Engine, error) {
 	e.memory.limitBytes = deps.Limits.NodeMemoryBytes
 	e.running.open = map[uint64]*runningRequest{}
 	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions)
-	e.plans = newPlanCache()
+	e.plans, e.statistics = newPlanCache(), newStatistics(deps.Clock)
 	e.uses = newUses(deps.Clock)
 	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}
 	e.views = table.NewSystem(table.SystemOptions{

@@ -9,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
 
@@ -46,10 +47,17 @@ func (o *joinOperator) readAhead(ctx context.Context) (*rowIndex, error) {
 	return nil, nil
 }
 
-// openRight starts the right input. A table that is joined by its primary key is read at the wanted keys only.
+// openRight starts the right input. A table that is joined by its primary key, or by an index, is read at the wanted keys
+// only.
 func (o *joinOperator) openRight(ctx context.Context, r *run, n *plan.Join, wanted *rowIndex) (operator, error) {
 	scan, ok := n.Right.(*plan.Scan)
-	if !ok || wanted == nil || len(o.rightKeys) != 1 {
+	if !ok || wanted == nil {
+		return r.open(ctx, n.Right)
+	}
+	if n.Partners != nil {
+		return o.openPartners(r, n, scan)
+	}
+	if len(o.rightKeys) != 1 {
 		return r.open(ctx, n.Right)
 	}
 	if place, plain := expr.ColumnPosition(o.rightKeys[0]); !plain || place != scan.Table.PrimaryKey() {
@@ -79,6 +87,45 @@ func (o *joinOperator) openRight(ctx context.Context, r *run, n *plan.Join, want
 	slices.SortFunc(points, bytes.Compare)
 	points = slices.CompactFunc(points, bytes.Equal)
 	return r.openScanWithin(scan, table.Bounds{Points: points})
+}
+
+// openPartners starts a right input of which an index finds the rows that have the keys of left ones.
+func (o *joinOperator) openPartners(r *run, n *plan.Join, scan *plan.Scan) (operator, error) {
+	at, err := r.locate(scan)
+	if err != nil || at.byIndex != nil || at.bounds.Points != nil {
+		return r.openLocated(scan, at, err)
+	}
+	prefixes := make([][]byte, 0, len(o.ahead.rows))
+	for _, row := range o.ahead.rows {
+		usable, failure := keyValues(o.values, o.leftKeys, o.eval, row)
+		if failure != nil {
+			return nil, failure
+		}
+		if !usable {
+			continue
+		}
+		var prefix []byte
+		for _, key := range n.Partners.Keys {
+			prefix = datum.AppendKey(prefix, o.values[key])
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	slices.SortFunc(prefixes, bytes.Compare)
+	prefixes = slices.CompactFunc(prefixes, bytes.Equal)
+	spans := make([]table.Span, len(prefixes))
+	for i, prefix := range prefixes {
+		spans[i] = table.Span{Low: prefix, High: keys.PrefixEnd(prefix)}
+	}
+	at.byIndex, err = r.readIndex(scan, at, n.Partners.Index, spans)
+	return r.openLocated(scan, at, err)
+}
+
+// openLocated is openAt unless locating failed.
+func (r *run) openLocated(scan *plan.Scan, at *location, err error) (operator, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r.openAt(scan, at)
 }
 
 // within reports whether a key lies in a range.

@@ -30,6 +30,7 @@ type run struct {
 	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
 	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
+	changes  *plan.Scan        // of the rows that the statement changes; nil for others
 	// state is shared by a statement and its subqueries, and so is profile.
 	state   *runState
 	profile *profile // what the nodes do; nil when nobody asked

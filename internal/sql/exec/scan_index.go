@@ -14,6 +14,22 @@ import (
 // no memory.
 var indexLimit = table.IndexLimit{Entries: 1 << 14, Bytes: 1 << 20}
 
+// fewEntries are so few that reading them by an index costs nothing worth a thought.
+var fewEntries = table.IndexLimit{Entries: 256, Bytes: 64 << 10}
+
+// rowsPerEntry is how many rows a scan goes through in the time in which one is read by an index, about.
+const rowsPerEntry = 16
+
+// worthReading is the number of entries beyond which it costs less to go through the rows of a scan than to read them one by
+// one. A change, or a transaction, that goes through rows depends on them all, so it bears more entries.
+func (r *run) worthReading(n *plan.Scan, at *location) (int, error) {
+	if r.tx != nil || r.changes == n {
+		return indexLimit.Entries, nil
+	}
+	rows, err := r.engine.statistics.rows(r.engine, &at.scope)
+	return int(min(rows/rowsPerEntry, int64(indexLimit.Entries))), err
+}
+
 // location says where the rows of a scan are.
 type location struct {
 	scope  table.Scope
@@ -62,7 +78,13 @@ func (r *run) readIndex(n *plan.Scan, at *location, x *schema.Index, spans []tab
 	if ok, err := r.indexStands(n.Table, x); !ok || err != nil {
 		return nil, err
 	}
-	found, entries, complete, err := table.IndexKeys(snapshot, at.scope, x, spans, indexLimit)
+	found, entries, complete, err := table.IndexKeys(snapshot, at.scope, x, spans, fewEntries)
+	if err == nil && !complete {
+		limit := indexLimit
+		if limit.Entries, err = r.worthReading(n, at); err == nil && limit.Entries > fewEntries.Entries {
+			found, entries, complete, err = table.IndexKeys(snapshot, at.scope, x, spans, limit)
+		}
+	}
 	if !complete || err != nil {
 		return nil, err
 	}

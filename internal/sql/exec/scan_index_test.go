@@ -118,20 +118,38 @@ func TestIndexesChangeNoAnswer(t *testing.T) {
 					writeSome(1)
 				}
 				sql := "SELECT id, a, b, c, _deleted FROM @ WHERE " + indexCondition(random, 2)
-				if round%5 == 0 {
+				switch round % 5 {
+				case 0:
 					sql += " LIMIT 3"
+				case 1, 2:
+					sql += indexOrdering(random)
 				}
 				if got, want := w.both(t, sql); got != want {
 					t.Fatalf("%s\nwith indexes\n%swithout\n%s%s", sql, got, want,
 						text(t, w.n.must(t, "EXPLAIN "+strings.ReplaceAll(sql, "@", "indexed"))))
 				}
 			}
-			got, want := w.both(t, "SELECT l.id, r.id FROM @ l JOIN @ r ON l.a = r.id WHERE l.b = 'x' AND r.c > 0 ORDER BY 1, 2")
-			if got != want {
-				t.Errorf("a join gives\n%swant\n%s", got, want)
+			for _, join := range []string{
+				"JOIN @ r ON l.a = r.id WHERE l.b = 'x' AND r.c > 0", "JOIN @ r ON l.id = r.a WHERE l.b = 'x'",
+				"LEFT JOIN @ r ON l.a = r.a AND l.b = r.b AND r.id > 20", "LEFT JOIN @ r ON r.c = l.a WHERE l.id < 50",
+				"RIGHT JOIN @ r ON l.a = r.a", "JOIN @ r ON r.b = l.b AND r.a = l.id WHERE r.a > 1", "JOIN @ r ON l.c = r.a WHERE l.a IS NULL",
+			} {
+				sql := "SELECT l.id, r.id FROM @ l " + join
+				if got, want := w.both(t, sql); got != want {
+					t.Errorf("%s gives\n%swant\n%s", sql, got, want)
+				}
 			}
 		})
 	}
+}
+
+// indexOrdering draws an ordering of which the first rows are wanted.
+func indexOrdering(random *rand.Rand) string {
+	keys := make([]string, 1+random.IntN(2))
+	for i := range keys {
+		keys[i] = string("aabcd"[random.IntN(4)]) + []string{"", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"}[random.IntN(5)]
+	}
+	return fmt.Sprintf(" ORDER BY %s LIMIT %d OFFSET %d", strings.Join(keys, ", "), random.IntN(12), random.IntN(4))
 }
 
 // explained says which index a query uses.

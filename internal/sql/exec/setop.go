@@ -12,6 +12,8 @@ import (
 // openSource starts the nodes that do not simply pass on the rows of one input.
 func (r *run) openSource(ctx context.Context, node plan.Node) (op operator, handled bool, err error) {
 	switch n := node.(type) {
+	case *plan.Sort:
+		return r.openSorted(n)
 	case *plan.Join:
 		op, err = r.openJoin(ctx, n)
 	case *plan.SetOperation:

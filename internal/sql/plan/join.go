@@ -21,6 +21,8 @@ type Join struct {
 	LeftKeys, RightKeys []expr.Expr
 	// Condition holds for every pair that matches, over both rows; nil is all.
 	Condition expr.Expr
+	// Partners finds the right rows when there are few left ones; nil when no index does.
+	Partners *PartnerIndex
 }
 
 // Width implements Node.

@@ -22,6 +22,9 @@ func mark(node Node, used map[int]bool) {
 			keys[i] = n.Keys[i].Expr
 		}
 		mark(n.Input, join(used, keys...))
+		if scan, ok := n.Input.(*Scan); ok && n.Top != nil {
+			n.ByIndex = scan.chooseOrder(n.Keys)
+		}
 	case *Project:
 		mark(n.Input, join(map[int]bool{}, n.Exprs...))
 	case *Aggregate:
@@ -90,6 +93,7 @@ func (s *Scan) ReadsSystem() bool {
 
 // markJoin splits what is read of the rows of a join between its sides.
 func markJoin(n *Join, used map[int]bool) {
+	n.Partners = n.choosePartners()
 	if used == nil {
 		mark(n.Left, nil)
 		mark(n.Right, nil)

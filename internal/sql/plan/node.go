@@ -69,6 +69,8 @@ type Sort struct {
 	Keys  []expr.Order
 	// Top bounds how many of the first rows are needed; nil means all.
 	Top *Limit
+	// ByIndex finds the first rows when the input is a scan; nil when no index does.
+	ByIndex *IndexOrder
 }
 
 // Project computes the values of each row.

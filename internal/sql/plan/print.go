@@ -157,7 +157,11 @@ func (s *Sort) describe(p *printer) {
 	if s.Top != nil {
 		top = " top"
 	}
-	p.line("Sort%s: %s", top, strings.Join(keys, ", "))
+	by := ""
+	if s.ByIndex != nil {
+		by = " index=" + s.ByIndex.String()
+	}
+	p.line("Sort%s: %s%s", top, strings.Join(keys, ", "), by)
 	p.child(s.Input)
 }
 
@@ -204,6 +208,9 @@ func (j *Join) describe(p *printer) {
 	text := kind + "Join: nested loop"
 	if len(j.LeftKeys) > 0 {
 		text = kind + "Join: hash [" + list(j.LeftKeys) + "] = [" + list(j.RightKeys) + "]"
+	}
+	if j.Partners != nil {
+		text += " index=" + j.Partners.Index.Name
 	}
 	if j.Condition != nil {
 		text += " where=" + j.Condition.String()

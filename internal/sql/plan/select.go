@@ -59,6 +59,7 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 		if root, err = b.sorted(root, orderBy, outputs, from.scope, grouping, limit); err != nil {
 			return nil, nil, err
 		}
+		root = withoutSort(root)
 		return project(root, outputs), columnsOf(outputs), nil
 	}
 	root = &Distinct{Input: project(root, outputs)}

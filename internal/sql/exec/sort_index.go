@@ -1,0 +1,135 @@
+package exec
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
+	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/table"
+)
+
+// The bounds of what is looked at of an index to find the first rows of an ordering: more rows than that are sorted, and when
+// the condition lets too few of the entries pass the table is gone through.
+const (
+	maxFirstRows    = 1024
+	entriesForFirst = 16 // for each row that is wanted
+	minFirstEntries = 256
+)
+
+// openSorted starts the input of a sort. When an index has the first rows, only they are read, and all that are equal to the
+// last of them: the sort then gives the rows that it would have found in the whole table, in the same order.
+func (r *run) openSorted(n *plan.Sort) (op operator, handled bool, err error) {
+	scan, ok := n.Input.(*plan.Scan)
+	if !ok || n.ByIndex == nil || r.tx != nil {
+		return nil, false, nil
+	}
+	skip, count, err := r.limits(n.Top)
+	if err != nil || count < 0 || skip > maxFirstRows || skip+count > maxFirstRows || skip+count == 0 {
+		return nil, false, err
+	}
+	at, err := r.firstRows(n, scan, int(skip+count))
+	if at == nil || err != nil {
+		return nil, false, err
+	}
+	input, err := r.openAt(scan, at)
+	if err != nil {
+		return nil, true, err
+	}
+	if op, err = r.wrapSort(n, input); err != nil {
+		return nil, true, errors.Join(err, input.close())
+	}
+	return op, true, nil
+}
+
+// firstRows locates the first rows of an ordering; nil when the index cannot be used, or does not pay.
+func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, error) {
+	span, ok := n.ByIndex.Span(scan, r.eval)
+	if !ok {
+		return nil, nil
+	}
+	at := &location{}
+	var err error
+	if at.scope, err = r.scope(scan.Table, scan); err != nil {
+		return nil, err
+	}
+	if at.bounds, err = scan.Bounds(r.eval); err != nil || at.bounds.Points != nil {
+		return nil, err
+	}
+	x := n.ByIndex.Choice.Index
+	snapshot := r.openSnapshot()
+	if ok, err = r.indexStands(scan.Table, x); !ok || err != nil {
+		return nil, err
+	}
+	f := &firstFinder{
+		run: r, scan: scan, at: at, index: x.Name, keys: n.Keys[:n.ByIndex.Keys], wanted: wanted,
+		left: max(minFirstEntries, entriesForFirst*wanted), condition: expr.Prepare(scan.Condition, r.eval), row: make([]datum.Datum, scan.Width()),
+		last: make([]datum.Datum, n.ByIndex.Keys), points: [][]byte{},
+	}
+	if err = table.WalkIndex(snapshot, at.scope, x, span, n.ByIndex.Backwards, f.visit); err != nil || f.tooMany {
+		return nil, err
+	}
+	slices.SortFunc(f.points, bytes.Compare)
+	at.byIndex = &indexRead{index: x, points: f.points}
+	return at, nil
+}
+
+// firstFinder goes through the entries of an index until it knows the first rows.
+type firstFinder struct {
+	run       *run
+	scan      *plan.Scan
+	at        *location
+	index     string
+	keys      []expr.Order // which the index has
+	wanted    int
+	left      int // entries that may still be looked at
+	condition expr.Expr
+	row       []datum.Datum
+	last      []datum.Datum // keys of the last row that is wanted
+	points    [][]byte
+	tooMany   bool
+}
+
+func (f *firstFinder) visit(primaryKey []byte) (more bool, err error) {
+	if f.left--; f.left < 0 {
+		f.tooMany = true
+		return false, nil
+	}
+	if !within(primaryKey, f.at.bounds) {
+		return true, nil
+	}
+	point := bytes.Clone(primaryKey)
+	if keep, err := f.read(point); !keep || err != nil {
+		return true, err
+	}
+	for i, key := range f.keys {
+		value, err := key.Expr.Eval(f.run.eval, f.row)
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case len(f.points) < f.wanted:
+			f.last[i] = value
+		case key.Compare(value, f.last[i]) != 0:
+			return false, nil // behind the last one that is wanted
+		}
+	}
+	f.points = append(f.points, point)
+	return true, f.run.budget.takeBytes(int64(len(point)) + entryBytes)
+}
+
+// read fills the row of a key and reports whether the scan gives it.
+func (f *firstFinder) read(point []byte) (keep bool, err error) {
+	bounds := table.Bounds{Points: [][]byte{point}, Index: f.index}
+	cursor, err := table.Open(f.run.openSnapshot(), f.at.scope, bounds, table.ScanOptions{Decoder: f.scan.Decoder})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, cursor.Close()) }()
+	if keep, err = cursor.Next(f.row); !keep || err != nil || f.condition == nil {
+		return keep, err
+	}
+	return expr.Test(f.condition, f.run.eval, f.row)
+}
