@@ -2,7 +2,7 @@
 //
 // TestMain builds the server once. A test starts one node or a cluster of them with files in a directory
 // of its own, speaks to them over HTTP, and does to the processes what the world does: kill, pause, wipe,
-// restart. It uses no Go package of the server; what it knows of it are the public interface, the
+// restart. It uses no Go package of the server but the public client; what it knows of the server are the public interface, the
 // configuration keys and the place of the data directory.
 //
 // Nothing sleeps: a test waits for what it wants to see, with a deadline (eventually). When a test fails,
