@@ -178,6 +178,8 @@ type Cluster struct {
 	MetaReplicationMode     string         `toml:"meta_replication_mode" oneof:"default|quorum|all" doc:"The same for the meta group: namespaces, tables, users, jobs; default takes replication_mode."`
 	UserReplicationMode     string         `toml:"user_replication_mode" oneof:"default|quorum|all" doc:"The same for users' private rows; default takes replication_mode."`
 	SharedReplicationMode   string         `toml:"shared_replication_mode" oneof:"default|quorum|all" doc:"The same for shared tables; default takes replication_mode."`
+	ReadLevel               string         `toml:"read_level" oneof:"linearizable|lease|bounded|local" doc:"What a SELECT outside a transaction sees: linearizable is everything that was acknowledged before it, confirmed by a majority; lease the same while clocks run alike, without asking a majority each time; bounded everything that was acknowledged until max_staleness_ms ago; local what the node that answers has. A request can ask for another level. Everything else is always linearizable."`
+	MaxStalenessMillis      int64          `toml:"max_staleness_ms" range:"1..600000" doc:"The bound of the read level bounded, in milliseconds."`
 	ReplicationTimeoutMilli int64          `toml:"replication_timeout_ms" range:"100..600000" doc:"How long a write waits to be replicated before its caller is told that the outcome is unknown, in milliseconds."`
 	SnapshotPolicy          SnapshotPolicy `toml:"snapshot_policy" doc:"When a group's log is cut: LogsSinceLast(N) once it holds N entries that are stored durably, if raft.log_retention_entries does not cut it earlier; or Never."`
 	MaxSnapshotsToKeep      int            `toml:"max_snapshots_to_keep" range:"0..1000" doc:"Snapshots that this node receives at once, which lie on its disk until they are installed; more wait. 0 counts as 1."`
@@ -247,6 +249,7 @@ func Default() *Config {
 			HeartbeatIntervalMillis: 250, ElectionTimeoutMillis: []int64{500, 1000},
 			ReplicationMode: "quorum", MetaReplicationMode: "default", UserReplicationMode: "default",
 			SharedReplicationMode: "default", ReplicationTimeoutMilli: 5000,
+			ReadLevel: "linearizable", MaxStalenessMillis: 1000,
 			SnapshotPolicy: SnapshotPolicy{LogsSinceLast: 10_000}, MaxSnapshotsToKeep: 3,
 			ReconnectIntervalMillis: 3000, PeerWaitMaxRetries: 60, PeerWaitInitialMillis: 500, PeerWaitMaxDelayMillis: 2000,
 		},

@@ -105,6 +105,12 @@ type Proposer interface {
 	Applied(group shard.GroupID) uint64
 }
 
+// LeaseReader is a Proposer that can also answer from the lease of a group's leader.
+type LeaseReader interface {
+	// LeaseBarrier is Barrier, but the leader need not ask a majority while its lease lasts.
+	LeaseBarrier(ctx context.Context, group shard.GroupID) (uint64, error)
+}
+
 // Peers reaches the other replicas.
 type Peers interface {
 	// Self returns this node's replica id.

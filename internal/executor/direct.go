@@ -43,7 +43,7 @@ func (d *Direct) Execute(ctx context.Context, group shard.GroupID, cmd *commandv
 
 // Barrier implements CommandExecutor.
 func (d *Direct) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
-	return barrier(ctx, d.proposer, group)
+	return barrier(ctx, d.proposer.Barrier, group)
 }
 
 // stamper writes what must be the same on every replica into a command.
@@ -100,9 +100,9 @@ func readResponse(raw []byte) (*commandv1.Response, error) {
 	return response, nil
 }
 
-// barrier wraps a proposer's barrier error for callers.
-func barrier(ctx context.Context, proposer Proposer, group shard.GroupID) (uint64, error) {
-	index, err := proposer.Barrier(ctx, group)
+// barrier wraps the error of a proposer's barrier for callers.
+func barrier(ctx context.Context, ask func(context.Context, shard.GroupID) (uint64, error), group shard.GroupID) (uint64, error) {
+	index, err := ask(ctx, group)
 	switch {
 	case err == nil:
 		return index, nil

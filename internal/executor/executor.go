@@ -22,6 +22,7 @@ type CommandExecutor interface {
 	// the context's error.
 	Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error)
 	// Barrier returns once this node's state of the group includes everything that was acknowledged
-	// anywhere before the call, and the applied index it waited for. A read that follows is linearizable.
+	// anywhere before the call, and the applied index it waited for. A read that follows is linearizable. Under AsQuery
+	// it may wait for less, as the setting or the request says (WithReads).
 	Barrier(ctx context.Context, group shard.GroupID) (uint64, error)
 }

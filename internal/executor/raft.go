@@ -37,6 +37,10 @@ type Raft struct {
 	random   io.Reader
 	patience time.Duration
 	modes    Modes
+	reads    Reads // of queries that do not ask for another level
+	fresh    *freshness
+	barriers [readLevels]atomic.Uint64      // by level
+	spared   atomic.Uint64                  // of Bounded and Local, those that waited for nobody
 	retries  [lastOutcome + 1]atomic.Uint64 // attempts that ended so, by outcome
 	hints    atomic.Uint64
 }
@@ -45,6 +49,8 @@ type Raft struct {
 type Telemetry struct {
 	Attempts map[Outcome]uint64
 	Hints    uint64
+	Barriers map[ReadLevel]uint64 // before reads, by level
+	Spared   uint64               // barriers that waited for nobody
 }
 
 // Telemetry reads the counters.
@@ -52,6 +58,10 @@ func (r *Raft) Telemetry() Telemetry {
 	t := Telemetry{Attempts: make(map[Outcome]uint64, len(r.retries)), Hints: r.hints.Load()}
 	for i := range r.retries {
 		t.Attempts[Outcome(i)] = r.retries[i].Load()
+	}
+	t.Barriers, t.Spared = make(map[ReadLevel]uint64, readLevels), r.spared.Load()
+	for i := range r.barriers {
+		t.Barriers[ReadLevel(i)] = r.barriers[i].Load()
 	}
 	return t
 }
@@ -67,9 +77,13 @@ func NewRaft(
 	}
 	return &Raft{
 		proposer: proposer, peers: peers, clock: wall, random: random, patience: patience, modes: modes,
-		stamp: stamper{clock: wall, random: random, proposer: proposer, history: history},
+		stamp: stamper{clock: wall, random: random, proposer: proposer, history: history}, fresh: newFreshness(wall),
 	}
 }
+
+// SetReads says how queries read that do not ask for a level; it is called before the first. Without it they are
+// linearizable.
+func (r *Raft) SetReads(reads Reads) { r.reads = reads }
 
 // Execute implements CommandExecutor.
 func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
@@ -149,9 +163,24 @@ func (r *Raft) rest(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// Barrier implements CommandExecutor.
+// Barrier implements CommandExecutor. Under AsQuery it waits for as much as the level asks for.
 func (r *Raft) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
+	reads := readsOf(ctx, r.reads)
+	r.barriers[reads.Level].Add(1)
+	if reads.Level == Local || reads.Level == Bounded && r.fresh.within(group, reads.Staleness) {
+		r.spared.Add(1)
+		return r.proposer.Applied(group), nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	return barrier(ctx, r.proposer, group)
+	ask := r.proposer.Barrier
+	if leases, ok := r.proposer.(LeaseReader); ok && reads.Level == Lease {
+		ask = leases.LeaseBarrier
+	}
+	begun := r.clock.Now()
+	index, err := barrier(ctx, ask, group)
+	if err == nil && reads.Level != Lease {
+		r.fresh.note(group, begun)
+	}
+	return index, err
 }

@@ -175,3 +175,64 @@ func TestDirectDoesNotRetry(t *testing.T) {
 		t.Errorf("Barrier = %d, %v", index, err)
 	}
 }
+
+// reader counts how barriers were asked.
+type reader struct {
+	script
+	barriers, leases int
+}
+
+func (r *reader) Barrier(context.Context, shard.GroupID) (uint64, error) {
+	r.barriers++
+	return 7, nil
+}
+
+func (r *reader) LeaseBarrier(context.Context, shard.GroupID) (uint64, error) {
+	r.leases++
+	return 8, nil
+}
+
+// TestReadLevels: queries ask for no more than their level needs, and nothing but queries reads at another level than
+// the strictest.
+func TestReadLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &reader{script: script{t: t, self: 1}}
+		r := NewRaft(p, p, clock.Real{}, rand.NewChaCha8([32]byte{1}), time.Minute, Modes{}, nil)
+		r.SetReads(Reads{Level: Local, Staleness: time.Second})
+		query := AsQuery(t.Context())
+		at := func(ctx context.Context, level ReadLevel, staleness time.Duration) context.Context {
+			return WithReads(ctx, Reads{Level: level, Staleness: staleness})
+		}
+		check := func(what string, ctx context.Context, group shard.GroupID, index uint64, barriers, leases int) {
+			t.Helper()
+			p.barriers, p.leases = 0, 0
+			got, err := r.Barrier(ctx, group)
+			if err != nil || got != index || p.barriers != barriers || p.leases != leases {
+				t.Errorf("%s: index %d (%v) with %d barriers and %d leases, want %d with %d and %d",
+					what, got, err, p.barriers, p.leases, index, barriers, leases)
+			}
+		}
+		one, other := shard.UserShard(1), shard.UserShard(2)
+		check("the setting", query, one, 23, 0, 0)
+		check("a change under that setting", t.Context(), one, 7, 1, 0)
+		check("a change that asks for less", at(t.Context(), Local, 0), one, 7, 1, 0)
+		check("linearizable on request", at(query, Linearizable, 0), one, 7, 1, 0)
+		check("lease", at(query, Lease, 0), one, 8, 0, 1)
+		check("bounded, just read", at(query, Bounded, 0), one, 23, 0, 0)
+		check("bounded, never read", at(query, Bounded, 0), other, 7, 1, 0)
+		time.Sleep(900 * time.Millisecond)
+		check("bounded by the setting, new enough", at(query, Bounded, 0), one, 23, 0, 0)
+		check("bounded by the request, too old", at(query, Bounded, 500*time.Millisecond), one, 7, 1, 0)
+		time.Sleep(1100 * time.Millisecond)
+		check("bounded by the setting, too old", at(query, Bounded, 0), one, 7, 1, 0)
+		telemetry := r.Telemetry()
+		if telemetry.Spared != 3 || telemetry.Barriers[Bounded] != 5 || telemetry.Barriers[Lease] != 1 {
+			t.Errorf("telemetry = %+v", telemetry)
+		}
+		for level := range ReadLevel(readLevels) {
+			if parsed, err := ParseReadLevel(level.String()); err != nil || parsed != level {
+				t.Errorf("%v is parsed as %v (%v)", level, parsed, err)
+			}
+		}
+	})
+}

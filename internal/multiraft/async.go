@@ -61,11 +61,20 @@ type Reading struct {
 
 // BeginRead is Barrier without waiting. The error is ErrUnknownGroup.
 func (m *Manager) BeginRead(id shard.GroupID) (*Reading, error) {
+	return m.beginRead(id, &readRequest{done: make(chan readIndex, 1)})
+}
+
+// BeginLeaseRead is LeaseBarrier without waiting, as BeginRead is Barrier.
+func (m *Manager) BeginLeaseRead(id shard.GroupID) (*Reading, error) {
+	return m.beginRead(id, &readRequest{done: make(chan readIndex, 1), lease: true})
+}
+
+func (m *Manager) beginRead(id shard.GroupID, request *readRequest) (*Reading, error) {
 	g := m.groups[id]
 	if g == nil {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
 	}
-	r := &Reading{m: m, group: g, request: &readRequest{done: make(chan readIndex, 1)}}
+	r := &Reading{m: m, group: g, request: request}
 	g.worker.enqueue(item{group: g, read: r.request})
 	return r, nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -47,7 +49,9 @@ type group struct {
 	tacit int    // messages of this pass that told of a commit only
 
 	quiet      quiet
+	lease      lease
 	succession succession
+	ledAt      int // tick at which a leader was last heard
 	skipTicks  int // ticks that Raft does not see, see alignHeartbeats
 
 	elections   atomic.Uint64 // times this replica became leader
@@ -65,7 +69,9 @@ type proposal struct {
 
 // readRequest asks for an index at which a read is linearizable.
 type readRequest struct {
-	done chan readIndex // has room for the one answer
+	done   chan readIndex  // has room for the one answer
+	lease  bool            // the leader's lease is enough
+	remote *raftpb.Message // the question of another replica, which is answered in place of done
 }
 
 type readIndex struct {
@@ -77,6 +83,7 @@ type readIndex struct {
 type reads struct {
 	requests []*readRequest
 	asked    int // tick
+	at       time.Time
 }
 
 // groupMembers is a group's configuration for readers outside the worker.
@@ -247,29 +254,42 @@ func (g *group) refusal() error {
 
 // flushReads asks Raft for one read index that serves every waiting read.
 func (g *group) flushReads(next func() uint64, tick int) {
+	if len(g.reads) == 0 {
+		return
+	}
+	now := g.worker.serveLease(g)
 	if len(g.reads) == 0 || len(g.batches) >= maxReadBatches || g.node.BasicStatus().Lead == 0 {
 		return
 	}
 	number := next()
-	g.batches[number] = &reads{requests: g.reads, asked: tick}
+	g.batches[number] = &reads{requests: g.reads, asked: tick, at: now}
+	var context []byte
+	if !g.leading.Load() && !slices.ContainsFunc(g.reads, func(r *readRequest) bool { return !r.lease }) {
+		context = []byte{leaseMark}
+	}
 	g.reads = nil
-	g.node.ReadIndex(binary.BigEndian.AppendUint64(nil, number))
+	g.node.ReadIndex(binary.BigEndian.AppendUint64(context, number))
 }
 
 // answerReads resolves the batches that Raft has answered.
 func (g *group) answerReads(states []raft.ReadState) {
 	for _, state := range states {
-		if len(state.RequestCtx) != 8 {
+		context := state.RequestCtx
+		if isLeaseContext(context) {
+			context = context[1:]
+		}
+		if len(context) != 8 {
 			continue
 		}
-		number := binary.BigEndian.Uint64(state.RequestCtx)
+		number := binary.BigEndian.Uint64(context)
 		batch := g.batches[number]
 		if batch == nil {
 			continue
 		}
 		delete(g.batches, number)
+		g.renew(batch.at, g.worker.m.cfg.leaseTime())
 		for _, r := range batch.requests {
-			r.done <- readIndex{index: state.Index}
+			g.tell(r, readIndex{index: state.Index})
 		}
 	}
 }
@@ -292,7 +312,7 @@ func (g *group) refuseReads(err error) {
 		g.reads = append(g.reads, batch.requests...)
 	}
 	for _, r := range g.reads {
-		r.done <- readIndex{err: err}
+		g.tell(r, readIndex{err: err})
 	}
 	g.reads = nil
 }
@@ -302,6 +322,7 @@ func (g *group) follow(soft *raft.SoftState) {
 	wasLeading := g.leading.Load()
 	isLeading := soft.RaftState == raft.StateLeader
 	if soft.Lead != g.lead.Load() || wasLeading != isLeading {
+		g.lease.until = time.Time{}
 		// The leader that was asked will not answer any more; the next one is asked at once.
 		g.retryReads(0, 0)
 	}

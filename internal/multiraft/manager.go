@@ -59,6 +59,7 @@ type Manager struct {
 type counters struct {
 	droppedMessages atomic.Uint64 // inbox was full
 	ignoredMessages atomic.Uint64 // meant nothing to the group
+	leaseReads      atomic.Uint64 // answered from a lease
 	truncated       atomic.Uint64 // entries dropped from the log's front
 	refused         refusalCounters
 }
@@ -151,23 +152,7 @@ func (m *Manager) Failure() error {
 // and the index that took (Raft's read index: a quorum confirms the leader first). The error is the
 // context's, ErrUnknownGroup or ErrStopped.
 func (m *Manager) Barrier(ctx context.Context, id shard.GroupID) (uint64, error) {
-	g := m.groups[id]
-	if g == nil {
-		return 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
-	}
-	read := &readRequest{done: make(chan readIndex, 1)}
-	g.worker.enqueue(item{group: g, read: read})
-	select {
-	case answer := <-read.done:
-		if answer.err != nil {
-			return 0, answer.err
-		}
-		return answer.index, g.waitApplied(ctx, answer.index)
-	case <-m.failed:
-		return 0, fmt.Errorf("%w: %w", ErrStopped, m.failure)
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return m.barrier(ctx, id, &readRequest{done: make(chan readIndex, 1)})
 }
 
 // Leader returns the leader of a group as this replica knows it, zero when unknown.

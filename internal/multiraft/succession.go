@@ -44,7 +44,7 @@ func (w *worker) succeed(g *group) {
 		over := w.silences[ident.ReplicaID(lead)] - w.m.cfg.electionTicks(g.id)
 		if over <= 0 {
 			*s = succession{}
-		} else if rank, ok := w.rank(g); ok && s.stood == 0 && over > rank*w.m.cfg.standSpacing()+spread(g) {
+		} else if rank, ok := w.rank(g); ok && s.stood == 0 && over > rank*w.m.cfg.standSpacing()+spread(g) && w.tick-g.ledAt >= w.m.cfg.leaseTicks() {
 			w.stand(g)
 		}
 		return

@@ -131,7 +131,9 @@ func (w *worker) handle(it *item) {
 		w.stir(g)
 	}
 	switch {
+	case it.message != nil && (w.takeLeaseRead(g, it.message) || w.keepsPromise(it.message)):
 	case it.message != nil:
+		g.noteHeard(it.message, w.tick)
 		// An error says that the message means nothing to this group (an unknown peer, a stale response);
 		// Raft's answer to that is to ignore it.
 		g.hearCommit(it.message)
@@ -358,6 +360,9 @@ func (w *worker) post(g *group, m *raftpb.Message) {
 	if m.GetType() == raftpb.MsgSnap {
 		w.m.sender.request(g, m)
 		return
+	}
+	if m.GetType() == raftpb.MsgTimeoutNow {
+		g.lease.barred = m.GetTerm()
 	}
 	to := ident.ReplicaID(m.GetTo())
 	w.out.messages[to] = append(w.out.messages[to], g.message(m))

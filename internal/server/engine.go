@@ -9,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/invariant"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -85,6 +86,7 @@ func (n *Node) runClustered() error {
 	peers := clusterPeers{manager: manager, network: n.network}
 	proposing := executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),
 		n.modes(), n.remember(manager.Applied))
+	proposing.SetReads(n.reads())
 	n.mu.Lock()
 	n.proposing = proposing
 	n.mu.Unlock()
@@ -109,6 +111,13 @@ func (n *Node) modes() executor.Modes {
 		Meta: mode(cluster.MetaReplicationMode), User: mode(cluster.UserReplicationMode),
 		Shared: mode(cluster.SharedReplicationMode),
 	}
+}
+
+// reads is how queries read that do not ask for a level. The configuration was checked.
+func (n *Node) reads() executor.Reads {
+	level, err := executor.ParseReadLevel(n.cfg.Cluster.ReadLevel)
+	invariant.Check(err == nil, "cluster.read_level: %v", err)
+	return executor.Reads{Level: level, Staleness: time.Duration(n.cfg.Cluster.MaxStalenessMillis) * time.Millisecond}
 }
 
 // watch stops the node when the engine fails.

@@ -13,11 +13,11 @@ import (
 // activityDescs are the metrics about lag, elections, queues and attempts. Their labels are groups and nodes: a series
 // for each group, and for what a leader says of its followers and for snapshots on their way, one for each pair.
 type activityDescs struct {
-	elections, lagEntries, lagBytes, lagSeconds   *prometheus.Desc
-	waiting, waitingBytes, groupLogBytes, ack     *prometheus.Desc
-	followerLag                                   *prometheus.Desc
-	inbox, dropped, truncated                     *prometheus.Desc
-	attempts, hints, snapProgress, snapPairs, cpu *prometheus.Desc
+	elections, lagEntries, lagBytes, lagSeconds                                 *prometheus.Desc
+	waiting, waitingBytes, groupLogBytes, ack                                   *prometheus.Desc
+	followerLag                                                                 *prometheus.Desc
+	inbox, dropped, truncated                                                   *prometheus.Desc
+	barriers, spared, leaseReads, attempts, hints, snapProgress, snapPairs, cpu *prometheus.Desc
 }
 
 func newActivityDescs() activityDescs {
@@ -43,6 +43,9 @@ func newActivityDescs() activityDescs {
 		dropped:       plain("worker_dropped_messages_total", "Raft messages that found a worker's inbox full."),
 		truncated:     plain("log_truncated_entries_total", "Entries dropped from the fronts of the groups' logs."),
 		attempts:      plain("propose_attempts_total", "Attempts to propose for statements of this node, by how they ended.", "outcome"),
+		barriers:      plain("read_barriers_total", "Waits before reads for statements of this node, by the level of the read.", "level"),
+		spared:        plain("read_barriers_spared_total", "Such waits that needed nobody's answer: local reads, and bounded ones of state that was new enough."),
+		leaseReads:    plain("lease_reads_total", "Reads that this node answered as a leader from its lease."),
 		hints:         plain("propose_hints_total", "Attempts sent on to the leader that a replica named."),
 		snapProgress:  plain("snapshot_transfer_bytes", "Bytes so far of a snapshot on its way, compressed.", "direction", "group", "node"),
 		snapPairs:     plain("snapshot_transfer_pairs", "Keys so far of a snapshot on its way.", "direction", "group", "node"),
@@ -75,6 +78,7 @@ func (c *groupCollector) collectActivity(
 	gauge(c.more.inbox, float64(manager.InboxItems()))
 	gauge(c.more.cpu, c.n.gossip.usage.percent.load())
 	count(c.more.dropped, manager.DroppedMessages())
+	count(c.more.leaseReads, manager.LeaseReads())
 	count(c.more.truncated, manager.Truncated())
 	c.n.mu.Lock()
 	proposing := c.n.proposing
@@ -84,6 +88,10 @@ func (c *groupCollector) collectActivity(
 	}
 	telemetry := proposing.Telemetry()
 	count(c.more.hints, telemetry.Hints)
+	count(c.more.spared, telemetry.Spared)
+	for level, n := range telemetry.Barriers {
+		count(c.more.barriers, n, level.String())
+	}
 	for outcome := executor.Done; outcome <= executor.Missing; outcome++ {
 		count(c.more.attempts, telemetry.Attempts[outcome], outcome.String())
 	}

@@ -90,6 +90,7 @@ func TestMetricsMove(t *testing.T) {
 		"kalamdb_group_quorum_ack_seconds" + sharedGroup, "kalamdb_group_lag_seconds" + sharedGroup,
 		"kalamdb_group_lag_bytes" + sharedGroup, `kalamdb_group_follower_lag_entries{group="data:shared:00",node="2"}`,
 		"kalamdb_worker_inbox_items", "kalamdb_worker_dropped_messages_total", "kalamdb_propose_hints_total",
+		`kalamdb_read_barriers_total{level="linearizable"}`, "kalamdb_read_barriers_spared_total", "kalamdb_lease_reads_total",
 		`kalamdb_proposals_refused_total{reason="not_leader"}`, `kalamdb_propose_attempts_total{outcome="not_leader"}`,
 		`kalamdb_snapshot_bytes_total{direction="received"}`, "kalamdb_log_truncated_entries_total", "kalamdb_cpu_percent",
 		`kalamdb_transport_queue_bytes{lane="bulk"}`,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -238,6 +239,47 @@ func TestReplicationModeAll(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("without node 3 a write for all is answered %d %s", status, body)
 		}
+	}
+}
+
+// TestReadLevels reads on a node that is left alone: only a local read, and a bounded one of what it has just read, are
+// answered.
+func TestReadLevels(t *testing.T) {
+	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.ReplicationTimeoutMilli = 500 })
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	c.sql("CREATE TABLE shop.t (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO shop.t VALUES (1), (2)")
+	read := func(level string, more map[string]any) (int, string) {
+		body := map[string]any{"sql": "SELECT count(*) FROM shop.t", "read_level": level}
+		maps.Copy(body, more)
+		status, answer := c.post("/v1/api/sql", body)
+		return status, string(answer)
+	}
+	for _, level := range []string{"linearizable", "lease", "bounded", "local"} {
+		if status, answer := read(level, nil); status != http.StatusOK || !strings.Contains(answer, `"rows":[["2"]]`) {
+			t.Errorf("%s: %d %s", level, status, answer)
+		}
+	}
+	closeNode(t, nodes[1])
+	closeNode(t, nodes[2])
+	if status, answer := read("bounded", map[string]any{"max_staleness_ms": 600_000}); status != http.StatusOK {
+		t.Errorf("bounded by ten minutes on a node alone: %d %s", status, answer)
+	}
+	if status, answer := read("local", nil); status != http.StatusOK || !strings.Contains(answer, `"rows":[["2"]]`) {
+		t.Errorf("local on a node alone: %d %s", status, answer)
+	}
+	for _, level := range []string{"linearizable", "lease"} {
+		if status, answer := read(level, nil); status == http.StatusOK {
+			t.Errorf("%s on a node alone: %d %s", level, status, answer)
+		}
+	}
+	if status, answer := read("bounded", map[string]any{"max_staleness_ms": 1}); status == http.StatusOK {
+		t.Errorf("bounded by a millisecond on a node alone: %d %s", status, answer)
+	}
+	if status, answer := c.post("/v1/api/sql", map[string]any{"sql": "INSERT INTO shop.t VALUES (3)", "read_level": "local"}); status == http.StatusOK {
+		t.Errorf("a change on a node alone: %d %s", status, answer)
 	}
 }
 

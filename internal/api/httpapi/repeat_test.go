@@ -64,3 +64,21 @@ func TestModeOfARequest(t *testing.T) {
 		}
 	}
 }
+
+// TestReadLevelOfARequest: a level that does not exist is refused, and so is a bound without one.
+func TestReadLevelOfARequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	for members, status := range map[string]int{
+		`"read_level":"linearizable"`: http.StatusOK, `"read_level":"lease"`: http.StatusOK, `"read_level":"local"`: http.StatusOK,
+		`"read_level":"bounded"`: http.StatusOK, `"read_level":"bounded","max_staleness_ms":250`: http.StatusOK, `"read_level":""`: http.StatusOK,
+		`"read_level":"eventual"`: http.StatusBadRequest, `"read_level":"local","max_staleness_ms":250`: http.StatusBadRequest,
+		`"max_staleness_ms":250`: http.StatusBadRequest, `"read_level":"bounded","max_staleness_ms":0`: http.StatusBadRequest,
+		`"read_level":"bounded","max_staleness_ms":"soon"`: http.StatusBadRequest, `"read_level":7`: http.StatusBadRequest,
+	} {
+		if answer := w.query(token, `{"sql":"SELECT 1",`+members+`}`); answer.Code != status {
+			t.Errorf("%s: %d %s, want %d", members, answer.Code, answer.Body, status)
+		}
+	}
+}

@@ -28,11 +28,15 @@ type sqlRequest struct {
 	sql       string
 	namespace string
 	params    []datum.Datum
-	mode      string // quorum, all, or empty for the cluster's
+	mode      string          // quorum, all, or empty for the cluster's
+	reads     *executor.Reads // nil for the cluster's
 }
 
-// inMode makes what runs under the context replicate in the mode that the request asks for.
+// inMode makes what runs under the context replicate and read as the request asks for.
 func (r *sqlRequest) inMode(ctx context.Context) context.Context {
+	if r.reads != nil {
+		ctx = executor.WithReads(ctx, *r.reads)
+	}
 	switch r.mode {
 	case "quorum":
 		return executor.WithMode(ctx, executor.Quorum)
@@ -41,6 +45,31 @@ func (r *sqlRequest) inMode(ctx context.Context) context.Context {
 	}
 	return ctx
 }
+
+// readAt takes how the request's queries read: a level, and for bounded how old what they see may be.
+func (r *sqlRequest) readAt(level *string, staleness string) *failure {
+	var reads executor.Reads
+	var err error
+	if level != nil && *level != "" {
+		if reads.Level, err = executor.ParseReadLevel(*level); err != nil {
+			return invalidInput("read_level is one of " + strings.Join(executor.ReadLevelNames[:], ", "))
+		}
+	}
+	if staleness != "" && staleness != "null" {
+		millis, err := strconv.ParseUint(staleness, 10, 32)
+		if err != nil || millis == 0 || millis > maxStalenessMillis || reads.Level != executor.Bounded {
+			return invalidInput(fmt.Sprintf("max_staleness_ms goes with the read_level bounded; it is a number of milliseconds from 1 to %d",
+				maxStalenessMillis))
+		}
+		reads.Staleness = time.Duration(millis) * time.Millisecond
+	}
+	if level != nil && *level != "" {
+		r.reads = &reads
+	}
+	return nil
+}
+
+const maxStalenessMillis = 600_000
 
 // repeat is what the headers say of a request that may be sent again.
 type repeat struct {
@@ -75,6 +104,8 @@ type sqlBody struct {
 	Params    []json.RawMessage
 	Namespace *string
 	Mode      *string
+	Level     *string
+	Staleness json.RawMessage
 }
 
 func invalidInput(message string) *failure {
@@ -113,6 +144,7 @@ func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
 	var body sqlBody
 	err := readObject(raw, map[string]any{
 		"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace, "replication_mode": &body.Mode,
+		"read_level": &body.Level, "max_staleness_ms": &body.Staleness,
 	}, false)
 	if err != nil {
 		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + err.Error())
@@ -120,7 +152,11 @@ func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
 	if body.SQL == nil {
 		return sqlRequest{}, invalidInput(`The body needs the key "sql" with a text`)
 	}
-	return checkSQLRequest(*body.SQL, body.Namespace, body.Mode, body.Params, limits)
+	request, f := checkSQLRequest(*body.SQL, body.Namespace, body.Mode, body.Params, limits)
+	if f == nil && (body.Level != nil || body.Staleness != nil) {
+		f = request.readAt(body.Level, string(body.Staleness))
+	}
+	return request, f
 }
 
 func checkSQLRequest(sql string, namespace, mode *string, params []json.RawMessage, limits config.Limits) (sqlRequest, *failure) {
@@ -212,7 +248,8 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 		switch name := part.FormName(); {
 		case strings.HasPrefix(name, "file:"):
 			return sqlRequest{}, refusal(http.StatusBadRequest, codeExtraFile, "This server does not accept files")
-		case name == "sql" || name == "params" || name == "namespace_id" || name == "replication_mode":
+		case name == "sql" || name == "params" || name == "namespace_id" || name == "replication_mode",
+			name == "read_level", name == "max_staleness_ms":
 			text, err := io.ReadAll(part)
 			if err != nil {
 				return sqlRequest{}, unreadable(err)
@@ -237,5 +274,9 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 		}
 	}
 	namespace, mode := texts["namespace_id"], texts["replication_mode"]
-	return checkSQLRequest(sql, &namespace, &mode, params, limits)
+	request, f := checkSQLRequest(sql, &namespace, &mode, params, limits)
+	if level, staleness := texts["read_level"], texts["max_staleness_ms"]; f == nil && level+staleness != "" {
+		f = request.readAt(&level, staleness)
+	}
+	return request, f
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
@@ -50,6 +52,11 @@ func (b *batchRun) request(ctx context.Context, request Request) (*Response, err
 	if cacheable && len(batch) == 1 {
 		b.key = &key
 	}
+	b.onlyQueries = !slices.ContainsFunc(batch, func(p parse.Parsed) bool {
+		_, ok := p.Statement.(*parse.Query)
+		return !ok
+	})
+	ctx = b.reading(ctx)
 	if err = b.prepare(ctx, batch); err != nil {
 		err = ended(err)
 		return nil, refuse(CodeOf(err), err)
@@ -123,6 +130,8 @@ type batchRun struct {
 	committing bool
 	key        *planKey    // under which the plan of the only statement may be kept; nil when it may not
 	repeat     *repeatable // nil when the request will not be repeated
+	// onlyQueries is set when no statement of the request changes anything.
+	onlyQueries bool
 	// stale is set after a change of the catalog, which another node may have applied first.
 	stale bool
 	// authorized is the catalog under which all statements were authorized.
@@ -215,6 +224,8 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 		return nil, false, nil
 	}
 	b.stale = found.needsCatalog
+	_, b.onlyQueries = found.bound.(*plan.Query)
+	ctx = b.reading(ctx)
 	current, err := b.catalog(ctx)
 	if err != nil {
 		err = ended(err)
@@ -267,6 +278,15 @@ func (b *batchRun) statementOnce(ctx context.Context, parsed *parse.Parsed) (out
 		b.engine.plans.keep(*b.key, current, parsed, bound)
 	}
 	return b.bound(ctx, current, b.session, bound)
+}
+
+// reading lets a request that only queries, outside a transaction, read at the level that it or the setting asks for.
+// One that changes something sees at least that.
+func (b *batchRun) reading(ctx context.Context) context.Context {
+	if b.onlyQueries && b.tx == nil {
+		return executor.AsQuery(ctx)
+	}
+	return ctx
 }
 
 func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller session.Session, bound plan.Statement) (outcome, error) {
