@@ -24,7 +24,7 @@ func TestLiveAdministration(t *testing.T) {
 	for statement, want := range map[string]string{
 		"SUBSCRIBE TO chat.nothing": "not found", "SUBSCRIBE TO SELECT id FROM chat.log ORDER BY id": "ORDER BY",
 		"SUBSCRIBE TO chat.log OPTIONS (first_rows = 1)": "last_rows", "KILL LIVE QUERY 1-999": "not found",
-		"KILL LIVE QUERY 7-1": "node 7", "KILL LIVE QUERY nonsense": "not found",
+		"KILL LIVE QUERY 7-1": "node 7 is not a member", "KILL LIVE QUERY nonsense": "not found",
 	} {
 		if status, body := c.post("/v1/api/sql", map[string]any{"sql": statement}); status != 400 || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %d %s", statement, status, body)

@@ -92,6 +92,9 @@ func (o operators) Invite(ctx context.Context, addr string, node ident.NodeID) (
 
 // operate carries out an order on this node's replicas.
 func (n *Node) operate(ctx context.Context, from ident.ReplicaID, req *nodev1.OperateRequest) *nodev1.OperateResponse {
+	if req.GetOrder() == nodev1.Order_ORDER_KILL_LIVE_QUERY {
+		return n.killLiveQuery(req.GetUpto())
+	}
 	manager := n.engine()
 	if manager == nil {
 		return &nodev1.OperateResponse{Refused: "the node is not a member yet"}

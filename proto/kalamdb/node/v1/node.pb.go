@@ -98,17 +98,18 @@ func (ForwardError) EnumDescriptor() ([]byte, []int) {
 type Order int32
 
 const (
-	Order_ORDER_UNSPECIFIED Order = 0
-	Order_ORDER_TRANSFER    Order = 1  // hand the leadership of each group to target
-	Order_ORDER_STEP_DOWN   Order = 2  // hand the leadership of each group to the best other voter
-	Order_ORDER_ELECT       Order = 3  // stand for election in each group
-	Order_ORDER_REBALANCE   Order = 4  // hand over what the balancer would, at once
-	Order_ORDER_SNAPSHOT    Order = 5  // make the applied state durable and cut the log as far as its retention allows
-	Order_ORDER_PURGE       Order = 6  // cut the log up to an index, beyond its retention, as far as it is safe
-	Order_ORDER_HOLD        Order = 7  // leave the groups where they are for a while: an operator put them there
-	Order_ORDER_DRAIN       Order = 8  // give all leaderships away and take none; groups is ignored
-	Order_ORDER_RESUME      Order = 9  // take leaderships again; groups is ignored
-	Order_ORDER_AVOID       Order = 10 // give the caller no leaderships: it is draining; groups is ignored
+	Order_ORDER_UNSPECIFIED     Order = 0
+	Order_ORDER_TRANSFER        Order = 1  // hand the leadership of each group to target
+	Order_ORDER_STEP_DOWN       Order = 2  // hand the leadership of each group to the best other voter
+	Order_ORDER_ELECT           Order = 3  // stand for election in each group
+	Order_ORDER_REBALANCE       Order = 4  // hand over what the balancer would, at once
+	Order_ORDER_SNAPSHOT        Order = 5  // make the applied state durable and cut the log as far as its retention allows
+	Order_ORDER_PURGE           Order = 6  // cut the log up to an index, beyond its retention, as far as it is safe
+	Order_ORDER_HOLD            Order = 7  // leave the groups where they are for a while: an operator put them there
+	Order_ORDER_DRAIN           Order = 8  // give all leaderships away and take none; groups is ignored
+	Order_ORDER_RESUME          Order = 9  // take leaderships again; groups is ignored
+	Order_ORDER_AVOID           Order = 10 // give the caller no leaderships: it is draining; groups is ignored
+	Order_ORDER_KILL_LIVE_QUERY Order = 11 // end the live query whose number is in upto; groups is ignored
 )
 
 // Enum value maps for Order.
@@ -125,19 +126,21 @@ var (
 		8:  "ORDER_DRAIN",
 		9:  "ORDER_RESUME",
 		10: "ORDER_AVOID",
+		11: "ORDER_KILL_LIVE_QUERY",
 	}
 	Order_value = map[string]int32{
-		"ORDER_UNSPECIFIED": 0,
-		"ORDER_TRANSFER":    1,
-		"ORDER_STEP_DOWN":   2,
-		"ORDER_ELECT":       3,
-		"ORDER_REBALANCE":   4,
-		"ORDER_SNAPSHOT":    5,
-		"ORDER_PURGE":       6,
-		"ORDER_HOLD":        7,
-		"ORDER_DRAIN":       8,
-		"ORDER_RESUME":      9,
-		"ORDER_AVOID":       10,
+		"ORDER_UNSPECIFIED":     0,
+		"ORDER_TRANSFER":        1,
+		"ORDER_STEP_DOWN":       2,
+		"ORDER_ELECT":           3,
+		"ORDER_REBALANCE":       4,
+		"ORDER_SNAPSHOT":        5,
+		"ORDER_PURGE":           6,
+		"ORDER_HOLD":            7,
+		"ORDER_DRAIN":           8,
+		"ORDER_RESUME":          9,
+		"ORDER_AVOID":           10,
+		"ORDER_KILL_LIVE_QUERY": 11,
 	}
 )
 
@@ -1904,7 +1907,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
 	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a\x12\x1b\n" +
-	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xd6\x01\n" +
+	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xf1\x01\n" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +
@@ -1918,7 +1921,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\vORDER_DRAIN\x10\b\x12\x10\n" +
 	"\fORDER_RESUME\x10\t\x12\x0f\n" +
 	"\vORDER_AVOID\x10\n" +
-	"2\xe4\x04\n" +
+	"\x12\x19\n" +
+	"\x15ORDER_KILL_LIVE_QUERY\x10\v2\xe4\x04\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
