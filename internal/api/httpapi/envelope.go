@@ -34,9 +34,11 @@ func (p *bufferPool) put(buffer *bytes.Buffer) {
 	}
 }
 
+const successStart = `{"status":"success","results":[`
+
 // appendSuccess renders the envelope of a response. It fails when a value has no JSON form.
 func appendSuccess(dst []byte, response *exec.Response, took time.Duration) ([]byte, error) {
-	dst = append(dst, `{"status":"success","results":[`...)
+	dst = append(dst, successStart...)
 	var err error
 	for i := range response.Results {
 		if i > 0 {
@@ -46,32 +48,47 @@ func appendSuccess(dst []byte, response *exec.Response, took time.Duration) ([]b
 			return nil, err
 		}
 	}
+	return appendSuccessEnd(dst, response, took), nil
+}
+
+// appendSuccessEnd renders what follows the results.
+func appendSuccessEnd(dst []byte, response *exec.Response, took time.Duration) []byte {
 	dst = append(dst, `],"took":`...)
 	dst = appendMillis(dst, took)
 	if response.SingleRows {
 		dst = append(dst, `,"error":null`...)
 	}
-	return append(dst, '}'), nil
+	return append(dst, '}')
 }
 
 func appendResult(dst []byte, result *exec.Result) ([]byte, error) {
 	dst = append(dst, '{')
-	if len(result.Columns) > 0 {
-		dst = append(dst, `"schema":[`...)
-		for i := range result.Columns {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = appendColumn(dst, i, &result.Columns[i])
-		}
-		dst = append(dst, `],`...)
-	}
+	dst = appendSchema(dst, result.Columns)
 	if result.HasRows {
 		var err error
 		if dst, err = appendRows(dst, result); err != nil {
 			return nil, err
 		}
 	}
+	return appendResultEnd(dst, result), nil
+}
+
+func appendSchema(dst []byte, columns []exec.Column) []byte {
+	if len(columns) == 0 {
+		return dst
+	}
+	dst = append(dst, `"schema":[`...)
+	for i := range columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendColumn(dst, i, &columns[i])
+	}
+	return append(dst, `],`...)
+}
+
+// appendResultEnd renders what follows the rows of a result.
+func appendResultEnd(dst []byte, result *exec.Result) []byte {
 	dst = append(dst, `"row_count":`...)
 	dst = strconv.AppendInt(dst, int64(result.RowCount), 10)
 	if result.Message != "" {
@@ -80,7 +97,7 @@ func appendResult(dst []byte, result *exec.Result) ([]byte, error) {
 	}
 	dst = append(dst, `,"as_user":`...)
 	dst = datum.AppendJSONString(dst, string(result.AsUser))
-	return append(dst, '}'), nil
+	return append(dst, '}')
 }
 
 func appendColumn(dst []byte, index int, column *exec.Column) []byte {
@@ -109,24 +126,32 @@ func appendRows(dst []byte, result *exec.Result) ([]byte, error) {
 	dst = append(dst, `"rows":[`...)
 	var err error
 	for i, row := range result.Rows {
-		if i > 0 {
-			dst = append(dst, ',')
+		if dst, err = appendRow(dst, result.Columns, i, row); err != nil {
+			return nil, err
 		}
-		if len(row) != len(result.Columns) {
-			return nil, fmt.Errorf("render row %d: %d values for %d columns", i, len(row), len(result.Columns))
-		}
-		dst = append(dst, '[')
-		for j, cell := range row {
-			if j > 0 {
-				dst = append(dst, ',')
-			}
-			if dst, err = datum.AppendJSON(dst, cell, result.Columns[j].Type); err != nil {
-				return nil, fault.New(fault.OutOfRange, "column %q of row %d: %w", result.Columns[j].Name, i+1, err)
-			}
-		}
-		dst = append(dst, ']')
 	}
 	return append(dst, `],`...), nil
+}
+
+// appendRow renders the row of a number, counted from zero.
+func appendRow(dst []byte, columns []exec.Column, number int, row []datum.Datum) ([]byte, error) {
+	if len(row) != len(columns) {
+		return nil, fmt.Errorf("render row %d: %d values for %d columns", number, len(row), len(columns))
+	}
+	if number > 0 {
+		dst = append(dst, ',')
+	}
+	dst = append(dst, '[')
+	var err error
+	for j, cell := range row {
+		if j > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, err = datum.AppendJSON(dst, cell, columns[j].Type); err != nil {
+			return nil, fault.New(fault.OutOfRange, "column %q of row %d: %w", columns[j].Name, number+1, err)
+		}
+	}
+	return append(dst, ']'), nil
 }
 
 // appendFailure renders the envelope of a failed request.

@@ -81,11 +81,15 @@ func (s *Server) Handler() http.Handler {
 		recorder := &statusRecorder{ResponseWriter: w}
 		started := time.Now()
 		defer func() {
-			if cause := recover(); cause != nil {
+			cause := recover()
+			if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // a cause is no chain of errors
 				s.answerPanic(recorder, r, cause)
 			}
 			s.measurements.seconds.WithLabelValues(name).Observe(time.Since(started).Seconds())
 			s.measurements.requests.WithLabelValues(name, strconv.Itoa(recorder.status)).Inc()
+			if cause == http.ErrAbortHandler { //nolint:errorlint // the same
+				panic(cause) // net/http cuts the connection
+			}
 		}()
 		if id := requestID(r); id != "" {
 			w.Header().Set("X-Request-ID", id)

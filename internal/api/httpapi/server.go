@@ -12,8 +12,9 @@
 //   - Whether a peer is on this machine is decided by its TCP address alone, never by a header.
 //
 // It is an http.Server for HTTP/1.1 and cleartext HTTP/2 on one port. Rows are rendered without reflection
-// into pooled buffers; an answer is complete before its first byte is sent, so a failure never follows a
-// status of success.
+// into pooled buffers. An answer of up to 64 KiB is complete before its first byte is sent. Of a longer one, of a request that is
+// one query, the rows are sent as they are produced; a failure after the status of success cuts the connection, so that no
+// client takes a part of the rows for all of them.
 package httpapi
 
 import (

@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,7 +27,13 @@ func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	admin := identity.User.Role.IsAdmin()
-	response, f := s.runSQL(r, identity)
+	rows := &rowStream{w: w, buffer: s.buffers.get()}
+	rows.body = rows.buffer.AvailableBuffer()
+	defer rows.giveBack(&s.buffers)
+	response, f := s.runSQL(r, identity, rows)
+	if f != nil && rows.sent {
+		s.breakOff(r, f)
+	}
 	if f != nil {
 		if f.transaction != "" {
 			w.Header().Set(transactionHeader, f.transaction)
@@ -38,14 +44,27 @@ func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 	if response.Transaction != "" {
 		w.Header().Set(transactionHeader, response.Transaction)
 	}
-	buffer := s.buffers.get()
-	defer s.buffers.put(buffer)
-	body, err := appendSuccess(buffer.AvailableBuffer(), response, s.since(started))
+	if len(response.Results) == 1 && response.Results[0].Streamed {
+		if rows.finish(response, s.since(started)) {
+			s.writeSQL(w, http.StatusOK, rows.body)
+		}
+		return
+	}
+	body, err := appendSuccess(rows.body[:0], response, s.since(started))
 	if err != nil {
 		s.writeSQLFailure(w, s.failureOf(r, err), admin, started)
 		return
 	}
-	s.writeSQL(w, http.StatusOK, buffer, body)
+	rows.body = body
+	s.writeSQL(w, http.StatusOK, body)
+}
+
+// breakOff ends an answer of which a part was sent, with the status of success: the connection is cut, so that nobody takes
+// the part for the whole.
+func (s *Server) breakOff(r *http.Request, f *failure) {
+	s.config.Logger.LogAttrs(r.Context(), slog.LevelWarn, "an answer was broken off: the query failed after rows of it were sent",
+		slog.String("code", string(f.code)), slog.String("error", f.message), slog.String("request_id", requestID(r)))
+	panic(http.ErrAbortHandler)
 }
 
 func (s *Server) since(started time.Time) time.Duration { return s.config.Clock.Now().Sub(started) }
@@ -75,7 +94,7 @@ func bearer(header string) (token string, ok bool) {
 }
 
 // runSQL applies the bounds on queries, decodes the request and runs it.
-func (s *Server) runSQL(r *http.Request, identity auth.Identity) (*exec.Response, *failure) {
+func (s *Server) runSQL(r *http.Request, identity auth.Identity, rows *rowStream) (*exec.Response, *failure) {
 	if ok, wait := s.queries.Allow(string(identity.User.ID)); !ok {
 		s.measurements.refusedRates.WithLabelValues("queries").Inc()
 		return nil, tooMany("Too many queries of this user; try again later", wait)
@@ -102,7 +121,7 @@ func (s *Server) runSQL(r *http.Request, identity auth.Identity) (*exec.Response
 		Session:   identity.Session(request.namespace, s.clientAddr(r).String()),
 		RequestID: requestID(r),
 		RepeatKey: repeat.key, RepeatAge: repeat.age,
-		Transaction: r.Header.Get(transactionHeader),
+		Transaction: r.Header.Get(transactionHeader), Rows: sinkOf(r, rows),
 	})
 	if err != nil {
 		return nil, s.failureOf(r, err)
@@ -120,17 +139,28 @@ func (s *Server) writeSQLFailure(w http.ResponseWriter, f *failure, admin bool, 
 	f.setRetryAfter(w)
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
-	s.writeSQL(w, f.status, buffer, appendFailure(buffer.AvailableBuffer(), f, admin, s.since(started)))
+	s.writeSQL(w, f.status, appendFailure(buffer.AvailableBuffer(), f, admin, s.since(started)))
 }
 
-// writeSQL sends a complete body. It was appended to the buffer's free space; the buffer takes over what
-// that grew to, for the next request.
-func (s *Server) writeSQL(w http.ResponseWriter, status int, buffer *bytes.Buffer, body []byte) {
-	*buffer = *bytes.NewBuffer(body)
-	header := w.Header()
+// sinkOf streams the rows of a request. One of a transaction is answered as a whole: the header that names the transaction
+// comes before the rows, and is known after them.
+func sinkOf(r *http.Request, rows *rowStream) exec.RowSink {
+	if r.Header.Get(transactionHeader) != "" {
+		return nil
+	}
+	return rows
+}
+
+func setSQLHeader(header http.Header) {
 	header.Set("Content-Type", contentTypeJSON)
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(buffer.Len()))
+}
+
+// writeSQL sends a complete body.
+func (s *Server) writeSQL(w http.ResponseWriter, status int, body []byte) {
+	header := w.Header()
+	setSQLHeader(header)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(buffer.Bytes()) // a client that went away is no failure of ours
+	_, _ = w.Write(body) // a client that went away is no failure of ours
 }

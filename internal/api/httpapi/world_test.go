@@ -46,6 +46,7 @@ type fakeSQL struct {
 	response *exec.Response
 	err      error
 	work     func(ctx context.Context)
+	rows     func(sink exec.RowSink) error // gives rows of a query; nil for an answer that is collected
 }
 
 func (f *fakeSQL) Execute(ctx context.Context, request exec.Request) (*exec.Response, error) {
@@ -55,6 +56,11 @@ func (f *fakeSQL) Execute(ctx context.Context, request exec.Request) (*exec.Resp
 	f.mu.Unlock()
 	if work != nil {
 		work(ctx)
+	}
+	if f.rows != nil && request.Rows != nil {
+		if err := f.rows(request.Rows); err != nil {
+			return nil, err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

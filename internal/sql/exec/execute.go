@@ -43,6 +43,7 @@ func (b *batchRun) request(ctx context.Context, request Request) (*Response, err
 			"the statement uses parameter $%d but %d were given", batch[0].Parameters, len(request.Params)))
 	}
 	if len(batch) > 1 {
+		b.sink = nil
 		for i := range batch {
 			if batch[i].Parameters > 0 {
 				return nil, refuse(CodeInvalidParameter, fault.New(fault.InvalidParameter, "statement %d uses parameters but none were given", i+1))
@@ -120,6 +121,7 @@ type batchRun struct {
 	session session.Session // its namespace follows USE
 	params  []datum.Datum
 	tx      *txn.Transaction        // the open one; nil outside
+	sink    RowSink                 // takes the rows of the only statement; nil for several
 	mayStay bool                    // whether the transaction may outlive the request
 	cancel  context.CancelCauseFunc // ends the request
 	running *runningRequest         // its row in system.sessions
@@ -307,6 +309,7 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		r := b.engine.newRun(current, caller, b.params)
 		r.tx, r.budget.lease = b.tx, &b.lease
 		r.budget.usedBytes = b.keptBytes
+		r.sink = b.sink
 		result, err := r.query(ctx, s)
 		b.keptBytes += result.keptBytes
 		return result, err

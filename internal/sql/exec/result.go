@@ -25,6 +25,17 @@ type Request struct {
 	// Transaction is the id of the open transaction that the request goes on in; NewTransaction when it may
 	// leave one open; "" when it must not.
 	Transaction string
+	// Rows takes the rows of a request that is one query, as they are produced; nil collects them in the Response.
+	Rows RowSink
+}
+
+// RowSink takes the rows of a query. An error ends the query with that error.
+type RowSink interface {
+	// Begin comes before the first row. When it comes again the query has begun anew, and the rows before are void; it fails
+	// when they can no longer be taken back.
+	Begin(columns []Column, asUser ident.UserID) error
+	// Row takes a row, which it must not keep.
+	Row(row []datum.Datum) error
 }
 
 // Column describes one column of a result: name, type and the table's metadata flags.
@@ -34,6 +45,7 @@ type Column = plan.Column
 type Result struct {
 	Columns  []Column        // empty for statements without rows
 	Rows     [][]datum.Datum // positional, in the order of Columns; nil for statements without rows
+	Streamed bool            // the rows were given to Request.Rows instead
 	HasRows  bool            // whether the statement returns rows, even if there are none
 	RowCount int             // rows returned, or rows affected; zero for DDL
 	Message  string          // one sentence; empty for results with rows

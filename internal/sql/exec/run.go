@@ -31,6 +31,7 @@ type run struct {
 	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
 	changes  *plan.Scan        // of the rows that the statement changes; nil for others
+	sink     RowSink           // takes the rows of the query; nil when they are collected
 	// state is shared by a statement and its subqueries, and so is profile.
 	state   *runState
 	profile *profile // what the nodes do; nil when nobody asked
@@ -173,6 +174,11 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err
 	defer func() { err = errors.Join(err, r.close()) }()
 	result.Result = Result{Columns: query.Columns, HasRows: true, Rows: [][]datum.Datum{}, AsUser: r.session.User}
 	masked := r.maskedColumns(query.Columns)
+	if r.sink != nil {
+		result.Rows, result.Streamed = nil, true
+		result.RowCount, err = r.stream(ctx, query, masked)
+		return result, err
+	}
 	var arena rowArena
 	err = r.each(ctx, query.Root, func(row []datum.Datum) error {
 		if full := r.budget.take(row); full != nil {
@@ -188,6 +194,28 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err
 	})
 	result.RowCount = len(result.Rows)
 	return result, err
+}
+
+// stream hands the rows of a query to the sink and counts them. Nothing of them is kept.
+func (r *run) stream(ctx context.Context, query *plan.Query, masked []int) (rows int, err error) {
+	if err = r.sink.Begin(query.Columns, r.session.User); err != nil {
+		return 0, err
+	}
+	shown := make([]datum.Datum, len(query.Columns))
+	err = r.each(ctx, query.Root, func(row []datum.Datum) error {
+		if rows++; rows%cancelInterval == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if len(masked) == 0 {
+			return r.sink.Row(row)
+		}
+		copy(shown, row)
+		for _, i := range masked {
+			shown[i] = datum.NewText("***")
+		}
+		return r.sink.Row(shown)
+	})
+	return rows, err
 }
 
 // maskedColumns finds the columns whose values only administrators see.

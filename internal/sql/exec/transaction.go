@@ -27,7 +27,7 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 	defer cancel(nil)
 	b := &batchRun{
 		engine: e, session: request.Session, params: request.Params, repeat: nameRequest(&request),
-		cancel: cancel, mayStay: request.Transaction != "",
+		cancel: cancel, mayStay: request.Transaction != "", sink: request.Rows,
 	}
 	if len(request.Transaction) > maxTransactionID {
 		return nil, refuse(CodeNoTransaction, fault.New(fault.InvalidStatement, "a transaction id has at most %d bytes", maxTransactionID))
