@@ -40,7 +40,7 @@ type Config struct {
 	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
 	QuietTicks      int           // ticks without work after which a group may fall asleep; default 20, negative is never
 	Workers         int           // goroutines that step groups; default 1
-	LogWrites       int           // writes of the log that a worker may have under way, for slow disks; default 1; Pump has one
+	LogWrites       int           // writes of the log that a worker may have under way, for slow disks; default 1
 	MaxProposal     int           // bytes of one proposal; default 4 MiB
 	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
 	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
@@ -66,8 +66,8 @@ type Config struct {
 	// kept free; nil says no to all. It is asked only while the disk is nearly full.
 	FreesSpace func(data []byte) bool
 
-	snapshotChunk int    // bytes of pairs in a chunk, for tests; zero is the default of package snapshot
-	snapshotFile  uint64 // bytes of one file, likewise
+	SnapshotChunkBytes int    // of pairs in a chunk; zero is the default of package snapshot
+	SnapshotFileBytes  uint64 // of one file of a received snapshot, likewise
 }
 
 // Retention is how much of a group's log is kept for followers that were away; whichever bound is reached first holds.

@@ -86,6 +86,12 @@ func (m *Manager) Maintain() error {
 // It must not be mixed with Start. Snapshots are sent inside it, so the peer's handler must not wait for the
 // installation: it calls ReceiveSnapshot.
 func (m *Manager) Pump() error {
+	for _, w := range m.workers {
+		if err := w.pumpWrites(); err != nil {
+			m.fail(err)
+			return err
+		}
+	}
 	for {
 		worked := false
 		for _, w := range m.workers {

@@ -135,7 +135,7 @@ func (n *labNode) open() {
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
-		snapshotChunk: l.snapshotChunk, snapshotFile: l.snapshotFile, VerifyInstalled: true,
+		SnapshotChunkBytes: l.snapshotChunk, SnapshotFileBytes: l.snapshotFile, VerifyInstalled: true,
 		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
 	}, wire)
 	if err != nil {

@@ -103,31 +103,81 @@ func (w *worker) writeLog(ctx context.Context) {
 		case <-w.m.failed:
 			return
 		case write := <-w.writes:
-			// What more is there shares the sync.
-			all := write
-			batch := []logWrite{write}
-			for more := true; more; {
-				select {
-				case write = <-w.writes:
-					batch = append(batch, write)
-					all.updates = append(all.updates, write.updates...)
-					all.sync = all.sync || write.sync
-				default:
-					more = false
-				}
-			}
+			all, batch := w.gather(write)
 			if err := w.writeOnceThereIsRoom(ctx, &all); err != nil {
 				if ctx.Err() == nil {
 					w.m.fail(err)
 				}
 				return
 			}
-			w.mu.Lock()
-			w.written = append(w.written, batch...)
-			w.mu.Unlock()
-			signal(w.wake)
+			w.giveBack(batch)
 		}
 	}
+}
+
+// gather joins a write with what more is handed over: it shares the sync.
+func (w *worker) gather(write logWrite) (all logWrite, batch []logWrite) {
+	all, batch = write, []logWrite{write}
+	for {
+		select {
+		case write = <-w.writes:
+			batch = append(batch, write)
+			all.updates = append(all.updates, write.updates...)
+			all.sync = all.sync || write.sync
+		default:
+			return all, batch
+		}
+	}
+}
+
+// giveBack tells the passes what is durable.
+func (w *worker) giveBack(batch []logWrite) {
+	w.mu.Lock()
+	w.written = append(w.written, batch...)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// heldWrite is what Pump has taken over to write.
+type heldWrite struct {
+	all    logWrite
+	batch  []logWrite
+	waited bool // for room
+}
+
+// pumpWrites is writeLog for Pump: it writes once, what earlier calls of Pump handed over. So messages of later passes
+// leave, and other nodes and faults have their turn, while a write is under way.
+func (w *worker) pumpWrites() error {
+	if w.m.cfg.LogWrites == 1 {
+		return nil
+	}
+	if w.writes == nil {
+		w.writes, w.again = make(chan logWrite, w.m.cfg.LogWrites), make(chan struct{}, 1)
+	}
+	if w.writing == nil {
+		select {
+		case write := <-w.writes:
+			all, batch := w.gather(write)
+			w.writing = &heldWrite{all: all, batch: batch}
+		default:
+			return nil
+		}
+	}
+	err := w.write(&w.writing.all)
+	if errors.Is(err, raftlog.ErrNoSpare) {
+		w.writing.waited = true
+		w.block(err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if w.writing.waited {
+		w.unblock()
+	}
+	w.giveBack(w.writing.batch)
+	w.writing = nil
+	return nil
 }
 
 // writeOnceThereIsRoom writes what passes handed over. While the log has no room it tries again whenever the worker

@@ -114,7 +114,7 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 		return fmt.Errorf("encode configuration: %w", err)
 	}
 	lo, hi := keys.GroupSpan(job.group.id)
-	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{ChunkBytes: s.m.cfg.snapshotChunk})
+	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{ChunkBytes: s.m.cfg.SnapshotChunkBytes})
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func openStaging(cfg Config) (*snapshot.Staging, error) {
 		los[i], _ = keys.GroupSpan(g)
 	}
 	return snapshot.NewStaging(cfg.Engine, cfg.StagingDir, los, cfg.Clock, snapshot.Config{
-		ChunkBytes: cfg.snapshotChunk, FileBytes: cfg.snapshotFile, VerifyInstalled: cfg.VerifyInstalled,
+		ChunkBytes: cfg.SnapshotChunkBytes, FileBytes: cfg.SnapshotFileBytes, VerifyInstalled: cfg.VerifyInstalled,
 	})
 }
 

@@ -30,8 +30,9 @@ type worker struct {
 	noRoom   bool       // the log has no room for a write, which is held, by the pass or by writeLog
 	wake     chan struct{}
 
-	writes chan logWrite // to the goroutine that writes the log; nil while passes write it themselves
-	again  chan struct{} // has room for one; lets that goroutine try again what found no room
+	writes  chan logWrite // to the goroutine that writes the log; nil while passes write it themselves
+	again   chan struct{} // has room for one; lets that goroutine try again what found no room
+	writing *heldWrite    // what Pump is writing in that goroutine's place
 
 	// Owned by pass.
 	spare []item

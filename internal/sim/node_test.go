@@ -144,7 +144,8 @@ func (n *simNode) openEngine() error {
 		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
-		QuietTicks: quietTicks,
+		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,
+		SnapshotChunkBytes: w.opt.chunkBytes, SnapshotFileBytes: uint64(w.opt.chunkBytes) * 4,
 	}, n.wire)
 	if err != nil {
 		return err
@@ -316,6 +317,20 @@ func (h handler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHead
 	h.n.w.trace.event("node %d receives a snapshot of %s at %d from replica %d", h.n.id, shard.GroupID(header.GetGroup()),
 		header.GetIndex(), header.GetFrom())
 	return m.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
+}
+
+// HandleSnapshotProgress implements transport.SnapshotKeeper.
+func (h handler) HandleSnapshotProgress(ctx context.Context, req *nodev1.SnapshotProgressRequest) *nodev1.SnapshotProgressResponse {
+	m := h.manager()
+	if m == nil || h.n.paused {
+		return &nodev1.SnapshotProgressResponse{}
+	}
+	left := m.HandleSnapshotProgress(ctx, req)
+	if len(left.GetRanges()) > 0 {
+		h.n.w.stats.resumed++
+		h.n.w.trace.event("node %d has %d chunks of an interrupted snapshot of %s", h.n.id, len(left.GetRanges()), shard.GroupID(req.GetGroup()))
+	}
+	return left
 }
 
 // HandleForward implements transport.Handler. Proposals are forwarded by sessions, which can give way.

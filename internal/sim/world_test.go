@@ -34,6 +34,8 @@ type options struct {
 	segmentBytes int64
 	cacheBytes   int64
 	workers      int // that step the groups of a node
+	logWrites    int // that a worker may have under way
+	chunkBytes   int // of a snapshot; zero for the usual
 	noBalance    bool
 	verbose      bool
 }
@@ -41,6 +43,7 @@ type options struct {
 func defaultOptions() options {
 	return options{
 		nodes: 3, shards: shard.Map{UserShards: 2, SharedShards: 1}, retain: 1000, segmentBytes: 256 << 10, cacheBytes: 1 << 20, workers: 1,
+		logWrites: 1,
 	}
 }
 
@@ -74,7 +77,7 @@ type world struct {
 // stats say how much a run has done, so that a run that does nothing is noticed.
 type stats struct {
 	requests, acknowledged, reads, applied, repeats, digests uint64
-	crashes, wipes, partitions, pauses                       uint64
+	crashes, wipes, partitions, pauses, resumed              uint64
 }
 
 // violation is the panic that ends a run whose rules were broken.
