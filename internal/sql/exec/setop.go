@@ -16,6 +16,10 @@ func (r *run) openSource(ctx context.Context, node plan.Node) (op operator, hand
 		return r.openSorted(n)
 	case *plan.Join:
 		op, err = r.openJoin(ctx, n)
+	case *plan.Lateral:
+		op, err = r.openLateral(ctx, n)
+	case *plan.Function:
+		op, err = r.openFunction(n)
 	case *plan.SetOperation:
 		op, err = r.openSetOperation(ctx, n)
 	case *plan.Window:

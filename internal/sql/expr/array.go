@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"math"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -38,7 +39,7 @@ func (b *binder) bindArray(n *parse.Array) (Expr, error) {
 
 func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 	if n.Slice {
-		return nil, faultAt(n, fault.Unsupported, "array slices are not supported")
+		return b.bindSlice(n)
 	}
 	operand, err := b.bind(n.Expr)
 	if err != nil {
@@ -67,6 +68,32 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 		}
 		return x.Array()[y.Int()-1], nil
 	}}, nil
+}
+
+// bindSlice is array[low:high]; a bound that is left out is the array's own.
+func (b *binder) bindSlice(n *parse.Subscript) (Expr, error) {
+	operand, err := b.bind(n.Expr)
+	if err != nil {
+		return nil, err
+	}
+	if operand.Type().Kind != datum.Array {
+		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot take a slice of a value of type %s", operand.Type())
+	}
+	operands := []Expr{operand, NewConst(datum.NewBigInt(1), datum.Of(datum.BigInt)), NewConst(datum.NewBigInt(math.MaxInt64), datum.Of(datum.BigInt))}
+	for i, node := range []parse.Expr{n.Index, n.High} {
+		if node == nil {
+			continue
+		}
+		bound, err := b.bind(node)
+		if err != nil {
+			return nil, err
+		}
+		if operands[i+1], err = b.operand(bound, integerOperand, "a slice", i, node); err != nil {
+			return nil, err
+		}
+	}
+	slice := definition{apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return sliceOf(a) }}
+	return &callExpr{name: "array_slice", operands: operands, typ: operand.Type(), function: slice}, nil
 }
 
 // concatArrays appends an array or an element to either side.

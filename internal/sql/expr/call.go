@@ -74,7 +74,7 @@ func (e *callExpr) volatility() volatility { return e.function.when }
 func lookupFunction(name string) (definition, bool) {
 	for _, family := range []func(string) (definition, bool){
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
-		postgresFunction, arrayFunction,
+		postgresFunction, arrayFunction, arrayEditFunction, regexpFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true

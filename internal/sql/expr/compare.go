@@ -167,6 +167,15 @@ func (b *binder) meet(e Expr, t datum.Type, node parse.Expr) (Expr, error) {
 }
 
 func (b *binder) bindComparison(op Comparison, n *parse.Binary) (Expr, error) {
+	if l, ok := n.Left.(*parse.Row); ok {
+		if r, ok := n.Right.(*parse.Row); ok {
+			spelled, err := compareRows(n, n.Op, l.Elements, r.Elements)
+			if err != nil {
+				return nil, err
+			}
+			return b.bind(spelled)
+		}
+	}
 	left, err := b.bind(n.Left)
 	if err != nil {
 		return nil, err
@@ -338,6 +347,9 @@ func (e *inExpr) volatility() volatility       { return immutable }
 func (b *binder) bindIn(n *parse.In) (Expr, error) {
 	if n.Query != nil {
 		return b.bindSubquery(n)
+	}
+	if row, ok := n.Expr.(*parse.Row); ok {
+		return b.bindRowIn(n, row)
 	}
 	operand, err := b.bind(n.Expr)
 	if err != nil {

@@ -291,12 +291,13 @@ func compileRegular(pattern string, ignoreCase bool) (*regexp.Regexp, error) {
 	if len(pattern) > maxRegularBytes {
 		return nil, fault.New(fault.LimitExceeded, "a regular expression of %d bytes exceeds the limit of %d", len(pattern), maxRegularBytes)
 	}
+	flags := "(?s)" // a point is any character, as in PostgreSQL
 	if ignoreCase {
-		pattern = "(?i)" + pattern
+		flags = "(?is)"
 	}
-	compiled, err := regexp.Compile(pattern)
+	compiled, err := regexp.Compile(flags + pattern)
 	if err != nil {
-		return nil, fault.New(fault.InvalidStatement, "invalid regular expression: %w", err)
+		return nil, fault.New(fault.InvalidStatement, "invalid regular expression: %s", strings.Replace(err.Error(), flags, "", 1))
 	}
 	return compiled, nil
 }

@@ -59,8 +59,10 @@ func (b *queryBuilder) item(from parse.TableExpr) (relation, error) {
 		return b.derived(item)
 	case *parse.Join:
 		return b.join(item)
+	case *parse.FunctionRef:
+		return b.function(item)
 	}
-	return relation{}, unsupported(from, "functions in FROM are not supported yet")
+	return relation{}, unsupported(from, "this item of FROM is not supported")
 }
 
 func (b *queryBuilder) join(node *parse.Join) (relation, error) {
@@ -68,16 +70,18 @@ func (b *queryBuilder) join(node *parse.Join) (relation, error) {
 	if err != nil {
 		return relation{}, err
 	}
-	right, err := b.item(node.Right)
+	right, lateral, err := b.beside(left, node.Right)
 	if err != nil {
 		return relation{}, err
 	}
-	joined, err := combine(node, node.Kind, left, right)
+	joined, err := combineBeside(node, node.Kind, left, right, lateral)
 	if err != nil {
 		return relation{}, err
 	}
 	condition := node.On
 	switch {
+	case lateral != nil && (node.Natural || len(node.Using) > 0):
+		return relation{}, unsupported(node, "NATURAL and USING with a function or LATERAL on the right are not supported; use ON")
 	case node.Natural:
 		shared := sharedNames(left.scope, right.scope)
 		return b.merge(node, joined, left, right, shared)
@@ -90,6 +94,10 @@ func (b *queryBuilder) join(node *parse.Join) (relation, error) {
 			return relation{}, err
 		}
 		joined.showDeleted(bound)
+		if lateral != nil {
+			lateral.Condition = bound
+			return joined, nil
+		}
 		joined.node.(*Join).where(bound) //nolint:errcheck // join makes nothing else
 	}
 	return joined, nil

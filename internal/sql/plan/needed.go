@@ -47,6 +47,8 @@ func mark(node Node, used map[int]bool) {
 		mark(n.Input, join(used, n.reads()...))
 	case *Join:
 		markJoin(n, used)
+	case *Lateral:
+		markLateral(n, used)
 	case *SetOperation:
 		mark(n.Left, nil)
 		mark(n.Right, nil)
@@ -55,7 +57,7 @@ func mark(node Node, used map[int]bool) {
 	case *Recursive:
 		mark(n.Base, nil)
 		mark(n.Step, nil)
-	case *Rows, *ViewScan, *WorkTable:
+	case *Rows, *ViewScan, *WorkTable, *Function:
 	}
 }
 

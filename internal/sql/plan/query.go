@@ -185,10 +185,11 @@ func (b *queryBuilder) relationOf(from []parse.TableExpr) (relation, error) {
 			return relation{}, err
 		}
 		var right relation
-		if right, err = b.item(item); err != nil {
+		var lateral *Lateral
+		if right, lateral, err = b.beside(joined, item); err != nil {
 			return relation{}, err
 		}
-		joined, err = combine(item, parse.CrossJoin, joined, right)
+		joined, err = combineBeside(item, parse.CrossJoin, joined, right, lateral)
 	}
 	return joined, err
 }
@@ -241,9 +242,6 @@ func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
 
 // derived plans a query in FROM.
 func (b *queryBuilder) derived(ref *parse.SubqueryRef) (relation, error) {
-	if ref.Lateral {
-		return relation{}, unsupported(ref, "LATERAL is not supported")
-	}
 	inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations}
 	root, columns, err := inner.query(ref.Query)
 	if err != nil {

@@ -116,6 +116,10 @@ func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
 func (b *queryBuilder) assignments(list []parse.Assignment, found *schema.Table, scope *expr.Scope) ([]Assignment, error) {
 	seen := make([]bool, len(found.Columns))
 	assignments := make([]Assignment, 0, len(list))
+	list, err := oneByOne(list)
+	if err != nil {
+		return nil, err
+	}
 	for i := range list {
 		assignment, err := b.assignment(&list[i], found, scope)
 		if err != nil {
@@ -128,6 +132,25 @@ func (b *queryBuilder) assignments(list []parse.Assignment, found *schema.Table,
 		assignments = append(assignments, assignment)
 	}
 	return assignments, nil
+}
+
+// oneByOne takes (a, b) = (x, y) apart.
+func oneByOne(list []parse.Assignment) ([]parse.Assignment, error) {
+	var out []parse.Assignment
+	for i := range list {
+		row, ok := list[i].Value.(*parse.Row)
+		if !list[i].Tuple || !ok {
+			out = append(out, list[i])
+			continue
+		}
+		if len(row.Elements) != len(list[i].Columns) {
+			return nil, invalid(&list[i], "%d columns are assigned %d values", len(list[i].Columns), len(row.Elements))
+		}
+		for k, column := range list[i].Columns {
+			out = append(out, parse.Assignment{Pos: column.Pos, Columns: []parse.Ident{column}, Value: row.Elements[k]})
+		}
+	}
+	return out, nil
 }
 
 // Compute evaluates RETURNING for a row.

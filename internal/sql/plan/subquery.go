@@ -78,6 +78,11 @@ func (b *queryBuilder) subquery(node parse.Expr, scope *expr.Scope, options expr
 	for _, position := range sub.Reads {
 		external.Operands = append(external.Operands, around.reads[position])
 	}
+	if in, ok := node.(*parse.In); ok {
+		if row, ok := in.Expr.(*parse.Row); ok {
+			return sub.rowIn(&external, in, row, scope, options, columns)
+		}
+	}
 	if _, exists := node.(*parse.Exists); !exists && len(columns) != 1 {
 		return nil, invalid(node, "a subquery must give one column here, not %d", len(columns))
 	}
@@ -217,6 +222,71 @@ func (s *Subquery) quantified(
 		return datum.NewBool(all), nil
 	}
 	return expr.NewExternal(*external), nil
+}
+
+// rowIn makes (a, b) IN (query), or NOT IN.
+func (s *Subquery) rowIn(
+	external *expr.External, node *parse.In, row *parse.Row, scope *expr.Scope, options expr.Options, columns []Column,
+) (expr.Expr, error) {
+	if len(columns) != len(row.Elements) {
+		return nil, invalid(node, "a row of %d values is compared with a query of %d columns", len(row.Elements), len(columns))
+	}
+	lefts, rights := make([]expr.Expr, len(columns)), make([]expr.Expr, len(columns))
+	for i, element := range row.Elements {
+		var err error
+		if _, lefts[i], rights[i], err = expr.BindComparison(element, "=", scope, options, columns[i].Type); err != nil {
+			return nil, err
+		}
+		external.Operands = append(external.Operands, lefts[i])
+		external.PerRow = external.PerRow || !expr.IsRowIndependent(lefts[i])
+	}
+	external.Result = datum.Of(datum.Boolean)
+	external.Compute = func(ctx *expr.EvalContext, around []datum.Datum) (datum.Datum, error) {
+		found, err := s.rows(ctx, around)
+		if err != nil {
+			return datum.Datum{}, err
+		}
+		values := make([]datum.Datum, len(lefts))
+		for i, left := range lefts {
+			if values[i], err = left.Eval(ctx, around); err != nil {
+				return datum.Datum{}, err
+			}
+		}
+		unknown := false
+		for _, candidate := range found.Rows {
+			holds, known, err := sameRow(ctx, values, rights, candidate)
+			switch {
+			case err != nil:
+				return datum.Datum{}, err
+			case !known:
+				unknown = true
+			case holds:
+				return datum.NewBool(!node.Not), nil
+			}
+		}
+		if unknown {
+			return datum.Datum{}, nil
+		}
+		return datum.NewBool(node.Not), nil
+	}
+	return expr.NewExternal(*external), nil
+}
+
+// sameRow compares values with a row; it is not known when a NULL decides.
+func sameRow(ctx *expr.EvalContext, values []datum.Datum, rights []expr.Expr, candidate []datum.Datum) (holds, known bool, err error) {
+	known = true
+	for i, right := range rights {
+		other, err := right.Eval(ctx, candidate[i:]) // it reads the first of them
+		switch {
+		case err != nil:
+			return false, false, err
+		case other.IsNull() || values[i].IsNull():
+			known = false
+		case datum.Compare(values[i], other) != 0:
+			return false, true, nil
+		}
+	}
+	return known, known, nil
 }
 
 // lookUp finds a value among the keys of a subquery's rows: = ANY, or <> ALL when absent is set.

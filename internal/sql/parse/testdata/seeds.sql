@@ -300,3 +300,5 @@ CREATE OR REPLACE VIEW app.v (a, "B c") AS WITH q AS (SELECT * FROM t) SELECT q.
 CREATE VIEW IF NOT EXISTS v AS VALUES (1, 'x') UNION ALL SELECT 2, NULL
 DROP VIEW IF EXISTS app.v CASCADE
 SHOW VIEWS; SHOW INDEXES FROM t
+SELECT * FROM t a LEFT JOIN LATERAL (SELECT a.x) b ON true, LATERAL unnest(a.tags, a.n) WITH ORDINALITY AS u(v, w, o), generate_series(1, 3) g
+SELECT (a, b) = (1, 2), ROW(1) < ROW(2), (a, b) NOT IN ((1, 2), (3, 4)), (a, b) IN (SELECT 1, 2), x[1:2], x[:y], x[1:]
