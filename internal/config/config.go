@@ -66,7 +66,7 @@ type Limits struct {
 	MaxParamBytes     int64 `toml:"max_param_bytes" range:"1024..67108864" doc:"Largest single parameter, in bytes of text."`
 	MaxHeaderBytes    int   `toml:"max_header_bytes" range:"4096..1048576" doc:"Largest head of a request, in bytes."`
 	QueryMemoryBytes  int64 `toml:"query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that one request may hold in sorts, groups, joins, results and changes, in bytes; one that needs more is refused."`
-	NodeMemoryBytes   int64 `toml:"node_query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that all requests of this node together may hold so, in bytes; what would exceed it is refused and can be sent again."`
+	NodeMemoryBytes   int64 `toml:"node_query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that all requests and open transactions of this node together may hold so, in bytes; what would exceed it is refused and can be sent again."`
 }
 
 // Transaction bounds explicit transactions.

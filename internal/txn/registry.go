@@ -57,12 +57,20 @@ var (
 	ErrElsewhere = errors.New("the transaction is on another node")
 )
 
+// Memory is what all requests and transactions of a node may hold together.
+type Memory interface {
+	// Take reserves bytes, or fails with a *fault.Error when the node has no more to give.
+	Take(bytes int64) error
+	Give(bytes int64)
+}
+
 // Registry knows the open transactions of one node.
 type Registry struct {
 	clock  clock.Clock
 	random io.Reader
 	node   ident.NodeID
 	limits Limits
+	memory Memory
 
 	mu     sync.Mutex // guards open, users, closed and all entries
 	open   map[string]*entry
@@ -96,9 +104,9 @@ type Info struct {
 }
 
 // NewRegistry makes an empty registry.
-func NewRegistry(wall clock.Clock, random io.Reader, node ident.NodeID, limits Limits) *Registry {
+func NewRegistry(wall clock.Clock, random io.Reader, node ident.NodeID, limits Limits, memory Memory) *Registry {
 	return &Registry{
-		clock: wall, random: random, node: node, limits: limits.orDefaults(), open: map[string]*entry{},
+		clock: wall, random: random, node: node, limits: limits.orDefaults(), memory: memory, open: map[string]*entry{},
 		users: map[ident.UserID]int{},
 	}
 }
@@ -124,6 +132,7 @@ func (r *Registry) Begin(owner ident.UserID, session bool, cancel context.Cancel
 		return nil, overloaded("this node has %d open transactions, the most it may have; try again", len(r.open))
 	}
 	tx := newTransaction(id, owner, now, r.limits.MaxBytes)
+	tx.memory = r.memory
 	tx.entry = &entry{tx: tx, session: session, busy: true, cancel: cancel, used: now}
 	r.open[id] = tx.entry
 	r.users[owner]++
@@ -236,6 +245,8 @@ func (r *Registry) forget(e *entry) {
 }
 
 func (t *Transaction) close() error {
+	t.memory.Give(t.reserved)
+	t.reserved = 0
 	if t.snapshot == nil {
 		return nil
 	}

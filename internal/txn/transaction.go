@@ -39,6 +39,8 @@ type Transaction struct {
 
 	begun    time.Time
 	maxBytes int64
+	memory   Memory
+	reserved int64  // of memory
 	entry    *entry // its place in the registry
 
 	group    shard.GroupID
@@ -171,17 +173,24 @@ func (t *Transaction) ascending(scope scopeKey) []string {
 // Write takes over the rows of one statement. A key that was written before keeps its first expectation,
 // which is about what the snapshot holds. On an error nothing is taken over.
 func (t *Transaction) Write(rows []*commandv1.RowWrite) error {
-	added, fresh := int64(0), 0
+	added, fresh, undone := int64(0), 0, int64(0)
 	for _, row := range rows {
 		added += rowBytes(row)
+		undone += overheadBytes
 		if place, again := t.places[rowScope(row)][string(row.GetPrimaryKey())]; again {
 			added -= rowBytes(t.rows[place])
+			undone += rowBytes(t.rows[place])
 		} else {
 			fresh++
 		}
 	}
 	if err := t.room(added, fresh); err != nil {
 		return err
+	}
+	if len(t.savepoints) > 0 {
+		if err := t.reserve(t.bytes + t.undoBytes + added + undone); err != nil {
+			return err
+		}
 	}
 	for _, row := range rows {
 		t.write(row)
@@ -199,9 +208,29 @@ func (t *Transaction) room(bytes int64, rows int) error {
 		return fault.New(fault.LimitExceeded, "the transaction would write more than %d rows; split it", command.MaxRows)
 	case t.undoBytes > t.maxBytes:
 		return fault.New(fault.LimitExceeded, "the savepoints of the transaction would keep more than %d bytes; release some", t.maxBytes)
+	case t.bytes+bytes > limit && limit == command.MaxBytes:
+		return fault.New(fault.LimitExceeded,
+			"the transaction would take more than %d MiB with what it writes and depends on, the most that one log entry holds; split it", limit>>20)
 	case t.bytes+bytes > limit:
-		return fault.New(fault.LimitExceeded, "the transaction would hold more than %d bytes of changes; split it", limit)
+		return fault.New(fault.LimitExceeded,
+			"the transaction would take more than %d bytes with what it writes and depends on, the most that transaction.max_bytes allows; split it", limit)
 	}
+	return t.reserve(t.bytes + t.undoBytes + bytes)
+}
+
+// reserveStepBytes is how much a transaction takes of the node's memory at a time.
+const reserveStepBytes = 64 << 10
+
+// reserve makes the transaction's part of the node's memory at least as large as a number of bytes. It keeps it to its end.
+func (t *Transaction) reserve(bytes int64) error {
+	if bytes <= t.reserved {
+		return nil
+	}
+	step := (bytes - t.reserved + reserveStepBytes - 1) / reserveStepBytes * reserveStepBytes
+	if err := t.memory.Take(step); err != nil {
+		return err
+	}
+	t.reserved += step
 	return nil
 }
 

@@ -26,11 +26,27 @@ type budget struct {
 // leaseStepBytes is how much a request takes from the node at a time, so that it seldom asks.
 const leaseStepBytes = 1 << 20
 
-// nodeMemory bounds what all requests of a node hold together.
+// nodeMemory bounds what all requests and open transactions of a node hold together.
 type nodeMemory struct {
 	limitBytes int64
 	usedBytes  atomic.Int64
 }
+
+// Take reserves bytes unless that would be more than the node has.
+func (m *nodeMemory) Take(bytes int64) error {
+	if m.usedBytes.Add(bytes) <= m.limitBytes {
+		return nil
+	}
+	m.usedBytes.Add(-bytes)
+	full := fault.New(fault.Overloaded,
+		"the statements and open transactions of this node need more than %d MiB of memory together; try again, or narrow the query with WHERE or LIMIT",
+		m.limitBytes>>20)
+	full.RetryAfter = time.Second
+	return full
+}
+
+// Give returns bytes that were taken.
+func (m *nodeMemory) Give(bytes int64) { m.usedBytes.Add(-bytes) }
 
 // memoryLease is what one request has taken of the node's memory. It grows while the request runs and is given
 // back when that ends. It belongs to the request's goroutine.
@@ -45,13 +61,8 @@ func (l *memoryLease) reach(bytes int64) error {
 		return nil
 	}
 	step := (bytes - l.bytes + leaseStepBytes - 1) / leaseStepBytes * leaseStepBytes
-	if l.node.usedBytes.Add(step) > l.node.limitBytes {
-		l.node.usedBytes.Add(-step)
-		full := fault.New(fault.Overloaded,
-			"the statements that run on this node need more than %d MiB of memory together; try again, or narrow the query with WHERE or LIMIT",
-			l.node.limitBytes>>20)
-		full.RetryAfter = time.Second
-		return full
+	if err := l.node.Take(step); err != nil {
+		return err
 	}
 	l.bytes += step
 	return nil
@@ -59,7 +70,7 @@ func (l *memoryLease) reach(bytes int64) error {
 
 // giveBack ends the lease.
 func (l *memoryLease) giveBack() {
-	l.node.usedBytes.Add(-l.bytes)
+	l.node.Give(l.bytes)
 	l.bytes = 0
 }
 

@@ -22,7 +22,7 @@ type Limits struct {
 	DefaultRows      int64 // rows of a SELECT without LIMIT; zero means no limit
 	MaxRows          int64 // rows of any SELECT, whatever its LIMIT; zero means no limit
 	QueryMemoryBytes int64 // memory of sorts, groups, results and write sets; zero means 256 MiB
-	NodeMemoryBytes  int64 // the same of all requests under way together; zero means 1 GiB
+	NodeMemoryBytes  int64 // the same of all requests under way and of all open transactions together; zero means 1 GiB
 	ConflictAttempts int   // how often a change is run before a conflict is returned; zero means 32
 }
 
@@ -129,7 +129,7 @@ func New(deps Deps) (*Engine, error) {
 	e := &Engine{deps: deps}
 	e.memory.limitBytes = deps.Limits.NodeMemoryBytes
 	e.running.open = map[uint64]*runningRequest{}
-	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions)
+	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions, &e.memory)
 	e.plans, e.statistics = newPlanCache(), newStatistics(deps.Clock)
 	e.uses = newUses(deps.Clock)
 	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}

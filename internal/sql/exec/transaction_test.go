@@ -420,3 +420,67 @@ func TestTransactionsAreNotRepeated(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenTransactionsCountAsMemory: what transactions keep between their requests is within the bound of the node, and is
+// given back when they end, however they do.
+func TestOpenTransactionsCountAsMemory(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(deps *exec.Deps) { deps.Limits = exec.Limits{NodeMemoryBytes: 4 << 20} })
+	n.must(t, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v TEXT)")
+	fill := func(c *conversation, id int) error {
+		_, err := c.run(fmt.Sprintf("INSERT INTO app.t VALUES (%d, repeat('x', 600000))", id))
+		return err
+	}
+	var open []*conversation
+	var full error
+	for id := range 12 {
+		c := n.begin(t)
+		open = append(open, c)
+		if full = fill(c, id); full != nil {
+			break
+		}
+	}
+	if fault.KindOf(full) != fault.Overloaded || len(open) < 3 {
+		t.Fatalf("%d open transactions of 600 kB each: %v, want the bound of 4 MiB", len(open), full)
+	}
+	_, held := n.engine.Usage()
+	if least := int64(len(open)-1) * 600_000; held < least {
+		t.Errorf("%d bytes are accounted for, transactions hold %d", held, least)
+	}
+	open[0].must("ROLLBACK")
+	n.must(t, "KILL TRANSACTION '"+open[1].id+"'")
+	again := n.begin(t)
+	if err := fill(again, 100); err != nil {
+		t.Errorf("after two have ended: %v", err)
+	}
+	again.must("SAVEPOINT s")
+	for value := range 8 {
+		if _, full = again.run(fmt.Sprintf("UPDATE app.t SET v = repeat('%d', 600000) WHERE id = 100", value)); full != nil {
+			break
+		}
+	}
+	if fault.KindOf(full) != fault.Overloaded {
+		t.Errorf("what a savepoint keeps: %v, want the bound of the node", full)
+	}
+	for _, c := range append(open[2:len(open)-1], again) {
+		c.must("ROLLBACK")
+	}
+	if _, held = n.engine.Usage(); held != 0 {
+		t.Errorf("%d bytes are accounted for after all have ended", held)
+	}
+}
+
+// TestTransactionFitsOneLogEntry: the refusal names the limit.
+func TestTransactionFitsOneLogEntry(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE TABLE app.t (id BIGINT PRIMARY KEY, v TEXT)")
+	c := n.begin(t)
+	var full error
+	for id := 0; id < 10 && full == nil; id++ {
+		_, full = c.run(fmt.Sprintf("INSERT INTO app.t VALUES (%d, repeat('x', 900000))", id))
+	}
+	if fault.KindOf(full) != fault.LimitExceeded || !strings.Contains(full.Error(), "4 MiB") || !strings.Contains(full.Error(), "log entry") {
+		t.Errorf("a transaction of more than a log entry: %v", full)
+	}
+}
