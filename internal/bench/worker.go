@@ -195,24 +195,24 @@ func (n *workerNode) load(ctx context.Context, order roundOrder) roundResult {
 	var clients sync.WaitGroup
 	for i := range samples {
 		clients.Go(func() {
-			samples[i] = make(latencies, 0, 1<<14)
 			payload := make([]byte, max(order.Payload, 8))
-			for at := i; time.Now().Before(end); at++ {
-				asked := time.Now()
+			// One look at the clock for each command: it ends one and begins the next.
+			for at, asked := i, time.Now(); asked.Before(end); at++ {
 				err := n.propose(ctx, led[at%len(led)], payload)
-				if _, ok := errors.AsType[*multiraft.NotLeaderError](err); ok {
-					continue // the balancer moved the group away; others are still led here
-				}
-				if errors.Is(err, multiraft.ErrOutcomeUnknown) {
+				answered := time.Now()
+				_, moved := errors.AsType[*multiraft.NotLeaderError](err)
+				switch {
+				case err == nil:
+					samples[i] = append(samples[i], answered.Sub(asked))
+				case moved: // the balancer moved the group away; others are still led here
+				case errors.Is(err, multiraft.ErrOutcomeUnknown):
 					unknown.Add(1) // the same, while this proposal was under way
-					continue
-				}
-				if err != nil {
+				default:
 					text := err.Error()
 					failed.Store(&text)
 					return
 				}
-				samples[i] = append(samples[i], time.Since(asked))
+				asked = answered
 			}
 		})
 	}
