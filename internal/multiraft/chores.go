@@ -155,14 +155,16 @@ func (w *worker) yield() {
 }
 
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
-// groups as any other. Meta stays where it is. Only a caught-up, live replica is handed anything.
+// groups as any other. Meta stays where it is, unless this replica wants no leaderships. Only a caught-up, live replica is
+// handed anything.
 func (w *worker) balance() {
+	stays := !w.m.policy.avoids(w.m.cfg.Replica)
 	moved, most := 0, max(balanceAtOnce, len(w.groups)/balanceShare)
 	for _, g := range w.groups {
 		if moved == most {
 			return
 		}
-		if g.id == shard.Meta || !g.leading.Load() || w.tick-g.transferred < balanceRest {
+		if g.id == shard.Meta && stays || !g.leading.Load() || w.tick-g.transferred < balanceRest {
 			continue
 		}
 		to := w.preferredLeader(g)

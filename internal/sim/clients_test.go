@@ -80,6 +80,12 @@ func (c *clients) begin() {
 	c.w.spawn("notes", c.notes)
 	c.w.spawn("bank", c.bank)
 	c.w.spawn("tables", c.tables)
+	c.w.spawn("follower0", c.follow)
+	c.w.spawn("follower1", c.follow)
+	c.w.spawn("boss", c.boss)
+	c.w.spawn("worker0", c.work)
+	c.w.spawn("worker1", c.work)
+	c.w.spawn("foreman", c.foreman)
 }
 
 // someCell draws a row: one of a few, so that clients meet.

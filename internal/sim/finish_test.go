@@ -17,6 +17,8 @@ func (w *world) heal(c *clients) {
 		c.busy = false
 	}
 	w.until(healBound, "all nodes are healthy voters and equal", w.whole)
+	w.judgeDrain()
+	w.until(healBound, "all nodes are equal after the draining", w.whole)
 }
 
 // whole reports that every node votes in every group, that all know one leader, that everything is applied

@@ -23,6 +23,7 @@ type model struct {
 	scopes   map[scopeName]uint64
 	purged   map[uint64]bool
 	requests map[ident.RequestID]answered
+	changes  []change // all that ever were
 }
 
 type scopeName struct {
@@ -68,7 +69,9 @@ func (m *model) apply(index uint64, cmd *commandv1.Command) (end answered, repea
 			break
 		}
 		for i, row := range body.WriteRows.GetRows() {
-			m.rows[nameOf(row)] = modelRow{seq: index<<16 | uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
+			name, after := nameOf(row), modelRow{seq: index<<16 | uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
+			m.noteChange(name, m.rows[name], after)
+			m.rows[name] = after
 			m.scopes[scopeName{row.GetTableId(), row.GetUser()}] = index
 		}
 	case *commandv1.Command_PurgeTable:

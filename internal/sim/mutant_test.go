@@ -24,6 +24,7 @@ type mutant struct {
 	onAttempt   func(executor.Attempt) executor.Attempt
 	noGossip    bool // nodes know only the addresses in their own catalog
 	onWipe      func(*simNode) whoami
+	onDamage    func(*simNode)
 }
 
 func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {

@@ -49,6 +49,9 @@ func mutants() []mutant {
 		{name: "an error of apply becomes a success", onMachine: swallowing},
 		{name: "expectations are not checked", onMachine: careless},
 		{name: "a user's rows are in another user's shard", onRoute: astray},
+		{name: "a damaged log is cut and used on", onDamage: startAnew},
+		{name: "a claim that was lost ends the job", onMachine: unfenced},
+		{name: "a snapshot lacks a change", onRestore: forgetKeys(keys.KindChange)},
 	}
 }
 
@@ -244,6 +247,14 @@ func forgetKeys(kind keys.Kind) func(*machine, storage.Reader) error {
 			return err
 		}
 		return m.n.store.Commit(batch)
+	}
+}
+
+// startAnew throws a damaged log away and goes on under the old name.
+func startAnew(n *simNode) {
+	n.flipped = false
+	if err := n.disk.base.RemoveAll(logDir); err != nil {
+		n.w.fail("remove the log of node %d: %v", n.id, err)
 	}
 }
 

@@ -36,6 +36,9 @@ type simNode struct {
 	offset time.Duration // of its wall clock
 	lag    int           // one of this many ticks is lost; zero loses none
 
+	draining bool // an operator said so
+	flipped  bool // a bit of its disk is wrong, or harmless, and was not judged yet
+
 	self     whoami
 	store    *storage.Engine
 	log      *raftlog.Log
@@ -126,6 +129,11 @@ func (n *simNode) openStores() error {
 	n.log, err = raftlog.Open(raftlog.Config{
 		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
 	})
+	if err == nil && n.flipped {
+		if err = readAll(n.store); err == nil {
+			n.flipped = false // nothing was found by reading everything: the bit is one that nobody needs
+		}
+	}
 	return err
 }
 
@@ -151,6 +159,7 @@ func (n *simNode) openEngine() error {
 		return err
 	}
 	n.manager = manager
+	w.spreadOrders()
 	n.wire.SetIdentity(transport.Identity{ClusterUID: w.uid, Replica: n.self.Replica})
 	w.oracle.opened(n)
 	w.spawnAt(n, "announce", announce)
@@ -214,6 +223,7 @@ func (n *simNode) close() {
 func (n *simNode) wipe() {
 	n.w.trace.event("node %d loses its disk", n.id)
 	n.w.oracle.wiped(n.self.Replica)
+	n.flipped = false
 	n.disk = newDisk(n)
 	n.self = n.w.mutant.emptyDisk(n)
 }
@@ -239,6 +249,8 @@ func (n *simNode) died(err error) {
 	case n.disk.broken && errors.Is(err, errDisk):
 		// What the disk holds after a failed write or sync is unknown; the worst is that it holds what was synced.
 		n.crash("its disk is broken: " + err.Error())
+	case n.flipped && isDamage(err):
+		n.foundDamage(err)
 	default:
 		n.w.fail("node %d fails without a reason: %v", n.id, err)
 	}

@@ -23,6 +23,7 @@ type oracle struct {
 	groups    map[shard.GroupID]*groupTruth
 	never     map[ident.RequestID]bool // clients were told that these were not and will not be applied
 	succeeded map[ident.RequestID]bool // these ran, and were not refused
+	jobs      *jobTruth
 }
 
 type groupTruth struct {
@@ -58,6 +59,7 @@ func newOracle(w *world) *oracle {
 	o := &oracle{
 		w: w, groups: make(map[shard.GroupID]*groupTruth),
 		never: make(map[ident.RequestID]bool), succeeded: make(map[ident.RequestID]bool),
+		jobs: newJobTruth(w),
 	}
 	for _, g := range w.groups {
 		truth := &groupTruth{
@@ -199,6 +201,9 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 	}
 	id := command.RequestID(cmd)
 	if got.ok {
+		if g == shard.Meta && !o.succeeded[id] {
+			o.jobs.apply(e.Index, cmd, response)
+		}
 		o.succeeded[id] = true
 		if o.never[id] {
 			o.w.fail("request %s runs at %d of %s, but its client was told that it will not", id, e.Index, g)

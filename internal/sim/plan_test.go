@@ -22,7 +22,7 @@ type plan struct {
 
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
-	breakFlush, slow, crashReceiver, garble                                                                         float64
+	breakFlush, slow, crashReceiver, garble, flipBits, drain                                                        float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -50,6 +50,7 @@ func (w *world) drawPlan() {
 	p.wipe, p.remove = maybe(0.001), maybe(0.0007)
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
 	p.breakFlush, p.slow, p.crashReceiver, p.garble = maybe(0.001), maybe(0.002), maybe(0.05), maybe(0.02)
+	p.flipBits, p.drain = maybe(0.002), maybe(0.004)
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -147,6 +148,8 @@ func (p *plan) strike() {
 	}
 	p.strikeProcesses()
 	p.strikeDisks()
+	p.strikeBits()
+	p.strikeDrain()
 	p.strikeNetwork()
 	p.strikeGroups()
 }
@@ -317,6 +320,11 @@ func (p *plan) strikeGroups() {
 func (p *plan) complete() bool {
 	if p.leaving != nil {
 		return false
+	}
+	for _, n := range p.w.nodes {
+		if n.flipped {
+			return false // what is on its disk may be lost, and nobody knows yet
+		}
 	}
 	for _, g := range p.w.groups {
 		if !p.w.settled(g) {

@@ -78,6 +78,7 @@ type world struct {
 type stats struct {
 	requests, acknowledged, reads, applied, repeats, digests uint64
 	crashes, wipes, partitions, pauses, resumed              uint64
+	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
 }
 
 // violation is the panic that ends a run whose rules were broken.
@@ -160,7 +161,7 @@ func (w *world) boot(n *simNode) {
 }
 
 func (w *world) bootFailed(n *simNode, err error) {
-	if n.disk.crashed != nil || n.torn != "" || n.disk.broken {
+	if n.disk.crashed != nil || n.torn != "" || n.disk.broken || n.flipped && isDamage(err) {
 		n.died(err)
 		return
 	}
