@@ -173,10 +173,11 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 	case keys.KindIndex:
 		_, err := keys.ParseIndexEntry(key)
 		return err
-	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindFence:
+	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention,
+		keys.KindFence:
 		return nil // read by checkMachine
 	case keys.KindCluster, keys.KindNamespace, keys.KindTable, keys.KindUser, keys.KindMember, keys.KindCleanup,
-		keys.KindSequence, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit:
+		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit:
 		if s.group != shard.Meta {
 			return fmt.Errorf("a key of the meta group (kind %#x)", byte(kind))
 		}
