@@ -15,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchWorkerCommand())
+		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchWorkerCommand())
 	return command
 }
 
@@ -93,6 +93,23 @@ func newBenchFailoverCommand() *cobra.Command {
 	flags.Int64Var(&o.HeartbeatMillis, "heartbeat", cluster.HeartbeatIntervalMillis, "heartbeat interval, milliseconds")
 	flags.Int64SliceVar(&o.ElectionMillis, "election", cluster.ElectionTimeoutMillis, "least and greatest election timeout, milliseconds")
 	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchCatchUpCommand() *cobra.Command {
+	var mib int64
+	var clients int
+	command := &cobra.Command{
+		Use:   "catchup",
+		Short: "take the disk of one of three real servers away under load and measure how it comes back",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.CatchUp(command.Context(), mib<<20, clients, command.OutOrStdout())
+		},
+	}
+	command.Flags().Int64Var(&mib, "mib", 1024, "bytes in the table that is sent, in MiB")
+	command.Flags().IntVar(&clients, "clients", 4, "closed-loop writers to another group, spread over the servers")
+	command.Flags().Bool("json", true, "print JSON; there is no other form")
 	return command
 }
 

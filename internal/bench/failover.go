@@ -21,6 +21,7 @@ type FailoverOptions struct {
 	Clients         int      // writers, spread over the nodes
 	HeartbeatMillis int64
 	ElectionMillis  []int64 // least and greatest election timeout
+	gcPercent       int     // of the servers, zero for their default
 }
 
 // Validate reports the first option that cannot work.
@@ -109,7 +110,7 @@ func (c *serverCluster) failover(ctx context.Context, number int, kind string, o
 // disturb waits for a calm second, does the damage, waits until every client is served again, and repairs it.
 // It returns the longest waits of a client in the calm and from the fault on.
 func (c *serverCluster) disturb(ctx context.Context, kind string, load *load) (calm, gap time.Duration, err error) {
-	if err = load.settle(ctx, failoverRecover); err != nil {
+	if err = load.settle(ctx); err != nil {
 		return 0, 0, fmt.Errorf("before the fault: %w", err)
 	}
 	load.resetGaps()
@@ -130,7 +131,7 @@ func (c *serverCluster) disturb(ctx context.Context, kind string, load *load) (c
 		err = rest(ctx, failoverOutage)
 	}
 	if err == nil {
-		err = load.settle(ctx, failoverRecover)
+		err = load.settle(ctx)
 	}
 	gap = load.worstGap()
 	if repairErr := repair(); err == nil {

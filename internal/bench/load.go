@@ -99,7 +99,7 @@ func (l *load) worstGap() time.Duration {
 }
 
 // settle returns once every client was served several times since it was called.
-func (l *load) settle(ctx context.Context, patience time.Duration) error {
+func (l *load) settle(ctx context.Context) error {
 	const served = 20
 	before := make([]int, len(l.clients))
 	for i, c := range l.clients {
@@ -107,7 +107,7 @@ func (l *load) settle(ctx context.Context, patience time.Duration) error {
 		before[i] = len(c.acked)
 		c.mu.Unlock()
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(failoverRecover)
 	for {
 		behind := 0
 		for i, c := range l.clients {
@@ -121,7 +121,7 @@ func (l *load) settle(ctx context.Context, patience time.Duration) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d clients are not served after %v", behind, len(l.clients), patience)
+			return fmt.Errorf("%d of %d clients are not served after %v", behind, len(l.clients), failoverRecover)
 		}
 		if err := rest(ctx, 10*time.Millisecond); err != nil {
 			return err
@@ -133,6 +133,17 @@ func (l *load) settle(ctx context.Context, patience time.Duration) error {
 func (l *load) stop() {
 	l.cancel()
 	l.running.Wait()
+}
+
+// count is how many writes were acknowledged so far.
+func (l *load) count() int {
+	total := 0
+	for _, c := range l.clients {
+		c.mu.Lock()
+		total += len(c.acked)
+		c.mu.Unlock()
+	}
+	return total
 }
 
 func (l *load) acknowledged() int {

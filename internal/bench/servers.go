@@ -124,6 +124,9 @@ func writeServerConfig(s *server, dir string, id int, rpc string, peers []map[st
 			"max_subscriptions_per_user": 0, "max_messages_per_sec": 0,
 		},
 	}
+	if o.gcPercent > 0 {
+		settings["performance"] = map[string]any{"gc_percent": o.gcPercent}
+	}
 	if len(peers) > 0 {
 		settings["cluster"] = map[string]any{
 			"cluster_id": "bench", "node_id": id, "rpc_addr": rpc, "api_addr": s.api, "peers": peers,

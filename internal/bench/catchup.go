@@ -1,0 +1,227 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+)
+
+// catchUpCase is the line of `bench catchup`.
+type catchUpCase struct {
+	Bytes          int64   `json:"bytes"` // of values in the group that is sent
+	FillS          float64 `json:"fill_s"`
+	CatchUpS       float64 `json:"catch_up_s"` // from the start of the emptied server until it is ready and level
+	MiBPerS        float64 `json:"mib_per_s"`
+	SenderGrowth   float64 `json:"sender_heap_growth_mib"`
+	ReceiverGrowth float64 `json:"receiver_heap_growth_mib"`
+	CalmPerS       float64 `json:"writes_per_s_calm"`     // to another group, with all three servers
+	DuringPerS     float64 `json:"writes_per_s_during"`   // the same while the server catches up
+	WorstMillis    float64 `json:"worst_wait_ms"`         // of a writer from then on
+	ReceivedMiB    float64 `json:"snapshot_mib_received"` // compressed
+}
+
+// The fill of a table: rows with values that compress by about a quarter, written by a few clients.
+const (
+	catchUpValue = 192 << 10 // random bytes of one value, a third more as text
+	catchUpFill  = 6
+)
+
+// CatchUp fills a user's table of three real servers with about so many bytes, takes the disk of one away, lets writers
+// go on in another group, and measures how the server comes back through snapshots. Heaps are measured with a GOGC of
+// 100, since garbage is no growth.
+func CatchUp(ctx context.Context, bytes int64, clients int, out io.Writer) (err error) {
+	defaults := config.Default().Cluster
+	o := FailoverOptions{
+		Clients: clients, HeartbeatMillis: defaults.HeartbeatIntervalMillis, ElectionMillis: defaults.ElectionTimeoutMillis, gcPercent: 100,
+	}
+	c, err := startServers(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	c.http.Timeout = 30 * time.Second
+	result := &catchUpCase{}
+	begun := time.Now()
+	if result.Bytes, err = c.fill(ctx, bytes); err != nil {
+		return fmt.Errorf("fill the table: %w", err)
+	}
+	result.FillS = round(time.Since(begun).Seconds())
+	if err := c.catchUp(ctx, o, result); err != nil {
+		return err
+	}
+	result.MiBPerS = round(float64(result.Bytes) / (1 << 20) / result.CatchUpS)
+	return printJSON(out, result)
+}
+
+// fill writes the big table.
+func (c *serverCluster) fill(ctx context.Context, bytes int64) (int64, error) {
+	if _, err := c.sql(ctx, c.servers[0], "CREATE TABLE bench.big (id BIGINT PRIMARY KEY, v TEXT) WITH (TYPE = 'USER')"); err != nil {
+		return 0, err
+	}
+	rows := bytes/int64(base64.StdEncoding.EncodedLen(catchUpValue)) + 1
+	var running sync.WaitGroup
+	failures := make([]error, catchUpFill)
+	for i := range catchUpFill {
+		running.Go(func() {
+			random := rand.NewChaCha8([32]byte{byte(i)})
+			value := make([]byte, catchUpValue)
+			for id := int64(i); id < rows && failures[i] == nil; id += catchUpFill {
+				if _, failures[i] = random.Read(value); failures[i] == nil {
+					failures[i] = c.insertBig(ctx, c.servers[i%nodes], id, base64.StdEncoding.EncodeToString(value))
+				}
+			}
+		})
+	}
+	running.Wait()
+	return rows * int64(base64.StdEncoding.EncodedLen(catchUpValue)), errors.Join(failures...)
+}
+
+// insertBig writes one row; a server that is overloaded is asked again, and a repeat finds the row there.
+func (c *serverCluster) insertBig(ctx context.Context, s *server, id int64, value string) error {
+	body := map[string]any{"sql": "INSERT INTO bench.big (id, v) VALUES ($1, $2)", "params": []any{id, value}}
+	for attempt := 0; ; attempt++ {
+		status, answer, err := c.post(ctx, s, "/v1/api/sql", body)
+		switch {
+		case err == nil && (status == http.StatusOK || attempt > 0 && strings.Contains(string(answer), "Primary key violation")):
+			return nil
+		case attempt == 100:
+			return fmt.Errorf("row %d: %d %.200s %w", id, status, answer, err)
+		}
+		if err := rest(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// catchUp empties the last server and lets it come back under load.
+func (c *serverCluster) catchUp(ctx context.Context, o FailoverOptions, result *catchUpCase) error {
+	load := c.startLoad(ctx, o, 0)
+	defer load.stop()
+	if err := load.settle(ctx); err != nil {
+		return err
+	}
+	const calm = 3 * time.Second
+	before := load.count()
+	if err := rest(ctx, calm); err != nil {
+		return err
+	}
+	result.CalmPerS = round(float64(load.count()-before) / calm.Seconds())
+
+	late := c.servers[nodes-1]
+	late.kill()
+	if err := os.RemoveAll(strings.TrimSuffix(late.config, ".toml")); err != nil {
+		return fmt.Errorf("empty a server: %w", err)
+	}
+	if err := load.settle(ctx); err != nil {
+		return err
+	}
+	heaps := c.watchHeaps(ctx)
+	load.resetGaps()
+	before, begun := load.count(), time.Now()
+	if err := late.start(ctx); err != nil {
+		return err
+	}
+	err := c.level(ctx, late)
+	result.CatchUpS = round(time.Since(begun).Seconds())
+	result.DuringPerS = round(float64(load.count()-before) / time.Since(begun).Seconds())
+	result.WorstMillis = round(float64(load.worstGap().Microseconds()) / 1000)
+	growth := heaps()
+	result.SenderGrowth, result.ReceiverGrowth = round(max(growth[0], growth[1])), round(growth[nodes-1])
+	if err == nil {
+		var received float64
+		received, err = c.metric(ctx, late, `kalamdb_snapshot_bytes_total{direction="received"}`)
+		result.ReceivedMiB = round(received / (1 << 20))
+	}
+	return err
+}
+
+// level waits until a server is ready and has as many rows of the big table as another one.
+func (c *serverCluster) level(ctx context.Context, s *server) error {
+	deadline := time.Now().Add(10 * time.Minute)
+	for {
+		err := c.get(ctx, "http://"+s.api+"/readyz")
+		if err == nil {
+			var here, there [][]any
+			if here, err = c.bigDigest(ctx, s); err == nil {
+				there, err = c.bigDigest(ctx, c.servers[0])
+			}
+			if err == nil && len(there) > 0 && fmt.Sprint(here) == fmt.Sprint(there) {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server did not catch up: %w", err)
+		}
+		if err := rest(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *serverCluster) bigDigest(ctx context.Context, s *server) ([][]any, error) {
+	return c.sql(ctx, s, "SELECT group_id, row_count, digest FROM system.table_digests WHERE namespace_id = 'bench' "+
+		"AND table_name = 'big' AND row_count > 0 ORDER BY group_id")
+}
+
+// watchHeaps samples the servers' heaps until the function that it returns is called, which tells by how many MiB each grew
+// at most since it was first seen.
+func (c *serverCluster) watchHeaps(ctx context.Context) func() [nodes]float64 {
+	ctx, cancel := context.WithCancel(ctx)
+	var first, most [nodes]float64
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for rest(ctx, 100*time.Millisecond) == nil {
+			for i, s := range c.servers {
+				heap, err := c.metric(ctx, s, "go_memstats_heap_alloc_bytes")
+				if err != nil {
+					continue // it is starting
+				}
+				if first[i] == 0 {
+					first[i] = heap
+				}
+				most[i] = max(most[i], heap-first[i])
+			}
+		}
+	}()
+	return func() (growth [nodes]float64) {
+		cancel()
+		<-ended
+		for i := range most {
+			growth[i] = most[i] / (1 << 20)
+		}
+		return growth
+	}
+}
+
+// metric reads one series of a server.
+func (c *serverCluster) metric(ctx context.Context, s *server, series string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.api+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }() // it was read
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("the metrics of a server do not show %s", series), lines.Err())
+}
