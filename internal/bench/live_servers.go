@@ -109,10 +109,17 @@ func processTime(pid int) time.Duration {
 	return time.Duration(user+system) * tick
 }
 
+// settlePause is the quiet time before a resident set is looked at.
+const settlePause = 5 * time.Second
+
 // settledRSS is the resident set of the target server once it no longer changes much.
 func (l *liveLab) settledRSS() (int64, error) {
 	pid := l.servers[l.target].process.Process.Pid
 	last := int64(0)
+	// What a burst of connections took is handed back once it is over.
+	if err := rest(l.ctx, settlePause); err != nil {
+		return 0, err
+	}
 	for range 20 {
 		if err := rest(l.ctx, 250*time.Millisecond); err != nil {
 			return 0, err

@@ -33,6 +33,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		n.noticeRemoval()
 		n.keepDrained(ctx)
 		n.finishRepair(ctx)
+		n.memory.tend(n.live.sockets.Opened(), n.clock.Now())
 		n.pause(ctx, n.roundPause())
 	}
 }

@@ -83,6 +83,7 @@ type Node struct {
 	exec     *lateExecutor
 	gossip   *gossip
 	live     *liveParts
+	memory   memoryKeeper // belongs to whoever keeps house
 	joining  joinSeeds
 	resolver Resolver
 	orders   *orders

@@ -75,8 +75,8 @@ func (c *Conn) extend() error {
 
 // run reads until the connection ends and cleans up after it.
 func (c *Conn) run() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	// A context of its own would stay with an idle connection, and nothing runs when this returns.
+	ctx := c.server.stopping
 	defer c.cleanUp()
 	if c.fromHeader {
 		accepted := false

@@ -76,6 +76,9 @@ type Server struct {
 	stop     context.CancelFunc
 }
 
+// readBuffer is what an idle connection keeps for reading. What is larger is read past it.
+const readBuffer = 256
+
 // New makes a server without connections.
 func New(config Config) (*Server, error) {
 	if config.Live == nil || config.Auth == nil || config.Logger == nil {
@@ -91,7 +94,7 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config, codec: newCodec(), conns: make(map[*Conn]struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.upgrader = websocket.Upgrader{
-		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+		ReadBufferSize: readBuffer, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: s.allowsOrigin,
 	}
 	return s, nil
@@ -215,6 +218,13 @@ func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
+}
+
+// Opened is the number of connections that were opened since the start.
+func (s *Server) Opened() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
 }
 
 // Shutdown refuses new connections, closes the open ones with 1001 and waits for them until ctx ends; then they are
