@@ -39,6 +39,8 @@ type Data struct {
 	purged map[ident.TableID]struct{}
 	// fences mirrors the fences in the store. It holds twelve bytes for each table that was ever fenced.
 	fences map[ident.TableID]uint32
+	// cold mirrors what matters of the manifests in the store. It holds a hundred bytes or so for each segment.
+	cold map[coldScope]*coldState
 	// value is reused between rows.
 	value []byte
 	// log keeps the newest changes in the store.
@@ -73,6 +75,10 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return d.purgeIndex(batch, body.PurgeIndex)
 	case *commandv1.Command_RetainChanges:
 		return d.retainChanges(batch, cmd.GetHeader().GetNowMicros(), body.RetainChanges)
+	case *commandv1.Command_CommitSegment:
+		return d.commitSegment(batch, cmd.GetHeader().GetNowMicros(), body.CommitSegment)
+	case *commandv1.Command_ReplaceSegments:
+		return d.replaceSegments(batch, cmd.GetHeader().GetNowMicros(), body.ReplaceSegments)
 	default:
 		return misplaced(d.group, cmd), nil
 	}
@@ -102,7 +108,10 @@ func (d *Data) Restore(reader storage.Reader) error {
 	if err := d.restorePurged(reader); err != nil {
 		return err
 	}
-	return d.restoreFences(reader)
+	if err := d.restoreFences(reader); err != nil {
+		return err
+	}
+	return d.restoreCold(reader)
 }
 
 func (d *Data) restorePurged(reader storage.Reader) error {
@@ -137,6 +146,9 @@ func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableI
 	if err := batch.DeleteRange(keys.IndexesSpan(d.group, table)); err != nil {
 		return nil, err
 	}
+	if err := d.forgetCold(batch, table); err != nil {
+		return nil, err
+	}
 	if err := batch.Set(keys.Purged(d.group, table), nil); err != nil {
 		return nil, err
 	}
@@ -164,14 +176,19 @@ func (d *Data) writeRows(
 	if refusal := d.checkFences(body); refusal != nil {
 		return refusal, nil
 	}
-	if refusal, err := d.checkRead(batch, body); refusal != nil || err != nil {
+	word, err := d.wordOf(batch, body)
+	if err != nil {
+		return nil, err
+	}
+	refusal, err := d.checkRead(batch, body, word)
+	if refusal != nil || err != nil {
 		return refusal, err
 	}
 	rowKeys := make([][]byte, len(body.GetRows()))
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
 	}
-	before, refusal, err := checkRows(batch, index, nowMicros, body.GetRows(), rowKeys)
+	before, refusal, err := checkRows(batch, index, nowMicros, body.GetRows(), rowKeys, word)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
@@ -252,7 +269,7 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same
 // command that stands before it counts as written. It returns the version before each row.
 func checkRows(
-	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte,
+	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte, word *coldWord,
 ) ([]version, *commandv1.Response, error) {
 	var own map[string]version // versions this command writes; unused when it writes one row
 	if len(rows) > 1 {
@@ -263,8 +280,17 @@ func checkRows(
 		current, found := own[string(rowKeys[i])]
 		if !found {
 			var err error
-			if current, err = readVersion(batch, rowKeys[i]); err != nil {
+			var hot bool
+			if current, hot, err = readHot(batch, rowKeys[i]); err != nil {
 				return nil, nil, err
+			}
+			if !hot {
+				if !word.holds(row.GetTableId(), row.GetUser(), row.GetPrimaryKey()) {
+					return nil, coldMoved(), nil
+				}
+				if word != nil {
+					current = coldVersion(row)
+				}
 			}
 		}
 		if refusal := checkRow(row, current, nowMicros); refusal != nil {
@@ -325,16 +351,17 @@ func checkRow(row *commandv1.RowWrite, current version, nowMicros int64) *comman
 	return nil
 }
 
-func readVersion(batch *storage.Batch, key []byte) (version, error) {
+// readHot reads the version that the row store has under a key; hot is false when it has none.
+func readHot(batch *storage.Batch, key []byte) (found version, hot bool, err error) {
 	value, ok, err := batch.Get(key)
 	if err != nil || !ok {
-		return version{}, err
+		return version{}, false, err
 	}
 	seq, deleted, row, err := rowvalue.Decode(value)
 	if err != nil {
-		return version{}, fmt.Errorf("%w: row %x: %w", storage.ErrCorruption, key, err)
+		return version{}, false, fmt.Errorf("%w: row %x: %w", storage.ErrCorruption, key, err)
 	}
-	return version{seq: seq, live: !deleted, row: row}, nil
+	return version{seq: seq, live: !deleted, row: row}, true, nil
 }
 
 // touchScopes records the index as the last that wrote to each table and user of the rows.

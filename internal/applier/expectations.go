@@ -19,11 +19,11 @@ import (
 const maxSpanRows = 8192
 
 // checkRead refuses the command when something that its statements read has changed since.
-func (d *Data) checkRead(batch *storage.Batch, body *commandv1.WriteRows) (*commandv1.Response, error) {
+func (d *Data) checkRead(batch *storage.Batch, body *commandv1.WriteRows, word *coldWord) (*commandv1.Response, error) {
 	if refusal, err := d.checkScopes(batch, body.GetScopes()); refusal != nil || err != nil {
 		return refusal, err
 	}
-	if refusal, err := d.checkReads(batch, body.GetReads()); refusal != nil || err != nil {
+	if refusal, err := d.checkReads(batch, body.GetReads(), word); refusal != nil || err != nil {
 		return refusal, err
 	}
 	left := maxSpanRows
@@ -60,11 +60,17 @@ func (d *Data) lastWrite(batch *storage.Batch, table uint64, user string) (uint6
 }
 
 // checkReads refuses the command when a row that it depends on is no longer the one that was read.
-func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead) (*commandv1.Response, error) {
+func (d *Data) checkReads(batch *storage.Batch, reads []*commandv1.RowRead, word *coldWord) (*commandv1.Response, error) {
 	for _, read := range reads {
-		current, err := readVersion(batch, keys.Row(d.group, ident.TableID(read.GetTableId()), ident.UserID(read.GetUser()), read.GetPrimaryKey()))
+		current, hot, err := readHot(batch, keys.Row(d.group, ident.TableID(read.GetTableId()), ident.UserID(read.GetUser()), read.GetPrimaryKey()))
 		if err != nil {
 			return nil, err
+		}
+		if !hot && word != nil && d.hasCold(read.GetTableId(), read.GetUser()) {
+			if !word.holds(read.GetTableId(), read.GetUser(), read.GetPrimaryKey()) {
+				return coldMoved(), nil
+			}
+			continue // it is cold, or nowhere, as it was when it was read
 		}
 		seq := uint64(0)
 		if current.live {
@@ -87,6 +93,9 @@ func (d *Data) checkSpans(batch *storage.Batch, spans []*commandv1.SpanUnchanged
 		}
 		if last <= span.GetIndex() {
 			continue // nothing of the scope was written
+		}
+		if d.coldSince(span) {
+			return coldMoved(), nil
 		}
 		changed, err := d.spanChanged(batch, span, left)
 		if err != nil {

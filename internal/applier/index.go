@@ -147,11 +147,12 @@ func (d *Data) indexRows(batch *storage.Batch, body *commandv1.IndexRows) (*comm
 	changes, added := d.newIndexChanges(batch), uint32(0)
 	for _, row := range body.GetRows() {
 		user := ident.UserID(row.GetUser())
-		current, err := readVersion(batch, keys.Row(d.group, table, user, row.GetPrimaryKey()))
+		current, hot, err := readHot(batch, keys.Row(d.group, table, user, row.GetPrimaryKey()))
 		if err != nil {
 			return nil, err
 		}
-		if !current.live || current.seq != row.GetExpectSeq() {
+		// A row that was read in a segment is still there when it is not hot: nothing is moved behind the fence.
+		if hot == row.GetCold() || hot && (!current.live || current.seq != row.GetExpectSeq()) {
 			continue
 		}
 		if err := changes.add(table, user, row.GetEntry(), row.GetPrimaryKey()); err != nil {

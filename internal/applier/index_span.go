@@ -65,9 +65,15 @@ func (d *Data) indexSpanChanged(batch *storage.Batch, span *commandv1.IndexSpanU
 		if err != nil {
 			return false, err
 		}
-		row, err := readVersion(batch, keys.Row(d.group, table, user, primaryKey))
+		row, hot, err := readHot(batch, keys.Row(d.group, table, user, primaryKey))
 		if err != nil {
 			return false, err
+		}
+		if !hot && d.hasCold(span.GetTableId(), span.GetUser()) {
+			if d.coldKeySince(span.GetTableId(), span.GetUser(), primaryKey, span.GetIndex()) {
+				return true, nil
+			}
+			continue
 		}
 		if !row.live {
 			return false, fmt.Errorf("%w: the entry %x of an index has no row", storage.ErrCorruption, it.Key())

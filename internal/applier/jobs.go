@@ -16,6 +16,7 @@ const (
 	JobTypeCleanup      = "cleanup"
 	JobTypeStatement    = "statement"
 	JobTypeSchemaChange = "schema_change"
+	JobTypeFlush        = "flush"
 )
 
 // applyJob carries out the commands about jobs and schedules; nil when the command is none of them.

@@ -56,6 +56,22 @@ func NewSchemaChangeJob(table uint64) *commandv1.Job {
 	}
 }
 
+// FlushParameters name the table whose rows a job of type JobTypeFlush makes cold.
+type FlushParameters struct {
+	Table uint64 `json:"table_id"`
+}
+
+// PrefixFlush begins the ids of jobs that make rows cold.
+const PrefixFlush = "FL"
+
+// NewFlushJob is the job that makes the rows of a table cold.
+func NewFlushJob(table uint64, user string) *commandv1.Job {
+	return &commandv1.Job{
+		Type: JobTypeFlush, IdPrefix: PrefixFlush, Parameters: fmt.Sprintf(`{"table_id":%d}`, table),
+		IdempotencyKey: fmt.Sprintf("flush:%d", table), MaxRetries: 3, User: user,
+	}
+}
+
 // cleanupJob makes the job of a table that is dropped, if it has none.
 func (c *metaCall) cleanupJob(table uint64) (*commandv1.Job, error) {
 	return c.ownJob(NewCleanupJob(table))

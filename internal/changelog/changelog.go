@@ -21,7 +21,9 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // ErrTooOld says that changes after the cursor were dropped from the log.
@@ -210,7 +212,8 @@ func hasOlderRows(reader storage.Reader, group shard.GroupID, index uint64) (boo
 	}
 	older := false
 	for ok := it.First(); ok && !older; ok = it.Next() {
-		value, err := it.Value()
+		var value []byte
+		value, err = it.Value()
 		if err == nil {
 			var seq uint64
 			seq, _, _, err = rowvalue.Decode(value)
@@ -221,7 +224,16 @@ func hasOlderRows(reader storage.Reader, group shard.GroupID, index uint64) (boo
 			return false, err
 		}
 	}
-	return older, it.Close()
+	if err = it.Close(); err != nil || older {
+		return older, err
+	}
+	// Rows that were moved into segments were written before they were.
+	lo, hi = keys.ManifestsSpan(group)
+	err = manifest.Each(reader, lo, hi, func(_ []byte, m *commandv1.Manifest) error {
+		older = older || len(m.GetSegments()) > 0
+		return nil
+	})
+	return older, err
 }
 
 // trim drops the oldest changes when a bound is passed. It never drops the newest one.

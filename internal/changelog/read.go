@@ -11,7 +11,9 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // Last returns the _seq of the newest change of a group, zero when there never was one.
@@ -95,7 +97,8 @@ func newestVersion(reader storage.Reader, group shard.GroupID, table ident.Table
 	}
 	newest := uint64(0)
 	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.Value()
+		var value []byte
+		value, err = it.Value()
 		if err == nil {
 			var seq uint64
 			seq, _, _, err = rowvalue.Decode(value)
@@ -106,7 +109,18 @@ func newestVersion(reader storage.Reader, group shard.GroupID, table ident.Table
 			return 0, err
 		}
 	}
-	return newest, it.Close()
+	if err = it.Close(); err != nil {
+		return 0, err
+	}
+	// Versions that were moved into segments since they were written count too.
+	cold, hi := keys.Manifest(group, table, user), append(keys.Manifest(group, table, user), 0)
+	err = manifest.Each(reader, cold, hi, func(_ []byte, m *commandv1.Manifest) error {
+		for _, s := range m.GetSegments() {
+			newest = max(newest, s.GetMaxSeq())
+		}
+		return nil
+	})
+	return newest, err
 }
 
 // Interest says which changes Read gives; nil is all.

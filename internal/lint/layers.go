@@ -29,9 +29,10 @@ func Layers() []Layer {
 		{"replication", []string{"internal/multiraft/*"}},
 		{"state", []string{
 			"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table", "internal/storages",
+			"internal/cold",
 		}},
 		{"execution", []string{
-			"internal/sql/plan", "internal/sql/exec", "internal/schemachange", "internal/executor", "internal/txn",
+			"internal/sql/plan", "internal/sql/exec", "internal/schemachange", "internal/executor", "internal/txn", "internal/flush",
 		}},
 		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/jobs", "internal/live"}},
 		{"api", []string{"internal/api/*"}},
@@ -53,7 +54,7 @@ type Wall struct {
 // Walls returns the walls between packages.
 func Walls() []Wall {
 	state := []string{
-		"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table",
+		"internal/statemachine", "internal/applier", "internal/changelog", "internal/catalog", "internal/table", "internal/cold",
 	}
 	walls := []Wall{
 		{Except: []string{"internal/storage/*"}, Import: "github.com/cockroachdb/pebble/*", Why: "use internal/storage"},

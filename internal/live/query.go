@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
@@ -86,13 +87,13 @@ func plainSelect(node *parse.Query) (*parse.Select, *parse.TableRef, error) {
 
 // bind checks a live query against the catalog for a caller. The caller's name and the time are values in the
 // bound condition, never text.
-func bind(current *catalog.Catalog, caller session.Session, text string, nowMicros int64) (*query, error) {
+func bind(current *catalog.Catalog, caller session.Session, text string, nowMicros int64, rows *cold.Store) (*query, error) {
 	node, err := parseQuery(text)
 	if err != nil {
 		return nil, err
 	}
 	if body, ok := node.Body.(*parse.Select); ok && isView(node, body) {
-		return bindView(current, caller, node, nowMicros)
+		return bindView(current, caller, node, nowMicros, rows)
 	}
 	body, ref, err := plainSelect(node)
 	if err != nil {
@@ -106,6 +107,7 @@ func bind(current *catalog.Catalog, caller session.Session, text string, nowMicr
 	if q.scope, err = scopeOf(current, caller, found); err != nil {
 		return nil, err
 	}
+	q.scope.Cold = rows
 	if q.projection, err = project(found, ref, body.Items); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
@@ -45,6 +46,7 @@ type Config struct {
 	Store   *storage.Engine
 	Barrier Barrier
 	Feed    *changefeed.Feed
+	Cold    *cold.Store // reads rows in segments; nil fails queries on tables that have some
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Engine  Engine // runs queries whose result is kept
@@ -215,14 +217,14 @@ func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, r
 // exist.
 func (s *Service) bind(ctx context.Context, caller session.Session, text string) (*query, error) {
 	now := s.config.Clock.Now().UnixMicro()
-	q, err := bind(s.config.Catalog.Current(), caller, text, now)
+	q, err := bind(s.config.Catalog.Current(), caller, text, now, s.config.Cold)
 	if fault.KindOf(err) != fault.TableNotFound {
 		return q, err
 	}
 	if _, err := s.config.Barrier.Barrier(ctx, shard.Meta); err != nil {
 		return nil, err
 	}
-	return bind(s.config.Catalog.Current(), caller, text, now)
+	return bind(s.config.Catalog.Current(), caller, text, now, s.config.Cold)
 }
 
 // countView takes a place for a view, if there is one.

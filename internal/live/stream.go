@@ -176,7 +176,7 @@ func (s *stream) refresh(current *catalog.Catalog, index *scopeIndex, change *ch
 	fresh.catalog = current
 	now := s.service.config.Clock.Now().UnixMicro()
 	for _, sub := range index.all() {
-		q, err := bind(current, sub.caller, sub.sql, now)
+		q, err := bind(current, sub.caller, sub.sql, now, sub.service.config.Cold)
 		if err != nil {
 			s.end(sub, judge(err, CodeFailed))
 			continue

@@ -274,7 +274,7 @@ func (v *view) recheck(current *catalog.Catalog, sub *Subscription) *Error {
 		return refuse(CodeUnauthorized, "the account was changed; connect again")
 	}
 	if found, ok := current.TableByID(sub.query.scope.Table.ID); !ok || found != sub.query.scope.Table {
-		q, err := bind(current, sub.caller, sub.sql, v.service.config.Clock.Now().UnixMicro())
+		q, err := bind(current, sub.caller, sub.sql, v.service.config.Clock.Now().UnixMicro(), v.service.config.Cold)
 		if err != nil {
 			return judge(err, CodeFailed)
 		}

@@ -147,7 +147,7 @@ func (l *lab) expected(user string) (cursor uint64, texts []string) {
 	snapshot := l.store.NewSnapshot()
 	defer snapshot.Close() //nolint:errcheck // nothing was written
 	for i, c := range viewCases {
-		q, err := bind(l.catalog.Current(), callerOf(user), c.sql, 1)
+		q, err := bind(l.catalog.Current(), callerOf(user), c.sql, 1, nil)
 		l.must(err)
 		if cursor, err = changelog.Last(snapshot, q.scope.Group); err != nil {
 			l.tb.Fatal(err)

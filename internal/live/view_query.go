@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
@@ -48,7 +49,7 @@ func isView(node *parse.Query, body *parse.Select) bool {
 
 // bindView checks what is particular about a query whose result is kept. Its table and condition are checked like those
 // of any other; the rest when it is run for the first time.
-func bindView(current *catalog.Catalog, caller session.Session, node *parse.Query, nowMicros int64) (*query, error) {
+func bindView(current *catalog.Catalog, caller session.Session, node *parse.Query, nowMicros int64, rows *cold.Store) (*query, error) {
 	body, ref, err := plainSelect(node)
 	if err != nil {
 		return nil, err
@@ -61,6 +62,7 @@ func bindView(current *catalog.Catalog, caller session.Session, node *parse.Quer
 	if q.scope, err = scopeOf(current, caller, found); err != nil {
 		return nil, err
 	}
+	q.scope.Cold = rows
 	if err = q.bindCondition(caller, found, ref, body.Where, nowMicros); err != nil {
 		return nil, err
 	}

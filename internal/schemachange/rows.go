@@ -87,38 +87,54 @@ func (w *Worker) fill(ctx context.Context, group shard.GroupID, t *schema.Table,
 		body := &commandv1.IndexRows{TableId: uint64(t.ID)}
 		size := 0
 		next, err := w.each(group, t, from, positions, func(row *storedRow) bool {
-			entry := &commandv1.IndexEntry{IndexId: x.ID}
-			entry.Key, entry.Unique = schema.AppendIndexKey(nil, x, positions, row.values)
-			if entry.Unique {
-				entry.Text = table.IndexText(t, x, positions, row.values)
-			}
-			body.Rows = append(body.Rows, &commandv1.IndexRow{
-				User: string(row.key.User), PrimaryKey: append([]byte(nil), row.key.PrimaryKey...), ExpectSeq: row.seq, Entry: entry,
-			})
-			size += len(entry.Key) + len(row.key.PrimaryKey) + len(entry.Text)
+			size += addEntry(body, t, x, positions, row, false)
 			return len(body.GetRows()) < chunkRows && size < chunkBytes
 		})
 		if err != nil {
 			return err
 		}
-		if len(body.GetRows()) > 0 {
-			if _, err = w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_IndexRows{IndexRows: body}}); err != nil {
-				return err
-			}
+		if err = w.addEntries(ctx, group, body); err != nil {
+			return err
 		}
 		if next == nil {
-			return nil
+			break
 		}
 		from = next
 	}
+	return w.fillCold(ctx, group, t, x, positions)
+}
+
+// addEntry appends the entry of a row and returns its size.
+func addEntry(body *commandv1.IndexRows, t *schema.Table, x *schema.Index, positions []int, row *storedRow, cold bool) int {
+	entry := &commandv1.IndexEntry{IndexId: x.ID}
+	entry.Key, entry.Unique = schema.AppendIndexKey(nil, x, positions, row.values)
+	if entry.Unique {
+		entry.Text = table.IndexText(t, x, positions, row.values)
+	}
+	body.Rows = append(body.Rows, &commandv1.IndexRow{
+		User: string(row.key.User), PrimaryKey: append([]byte(nil), row.key.PrimaryKey...), ExpectSeq: row.seq, Entry: entry, Cold: cold,
+	})
+	return len(entry.Key) + len(row.key.PrimaryKey) + len(entry.Text)
+}
+
+func (w *Worker) addEntries(ctx context.Context, group shard.GroupID, body *commandv1.IndexRows) error {
+	if len(body.GetRows()) == 0 {
+		return nil
+	}
+	_, err := w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_IndexRows{IndexRows: body}})
+	return err
 }
 
 // hasNull looks for a live row without a value in a column.
 func (w *Worker) hasNull(group shard.GroupID, t *schema.Table, position int) (found bool, err error) {
-	_, err = w.each(group, t, nil, []int{position}, func(row *storedRow) bool {
+	look := func(row *storedRow) bool {
 		found = row.values[position].IsNull()
 		return !found
-	})
+	}
+	if _, err = w.each(group, t, nil, []int{position}, look); err != nil || found {
+		return found, err
+	}
+	err = w.eachCold(group, t, []int{position}, func(row *storedRow) (bool, error) { return look(row), nil })
 	return found, err
 }
 
@@ -129,6 +145,9 @@ func (w *Worker) HasRows(ctx context.Context, t *schema.Table) (found bool, err 
 			return false, err
 		}
 		if _, err := w.each(group, t, nil, []int{}, func(*storedRow) bool { found = true; return false }); err != nil || found {
+			return found, err
+		}
+		if err := w.eachCold(group, t, nil, func(*storedRow) (bool, error) { found = true; return false, nil }); err != nil || found {
 			return found, err
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -41,6 +42,7 @@ type Worker struct {
 	Catalog  *catalog.Store
 	Storage  *storage.Engine
 	Executor executor.CommandExecutor
+	Cold     *cold.Store // reads rows in segments; nil fails changes of tables that have some
 }
 
 // Progress is told how far the work is: groups done of all.

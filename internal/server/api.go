@@ -18,7 +18,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
-	"github.com/kalamdb/kalamdb-go/internal/storages"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	"github.com/kalamdb/kalamdb-go/internal/txn"
 )
@@ -61,17 +60,13 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	if err != nil {
 		return err
 	}
-	keys, err := storages.ParseKeys(n.cfg.Storage.CredentialsKey)
-	if err != nil {
-		return fmt.Errorf("storage.credentials_key: %w", err)
-	}
-	n.storages = storages.NewSet(storages.Config{DataPath: n.cfg.Storage.DataPath, FS: n.fs.FS, Keys: keys, Clock: n.clock})
 	view := clusterView{n}
 	engine, err := exec.New(exec.Deps{
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
 		Admin: n.clusterAdmin(), Live: liveQueries{n},
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
 		Sockets: n.sessions, Logs: n.logs.list,
+		Cold:         n.cold,
 		Storages:     storageProber{set: n.storages, clock: n.clock},
 		AuditEntries: uint32(a.AuditLogEntries), Logger: n.logger.With(slog.String("part", "sql")),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,

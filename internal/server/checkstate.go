@@ -173,8 +173,8 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 	case keys.KindIndex:
 		_, err := keys.ParseIndexEntry(key)
 		return err
-	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention,
-		keys.KindFence:
+	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindFence,
+		keys.KindManifest:
 		return nil // read by checkMachine
 	case keys.KindCluster, keys.KindNamespace, keys.KindTable, keys.KindUser, keys.KindMember, keys.KindCleanup,
 		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit:

@@ -84,6 +84,11 @@ func (n *Node) closeStores() error {
 		// What waits for room would hold up the rest; what it was to write is in the log.
 		n.storeFS.Close()
 	}
+	if n.cold != nil {
+		if err := n.cold.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close segments: %w", err))
+		}
+	}
 	if n.log != nil {
 		if err := n.log.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the log: %w", err))

@@ -25,7 +25,8 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 	kinds := []jobs.Kind{
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
-		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec}),
+		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold}),
+		jobs.Flush(n.flusher()),
 		jobs.Statement(n.catalog, func(ctx context.Context, caller session.Session, sql string) error {
 			_, err := engine.Execute(ctx, exec.Request{Session: caller, SQL: sql})
 			return err

@@ -28,6 +28,7 @@ func (l *liveParts) open(n *Node) (err error) {
 	rates := n.cfg.RateLimit
 	l.service, err = live.New(live.Config{
 		Catalog: n.catalog, Store: n.store, Barrier: n.exec, Feed: l.feed, Clock: n.clock, Engine: n.sql,
+		Cold:   n.cold,
 		Logger: n.logger.With(slog.String("part", "live")), MaxPerUser: rates.MaxSubscriptionsPerUser,
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
@@ -83,6 +84,7 @@ type Node struct {
 	exec     *lateExecutor
 	gossip   *gossip
 	live     *liveParts
+	cold     *cold.Store  // reads rows in segments
 	memory   memoryKeeper // belongs to whoever keeps house
 	joining  joinSeeds
 	resolver Resolver
@@ -155,6 +157,9 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 
 func (n *Node) open(ctx context.Context, opts Options) error {
 	if err := n.openDirectory(); err != nil {
+		return err
+	}
+	if err := n.buildStorages(); err != nil {
 		return err
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -23,6 +23,8 @@ type ScanOptions struct {
 	IncludeDeleted bool
 	// OmitSystem leaves the places of _seq and _deleted as they are, because nothing reads them.
 	OmitSystem bool
+	// SkipSeq says that nobody asks for the _seq of the rows. Those of cold ones are then not read.
+	SkipSeq bool
 	// NowMicros hides the rows of a stream table that have ceased to exist by then. It is required for stream tables.
 	NowMicros int64
 }
@@ -42,6 +44,7 @@ type Cursor struct {
 	// Either a range,
 	iterator *storage.Iterator
 	started  bool
+	cold     coldPart
 	// or single keys.
 	reader storage.Reader
 	points [][]byte
@@ -51,7 +54,7 @@ type Cursor struct {
 // Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
 // needs a consistent one, a single key does not.
 func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
-	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted, omitSystem: options.OmitSystem}
+	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted, omitSystem: options.OmitSystem, cold: coldPart{skipSeq: options.SkipSeq}}
 	if scope.Table.Kind == schema.KindStream {
 		if c.nowMicros = options.NowMicros; c.nowMicros == 0 {
 			return nil, fmt.Errorf("scan %s: the time is not given", scope.Table.FullName())
@@ -71,9 +74,16 @@ func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions
 	if bounds.Low != nil {
 		low = keys.Row(scope.Group, scope.Table.ID, scope.User, bounds.Low)
 	}
-	var err error
+	view, err := scope.View(reader)
+	if err != nil {
+		return nil, err
+	}
 	if c.iterator, err = reader.Scan(low, high); err != nil {
 		return nil, fmt.Errorf("scan %s: %w", scope.Table.FullName(), err)
+	}
+	if view != nil {
+		c.cold.rows = view.Cursor(bounds.Low, bounds.High, c.decoder.Positions())
+		c.cold.prefix = len(keys.Row(scope.Group, scope.Table.ID, scope.User, nil))
 	}
 	return c, nil
 }
@@ -100,6 +110,12 @@ const manyRows = 16
 func (c *Cursor) Next(row []datum.Datum) (bool, error) {
 	for {
 		value, ok, err := c.value()
+		if c.cold.given && err == nil {
+			if ok, err = c.showCold(row); ok || err != nil {
+				return ok, err
+			}
+			continue
+		}
 		if !ok || err != nil {
 			return false, c.failure(err)
 		}
@@ -137,6 +153,10 @@ func (c *Cursor) Seq() uint64 { return c.seq }
 
 // PrimaryKey is the encoded key of the row that Next gave last.
 func (c *Cursor) PrimaryKey() ([]byte, error) {
+	if c.cold.given {
+		key, err := c.cold.rows.Key()
+		return key, c.failure(err)
+	}
 	key := c.key
 	if c.iterator != nil {
 		key = c.iterator.Key()
@@ -145,11 +165,20 @@ func (c *Cursor) PrimaryKey() ([]byte, error) {
 	return bytes.Clone(found.PrimaryKey), c.failure(err)
 }
 
-// value returns the next stored version.
+// value returns the next stored version. It may be a cold one, which is then at hand and no bytes.
 func (c *Cursor) value() (value []byte, ok bool, err error) {
 	switch {
 	case c.iterator == nil:
 		return c.point()
+	case c.cold.rows != nil:
+		return c.merged()
+	}
+	return c.hot()
+}
+
+// hot returns the next version of the row store.
+func (c *Cursor) hot() (value []byte, ok bool, err error) {
+	switch {
 	case c.started:
 		ok = c.iterator.Next()
 	default:
@@ -164,11 +193,18 @@ func (c *Cursor) value() (value []byte, ok bool, err error) {
 
 // point returns the stored version of the next key that has one.
 func (c *Cursor) point() (value []byte, ok bool, err error) {
+	if err = c.cold.close(); err != nil {
+		return nil, false, err
+	}
 	for len(c.points) > 0 {
+		primaryKey := c.points[0]
 		key := keys.Row(c.scope.Group, c.scope.Table.ID, c.scope.User, c.points[0])
 		c.points, c.key = c.points[1:], key
 		if value, ok, err = c.reader.Get(key); ok || err != nil {
 			return value, ok, err
+		}
+		if ok, err = c.coldPoint(primaryKey); ok || err != nil {
+			return nil, ok, err
 		}
 		if c.index != "" {
 			return nil, false, fmt.Errorf("%w: an entry of index %s points to no row", storage.ErrCorruption, c.index)
@@ -189,8 +225,9 @@ func (c *Cursor) failure(err error) error {
 
 // Close releases the cursor.
 func (c *Cursor) Close() error {
-	if c.iterator == nil {
-		return nil
+	err := c.cold.close()
+	if c.iterator != nil {
+		err = errors.Join(err, c.iterator.Close())
 	}
-	return c.failure(c.iterator.Close())
+	return c.failure(err)
 }

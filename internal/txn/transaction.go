@@ -15,7 +15,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
-	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -63,6 +62,8 @@ type Transaction struct {
 	// every row of it. After is nil until an index is to be read.
 	Before, After *catalog.Catalog
 
+	cold map[scopeKey]*commandv1.ColdRead // scopes of which single keys were read or are written
+
 	readCount  int
 	spanCount  int   // of both kinds
 	bytes      int64 // of rows and reads
@@ -107,6 +108,7 @@ func newTransaction(id string, owner ident.UserID, begun time.Time, maxBytes int
 		ID: id, Owner: owner, begun: begun, maxBytes: maxBytes,
 		places: map[scopeKey]map[string]int{}, sorted: map[scopeKey][]string{}, scopes: map[scopeKey]uint64{},
 		reads: map[scopeKey]map[string]uint64{}, spans: map[scopeKey][]span{}, indexes: map[scopeKey]uint64{},
+		cold: map[scopeKey]*commandv1.ColdRead{},
 	}
 }
 
@@ -251,6 +253,7 @@ func (t *Transaction) write(row *commandv1.RowWrite) {
 	before := t.rows[place]
 	mergeEntries(row, before)
 	row.Expect, row.ExpectSeq, row.KeyText = before.GetExpect(), before.GetExpectSeq(), before.GetKeyText()
+	row.ColdSeq, row.ColdRow = before.GetColdSeq(), before.GetColdRow()
 	t.rows[place] = row
 	t.remember(undo{place, before})
 }
@@ -300,7 +303,7 @@ func rowScope(row *commandv1.RowWrite) scopeKey {
 }
 
 func rowBytes(row *commandv1.RowWrite) int64 {
-	size := len(row.GetPrimaryKey()) + len(row.GetRow()) + len(row.GetUser()) + len(row.GetKeyText()) + overheadBytes
+	size := len(row.GetPrimaryKey()) + len(row.GetRow()) + len(row.GetColdRow()) + len(row.GetUser()) + len(row.GetKeyText()) + overheadBytes
 	for _, entries := range [][]*commandv1.IndexEntry{row.GetUnindex(), row.GetIndex()} {
 		for _, entry := range entries {
 			size += len(entry.GetKey()) + len(entry.GetText()) + entryBytes
@@ -402,15 +405,37 @@ func (t *Transaction) ReadKeys(scope *table.Scope, points [][]byte) error {
 
 // liveSeq returns the _seq of the live row under a key in the snapshot, zero for none.
 func (t *Transaction) liveSeq(scope *table.Scope, primaryKey []byte) (uint64, error) {
-	value, ok, err := t.snapshot.Get(keys.Row(scope.Group, scope.Table.ID, scope.User, primaryKey))
-	if err != nil || !ok {
-		return 0, err
+	seq, err := scope.LiveSeq(t.snapshot, primaryKey)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", scope.Table.FullName(), err)
 	}
-	seq, deleted, _, err := rowvalue.Decode(value)
-	if err != nil || deleted {
-		return 0, err
+	return seq, t.LookedCold(scope)
+}
+
+// LookedCold notes as of when the transaction knows the cold rows of a scope, if it has any.
+func (t *Transaction) LookedCold(scope *table.Scope) error {
+	key := keyOf(scope)
+	if _, known := t.cold[key]; known {
+		return nil
 	}
-	return seq, nil
+	read, err := ColdRead(t.snapshot, scope)
+	if err == nil && read != nil {
+		t.cold[key] = read
+	}
+	return err
+}
+
+// ColdRead says as of when the cold rows of a scope are known to who reads them from a picture of the store; nil when
+// it has none there.
+func ColdRead(reader storage.Reader, scope *table.Scope) (*commandv1.ColdRead, error) {
+	view, err := scope.View(reader)
+	if err != nil || view == nil {
+		return nil, err
+	}
+	index, err := ScopeIndex(reader, scope)
+	return &commandv1.ColdRead{
+		TableId: uint64(scope.Table.ID), User: string(scope.User), Version: view.Version(), Index: index,
+	}, err
 }
 
 // Command is the one command that commits the transaction, nil when it wrote nothing: what only reads needs
@@ -425,6 +450,12 @@ func (t *Transaction) Command() *commandv1.WriteRows {
 			TableId: uint64(scope.table), User: string(scope.user), Index: index,
 		})
 	}
+	for _, read := range t.cold {
+		body.Cold = append(body.Cold, read)
+	}
+	slices.SortFunc(body.Cold, func(a, b *commandv1.ColdRead) int {
+		return compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), nil, nil)
+	})
 	slices.SortFunc(body.Scopes, func(a, b *commandv1.ScopeUnchanged) int {
 		return compare(a.GetTableId(), b.GetTableId(), a.GetUser(), b.GetUser(), nil, nil)
 	})

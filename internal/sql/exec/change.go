@@ -35,7 +35,7 @@ func (e *Engine) change(
 ) (outcome, error) {
 	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
-		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, current, caller, params, statement)
+		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, attempt, current, caller, params, statement)
 		if _, sent := errors.AsType[sentError](err); sent {
 			wasAltered(ctx, attempt, err)
 		}
@@ -79,10 +79,10 @@ func (e *Engine) pause(ctx context.Context, wait time.Duration) error {
 
 // changeOnce computes a write set and applies it, or, inside a transaction, leaves it to the commit.
 func (e *Engine) changeOnce(
-	ctx context.Context, tx *txn.Transaction, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
+	ctx context.Context, tx *txn.Transaction, attempt int, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
 ) (result outcome, err error) {
 	r := e.newRun(current, caller, params)
-	r.state.ctx, r.tx = ctx, tx
+	r.state.ctx, r.state.attempt, r.tx = ctx, attempt, tx
 	defer r.budget.lease.giveBack()
 	defer func() { err = errors.Join(err, r.close()) }()
 	var kind changeKind
@@ -158,6 +158,7 @@ type writeSet struct {
 	body  *commandv1.WriteRows
 
 	indexes []maintained
+	cold    coldFacts
 
 	returning *plan.Returning // nil when no rows are given back
 	returned  [][]datum.Datum
@@ -229,6 +230,9 @@ func (s *writeSet) addAt(
 	} else {
 		write.Row = schema.EncodeRow(s.scope.Table, declared)
 	}
+	if err := s.lookCold(write, old); err != nil {
+		return nil, err
+	}
 	s.body.Rows = append(s.body.Rows, write)
 	if err := s.index(write, row, old); err != nil {
 		return nil, err
@@ -236,7 +240,7 @@ func (s *writeSet) addAt(
 	if err := s.give(row); err != nil {
 		return nil, err
 	}
-	return write, s.run.budget.takeBytes(int64(len(write.GetRow()) + len(write.GetPrimaryKey()) + groupBytes))
+	return write, s.run.budget.takeBytes(int64(len(write.GetRow()) + len(write.GetColdRow()) + len(write.GetPrimaryKey()) + groupBytes))
 }
 
 // expectUnchanged makes the command fail when the rows of a scope change before it is applied. It must be

@@ -34,7 +34,8 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 		if err = r.join(ctx, scope.Group); err != nil {
 			return nil, err
 		}
-	case s.Conflict != nil: // the rows that are there are read
+	case s.Conflict != nil, r.state.attempt > 1:
+		// The rows that are there are read; or those that were, because they were cold, are not those of now.
 		if _, err = r.engine.deps.Executor.Barrier(ctx, scope.Group); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schemachange"
@@ -63,6 +64,7 @@ type Deps struct {
 	Sockets      func() []table.OpenSession // live connections, for system.sessions; may be nil
 	Logs         func() []table.LogLine     // rows of system.server_logs; may be nil
 
+	Cold         *cold.Store   // reads rows in segments; nil fails statements about tables that have some
 	Storages     StorageProber // tries storages; nil refuses statements that need it
 	AuditEntries uint32        // entries that the audit log keeps; zero means no audit log
 	Logger       *slog.Logger  // says what could not be audited; nil discards
@@ -137,7 +139,7 @@ func New(deps Deps) (*Engine, error) {
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
 		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions, Logs: deps.Logs,
 	})
-	e.changes = &schemachange.Worker{Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor}
+	e.changes = &schemachange.Worker{Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor, Cold: deps.Cold}
 	return e, nil
 }
 

@@ -325,7 +325,7 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		}}, nil
 	case *plan.Insert, *plan.Update, *plan.Delete:
 		if b.tx != nil {
-			return b.engine.changeOnce(ctx, b.tx, current, caller, b.params, s)
+			return b.engine.changeOnce(ctx, b.tx, 1, current, caller, b.params, s)
 		}
 		return b.engine.change(ctx, current, caller, b.params, s)
 	case *plan.Meta:
@@ -348,6 +348,9 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		return outcome{Result: result}, err
 	case *plan.StorageCheck:
 		result, err := b.engine.checkStorage(ctx, caller, s)
+		return outcome{Result: result}, err
+	case *plan.StorageFlush:
+		result, err := b.engine.flush(ctx, caller, s)
 		return outcome{Result: result}, err
 	case *plan.Notice:
 		return outcome{Result: Result{Message: s.Message, AsUser: caller.User}}, nil

@@ -44,6 +44,7 @@ type runState struct {
 	shared     map[*plan.Shared][][]datum.Datum
 	work       map[*plan.WorkTable][][]datum.Datum
 	keptBytes  int64 // memory of shared rows and of what subqueries gave
+	attempt    int   // of a change; zero and one are the first
 	// newest is the catalog as it was after the snapshot was taken; nil until an index is read.
 	newest *catalog.Catalog
 }
@@ -100,13 +101,17 @@ func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, erro
 		return table.Scope{}, fault.New(fault.Unsupported, "STREAM tables cannot be used in a transaction")
 	}
 	if found.Kind == schema.KindShared {
-		return table.SharedScope(found), nil
+		scope := table.SharedScope(found)
+		scope.Cold = r.engine.deps.Cold
+		return scope, nil
 	}
 	cluster := r.catalog.Cluster()
 	if cluster == nil {
 		return table.Scope{}, fault.New(fault.Unavailable, "the cluster is not founded yet; try again")
 	}
-	return table.UserScope(found, cluster.Shards, user), nil
+	scope := table.UserScope(found, cluster.Shards, user)
+	scope.Cold = r.engine.deps.Cold
+	return scope, nil
 }
 
 // barrier waits until this node has everything that was acknowledged in the groups of the scans. It must

@@ -86,6 +86,13 @@ func canImpersonate(role, target session.Role) bool {
 	return false
 }
 
+func requireService(role session.Role, what string) error {
+	if role >= session.RoleService {
+		return nil
+	}
+	return fault.New(fault.PermissionDenied, "access denied: %s needs role service, dba or system", what)
+}
+
 func requireAdmin(role session.Role, what string) error {
 	if role.IsAdmin() {
 		return nil

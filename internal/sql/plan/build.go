@@ -104,6 +104,8 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 		return dropStorage(node), nil
 	case *parse.StorageCheck:
 		return e.storageCheck(node)
+	case *parse.StorageFlush:
+		return e.storageFlush(node)
 	case *parse.ShowVariable:
 		return showVariable(node)
 	case *parse.SetVariable:
@@ -117,8 +119,8 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 // notSupported says what a statement would need that is not there.
 func notSupported(statement parse.Statement) error {
 	switch statement.(type) {
-	case *parse.StorageFlush, *parse.StorageCompact:
-		return unsupported(statement, "STORAGE FLUSH and STORAGE COMPACT are not supported yet: all rows are in the row store")
+	case *parse.StorageCompact:
+		return unsupported(statement, "STORAGE COMPACT is not supported yet")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
 	case *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
@@ -161,6 +163,8 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return env.authorizeAlter(node, node.Name)
 	case *parse.CreateIndex:
 		return env.authorizeAlter(node, node.Table)
+	case *parse.StorageFlush:
+		return requireService(role, "STORAGE FLUSH")
 	case *parse.DropIndex:
 		return nil // the table is known when the index is found
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -252,4 +253,43 @@ func checkTemplate(setting parse.Option, value string, placeholders ...string) e
 			strings.Join(placeholders, ", "))
 	}
 	return nil
+}
+
+// StorageFlush asks for jobs that make the rows of tables cold.
+type StorageFlush struct {
+	Tables []*schema.Table
+	What   string // the tables, as the statement names them
+}
+
+func (*StorageFlush) statement() {}
+
+// storageFlush finds the tables of a statement. ALL leaves out those that are never flushed.
+func (e *Environment) storageFlush(node *parse.StorageFlush) (Statement, error) {
+	if node.Table.Name != "" {
+		namespace, name := e.tableName(node.Table)
+		found, ok := e.Catalog.Table(namespace, name)
+		switch {
+		case !ok || !CanSee(e.Session.Role, found):
+			return nil, at(node.Table, fault.New(fault.TableNotFound, "table '%s.%s' not found", namespace, name))
+		case found.Kind != schema.KindShared && found.Kind != schema.KindUser:
+			return nil, at(node.Table, fault.New(fault.InvalidStatement,
+				"table '%s' is a %s table; only user and shared tables can be flushed", found.FullName(), found.Kind))
+		}
+		return &StorageFlush{Tables: []*schema.Table{found}, What: "table '" + found.FullName() + "'"}, nil
+	}
+	statement := &StorageFlush{What: "all tables"}
+	namespace := node.Namespace.Name
+	if namespace != "" {
+		if _, ok := e.Catalog.Namespace(namespace); !ok {
+			return nil, at(node.Namespace, fault.New(fault.TableNotFound, "Namespace '%s' not found", namespace))
+		}
+		statement.What = "all tables of namespace '" + namespace + "'"
+	}
+	for _, found := range e.Catalog.Tables() {
+		stored := found.Kind == schema.KindShared || found.Kind == schema.KindUser
+		if stored && (namespace == "" || found.Namespace == namespace) && CanSee(e.Session.Role, found) {
+			statement.Tables = append(statement.Tables, found)
+		}
+	}
+	return statement, nil
 }

@@ -40,6 +40,7 @@ const (
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
 	KindFence     Kind = 0x13 // table(8): the revision before which the table's descriptor may not be written with
+	KindManifest  Kind = 0x14 // table(8) user(escaped): where the cold rows of the scope are
 	KindCluster   Kind = 0x20 // identity and shard map of the cluster
 	KindNamespace Kind = 0x21 // name
 	KindTable     Kind = 0x22 // table(8): descriptor
@@ -200,6 +201,23 @@ func Fence(group shard.GroupID, table ident.TableID) []byte {
 // FenceSpan is the span of all fences of a group.
 func FenceSpan(group shard.GroupID) (lo, hi []byte) {
 	lo = kindPrefix(group, KindFence, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// Manifest is the key of the manifest of a table of a user (empty for shared tables).
+func Manifest(group shard.GroupID, table ident.TableID, user ident.UserID) []byte {
+	return appendUser(tableKey(group, KindManifest, table, len(user)+2), user)
+}
+
+// ManifestSpan is the span of the manifests of a table.
+func ManifestSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
+	lo = tableKey(group, KindManifest, table, 0)
+	return lo, PrefixEnd(lo)
+}
+
+// ManifestsSpan is the span of all manifests of a group.
+func ManifestsSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindManifest, 0)
 	return lo, PrefixEnd(lo)
 }
 

@@ -35,6 +35,8 @@ func TestGolden(t *testing.T) {
 	line("row of nobody", Row(200, table, "", []byte{0x80, 0x01}))
 	line("scope", Scope(group, table, "alice"))
 	line("scope of nobody", Scope(200, table, ""))
+	line("manifest", Manifest(group, table, "alice"))
+	line("manifest of nobody", Manifest(200, table, ""))
 	line("index entry", IndexEntry(group, table, 3, "alice", []byte{0x80, 0x05}, []byte{0x80, 0x01}))
 	line("unique index entry", IndexEntry(200, table, 3, "", []byte{0x80, 0x05}, nil))
 	line("fence", Fence(group, table))
@@ -152,6 +154,10 @@ func TestParseInvertsBuild(t *testing.T) {
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("row (-want +got):\n%s", diff)
 			}
+		}
+		named, err := ParseManifest(Manifest(107, 9, user))
+		if err != nil || named.User != user || named.Table != 9 || named.Group != 107 {
+			t.Errorf("manifest of %q parses as %+v, %v", user, named, err)
 		}
 		scope, err := ParseScope(Scope(107, 9, user))
 		if err != nil || scope.User != user || scope.Table != 9 || scope.Group != 107 {

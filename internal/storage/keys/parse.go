@@ -52,6 +52,20 @@ func ParseScope(key []byte) (RowKey, error) {
 	return scope, err
 }
 
+// ParseManifest takes a Manifest key apart; its PrimaryKey is empty.
+func ParseManifest(key []byte) (RowKey, error) {
+	group, rest, err := expect(key, KindManifest)
+	if err != nil {
+		return RowKey{}, err
+	}
+	scope, err := parseScoped(key, rest)
+	if err == nil && len(scope.PrimaryKey) > 0 {
+		return RowKey{}, malformed(key, "bytes after the user")
+	}
+	scope.Group = group
+	return scope, err
+}
+
 // ParseDedup returns the group and log index of a Dedup key.
 func ParseDedup(key []byte) (group shard.GroupID, index uint64, err error) {
 	group, rest, err := expect(key, KindDedup)

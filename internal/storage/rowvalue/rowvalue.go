@@ -22,6 +22,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 )
 
 const (
@@ -62,11 +63,20 @@ func refusal(value []byte) error {
 	return fmt.Errorf("%w: flags %#x", errMalformed, value[1])
 }
 
-// TableDigest counts the stored versions of a table in a group, deletions included, and hashes their keys and
-// values. Replicas of a group with the same applied index have the same digest.
+// TableDigest counts the versions of a table in a group, deletions and those in segments included, and hashes the keys and
+// values of rows and of manifests, which hold the hashes of segments. Replicas of a group with the same applied index have the same digest.
 func TableDigest(reader storage.Reader, group shard.GroupID, table ident.TableID) (rows, digest uint64, err error) {
 	lo, hi := keys.TableSpan(group, table)
-	return SpanDigest(reader, lo, hi)
+	if rows, digest, err = SpanDigest(reader, lo, hi); err != nil {
+		return 0, 0, err
+	}
+	lo, hi = keys.ManifestSpan(group, table)
+	manifests, cold, err := SpanDigest(reader, lo, hi)
+	if err != nil || manifests == 0 {
+		return rows, digest, err
+	}
+	inSegments, err := manifest.Rows(reader, lo, hi)
+	return rows + inSegments, digest ^ cold, err
 }
 
 // SpanDigest counts the entries of a span and hashes their keys and values (XXH64, each length-prefixed).

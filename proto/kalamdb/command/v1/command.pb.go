@@ -120,6 +120,8 @@ type Command struct {
 	//	*Command_FenceTable
 	//	*Command_IndexRows
 	//	*Command_PurgeIndex
+	//	*Command_CommitSegment
+	//	*Command_ReplaceSegments
 	//	*Command_RetainChanges
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
@@ -521,6 +523,24 @@ func (x *Command) GetPurgeIndex() *PurgeIndex {
 	return nil
 }
 
+func (x *Command) GetCommitSegment() *CommitSegment {
+	if x != nil {
+		if x, ok := x.Body.(*Command_CommitSegment); ok {
+			return x.CommitSegment
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReplaceSegments() *ReplaceSegments {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ReplaceSegments); ok {
+			return x.ReplaceSegments
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetRetainChanges() *RetainChanges {
 	if x != nil {
 		if x, ok := x.Body.(*Command_RetainChanges); ok {
@@ -692,6 +712,14 @@ type Command_PurgeIndex struct {
 	PurgeIndex *PurgeIndex `protobuf:"bytes,74,opt,name=purge_index,json=purgeIndex,proto3,oneof"`
 }
 
+type Command_CommitSegment struct {
+	CommitSegment *CommitSegment `protobuf:"bytes,75,opt,name=commit_segment,json=commitSegment,proto3,oneof"`
+}
+
+type Command_ReplaceSegments struct {
+	ReplaceSegments *ReplaceSegments `protobuf:"bytes,76,opt,name=replace_segments,json=replaceSegments,proto3,oneof"`
+}
+
 type Command_RetainChanges struct {
 	RetainChanges *RetainChanges `protobuf:"bytes,90,opt,name=retain_changes,json=retainChanges,proto3,oneof"`
 }
@@ -773,6 +801,10 @@ func (*Command_FenceTable) isCommand_Body() {}
 func (*Command_IndexRows) isCommand_Body() {}
 
 func (*Command_PurgeIndex) isCommand_Body() {}
+
+func (*Command_CommitSegment) isCommand_Body() {}
+
+func (*Command_ReplaceSegments) isCommand_Body() {}
 
 func (*Command_RetainChanges) isCommand_Body() {}
 
@@ -2958,8 +2990,9 @@ type WriteRows struct {
 	IndexSpans []*IndexSpanUnchanged  `protobuf:"bytes,5,rep,name=index_spans,json=indexSpans,proto3" json:"index_spans,omitempty"` // ranges of indexes by which rows were found
 	Revisions  []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"`                    // of the descriptors that the rows were made with; Altered before a fence
 	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
-	Reply         []byte   `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
-	Refusal       *Failure `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
+	Reply         []byte      `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
+	Refusal       *Failure    `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
+	Cold          []*ColdRead `protobuf:"bytes,21,rep,name=cold,proto3" json:"cold,omitempty"`       // scopes whose cold rows were looked at; needed for every scope that has segments
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3050,6 +3083,84 @@ func (x *WriteRows) GetRefusal() *Failure {
 	return nil
 }
 
+func (x *WriteRows) GetCold() []*ColdRead {
+	if x != nil {
+		return x.Cold
+	}
+	return nil
+}
+
+// ColdRead says as of when the sender knew the cold rows of a scope: what it states of them (RowWrite.cold_seq, and every
+// read of a key that is not hot) holds while no segment with the key came after the version, or nobody wrote into the
+// scope after the index. Else the command fails with Conflict.
+type ColdRead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`        // empty for shared tables
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"` // of the scope's manifest
+	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`     // of the last write into the scope that the sender saw
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColdRead) Reset() {
+	*x = ColdRead{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColdRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColdRead) ProtoMessage() {}
+
+func (x *ColdRead) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColdRead.ProtoReflect.Descriptor instead.
+func (*ColdRead) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ColdRead) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *ColdRead) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ColdRead) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ColdRead) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 // RowRead fails the command with Conflict unless the key's live row has exactly this _seq.
 type RowRead struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3063,7 +3174,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3186,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3199,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -3135,7 +3246,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3147,7 +3258,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3271,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -3217,7 +3328,7 @@ type IndexSpanUnchanged struct {
 
 func (x *IndexSpanUnchanged) Reset() {
 	*x = IndexSpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3340,7 @@ func (x *IndexSpanUnchanged) String() string {
 func (*IndexSpanUnchanged) ProtoMessage() {}
 
 func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3353,7 @@ func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
 func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IndexSpanUnchanged) GetTableId() uint64 {
@@ -3304,7 +3415,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3427,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3440,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -3359,7 +3470,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3482,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3495,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -3428,7 +3539,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3440,7 +3551,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3453,7 +3564,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -3478,24 +3589,27 @@ func (x *ScopeUnchanged) GetIndex() uint64 {
 }
 
 type RowWrite struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`                               // empty for shared tables
-	PrimaryKey    []byte                 `protobuf:"bytes,3,opt,name=primary_key,json=primaryKey,proto3" json:"primary_key,omitempty"` // order-preserving encoding of the key value
-	Row           []byte                 `protobuf:"bytes,4,opt,name=row,proto3" json:"row,omitempty"`                                 // row encoding without _seq; the last live version for a deletion
-	Deleted       bool                   `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	Expect        Expect                 `protobuf:"varint,6,opt,name=expect,proto3,enum=kalamdb.command.v1.Expect" json:"expect,omitempty"`
-	ExpectSeq     uint64                 `protobuf:"varint,7,opt,name=expect_seq,json=expectSeq,proto3" json:"expect_seq,omitempty"` // for EXPECT_SEQ
-	KeyText       string                 `protobuf:"bytes,8,opt,name=key_text,json=keyText,proto3" json:"key_text,omitempty"`        // the key as a person reads it, for the error message; may be empty
-	Unindex       []*IndexEntry          `protobuf:"bytes,9,rep,name=unindex,proto3" json:"unindex,omitempty"`                       // entries of the live version before; right because of the expectation
-	Index         []*IndexEntry          `protobuf:"bytes,10,rep,name=index,proto3" json:"index,omitempty"`                          // entries of the new version
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	TableId    uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	User       string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`                               // empty for shared tables
+	PrimaryKey []byte                 `protobuf:"bytes,3,opt,name=primary_key,json=primaryKey,proto3" json:"primary_key,omitempty"` // order-preserving encoding of the key value
+	Row        []byte                 `protobuf:"bytes,4,opt,name=row,proto3" json:"row,omitempty"`                                 // row encoding without _seq; the last live version for a deletion
+	Deleted    bool                   `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Expect     Expect                 `protobuf:"varint,6,opt,name=expect,proto3,enum=kalamdb.command.v1.Expect" json:"expect,omitempty"`
+	ExpectSeq  uint64                 `protobuf:"varint,7,opt,name=expect_seq,json=expectSeq,proto3" json:"expect_seq,omitempty"` // for EXPECT_SEQ
+	KeyText    string                 `protobuf:"bytes,8,opt,name=key_text,json=keyText,proto3" json:"key_text,omitempty"`        // the key as a person reads it, for the error message; may be empty
+	Unindex    []*IndexEntry          `protobuf:"bytes,9,rep,name=unindex,proto3" json:"unindex,omitempty"`                       // entries of the live version before; right because of the expectation
+	Index      []*IndexEntry          `protobuf:"bytes,10,rep,name=index,proto3" json:"index,omitempty"`                          // entries of the new version
+	// The live cold version of the key; it counts when the row store has no version.
+	ColdSeq       uint64 `protobuf:"varint,11,opt,name=cold_seq,json=coldSeq,proto3" json:"cold_seq,omitempty"` // zero: none
+	ColdRow       []byte `protobuf:"bytes,12,opt,name=cold_row,json=coldRow,proto3" json:"cold_row,omitempty"`  // row encoding
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +3621,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +3634,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -3593,6 +3707,20 @@ func (x *RowWrite) GetIndex() []*IndexEntry {
 	return nil
 }
 
+func (x *RowWrite) GetColdSeq() uint64 {
+	if x != nil {
+		return x.ColdSeq
+	}
+	return 0
+}
+
+func (x *RowWrite) GetColdRow() []byte {
+	if x != nil {
+		return x.ColdRow
+	}
+	return nil
+}
+
 // FenceTable refuses, from here on, writes that were made with a descriptor before a revision.
 type FenceTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3604,7 +3732,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +3744,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3757,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -3658,7 +3786,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +3798,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +3811,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -3720,7 +3848,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3860,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3873,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -3768,13 +3896,14 @@ type IndexRow struct {
 	PrimaryKey    []byte                 `protobuf:"bytes,2,opt,name=primary_key,json=primaryKey,proto3" json:"primary_key,omitempty"`
 	ExpectSeq     uint64                 `protobuf:"varint,3,opt,name=expect_seq,json=expectSeq,proto3" json:"expect_seq,omitempty"`
 	Entry         *IndexEntry            `protobuf:"bytes,4,opt,name=entry,proto3" json:"entry,omitempty"`
+	Cold          bool                   `protobuf:"varint,5,opt,name=cold,proto3" json:"cold,omitempty"` // the row lies in a segment; it is left alone when the row store has a version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +3915,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +3928,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -3830,6 +3959,13 @@ func (x *IndexRow) GetEntry() *IndexEntry {
 	return nil
 }
 
+func (x *IndexRow) GetCold() bool {
+	if x != nil {
+		return x.Cold
+	}
+	return false
+}
+
 // PurgeIndex removes every entry of a dropped index.
 type PurgeIndex struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3841,7 +3977,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +3989,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +4002,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -3883,6 +4019,481 @@ func (x *PurgeIndex) GetIndexId() uint32 {
 	return 0
 }
 
+// Manifest says where the cold rows of a scope are.
+type Manifest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`                         // counts its changes
+	NextNumber    uint64                 `protobuf:"varint,2,opt,name=next_number,json=nextNumber,proto3" json:"next_number,omitempty"` // of the next segment; no number is used twice
+	Segments      []*Segment             `protobuf:"bytes,3,rep,name=segments,proto3" json:"segments,omitempty"`                        // in the order in which they came
+	CreatedMicros int64                  `protobuf:"zigzag64,4,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros int64                  `protobuf:"zigzag64,5,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Manifest) Reset() {
+	*x = Manifest{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Manifest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Manifest) ProtoMessage() {}
+
+func (x *Manifest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
+func (*Manifest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Manifest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Manifest) GetNextNumber() uint64 {
+	if x != nil {
+		return x.NextNumber
+	}
+	return 0
+}
+
+func (x *Manifest) GetSegments() []*Segment {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+func (x *Manifest) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *Manifest) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+// Segment is one file of cold rows.
+type Segment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	StorageId     string                 `protobuf:"bytes,2,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"` // below the directory of the storage
+	SizeBytes     uint64                 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Sha256        []byte                 `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"` // of the file
+	Rows          uint64                 `protobuf:"varint,6,opt,name=rows,proto3" json:"rows,omitempty"`    // deletions included
+	Deletions     uint64                 `protobuf:"varint,7,opt,name=deletions,proto3" json:"deletions,omitempty"`
+	MinKey        []byte                 `protobuf:"bytes,8,opt,name=min_key,json=minKey,proto3" json:"min_key,omitempty"` // encoded primary key of the first row
+	MaxKey        []byte                 `protobuf:"bytes,9,opt,name=max_key,json=maxKey,proto3" json:"max_key,omitempty"` // and of the last
+	MinSeq        uint64                 `protobuf:"varint,10,opt,name=min_seq,json=minSeq,proto3" json:"min_seq,omitempty"`
+	MaxSeq        uint64                 `protobuf:"varint,11,opt,name=max_seq,json=maxSeq,proto3" json:"max_seq,omitempty"`
+	SchemaVersion uint32                 `protobuf:"varint,12,opt,name=schema_version,json=schemaVersion,proto3" json:"schema_version,omitempty"`
+	CreatedMicros int64                  `protobuf:"zigzag64,13,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	Added         uint64                 `protobuf:"varint,14,opt,name=added,proto3" json:"added,omitempty"` // version of the manifest that its newest rows came with
+	Columns       []*SegmentColumn       `protobuf:"bytes,15,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Segment) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Segment) GetStorageId() string {
+	if x != nil {
+		return x.StorageId
+	}
+	return ""
+}
+
+func (x *Segment) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Segment) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Segment) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *Segment) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Segment) GetDeletions() uint64 {
+	if x != nil {
+		return x.Deletions
+	}
+	return 0
+}
+
+func (x *Segment) GetMinKey() []byte {
+	if x != nil {
+		return x.MinKey
+	}
+	return nil
+}
+
+func (x *Segment) GetMaxKey() []byte {
+	if x != nil {
+		return x.MaxKey
+	}
+	return nil
+}
+
+func (x *Segment) GetMinSeq() uint64 {
+	if x != nil {
+		return x.MinSeq
+	}
+	return 0
+}
+
+func (x *Segment) GetMaxSeq() uint64 {
+	if x != nil {
+		return x.MaxSeq
+	}
+	return 0
+}
+
+func (x *Segment) GetSchemaVersion() uint32 {
+	if x != nil {
+		return x.SchemaVersion
+	}
+	return 0
+}
+
+func (x *Segment) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *Segment) GetAdded() uint64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *Segment) GetColumns() []*SegmentColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// SegmentColumn says which values a column of a segment holds. Bounds that are long are left out.
+type SegmentColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Min           []byte                 `protobuf:"bytes,2,opt,name=min,proto3" json:"min,omitempty"` // datum encoding; empty when unknown or all are NULL
+	Max           []byte                 `protobuf:"bytes,3,opt,name=max,proto3" json:"max,omitempty"`
+	Nulls         uint64                 `protobuf:"varint,4,opt,name=nulls,proto3" json:"nulls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentColumn) Reset() {
+	*x = SegmentColumn{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentColumn) ProtoMessage() {}
+
+func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
+func (*SegmentColumn) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SegmentColumn) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SegmentColumn) GetMin() []byte {
+	if x != nil {
+		return x.Min
+	}
+	return nil
+}
+
+func (x *SegmentColumn) GetMax() []byte {
+	if x != nil {
+		return x.Max
+	}
+	return nil
+}
+
+func (x *SegmentColumn) GetNulls() uint64 {
+	if x != nil {
+		return x.Nulls
+	}
+	return 0
+}
+
+// CommitSegment makes a file part of a scope and removes, within its keys, every hot row that was written up to an
+// index. It is refused with Conflict unless the manifest has the expected version, and with Altered before a fence.
+type CommitSegment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`                                         // empty for shared tables
+	Revision      uint32                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`                                // of the descriptor that the file was written with
+	ExpectVersion uint64                 `protobuf:"varint,4,opt,name=expect_version,json=expectVersion,proto3" json:"expect_version,omitempty"` // zero: the scope has no manifest yet
+	UptoIndex     uint64                 `protobuf:"varint,5,opt,name=upto_index,json=uptoIndex,proto3" json:"upto_index,omitempty"`             // applied index of the group in the picture that the file was written from
+	Segment       *Segment               `protobuf:"bytes,6,opt,name=segment,proto3" json:"segment,omitempty"`                                   // added is set on apply
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitSegment) Reset() {
+	*x = CommitSegment{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitSegment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitSegment) ProtoMessage() {}
+
+func (x *CommitSegment) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
+func (*CommitSegment) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *CommitSegment) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *CommitSegment) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *CommitSegment) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CommitSegment) GetExpectVersion() uint64 {
+	if x != nil {
+		return x.ExpectVersion
+	}
+	return 0
+}
+
+func (x *CommitSegment) GetUptoIndex() uint64 {
+	if x != nil {
+		return x.UptoIndex
+	}
+	return 0
+}
+
+func (x *CommitSegment) GetSegment() *Segment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+// ReplaceSegments puts segments in the place of others that hold the same rows. It is refused with Conflict unless the
+// manifest has the expected version.
+type ReplaceSegments struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // empty for shared tables
+	Revision      uint32                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	ExpectVersion uint64                 `protobuf:"varint,4,opt,name=expect_version,json=expectVersion,proto3" json:"expect_version,omitempty"`
+	Numbers       []uint64               `protobuf:"varint,5,rep,packed,name=numbers,proto3" json:"numbers,omitempty"` // of the segments that go
+	Segments      []*Segment             `protobuf:"bytes,6,rep,name=segments,proto3" json:"segments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceSegments) Reset() {
+	*x = ReplaceSegments{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceSegments) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceSegments) ProtoMessage() {}
+
+func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
+func (*ReplaceSegments) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ReplaceSegments) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *ReplaceSegments) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ReplaceSegments) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ReplaceSegments) GetExpectVersion() uint64 {
+	if x != nil {
+		return x.ExpectVersion
+	}
+	return 0
+}
+
+func (x *ReplaceSegments) GetNumbers() []uint64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *ReplaceSegments) GetSegments() []*Segment {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
 // PurgeTable removes every row of a dropped table from the group and refuses later writes to it.
 type PurgeTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3893,7 +4504,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3905,7 +4516,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3918,7 +4529,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -3958,7 +4569,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3970,7 +4581,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3983,7 +4594,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -4147,7 +4758,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4159,7 +4770,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4172,7 +4783,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -4226,7 +4837,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4238,7 +4849,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4251,7 +4862,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -4315,7 +4926,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4327,7 +4938,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4340,7 +4951,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -4365,7 +4976,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4377,7 +4988,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4390,7 +5001,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -4440,7 +5051,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4452,7 +5063,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4465,7 +5076,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -4506,7 +5117,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4518,7 +5129,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4531,7 +5142,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -4551,7 +5162,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4563,7 +5174,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4576,7 +5187,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -4605,7 +5216,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4617,7 +5228,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4630,7 +5241,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -4671,7 +5282,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +5294,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +5307,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CancelJob) GetId() string {
@@ -4716,7 +5327,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4728,7 +5339,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4741,7 +5352,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -4767,7 +5378,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4779,7 +5390,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4792,7 +5403,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -4805,7 +5416,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4817,7 +5428,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4830,7 +5441,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -4865,7 +5476,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4877,7 +5488,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4890,7 +5501,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Schedule) GetName() string {
@@ -5015,7 +5626,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5027,7 +5638,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5040,7 +5651,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -5072,7 +5683,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5084,7 +5695,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5097,7 +5708,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -5152,7 +5763,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5164,7 +5775,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5177,7 +5788,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -5208,7 +5819,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5220,7 +5831,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5233,7 +5844,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -5280,7 +5891,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5292,7 +5903,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5305,7 +5916,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -5367,7 +5978,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5379,7 +5990,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5392,7 +6003,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -5460,7 +6071,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5472,7 +6083,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5485,7 +6096,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -5508,7 +6119,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5520,7 +6131,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5533,7 +6144,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Storage) GetId() string {
@@ -5623,7 +6234,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5635,7 +6246,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5648,7 +6259,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -5682,7 +6293,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5694,7 +6305,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5707,7 +6318,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -5777,7 +6388,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5789,7 +6400,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5802,7 +6413,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DropStorage) GetId() string {
@@ -5823,7 +6434,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf2\x15\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\x90\x17\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -5881,6 +6492,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"index_rows\x18I \x01(\v2\x1d.kalamdb.command.v1.IndexRowsH\x00R\tindexRows\x12A\n" +
 	"\vpurge_index\x18J \x01(\v2\x1e.kalamdb.command.v1.PurgeIndexH\x00R\n" +
 	"purgeIndex\x12J\n" +
+	"\x0ecommit_segment\x18K \x01(\v2!.kalamdb.command.v1.CommitSegmentH\x00R\rcommitSegment\x12P\n" +
+	"\x10replace_segments\x18L \x01(\v2#.kalamdb.command.v1.ReplaceSegmentsH\x00R\x0freplaceSegments\x12J\n" +
 	"\x0eretain_changes\x18Z \x01(\v2!.kalamdb.command.v1.RetainChangesH\x00R\rretainChangesB\x06\n" +
 	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
@@ -6089,7 +6702,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xbc\x03\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xee\x03\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
 	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x121\n" +
@@ -6099,7 +6712,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"indexSpans\x12?\n" +
 	"\trevisions\x18\x14 \x03(\v2!.kalamdb.command.v1.TableRevisionR\trevisions\x12\x14\n" +
 	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
-	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\"k\n" +
+	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\x120\n" +
+	"\x04cold\x18\x15 \x03(\v2\x1c.kalamdb.command.v1.ColdReadR\x04cold\"i\n" +
+	"\bColdRead\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05index\x18\x04 \x01(\x04R\x05index\"k\n" +
 	"\aRowRead\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1f\n" +
@@ -6132,7 +6751,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0eScopeUnchanged\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\xe4\x02\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\x9a\x03\n" +
 	"\bRowWrite\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1f\n" +
@@ -6146,7 +6765,9 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bkey_text\x18\b \x01(\tR\akeyText\x128\n" +
 	"\aunindex\x18\t \x03(\v2\x1e.kalamdb.command.v1.IndexEntryR\aunindex\x124\n" +
 	"\x05index\x18\n" +
-	" \x03(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05index\"C\n" +
+	" \x03(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05index\x12\x19\n" +
+	"\bcold_seq\x18\v \x01(\x04R\acoldSeq\x12\x19\n" +
+	"\bcold_row\x18\f \x01(\fR\acoldRow\"C\n" +
 	"\n" +
 	"FenceTable\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1a\n" +
@@ -6158,18 +6779,65 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"age_micros\x18\x03 \x01(\x12R\tageMicros\"X\n" +
 	"\tIndexRows\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x120\n" +
-	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.IndexRowR\x04rows\"\x94\x01\n" +
+	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.IndexRowR\x04rows\"\xa8\x01\n" +
 	"\bIndexRow\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1f\n" +
 	"\vprimary_key\x18\x02 \x01(\fR\n" +
 	"primaryKey\x12\x1d\n" +
 	"\n" +
 	"expect_seq\x18\x03 \x01(\x04R\texpectSeq\x124\n" +
-	"\x05entry\x18\x04 \x01(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05entry\"B\n" +
+	"\x05entry\x18\x04 \x01(\v2\x1e.kalamdb.command.v1.IndexEntryR\x05entry\x12\x12\n" +
+	"\x04cold\x18\x05 \x01(\bR\x04cold\"B\n" +
 	"\n" +
 	"PurgeIndex\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x19\n" +
-	"\bindex_id\x18\x02 \x01(\rR\aindexId\"'\n" +
+	"\bindex_id\x18\x02 \x01(\rR\aindexId\"\xcc\x01\n" +
+	"\bManifest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1f\n" +
+	"\vnext_number\x18\x02 \x01(\x04R\n" +
+	"nextNumber\x127\n" +
+	"\bsegments\x18\x03 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\x12%\n" +
+	"\x0ecreated_micros\x18\x04 \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\x05 \x01(\x12R\rupdatedMicros\"\xc2\x03\n" +
+	"\aSegment\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\x02 \x01(\tR\tstorageId\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x04R\tsizeBytes\x12\x16\n" +
+	"\x06sha256\x18\x05 \x01(\fR\x06sha256\x12\x12\n" +
+	"\x04rows\x18\x06 \x01(\x04R\x04rows\x12\x1c\n" +
+	"\tdeletions\x18\a \x01(\x04R\tdeletions\x12\x17\n" +
+	"\amin_key\x18\b \x01(\fR\x06minKey\x12\x17\n" +
+	"\amax_key\x18\t \x01(\fR\x06maxKey\x12\x17\n" +
+	"\amin_seq\x18\n" +
+	" \x01(\x04R\x06minSeq\x12\x17\n" +
+	"\amax_seq\x18\v \x01(\x04R\x06maxSeq\x12%\n" +
+	"\x0eschema_version\x18\f \x01(\rR\rschemaVersion\x12%\n" +
+	"\x0ecreated_micros\x18\r \x01(\x12R\rcreatedMicros\x12\x14\n" +
+	"\x05added\x18\x0e \x01(\x04R\x05added\x12;\n" +
+	"\acolumns\x18\x0f \x03(\v2!.kalamdb.command.v1.SegmentColumnR\acolumns\"Y\n" +
+	"\rSegmentColumn\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x10\n" +
+	"\x03min\x18\x02 \x01(\fR\x03min\x12\x10\n" +
+	"\x03max\x18\x03 \x01(\fR\x03max\x12\x14\n" +
+	"\x05nulls\x18\x04 \x01(\x04R\x05nulls\"\xd7\x01\n" +
+	"\rCommitSegment\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\rR\brevision\x12%\n" +
+	"\x0eexpect_version\x18\x04 \x01(\x04R\rexpectVersion\x12\x1d\n" +
+	"\n" +
+	"upto_index\x18\x05 \x01(\x04R\tuptoIndex\x125\n" +
+	"\asegment\x18\x06 \x01(\v2\x1b.kalamdb.command.v1.SegmentR\asegment\"\xd6\x01\n" +
+	"\x0fReplaceSegments\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\rR\brevision\x12%\n" +
+	"\x0eexpect_version\x18\x04 \x01(\x04R\rexpectVersion\x12\x18\n" +
+	"\anumbers\x18\x05 \x03(\x04R\anumbers\x127\n" +
+	"\bsegments\x18\x06 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xb2\x05\n" +
@@ -6369,7 +7037,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -6403,48 +7071,54 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*Namespace)(nil),          // 29: kalamdb.command.v1.Namespace
 	(*CleanupDone)(nil),        // 30: kalamdb.command.v1.CleanupDone
 	(*WriteRows)(nil),          // 31: kalamdb.command.v1.WriteRows
-	(*RowRead)(nil),            // 32: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),      // 33: kalamdb.command.v1.SpanUnchanged
-	(*IndexSpanUnchanged)(nil), // 34: kalamdb.command.v1.IndexSpanUnchanged
-	(*TableRevision)(nil),      // 35: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),         // 36: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),     // 37: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),           // 38: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),         // 39: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),      // 40: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),          // 41: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),           // 42: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),         // 43: kalamdb.command.v1.PurgeIndex
-	(*PurgeTable)(nil),         // 44: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 45: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 46: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 47: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 48: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 49: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 50: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 51: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 52: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 53: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 54: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 55: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 56: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 57: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 58: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 59: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 60: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 61: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 62: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 63: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 64: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 65: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 66: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 67: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 68: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 69: kalamdb.command.v1.DropStorage
-	nil,                        // 70: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 71: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 72: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 73: kalamdb.command.v1.Namespace.OptionsEntry
+	(*ColdRead)(nil),           // 32: kalamdb.command.v1.ColdRead
+	(*RowRead)(nil),            // 33: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 34: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 35: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 36: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 37: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 38: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 39: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 40: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 41: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 42: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 43: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 44: kalamdb.command.v1.PurgeIndex
+	(*Manifest)(nil),           // 45: kalamdb.command.v1.Manifest
+	(*Segment)(nil),            // 46: kalamdb.command.v1.Segment
+	(*SegmentColumn)(nil),      // 47: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 48: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 49: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 50: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 51: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 52: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 53: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 54: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 55: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 56: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 57: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 58: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 59: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 60: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 61: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 62: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 63: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 64: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 65: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 66: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 67: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 68: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 69: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 70: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 71: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 72: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 73: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 74: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 75: kalamdb.command.v1.DropStorage
+	nil,                        // 76: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 77: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 78: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 79: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -6460,79 +7134,86 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	26, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
 	30, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	27, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	48, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	49, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	50, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	51, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	52, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	53, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	54, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	55, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	56, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	57, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	59, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	60, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	61, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	62, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	67, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	68, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	69, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	65, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	54, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	55, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	56, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	57, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	58, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	59, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	60, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	61, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	62, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	63, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	65, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	66, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	67, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	68, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	73, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	74, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	75, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	71, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
 	31, // 35: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	44, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	39, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	41, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	43, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	40, // 40: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	63, // 41: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,  // 42: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	70, // 43: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13, // 44: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17, // 45: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10, // 46: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,  // 47: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17, // 48: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	71, // 49: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14, // 50: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13, // 51: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	72, // 52: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18, // 53: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18, // 54: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	19, // 55: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	24, // 56: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	24, // 57: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	73, // 58: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	37, // 59: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	38, // 60: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	32, // 61: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	33, // 62: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	34, // 63: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	35, // 64: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,  // 65: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	0,  // 66: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	36, // 67: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	36, // 68: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	42, // 69: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	36, // 70: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	46, // 71: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	47, // 72: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	45, // 73: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	46, // 74: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	46, // 75: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	46, // 76: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	46, // 77: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	46, // 78: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	58, // 79: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	66, // 80: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	81, // [81:81] is the sub-list for method output_type
-	81, // [81:81] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	50, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	40, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	42, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	44, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	48, // 40: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	49, // 41: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	41, // 42: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	69, // 43: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,  // 44: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	76, // 45: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13, // 46: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17, // 47: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10, // 48: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,  // 49: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17, // 50: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	77, // 51: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14, // 52: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13, // 53: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	78, // 54: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18, // 55: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18, // 56: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	19, // 57: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	24, // 58: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	24, // 59: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	79, // 60: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	38, // 61: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	39, // 62: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	33, // 63: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	34, // 64: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	35, // 65: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	36, // 66: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,  // 67: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	32, // 68: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,  // 69: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	37, // 70: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	37, // 71: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	43, // 72: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	37, // 73: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	46, // 74: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	47, // 75: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	46, // 76: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	46, // 77: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	52, // 78: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 79: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	51, // 80: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	52, // 81: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 82: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 83: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 84: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 85: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	64, // 86: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	72, // 87: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -6580,18 +7261,20 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_FenceTable)(nil),
 		(*Command_IndexRows)(nil),
 		(*Command_PurgeIndex)(nil),
+		(*Command_CommitSegment)(nil),
+		(*Command_ReplaceSegments)(nil),
 		(*Command_RetainChanges)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[59].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[67].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[65].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[73].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   73,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1648,6 +1648,214 @@ func (x *OperateOutcome) GetAgain() bool {
 	return false
 }
 
+type ReadFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StorageId     string                 `protobuf:"bytes,1,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // below the directory of the storage
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadFileRequest) Reset() {
+	*x = ReadFileRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadFileRequest) ProtoMessage() {}
+
+func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
+func (*ReadFileRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReadFileRequest) GetStorageId() string {
+	if x != nil {
+		return x.StorageId
+	}
+	return ""
+}
+
+func (x *ReadFileRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type ReadFileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadFileResponse) Reset() {
+	*x = ReadFileResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadFileResponse) ProtoMessage() {}
+
+func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
+func (*ReadFileResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReadFileResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type KeepFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StorageId     string                 `protobuf:"bytes,1,opt,name=storage_id,json=storageId,proto3" json:"storage_id,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepFileRequest) Reset() {
+	*x = KeepFileRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepFileRequest) ProtoMessage() {}
+
+func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
+func (*KeepFileRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeepFileRequest) GetStorageId() string {
+	if x != nil {
+		return x.StorageId
+	}
+	return ""
+}
+
+func (x *KeepFileRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *KeepFileRequest) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *KeepFileRequest) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+type KeepFileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refused       string                 `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"` // why the file is not kept; empty when it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepFileResponse) Reset() {
+	*x = KeepFileResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepFileResponse) ProtoMessage() {}
+
+func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
+func (*KeepFileResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *KeepFileResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 type InviteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -1659,7 +1867,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1879,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1892,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -1717,7 +1925,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1937,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1950,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -1890,7 +2098,22 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05again\x18\x05 \x01(\bR\x05again\"b\n" +
+	"\x05again\x18\x05 \x01(\bR\x05again\"D\n" +
+	"\x0fReadFileRequest\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\x01 \x01(\tR\tstorageId\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"&\n" +
+	"\x10ReadFileResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"{\n" +
+	"\x0fKeepFileRequest\x12\x1d\n" +
+	"\n" +
+	"storage_id\x18\x01 \x01(\tR\tstorageId\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x04R\tsizeBytes\",\n" +
+	"\x10KeepFileResponse\x12\x18\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\"b\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -1922,7 +2145,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\fORDER_RESUME\x10\t\x12\x0f\n" +
 	"\vORDER_AVOID\x10\n" +
 	"\x12\x19\n" +
-	"\x15ORDER_KILL_LIVE_QUERY\x10\v2\xe4\x04\n" +
+	"\x15ORDER_KILL_LIVE_QUERY\x10\v2\x88\x06\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -1930,7 +2153,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01\x12g\n" +
 	"\x10SnapshotProgress\x12(.kalamdb.node.v1.SnapshotProgressRequest\x1a).kalamdb.node.v1.SnapshotProgressResponse\x12L\n" +
 	"\aOperate\x12\x1f.kalamdb.node.v1.OperateRequest\x1a .kalamdb.node.v1.OperateResponse\x12I\n" +
-	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
+	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponse\x12Q\n" +
+	"\bReadFile\x12 .kalamdb.node.v1.ReadFileRequest\x1a!.kalamdb.node.v1.ReadFileResponse0\x01\x12O\n" +
+	"\bKeepFile\x12 .kalamdb.node.v1.KeepFileRequest\x1a!.kalamdb.node.v1.KeepFileResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
 
 var (
 	file_kalamdb_node_v1_node_proto_rawDescOnce sync.Once
@@ -1945,7 +2170,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -1968,8 +2193,12 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*OperateRequest)(nil),           // 18: kalamdb.node.v1.OperateRequest
 	(*OperateResponse)(nil),          // 19: kalamdb.node.v1.OperateResponse
 	(*OperateOutcome)(nil),           // 20: kalamdb.node.v1.OperateOutcome
-	(*InviteRequest)(nil),            // 21: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 22: kalamdb.node.v1.InviteResponse
+	(*ReadFileRequest)(nil),          // 21: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 22: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 23: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 24: kalamdb.node.v1.KeepFileResponse
+	(*InviteRequest)(nil),            // 25: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 26: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -1988,16 +2217,20 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	11, // 13: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
 	15, // 14: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
 	18, // 15: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	21, // 16: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	3,  // 17: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 18: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 19: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 20: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	16, // 21: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	19, // 22: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	22, // 23: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
+	25, // 16: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	21, // 17: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	23, // 18: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	3,  // 19: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 20: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 21: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 22: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	16, // 23: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	19, // 24: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	26, // 25: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	22, // 26: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	24, // 27: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -2018,7 +2251,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	NodeService_SnapshotProgress_FullMethodName = "/kalamdb.node.v1.NodeService/SnapshotProgress"
 	NodeService_Operate_FullMethodName          = "/kalamdb.node.v1.NodeService/Operate"
 	NodeService_Invite_FullMethodName           = "/kalamdb.node.v1.NodeService/Invite"
+	NodeService_ReadFile_FullMethodName         = "/kalamdb.node.v1.NodeService/ReadFile"
+	NodeService_KeepFile_FullMethodName         = "/kalamdb.node.v1.NodeService/KeepFile"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -54,6 +56,11 @@ type NodeServiceClient interface {
 	// Invite asks a node that belongs to no cluster yet to join through the address given. It is open to
 	// strangers, as Join is; a node follows it only into the cluster that it is configured for.
 	Invite(ctx context.Context, in *InviteRequest, opts ...grpc.CallOption) (*InviteResponse, error)
+	// ReadFile gives the bytes of a segment that lies in a storage of the callee. Members only.
+	ReadFile(ctx context.Context, in *ReadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadFileResponse], error)
+	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing or another one. Members
+	// only.
+	KeepFile(ctx context.Context, in *KeepFileRequest, opts ...grpc.CallOption) (*KeepFileResponse, error)
 }
 
 type nodeServiceClient struct {
@@ -137,6 +144,35 @@ func (c *nodeServiceClient) Invite(ctx context.Context, in *InviteRequest, opts 
 	return out, nil
 }
 
+func (c *nodeServiceClient) ReadFile(ctx context.Context, in *ReadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadFileResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_ReadFile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadFileRequest, ReadFileResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ReadFileClient = grpc.ServerStreamingClient[ReadFileResponse]
+
+func (c *nodeServiceClient) KeepFile(ctx context.Context, in *KeepFileRequest, opts ...grpc.CallOption) (*KeepFileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeepFileResponse)
+	err := c.cc.Invoke(ctx, NodeService_KeepFile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -156,6 +192,11 @@ type NodeServiceServer interface {
 	// Invite asks a node that belongs to no cluster yet to join through the address given. It is open to
 	// strangers, as Join is; a node follows it only into the cluster that it is configured for.
 	Invite(context.Context, *InviteRequest) (*InviteResponse, error)
+	// ReadFile gives the bytes of a segment that lies in a storage of the callee. Members only.
+	ReadFile(*ReadFileRequest, grpc.ServerStreamingServer[ReadFileResponse]) error
+	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing or another one. Members
+	// only.
+	KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -186,6 +227,12 @@ func (UnimplementedNodeServiceServer) Operate(context.Context, *OperateRequest) 
 }
 func (UnimplementedNodeServiceServer) Invite(context.Context, *InviteRequest) (*InviteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Invite not implemented")
+}
+func (UnimplementedNodeServiceServer) ReadFile(*ReadFileRequest, grpc.ServerStreamingServer[ReadFileResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadFile not implemented")
+}
+func (UnimplementedNodeServiceServer) KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KeepFile not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -323,6 +370,35 @@ func _NodeService_Invite_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_ReadFile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadFileRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServiceServer).ReadFile(m, &grpc.GenericServerStream[ReadFileRequest, ReadFileResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ReadFileServer = grpc.ServerStreamingServer[ReadFileResponse]
+
+func _NodeService_KeepFile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeepFileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).KeepFile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_KeepFile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).KeepFile(ctx, req.(*KeepFileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -354,12 +430,21 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Invite",
 			Handler:    _NodeService_Invite_Handler,
 		},
+		{
+			MethodName: "KeepFile",
+			Handler:    _NodeService_KeepFile_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "InstallSnapshot",
 			Handler:       _NodeService_InstallSnapshot_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "ReadFile",
+			Handler:       _NodeService_ReadFile_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "kalamdb/node/v1/node.proto",

@@ -1,0 +1,186 @@
+// Package cold reads rows that lie in segments.
+//
+// A Store is this node's way to the files of all storages: it opens them, checks that each is the one its manifest means,
+// fetches those that are missing or damaged from other members, and keeps a bounded amount of what was decoded. A View is the
+// cold part of one scope in one picture of the store: the segments that its manifest names there. Find gives the newest
+// cold version of a key, a Cursor those of a range in order of their keys.
+//
+// What a View gives is not yet what a statement sees: a version in the row store counts before any cold one of its
+// key. Package table puts the two together.
+//
+// Always true: a file is read only after its SHA-256 was that of the manifest; a page that turns out to be damaged later is
+// never shown, its file is fetched anew; of the versions of one key the one with the highest _seq is given, deletions
+// included. A manifest that names segments and a Store that cannot read them is an error, never an empty answer.
+package cold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// ErrMissing is wrapped when a file is neither here, as it should be, nor with any other member that was asked.
+var ErrMissing = errors.New("a segment is missing")
+
+// Peers are the other members of the cluster.
+type Peers interface {
+	// Fetch writes a file of a storage to a writer, from any member that says it has it. What comes may be wrong.
+	Fetch(ctx context.Context, storageID, path string, to io.Writer) error
+}
+
+// Config is what a Store works with. Catalog, Storages and FS are required.
+type Config struct {
+	Catalog  *catalog.Store
+	Storages *storages.Set
+	FS       disk.FS
+	Peers    Peers        // nil for a node that runs alone
+	Logger   *slog.Logger // nil discards
+	// CacheBytes bounds what is kept of decoded values; zero means 64 MiB. Beyond it what was not used for the longest
+	// time goes.
+	CacheBytes int64
+	// OpenFiles bounds the files that are kept open while nobody reads them; zero means 256.
+	OpenFiles int
+	// FetchPatience bounds how long a read waits for a file from another member; zero means 30 s.
+	FetchPatience time.Duration
+}
+
+// Store reads segments. All methods may be called from any goroutine.
+type Store struct {
+	cfg   Config
+	cache *cache
+
+	mu        sync.Mutex // guards what follows
+	files     map[fileKey]*file
+	idle      []*file // open, and nobody reads them; the longest idle first
+	nextFile  uint64
+	manifests map[string]*known // by manifest key
+}
+
+// known is a decoded manifest.
+type known struct {
+	version  uint64
+	manifest *commandv1.Manifest
+}
+
+// maxManifests bounds the decoded manifests; beyond it they are forgotten at once, and read again.
+const maxManifests = 4096
+
+// New makes a Store; nothing is opened yet.
+func New(cfg Config) *Store {
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 64 << 20
+	}
+	if cfg.OpenFiles == 0 {
+		cfg.OpenFiles = 256
+	}
+	if cfg.FetchPatience == 0 {
+		cfg.FetchPatience = 30 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Store{cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{}}
+}
+
+// Objects opens the place of a storage on this node.
+func (s *Store) Objects(id string) (objstore.Store, error) {
+	found, err := s.storage(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Storages.Open(found)
+}
+
+// directory is where a storage lies on this node.
+func (s *Store) directory(id string) (string, error) {
+	found, err := s.storage(id)
+	if err != nil {
+		return "", err
+	}
+	return s.cfg.Storages.Directory(found), nil
+}
+
+// storage finds a storage that can hold segments.
+func (s *Store) storage(id string) (*catalog.Storage, error) {
+	found, ok := s.cfg.Catalog.Current().Storage(id)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "storage '%s' does not exist", id)
+	}
+	if found.Type != storages.TypeFilesystem {
+		return nil, fault.New(fault.Unsupported, "storage '%s' is of type %s; only storages of type %s can hold cold rows so far",
+			id, found.Type, storages.TypeFilesystem)
+	}
+	return found, nil
+}
+
+// Manifest reads the manifest of a scope; nil when there is none. It must not be changed. The Store may be nil.
+func (s *Store) Manifest(
+	reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID,
+) (*commandv1.Manifest, error) {
+	key := keys.Manifest(group, table, user)
+	value, ok, err := reader.Get(key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	version, err := manifest.Version(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrCorruption, err)
+	}
+	if s == nil {
+		return nil, errors.New("the table has cold rows, and there is nothing to read them with")
+	}
+	s.mu.Lock()
+	found := s.manifests[string(key)]
+	s.mu.Unlock()
+	if found != nil && found.version == version {
+		return found.manifest, nil
+	}
+	m, err := manifest.Decode(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrCorruption, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.manifests) >= maxManifests {
+		clear(s.manifests)
+	}
+	s.manifests[string(key)] = &known{version, m}
+	return m, nil
+}
+
+// Close closes all files. Nobody may read any more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for _, f := range s.files {
+		err = errors.Join(err, f.close())
+	}
+	clear(s.files)
+	s.idle = nil
+	return err
+}
+
+// Forget drops all that was decoded, as a restart does.
+func (s *Store) Forget() {
+	s.cache.clear()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.manifests)
+}

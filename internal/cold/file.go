@@ -1,0 +1,296 @@
+package cold
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storage/segment"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// fileKey names a file by what it must hold.
+type fileKey struct {
+	storage, path string
+	sha256        [sha256.Size]byte
+}
+
+// file is one segment on this node. It is opened by its first reader; others wait for that.
+type file struct {
+	id      uint64
+	key     fileKey
+	size    int64
+	readers int  // guarded by Store.mu; the file is closed at zero only
+	dropped bool // guarded by Store.mu; nobody else finds it any more
+
+	opening sync.Mutex // guards what follows until reader is set; taken before no other lock
+	handle  disk.File
+	reader  *segment.Reader
+}
+
+func keyOf(s *commandv1.Segment) fileKey {
+	key := fileKey{storage: s.GetStorageId(), path: s.GetPath()}
+	copy(key.sha256[:], s.GetSha256())
+	return key
+}
+
+func (f *file) close() error {
+	if f.handle == nil {
+		return nil
+	}
+	err := f.handle.Close()
+	f.handle = nil
+	return err
+}
+
+// acquire returns the open file of a segment; release gives it back.
+func (s *Store) acquire(wanted *commandv1.Segment) (*file, error) {
+	key := keyOf(wanted)
+	s.mu.Lock()
+	f := s.files[key]
+	if f == nil {
+		s.nextFile++
+		f = &file{id: s.nextFile, key: key, size: int64(wanted.GetSizeBytes())} //nolint:gosec // the size of a file
+		s.files[key] = f
+	}
+	if f.readers == 0 {
+		s.unidle(f)
+	}
+	f.readers++
+	s.mu.Unlock()
+	if err := s.open(f); err != nil {
+		s.drop(f)
+		s.release(f)
+		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
+	}
+	return f, nil
+}
+
+func (s *Store) unidle(f *file) {
+	for i, other := range s.idle {
+		if other == f {
+			s.idle = append(s.idle[:i:i], s.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+// release gives a file back. One that was dropped, or is one too many, is closed.
+func (s *Store) release(f *file) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.readers--; f.readers > 0 {
+		return
+	}
+	closing := f
+	if !f.dropped {
+		if s.idle = append(s.idle, f); len(s.idle) <= s.cfg.OpenFiles {
+			return
+		}
+		closing, s.idle = s.idle[0], s.idle[1:]
+		delete(s.files, closing.key)
+	}
+	if err := closing.close(); err != nil {
+		s.cfg.Logger.Warn("a segment was not closed", slog.String("path", closing.key.path), slog.Any("error", err))
+	}
+}
+
+// drop makes the next reader open the file anew. Its decoded columns are found no more, because its id is gone.
+func (s *Store) drop(f *file) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files[f.key] == f {
+		delete(s.files, f.key)
+	}
+	f.dropped = true
+}
+
+// open opens a file that is the right one, and fetches it when it is not here.
+func (s *Store) open(f *file) error {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	if f.reader != nil {
+		return nil
+	}
+	directory, err := s.directory(f.key.storage)
+	if err != nil {
+		return err
+	}
+	path := s.cfg.FS.PathJoin(directory, f.key.path)
+	handle, err := s.openChecked(path, f)
+	if err != nil {
+		s.cfg.Logger.Info("a segment is fetched from another member",
+			slog.String("storage", f.key.storage), slog.String("path", f.key.path), slog.Any("error", err))
+		if fetching := s.fetch(f.key, f.size); fetching != nil {
+			return errors.Join(err, fetching)
+		}
+		if handle, err = s.openChecked(path, f); err != nil {
+			return err
+		}
+	}
+	reader, err := segment.Open(handle, f.size)
+	if err != nil {
+		return errors.Join(err, handle.Close())
+	}
+	f.handle, f.reader = handle, reader
+	return nil
+}
+
+// openChecked opens a file whose size and SHA-256 are those of the manifest.
+func (s *Store) openChecked(path string, f *file) (disk.File, error) {
+	handle, err := s.cfg.FS.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it is not here", ErrMissing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err = check(io.NewSectionReader(handle, 0, f.size+1), f.key, f.size); err != nil {
+		return nil, errors.Join(err, handle.Close())
+	}
+	return handle, nil
+}
+
+// check compares bytes with what a manifest says of them.
+func check(from io.Reader, key fileKey, size int64) error {
+	sum := sha256.New()
+	n, err := io.Copy(sum, from)
+	switch {
+	case err != nil:
+		return err
+	case n != size || !bytes.Equal(sum.Sum(nil), key.sha256[:]):
+		return fmt.Errorf("%w: its bytes are not those of the manifest", segment.ErrDamaged)
+	}
+	return nil
+}
+
+// fetch brings a file from another member and keeps it when it is the right one.
+func (s *Store) fetch(key fileKey, size int64) error {
+	if s.cfg.Peers == nil {
+		return fmt.Errorf("%w: there is no other member to fetch it from", ErrMissing)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.FetchPatience)
+	defer cancel()
+	return s.FetchFrom(ctx, s.cfg.Peers, key.storage, key.path, key.sha256[:], size)
+}
+
+// FetchFrom brings a file from peers into a storage of this node. It replaces what is there, unless what came is wrong.
+func (s *Store) FetchFrom(ctx context.Context, peers Peers, storageID, path string, sum []byte, size int64) error {
+	objects, err := s.Objects(storageID)
+	if err != nil {
+		return err
+	}
+	key := fileKey{storage: storageID, path: path}
+	copy(key.sha256[:], sum)
+	content := &checked{size: size, sum: sha256.New(), key: key}
+	from, to := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		ended := peers.Fetch(ctx, storageID, path, to)
+		_ = to.CloseWithError(ended) // never fails
+		done <- ended
+	}()
+	content.from = from
+	_, err = objects.Put(ctx, path, content, size, objstore.PutOptions{})
+	_ = from.CloseWithError(errors.New("the file is complete")) // never fails; ends a peer that sends more
+	fetching := <-done
+	if err != nil {
+		return fmt.Errorf("%w: fetch it: %w", ErrMissing, errors.Join(err, fetching))
+	}
+	return nil
+}
+
+// checked passes a file on and fails at its end when it was not the right one, so that it is never seen.
+type checked struct {
+	from io.Reader
+	sum  interface {
+		io.Writer
+		Sum(into []byte) []byte
+	}
+	size, read int64
+	key        fileKey
+}
+
+// Read implements io.Reader.
+func (c *checked) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	_, _ = c.sum.Write(p[:n]) // a hash cannot fail
+	c.read += int64(n)
+	if c.read >= c.size && (c.read > c.size || !bytes.Equal(c.sum.Sum(nil), c.key.sha256[:])) {
+		return 0, fmt.Errorf("%w: what came is not the file of the manifest", segment.ErrDamaged)
+	}
+	return n, err
+}
+
+// Read writes a segment that lies here to a writer, whatever it holds: who asks compares it with the manifest.
+func (s *Store) Read(ctx context.Context, storageID, path string, to io.Writer) error {
+	if !strings.HasSuffix(path, ".parquet") {
+		return fmt.Errorf("%s is no segment", path)
+	}
+	objects, err := s.Objects(storageID)
+	if err != nil {
+		return err
+	}
+	from, err := objects.Get(ctx, path, 0, -1)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{to}, from, make([]byte, 256<<10))
+	return errors.Join(err, from.Close())
+}
+
+// Keep makes a file be here, fetched from a peer when it is missing or another one.
+func (s *Store) Keep(ctx context.Context, from Peers, storageID, path string, sum []byte, size int64) error {
+	if !strings.HasSuffix(path, ".parquet") {
+		return fmt.Errorf("%s is no segment", path)
+	}
+	directory, err := s.directory(storageID)
+	if err != nil {
+		return err
+	}
+	key := fileKey{storage: storageID, path: path}
+	copy(key.sha256[:], sum)
+	handle, err := s.openChecked(s.cfg.FS.PathJoin(directory, path), &file{key: key, size: size})
+	if err == nil {
+		return handle.Close()
+	}
+	return s.FetchFrom(ctx, from, storageID, path, sum, size)
+}
+
+// Ensure makes a segment's file be here, fetched if need be, and right.
+func (s *Store) Ensure(wanted *commandv1.Segment) error {
+	f, err := s.acquire(wanted)
+	if err != nil {
+		return err
+	}
+	s.release(f)
+	return nil
+}
+
+// column reads the values of a column in a block.
+func (s *Store) column(f *file, block, place int) ([]datum.Datum, error) {
+	key := columnKey{f.id, block, place}
+	if values, ok := s.cache.get(key); ok {
+		return values, nil
+	}
+	values, err := f.reader.ReadColumn(block, place)
+	if err != nil {
+		if errors.Is(err, segment.ErrDamaged) {
+			s.cfg.Logger.Error("a segment is damaged", slog.String("path", f.key.path), slog.Any("error", err))
+			s.drop(f)
+		}
+		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
+	}
+	s.cache.put(key, values)
+	return values, nil
+}

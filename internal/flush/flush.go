@@ -1,0 +1,282 @@
+// Package flush moves rows from the row store into segments.
+//
+// A Worker goes through the scopes of a table. Of each it reads up to SegmentRows rows from one snapshot of the store, writes
+// them as a segment, has the file kept by a majority of the members, and proposes the one command that makes it part of
+// the table and removes the rows from the row store of every replica. What happens when the node dies in between is in
+// docs/adr/0014-cold-rows.md: nothing is lost, nothing is there twice, and files may be left that nobody names.
+//
+// Always true: the command is proposed only when the file is durable on a majority; the file holds every row of the row
+// store between its first and its last key in the snapshot; the snapshot's applied index is the one in the command.
+//
+// Tables whose descriptor is unfinished are left alone, because whoever finishes them relies on rows staying where
+// they are. A job runs a Worker (jobs); two at one table do no harm, the group refuses the later one.
+package flush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/schemachange"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// The size of a segment: it ends when it has this many rows, or bytes of rows.
+const (
+	SegmentRows  = 1 << 16
+	segmentBytes = 64 << 20
+)
+
+// maxAttempts bounds how often one segment is begun again because the scope's manifest changed meanwhile.
+const maxAttempts = 8
+
+// commitPatience bounds the time from the begin of a file to the proposal that names it. The sweeper of files that
+// nobody names waits for much longer.
+const commitPatience = 5 * time.Minute
+
+// Keepers have other members keep a file.
+type Keepers interface {
+	// Keep returns when a majority of the members has the file durably, this node included. An error says that it is
+	// not known to be so.
+	Keep(ctx context.Context, storageID, path string, sum []byte, size int64) error
+}
+
+// Worker moves rows. All fields but Keepers are required. It has no state; its methods may be called from any goroutine.
+type Worker struct {
+	Catalog  *catalog.Store
+	Storage  *storage.Engine
+	Executor executor.CommandExecutor
+	Cold     *cold.Store
+	Clock    clock.Clock
+	Keepers  Keepers // nil for a node that runs alone
+	// Applied reads a group's applied index from a picture of the store.
+	Applied func(reader storage.Reader, group shard.GroupID) (uint64, error)
+	// Step is called before each step that a crash may follow; tests stop there. Nil does nothing.
+	Step func(step string) error
+}
+
+// Result is what one run did.
+type Result struct {
+	Scopes, Segments int
+	Rows, Bytes      int64
+}
+
+// Progress is told how far the work is: groups done of all, and what was moved so far.
+type Progress func(done, all int, moved Result)
+
+// Table flushes the hot rows of a table. What was moved before an error stays moved.
+func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress) (Result, error) {
+	var result Result
+	if _, err := w.Executor.Barrier(ctx, shard.Meta); err != nil {
+		return result, err
+	}
+	current := w.Catalog.Current()
+	t, err := flushable(current, id)
+	if err != nil {
+		return result, err
+	}
+	groups := schemachange.Groups(current, t)
+	for i, group := range groups {
+		if _, err := w.Executor.Barrier(ctx, group); err != nil {
+			return result, err
+		}
+		users, err := w.scopes(group, t)
+		if err != nil {
+			return result, err
+		}
+		for _, user := range users {
+			if err := w.scope(ctx, t, group, user, &result); err != nil {
+				return result, fmt.Errorf("flush %s in %s: %w", t.FullName(), group, err)
+			}
+		}
+		if progress != nil {
+			progress(i+1, len(groups), result)
+		}
+	}
+	return result, nil
+}
+
+// flushable finds a table whose rows may be moved.
+func flushable(current *catalog.Catalog, id ident.TableID) (*schema.Table, error) {
+	t, ok := current.TableByID(id)
+	switch {
+	case !ok:
+		return nil, fault.New(fault.TableNotFound, "table %d not found", id)
+	case t.Kind != schema.KindShared && t.Kind != schema.KindUser:
+		return nil, fault.New(fault.InvalidStatement, "table '%s' is a %s table; only user and shared tables can be flushed", t.FullName(), t.Kind)
+	case strings.EqualFold(t.Options["USE_USER_STORAGE"], "true"):
+		return nil, fault.New(fault.Unsupported, "table '%s' keeps rows in the storages of its users, which flush does not know yet", t.FullName())
+	case t.Unfinished():
+		return nil, fault.New(fault.Conflict, "table '%s' is being altered; flush it when that is done", t.FullName())
+	}
+	return t, nil
+}
+
+// scopes lists the users who have hot rows of a table in a group; the empty one for a shared table.
+func (w *Worker) scopes(group shard.GroupID, t *schema.Table) (users []ident.UserID, err error) {
+	lo, hi := keys.TableSpan(group, t.ID)
+	it, err := w.Storage.Scan(lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; {
+		key, err := keys.ParseRow(it.Key())
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, key.User)
+		_, end := keys.UserTableSpan(group, t.ID, key.User)
+		ok = it.SeekGE(end)
+	}
+	return users, it.Err()
+}
+
+// scope flushes the hot rows that a scope has now, one segment after the other.
+func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, result *Result) error {
+	var low []byte
+	for attempt := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next, moved, err := w.segment(ctx, t, group, user, low)
+		if fault.KindOf(err) == fault.Conflict && attempt < maxAttempts {
+			attempt++
+			if _, err = w.Executor.Barrier(ctx, group); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if moved != nil {
+			result.Segments++
+			result.Rows += int64(moved.GetRows())       //nolint:gosec // a count of rows
+			result.Bytes += int64(moved.GetSizeBytes()) //nolint:gosec // the size of a file
+		}
+		if next == nil {
+			result.Scopes++
+			return nil
+		}
+		low, attempt = next, 0
+	}
+}
+
+// segment writes and commits one segment with the rows of a scope from a key on. It returns the key to go on with, nil when
+// there are no more rows.
+func (w *Worker) segment(
+	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte,
+) (next []byte, moved *commandv1.Segment, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	snapshot := w.Storage.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	applied, err := w.Applied(snapshot, group)
+	if err != nil {
+		return nil, nil, err
+	}
+	view, err := w.Cold.View(snapshot, group, t, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	place, err := w.place(t, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	number, version := uint64(0), uint64(0)
+	if view != nil {
+		number, version = view.Manifest().GetNextNumber(), view.Version()
+	}
+	rows, err := openRows(snapshot, t, group, user, low)
+	if err != nil {
+		return nil, nil, err
+	}
+	written, err := w.write(ctx, t, place, number, rows)
+	err = errors.Join(err, rows.close())
+	if err != nil || written == nil {
+		return nil, nil, err
+	}
+	if err = w.keep(ctx, written); err != nil {
+		return nil, nil, err
+	}
+	if err = w.step("commit"); err != nil {
+		return nil, nil, err
+	}
+	_, err = w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_CommitSegment{
+		CommitSegment: &commandv1.CommitSegment{
+			TableId: uint64(t.ID), User: string(user), Revision: t.Revision, ExpectVersion: version, UptoIndex: applied, Segment: written,
+		},
+	}})
+	if err != nil {
+		return nil, nil, fmt.Errorf("commit %s: %w", written.GetPath(), err)
+	}
+	return rows.next, written, w.step("committed")
+}
+
+// keep has a file kept by a majority.
+func (w *Worker) keep(ctx context.Context, s *commandv1.Segment) error {
+	if err := w.step("keep"); err != nil {
+		return err
+	}
+	if err := w.Cold.Ensure(s); err != nil { // what was written is what will be read
+		return err
+	}
+	if w.Keepers == nil {
+		return nil
+	}
+	err := w.Keepers.Keep(ctx, s.GetStorageId(), s.GetPath(), s.GetSha256(), int64(s.GetSizeBytes())) //nolint:gosec // the size of a file
+	if err != nil {
+		return fmt.Errorf("have %s kept by a majority: %w", s.GetPath(), err)
+	}
+	return nil
+}
+
+func (w *Worker) step(name string) error {
+	if w.Step == nil {
+		return nil
+	}
+	return w.Step(name)
+}
+
+// place is where the files of a scope lie.
+type place struct {
+	storage   string
+	directory string // below that of the storage, without a slash at its end
+	objects   objstore.Store
+}
+
+// place finds the storage of a table and fills its template in.
+func (w *Worker) place(t *schema.Table, user ident.UserID) (*place, error) {
+	id := t.Options["STORAGE_ID"]
+	if id == "" {
+		id = catalog.LocalStorage
+	}
+	found, ok := w.Catalog.Current().Storage(id)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "storage '%s' of table '%s' not found", id, t.FullName())
+	}
+	objects, err := w.Cold.Objects(id)
+	if err != nil {
+		return nil, err
+	}
+	directory, err := storages.TablePrefix(found, t, user)
+	if err != nil {
+		return nil, err
+	}
+	return &place{storage: id, directory: directory, objects: objects}, nil
+}

@@ -1,0 +1,130 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// FileKeeper is what a Handler also implements when its node has files that other members may ask for. A node whose handler
+// does not refuses them as unimplemented.
+type FileKeeper interface {
+	// HandleReadFile writes a file to a writer; it may be called at any time.
+	HandleReadFile(ctx context.Context, req *nodev1.ReadFileRequest, to io.Writer) error
+	// HandleKeepFile has a file that another replica has; it may wait within ctx.
+	HandleKeepFile(ctx context.Context, from ident.ReplicaID, req *nodev1.KeepFileRequest) *nodev1.KeepFileResponse
+}
+
+// fileChunkBytes is the size of the pieces in which a file travels.
+const fileChunkBytes = 256 << 10
+
+var errNoFiles = status.Error(codes.Unimplemented, "this node gives no files")
+
+// ReadFile copies a file of another replica to a writer. What comes may be incomplete when it fails.
+func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.ReadFileRequest, to io.Writer) error {
+	p, err := t.peer(from)
+	if err != nil {
+		return fmt.Errorf("read file of replica %d: %w", from, err)
+	}
+	conn, err := p.connection()
+	if err != nil {
+		return fmt.Errorf("read file of replica %d: %w", from, err)
+	}
+	ctx, cancel := context.WithCancel(p.hello.attach(ctx))
+	defer cancel()
+	stream, err := nodev1.NewNodeServiceClient(conn).ReadFile(ctx, req)
+	if err != nil {
+		return fmt.Errorf("read file of replica %d: %w", from, describe(err))
+	}
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read file of replica %d: %w", from, describe(err))
+		}
+		if _, err := to.Write(part.GetData()); err != nil {
+			return fmt.Errorf("read file of replica %d: %w", from, err)
+		}
+	}
+}
+
+// KeepFile asks another replica to have a file of this one.
+func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
+	p, err := t.peer(to)
+	if err != nil {
+		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
+	}
+	conn, err := p.connection()
+	if err != nil {
+		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
+	}
+	resp, err := nodev1.NewNodeServiceClient(conn).KeepFile(p.hello.attach(ctx), req)
+	if err != nil {
+		return nil, fmt.Errorf("keep file on replica %d: %w", to, describe(err))
+	}
+	return resp, nil
+}
+
+// ReadFile implements nodev1.NodeServiceServer.
+func (s *service) ReadFile(req *nodev1.ReadFileRequest, stream grpc.ServerStreamingServer[nodev1.ReadFileResponse]) error {
+	ctx := stream.Context()
+	if _, _, err := s.admit(ctx); err != nil {
+		return err
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.transport.calls.leave()
+	keeper, ok := s.transport.handler.(FileKeeper)
+	if !ok {
+		return errNoFiles
+	}
+	if err := keeper.HandleReadFile(ctx, req, chunkWriter{stream}); err != nil {
+		return status.Error(codes.NotFound, err.Error())
+	}
+	return nil
+}
+
+// KeepFile implements nodev1.NodeServiceServer.
+func (s *service) KeepFile(ctx context.Context, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
+	_, from, err := s.admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.transport.calls.leave()
+	keeper, ok := s.transport.handler.(FileKeeper)
+	if !ok {
+		return nil, errNoFiles
+	}
+	return keeper.HandleKeepFile(ctx, from, req), nil
+}
+
+// chunkWriter sends what is written in pieces.
+type chunkWriter struct {
+	stream grpc.ServerStreamingServer[nodev1.ReadFileResponse]
+}
+
+// Write implements io.Writer.
+func (w chunkWriter) Write(p []byte) (int, error) {
+	for written := 0; written < len(p); {
+		piece := p[written:min(written+fileChunkBytes, len(p))]
+		if err := w.stream.Send(&nodev1.ReadFileResponse{Data: piece}); err != nil {
+			return written, err
+		}
+		written += len(piece)
+	}
+	return len(p), nil
+}

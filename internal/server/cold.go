@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/flush"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// buildStorages makes the storages of this node and what reads segments in them. It opens nothing yet.
+func (n *Node) buildStorages() error {
+	keys, err := storages.ParseKeys(n.cfg.Storage.CredentialsKey)
+	if err != nil {
+		return fmt.Errorf("storage.credentials_key: %w", err)
+	}
+	n.storages = storages.NewSet(storages.Config{DataPath: n.cfg.Storage.DataPath, FS: n.fs.FS, Keys: keys, Clock: n.clock})
+	cfg := cold.Config{
+		Catalog: n.catalog, FS: n.fs.FS, Storages: n.storages, Logger: n.logger.With(slog.String("part", "cold")),
+	}
+	if !n.cfg.Standalone() {
+		cfg.Peers = coldPeers{n}
+	}
+	n.cold = cold.New(cfg)
+	return nil
+}
+
+// flusher moves rows into segments.
+func (n *Node) flusher() *flush.Worker {
+	w := &flush.Worker{
+		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold, Clock: n.clock, Applied: multiraft.ReadApplied,
+	}
+	if !n.cfg.Standalone() {
+		w.Keepers = coldPeers{n}
+	}
+	return w
+}
+
+// coldPeers are the other members as those who have segments. It implements cold.Peers and flush.Keepers.
+type coldPeers struct{ n *Node }
+
+// others lists the members beside this one.
+func (p coldPeers) others() []ident.ReplicaID {
+	var found []ident.ReplicaID
+	for _, m := range liveMembers(p.n.catalog.Current()) {
+		if m.Replica != p.n.self() {
+			found = append(found, m.Replica)
+		}
+	}
+	return found
+}
+
+// Fetch implements cold.Peers. Who has nothing to give says so before the first byte, and the next one is asked.
+func (p coldPeers) Fetch(ctx context.Context, storageID, path string, to io.Writer) error {
+	failed := fmt.Errorf("%w: no other member", cold.ErrMissing)
+	for _, replica := range p.others() {
+		counted := &countingWriter{to: to}
+		err := p.n.network.ReadFile(ctx, replica, &nodev1.ReadFileRequest{StorageId: storageID, Path: path}, counted)
+		if err == nil || counted.written > 0 {
+			return err
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+type countingWriter struct {
+	to      io.Writer
+	written int64
+}
+
+// Write implements io.Writer.
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// Keep implements flush.Keepers: it asks everybody at once and returns when a majority, this node included, has the file.
+func (p coldPeers) Keep(ctx context.Context, storageID, path string, sum []byte, size int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	others := p.others()
+	needed := (len(others) + 1) / 2 // beside this node
+	answers := make(chan error, len(others))
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	for _, replica := range others {
+		asking.Go(func() {
+			resp, err := p.n.network.KeepFile(ctx, replica, &nodev1.KeepFileRequest{
+				StorageId: storageID, Path: path, Sha256: sum, SizeBytes: uint64(size),
+			})
+			if err == nil && resp.GetRefused() != "" {
+				err = fmt.Errorf("replica %d: %s", replica, resp.GetRefused())
+			}
+			answers <- err
+		})
+	}
+	var failed error
+	for range others {
+		if needed == 0 {
+			break
+		}
+		if err := <-answers; err != nil {
+			failed = errors.Join(failed, err)
+		} else {
+			needed--
+		}
+	}
+	if needed > 0 {
+		return fmt.Errorf("%d more members must have the file: %w", needed, failed)
+	}
+	return nil
+}
+
+// onePeer fetches from one member only.
+type onePeer struct {
+	n    *Node
+	from ident.ReplicaID
+}
+
+// Fetch implements cold.Peers.
+func (p onePeer) Fetch(ctx context.Context, storageID, path string, to io.Writer) error {
+	return p.n.network.ReadFile(ctx, p.from, &nodev1.ReadFileRequest{StorageId: storageID, Path: path}, to)
+}
+
+// HandleReadFile implements transport.FileKeeper.
+func (h peerHandler) HandleReadFile(ctx context.Context, req *nodev1.ReadFileRequest, to io.Writer) error {
+	return h.n.cold.Read(ctx, req.GetStorageId(), req.GetPath(), to)
+}
+
+// HandleKeepFile implements transport.FileKeeper.
+func (h peerHandler) HandleKeepFile(ctx context.Context, from ident.ReplicaID, req *nodev1.KeepFileRequest) *nodev1.KeepFileResponse {
+	err := h.n.cold.Keep(ctx, onePeer{h.n, from}, req.GetStorageId(), req.GetPath(), req.GetSha256(), int64(req.GetSizeBytes()))
+	if err != nil {
+		return &nodev1.KeepFileResponse{Refused: err.Error()}
+	}
+	return &nodev1.KeepFileResponse{}
+}
+
+var _ transport.FileKeeper = peerHandler{}
