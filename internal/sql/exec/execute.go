@@ -346,11 +346,8 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.KillLive:
 		result, err := b.engine.killLive(ctx, caller, s)
 		return outcome{Result: result}, err
-	case *plan.StorageCheck:
-		result, err := b.engine.checkStorage(ctx, caller, s)
-		return outcome{Result: result}, err
-	case *plan.StorageFlush:
-		result, err := b.engine.flush(ctx, caller, s)
+	case *plan.StorageCheck, *plan.StorageFlush:
+		result, err := b.engine.aboutStorage(ctx, caller, s)
 		return outcome{Result: result}, err
 	case *plan.Notice:
 		return outcome{Result: Result{Message: s.Message, AsUser: caller.User}}, nil

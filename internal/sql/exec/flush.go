@@ -16,6 +16,17 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
+// aboutStorage runs STORAGE CHECK and STORAGE FLUSH.
+func (e *Engine) aboutStorage(ctx context.Context, caller session.Session, statement plan.Statement) (Result, error) {
+	switch s := statement.(type) {
+	case *plan.StorageCheck:
+		return e.checkStorage(ctx, caller, s)
+	case *plan.StorageFlush:
+		return e.flush(ctx, caller, s)
+	}
+	return Result{}, fmt.Errorf("statement %T is none about storage", statement)
+}
+
 // flush makes a job for every table that has rows in the row store and no such job yet.
 func (e *Engine) flush(ctx context.Context, caller session.Session, s *plan.StorageFlush) (Result, error) {
 	var made, there []string
