@@ -24,12 +24,14 @@ type catchUpCase struct {
 	FillS          float64 `json:"fill_s"`
 	CatchUpS       float64 `json:"catch_up_s"` // from the start of the emptied server until it is ready and level
 	MiBPerS        float64 `json:"mib_per_s"`
-	SenderGrowth   float64 `json:"sender_heap_growth_mib"`
-	ReceiverGrowth float64 `json:"receiver_heap_growth_mib"`
-	CalmPerS       float64 `json:"writes_per_s_calm"`     // to another group, with all three servers
-	DuringPerS     float64 `json:"writes_per_s_during"`   // the same while the server catches up
-	WorstMillis    float64 `json:"worst_wait_ms"`         // of a writer from then on
-	ReceivedMiB    float64 `json:"snapshot_mib_received"` // compressed
+	SenderGrowth   float64 `json:"sender_heap_growth_mib"`        // of what is in use, the store's caches included
+	ReceiverGrowth float64 `json:"receiver_heap_growth_mib"`      // likewise, from the start of its process on
+	SenderPeak     float64 `json:"sender_heap_peak_growth_mib"`   // with garbage
+	ReceiverPeak   float64 `json:"receiver_heap_peak_growth_mib"` // with garbage
+	CalmPerS       float64 `json:"writes_per_s_calm"`             // to another group, with all three servers
+	DuringPerS     float64 `json:"writes_per_s_during"`           // the same while the server catches up
+	WorstMillis    float64 `json:"worst_wait_ms"`                 // of a writer from then on
+	ReceivedMiB    float64 `json:"snapshot_mib_received"`         // compressed
 }
 
 // The fill of a table: rows with values that compress by about a quarter, written by a few clients.
@@ -39,8 +41,8 @@ const (
 )
 
 // CatchUp fills a user's table of three real servers with about so many bytes, takes the disk of one away, lets writers
-// go on in another group, and measures how the server comes back through snapshots. Heaps are measured with a GOGC of
-// 100, since garbage is no growth.
+// go on in another group, and measures how the server comes back through snapshots. The servers run with a GOGC of 100: they
+// collect garbage when the heap is twice what was in use at the last collection, which tells how much that was.
 func CatchUp(ctx context.Context, bytes int64, clients int, out io.Writer) (err error) {
 	defaults := config.Default().Cluster
 	o := FailoverOptions{
@@ -127,7 +129,7 @@ func (c *serverCluster) catchUp(ctx context.Context, o FailoverOptions, result *
 	if err := load.settle(ctx); err != nil {
 		return err
 	}
-	heaps := c.watchHeaps(ctx)
+	heaps, peaks := c.watchHeaps(ctx, "go_memstats_next_gc_bytes"), c.watchHeaps(ctx, "go_memstats_heap_alloc_bytes")
 	load.resetGaps()
 	before, begun := load.count(), time.Now()
 	if err := late.start(ctx); err != nil {
@@ -137,8 +139,9 @@ func (c *serverCluster) catchUp(ctx context.Context, o FailoverOptions, result *
 	result.CatchUpS = round(time.Since(begun).Seconds())
 	result.DuringPerS = round(float64(load.count()-before) / time.Since(begun).Seconds())
 	result.WorstMillis = round(float64(load.worstGap().Microseconds()) / 1000)
-	growth := heaps()
-	result.SenderGrowth, result.ReceiverGrowth = round(max(growth[0], growth[1])), round(growth[nodes-1])
+	used, peak := heaps(), peaks()
+	result.SenderGrowth, result.ReceiverGrowth = round(max(used[0], used[1])/2), round(used[nodes-1]/2)
+	result.SenderPeak, result.ReceiverPeak = round(max(peak[0], peak[1])), round(peak[nodes-1])
 	if err == nil {
 		var received float64
 		received, err = c.metric(ctx, late, `kalamdb_snapshot_bytes_total{direction="received"}`)
@@ -175,9 +178,9 @@ func (c *serverCluster) bigDigest(ctx context.Context, s *server) ([][]any, erro
 		"AND table_name = 'big' AND row_count > 0 ORDER BY group_id")
 }
 
-// watchHeaps samples the servers' heaps until the function that it returns is called, which tells by how many MiB each grew
-// at most since it was first seen.
-func (c *serverCluster) watchHeaps(ctx context.Context) func() [nodes]float64 {
+// watchHeaps samples one measure of the servers' heaps until the function that it returns is called, which tells by how many
+// MiB each grew at most since it was first seen.
+func (c *serverCluster) watchHeaps(ctx context.Context, series string) func() [nodes]float64 {
 	ctx, cancel := context.WithCancel(ctx)
 	var first, most [nodes]float64
 	ended := make(chan struct{})
@@ -185,7 +188,7 @@ func (c *serverCluster) watchHeaps(ctx context.Context) func() [nodes]float64 {
 		defer close(ended)
 		for rest(ctx, 100*time.Millisecond) == nil {
 			for i, s := range c.servers {
-				heap, err := c.metric(ctx, s, "go_memstats_heap_alloc_bytes")
+				heap, err := c.metric(ctx, s, series)
 				if err != nil {
 					continue // it is starting
 				}
