@@ -48,9 +48,10 @@ func keyOf(request *Request) (key planKey, ok bool) {
 	if len(request.SQL) > maxCachedTextBytes {
 		return planKey{}, false
 	}
-	kinds := make([]byte, len(request.Params))
+	var few [16]byte // most requests have no more, and need no memory for them
+	kinds := few[:0]
 	for i := range request.Params {
-		kinds[i] = byte(request.Params[i].Kind())
+		kinds = append(kinds, byte(request.Params[i].Kind()))
 	}
 	caller := &request.Session
 	return planKey{sql: request.SQL, namespace: caller.Namespace, user: caller.User, role: caller.Role, params: string(kinds)}, true

@@ -100,7 +100,9 @@ type Engine struct {
 	deps  Deps
 	views *table.System
 	ids   *identifiers
-	plans *planCache
+	// snowflake makes the ids of the function of that name.
+	snowflake func() int64
+	plans     *planCache
 
 	transactions *txn.Registry
 	running      runningRequests
@@ -135,6 +137,7 @@ func New(deps Deps) (*Engine, error) {
 	e.plans, e.statistics = newPlanCache(), newStatistics(deps.Clock)
 	e.uses = newUses(deps.Clock)
 	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}
+	e.snowflake = func() int64 { return e.ids.snowflake(0) }
 	e.views = table.NewSystem(table.SystemOptions{
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
 		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions, Logs: deps.Logs,

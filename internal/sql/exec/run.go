@@ -50,20 +50,29 @@ type runState struct {
 }
 
 func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params []datum.Datum) *run {
-	r := &run{
-		engine: e, catalog: current, session: caller,
-		budget: &budget{limitBytes: e.deps.Limits.QueryMemoryBytes, lease: &memoryLease{node: &e.memory}},
-	}
-	r.eval = expr.NewEvalContext(&expr.Env{
+	parts := &runParts{lease: memoryLease{node: &e.memory}}
+	parts.budget = budget{limitBytes: e.deps.Limits.QueryMemoryBytes, lease: &parts.lease}
+	r := &parts.run
+	r.engine, r.catalog, r.session, r.budget, r.state = e, current, caller, &parts.budget, &parts.state
+	parts.env = expr.Env{
 		NowMicros: e.deps.Clock.Now().UnixMicro(), User: caller.User, Role: caller.Role, Params: params,
 		Namespace: caller.Namespace,
-		Snowflake: func() int64 { return e.ids.snowflake(0) },
+		Snowflake: e.snowflake,
 		UUIDv7:    func() string { return r.drawn(e.ids.uuidV7()) },
 		ULID:      func() string { return r.drawn(e.ids.newULID()) },
 		Subquery:  r.subquery,
-	})
-	r.state = &runState{}
+	}
+	r.eval = expr.NewEvalContext(&parts.env)
 	return r
+}
+
+// runParts is what every run has, as one piece of memory: a statement is over in microseconds.
+type runParts struct {
+	run    run
+	budget budget
+	lease  memoryLease
+	state  runState
+	env    expr.Env
 }
 
 // drawn keeps the first failure of a generator until the statement ends.
@@ -119,7 +128,8 @@ func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, erro
 // moment after the query began; the two moments may differ, because groups have no common order.
 func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
 	r.state.ctx = ctx
-	var waited []shard.GroupID
+	var few [4]shard.GroupID
+	waited := few[:0]
 	for _, scan := range scans {
 		scope, err := r.scope(scan.Table, scan)
 		if err != nil {
