@@ -4,4 +4,5 @@
 //
 //	make oracle                        # the queries of the default seed
 //	make oracle SEED=7 N=5000          # others
+//	WRITE=../sqllogic N=330 go test -run TestWriteScripts .   # scripts whose results are DuckDB's
 package oracle

@@ -158,14 +158,23 @@ func (r *logicRecord) check(t *testing.T, n *node) string {
 	return r.compare(rows, mode)
 }
 
-// logicValue prints a value as the type letter of a query asks: I, R or T.
+// threePlaces prints a number of any type with three places.
+func threePlaces(value datum.Datum) string {
+	double, err := datum.Cast(value, datum.Of(datum.Double))
+	if err != nil {
+		return err.Error()
+	}
+	return strconv.FormatFloat(double.Float()+0, 'f', 3, 64)
+}
+
+// logicValue prints a value as the type letter of a query asks: I, R or T, or F for numbers of any type with three places.
 func logicValue(value datum.Datum, letter byte) string {
 	kind := value.Kind()
 	switch {
 	case value.IsNull():
 		return "NULL"
-	case letter == 'R' && kind.IsFloat():
-		return fmt.Sprintf("%.3f", value.Float())
+	case letter == 'R' && kind.IsFloat(), letter == 'F':
+		return threePlaces(value)
 	case letter == 'I' && kind.IsFloat():
 		return strconv.FormatInt(int64(value.Float()), 10)
 	case letter == 'I' && kind == datum.Boolean && value.Bool():

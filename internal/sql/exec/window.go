@@ -136,6 +136,13 @@ func (w *windowRun) partition(ctx context.Context) error {
 	case "row_number", "rank", "dense_rank":
 		w.number()
 		return nil
+	case "percent_rank", "cume_dist":
+		w.share()
+		return nil
+	case "ntile":
+		return w.tiles()
+	case "nth_value":
+		return w.nth()
 	case "lag", "lead":
 		w.shifted()
 		return nil

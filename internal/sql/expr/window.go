@@ -16,7 +16,7 @@ type Windows struct {
 
 // WindowCall is one window function. Its operands are evaluated over input rows.
 type WindowCall struct {
-	Name        string // lower case: row_number, rank, dense_rank, lag, lead, first_value, last_value, or an aggregate
+	Name        string // lower case: row_number, rank, dense_rank, percent_rank, cume_dist, ntile, lag, lead, first_value, last_value, nth_value, or an aggregate
 	Args        []Expr
 	PartitionBy []Expr
 	OrderBy     []Order
@@ -100,8 +100,14 @@ func (b *binder) windowFunction(call *WindowCall, n *parse.FuncCall) error {
 	switch call.Name {
 	case "row_number", "rank", "dense_rank":
 		call.Result = datum.Of(datum.BigInt)
+	case "percent_rank", "cume_dist":
+		call.Result = datum.Of(datum.Double)
+	case "ntile":
+		return b.ntile(call, n)
 	case "first_value", "last_value":
 		least, most = 1, 1
+	case "nth_value":
+		least, most = 2, 2
 	case "lag", "lead":
 		least, most = 1, 3
 	case "count", "sum", "avg", "min", "max":
@@ -137,6 +143,19 @@ func (b *binder) windowFunction(call *WindowCall, n *parse.FuncCall) error {
 		call.Args = append(call.Args, e)
 	}
 	return nil
+}
+
+// ntile takes the number of parts.
+func (b *binder) ntile(call *WindowCall, n *parse.FuncCall) error {
+	if len(n.Args) != 1 || n.Star {
+		return fault.New(fault.InvalidStatement, "window function ntile takes 1 argument, got %d", len(n.Args))
+	}
+	parts, err := b.bind(n.Args[0])
+	if err == nil {
+		parts, err = b.convert(parts, datum.Of(datum.BigInt), n.Args[0])
+	}
+	call.Args, call.Result = []Expr{parts}, datum.Of(datum.Int)
+	return err
 }
 
 func (b *binder) windowAggregate(name string, n *parse.FuncCall) (*AggregateCall, error) {

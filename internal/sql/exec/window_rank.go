@@ -1,0 +1,68 @@
+package exec
+
+import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+)
+
+// share gives percent_rank and cume_dist: which part of the partition comes before a row, or not after it.
+func (w *windowRun) share() {
+	size := len(w.part)
+	for low := 0; low < size; {
+		high := low + 1
+		for high < size && w.compareOrder(w.part[low], w.part[high]) == 0 {
+			high++
+		}
+		value := float64(high) / float64(size)
+		if w.call.Name == "percent_rank" {
+			value = 0
+			if size > 1 {
+				value = float64(low) / float64(size-1)
+			}
+		}
+		for i := low; i < high; i++ {
+			w.set(i, datum.NewFloat(value))
+		}
+		low = high
+	}
+}
+
+// tiles gives ntile: the number of the part that a row is in, the first ones with one row more when they cannot be equal.
+func (w *windowRun) tiles() error {
+	size := int64(len(w.part))
+	for i := range w.part {
+		if w.part[i].args[0].IsNull() {
+			continue
+		}
+		parts := w.part[i].args[0].Int()
+		if parts < 1 {
+			return fault.New(fault.InvalidStatement, "the argument of ntile must be 1 or more, not %d", parts)
+		}
+		least, larger := size/parts, size%parts
+		tile := int64(0)
+		if at := int64(i); at < larger*(least+1) {
+			tile = at / (least + 1)
+		} else {
+			tile = larger + (at-larger*(least+1))/least
+		}
+		w.set(i, datum.NewInt(datum.Int, tile+1))
+	}
+	return nil
+}
+
+// nth gives nth_value: a row of the frame by its number.
+func (w *windowRun) nth() error {
+	for i := range w.part {
+		number := w.part[i].args[1]
+		if number.IsNull() {
+			continue
+		}
+		if number.Int() < 1 {
+			return fault.New(fault.InvalidStatement, "the number of nth_value must be 1 or more, not %d", number.Int())
+		}
+		if low, high := w.frame(i); number.Int() <= int64(high-low) {
+			w.set(i, w.part[low+int(number.Int())-1].args[0])
+		}
+	}
+	return nil
+}
