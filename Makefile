@@ -13,7 +13,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants linear linear-mutants demo cluster bench fuzz check
+.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants linear linear-mutants tidy demo cluster bench fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ fmt: ## format all Go files
 
 gen: ## rebuild the protobuf stubs
 	$(TOOL) buf generate
+
+tidy: ## go.mod and go.sum name what is used, and nothing else
+	$(GO) mod tidy -diff
 
 lint: ## golangci-lint, then the repository's own rules
 	$(TOOL) golangci-lint run ./...
@@ -76,5 +79,6 @@ fuzz: ## one fuzz target for a minute: PKG=./internal/sql/parse FUZZ=FuzzParse T
 check: ## what a change must pass: fmt and gen leave no diff; lint; test
 	$(TOOL) golangci-lint fmt --diff
 	dir=$$(mktemp -d) && $(TOOL) buf generate -o $$dir && diff -r -x '*.proto' $$dir/proto proto && rm -r $$dir
+	$(MAKE) tidy
 	$(MAKE) lint
 	$(MAKE) test

@@ -176,3 +176,14 @@ func TestInspectFindsFlippedBits(t *testing.T) {
 		t.Errorf("a file that the store does not know: %+v", found)
 	}
 }
+
+// FuzzManifestDamage gives any bytes to the judge of manifests: it ends, and points into them.
+func FuzzManifestDamage(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(make([]byte, 100))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if offset, damaged := manifestDamage(raw); damaged && (offset < 0 || offset >= len(raw)) {
+			t.Fatalf("damage at %d of %d bytes", offset, len(raw))
+		}
+	})
+}
