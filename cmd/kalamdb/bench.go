@@ -15,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchWorkerCommand())
+		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchWorkerCommand())
 	return command
 }
 
@@ -162,6 +162,23 @@ func newBenchSQLCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringSliceVar(&o.Cases, "cases", nil, "cases to run, all if none: "+strings.Join(bench.SQLCases(), ", "))
 	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case")
+	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchColdCommand() *cobra.Command {
+	var o bench.ColdOptions
+	command := &cobra.Command{
+		Use:   "cold",
+		Short: "measure cold rows: flush, scan, point reads, and hot writes meanwhile",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Cold(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&o.Rows, "rows", 1_000_000, "rows of the large table")
+	flags.IntVar(&o.Repeats, "repeats", 20, "times that a query is measured")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -23,6 +24,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -41,6 +43,11 @@ type sqlEngine struct {
 	solo   *multiraft.Solo
 	engine *exec.Engine
 	caller session.Session
+
+	tables   *catalog.Store
+	direct   executor.CommandExecutor
+	cold     *cold.Store
+	storages *storages.Set
 }
 
 func openSQLEngine(ctx context.Context) (e *sqlEngine, err error) {
@@ -80,8 +87,11 @@ func (e *sqlEngine) open(ctx context.Context) (err error) {
 	}
 	e.solo.Start()
 	direct := executor.NewDirect(benchProposer{e.solo}, clock.Real{}, rand.Reader, nil)
+	e.tables, e.direct = tables, direct
+	e.storages = storages.NewSet(storages.Config{DataPath: e.dir, FS: disk.Local(), Clock: clock.Real{}})
+	e.cold = cold.New(cold.Config{Catalog: tables, Storages: e.storages, FS: disk.Local()})
 	e.engine, err = exec.New(exec.Deps{
-		Catalog: tables, Storage: e.store, Executor: direct, Clock: clock.Real{}, Cluster: loneNode{}, Passwords: noPasswords{},
+		Cold: e.cold, Catalog: tables, Storage: e.store, Executor: direct, Clock: clock.Real{}, Cluster: loneNode{}, Passwords: noPasswords{},
 		Random: rand.Reader, Node: 1,
 	})
 	if err != nil {
@@ -98,6 +108,10 @@ func (e *sqlEngine) close() error {
 	var errs []error
 	if e.solo != nil {
 		e.solo.Stop()
+	}
+	if e.cold != nil {
+		errs = append(errs, e.cold.Close())
+		e.storages.Close()
 	}
 	if e.log != nil {
 		errs = append(errs, e.log.Close())

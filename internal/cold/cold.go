@@ -69,7 +69,9 @@ type Store struct {
 	files     map[fileKey]*file
 	idle      []*file // open, and nobody reads them; the longest idle first
 	nextFile  uint64
-	manifests map[string]*known // by manifest key
+	manifests map[string]*known    // by manifest key
+	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
+	tended    map[string]uint64    // versions of the manifests that Tend wrote, by name
 }
 
 // known is a decoded manifest.
@@ -95,7 +97,8 @@ func New(cfg Config) *Store {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Store{cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{}}
+	return &Store{cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
+		kept: map[fileKey]struct{}{}, tended: map[string]uint64{}}
 }
 
 // Objects opens the place of a storage on this node.

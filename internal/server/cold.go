@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
@@ -32,6 +35,32 @@ func (n *Node) buildStorages() error {
 	}
 	n.cold = cold.New(cfg)
 	return nil
+}
+
+// coldPeriod is the time between two looks at the files of this node.
+const coldPeriod = 5 * time.Second
+
+// tendCold fetches files of cold rows that this node misses, until the context ends.
+func (n *Node) tendCold(ctx context.Context) {
+	for ctx.Err() == nil {
+		if n.admitted() {
+			snapshot := n.store.NewSnapshot()
+			scopes, err := cold.Scopes(n.catalog.Current(), snapshot, dataGroups(n.who().Shards))
+			err = errors.Join(err, snapshot.Close())
+			if err == nil {
+				err = n.cold.Tend(ctx, scopes)
+			}
+			if err != nil && ctx.Err() == nil {
+				n.logger.Info("files of cold rows are looked at again later", slog.Any("error", err))
+			}
+		}
+		n.pause(ctx, coldPeriod)
+	}
+}
+
+// dataGroups lists the groups that can have rows.
+func dataGroups(shards shard.Map) []shard.GroupID {
+	return slices.DeleteFunc(shards.Groups(), func(g shard.GroupID) bool { return g.Class() == shard.ClassMeta })
 }
 
 // flusher moves rows into segments.

@@ -172,6 +172,7 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	n.startJobs(background)
+	n.spawn(func() { n.tendCold(background) })
 	if n.cfg.Standalone() {
 		if err := n.runAlone(); err != nil {
 			return err

@@ -2,8 +2,10 @@ package table
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 )
@@ -15,7 +17,7 @@ func storageViews() []viewDefinition {
 			text("audit_id"), timestamp("timestamp"), text("actor_user_id"), text("action"), text("target"), orNull(text("details")),
 			orNull(text("ip_address")), orNull(text("subject_user_id")),
 		}},
-		{SystemNamespace, "manifest", (*System).noRows, []viewColumn{
+		{SystemNamespace, "manifest", (*System).manifestRows, []viewColumn{
 			text("cache_key"), text("namespace_id"), text("table_name"), text("scope"), orNull(text("etag")),
 			timestamp("last_refreshed"), timestamp("last_accessed"), boolean("in_memory"), text("sync_state"),
 			jsonText("manifest_json"),
@@ -33,6 +35,36 @@ func storageViews() []viewDefinition {
 			orNull(bigInt("retention_max_bytes")), jsonText("routes"), timestamp("created_at"), timestamp("updated_at"),
 		}},
 	}
+}
+
+// manifestRows lists the scopes that have cold rows, as this node knows them.
+func (*System) manifestRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
+	var rows [][]datum.Datum
+	if request.Catalog.Cluster() == nil {
+		return nil, nil
+	}
+	err := request.read(func(reader storage.Reader) error {
+		scopes, err := cold.Scopes(request.Catalog, reader, request.Catalog.Cluster().Shards.Groups())
+		for i := range scopes {
+			s := &scopes[i]
+			content, failure := s.JSON()
+			if failure != nil {
+				return failure
+			}
+			scope := "shared"
+			if s.User != "" {
+				scope = string(s.User)
+			}
+			updated := moment(s.Manifest.GetUpdatedMicros())
+			rows = append(rows, []datum.Datum{
+				textValue(s.Table.FullName() + ":" + scope), textValue(s.Table.Namespace), textValue(s.Table.Name), textValue(scope),
+				textValue(strconv.FormatUint(s.Manifest.GetVersion(), 10)), updated, updated, datum.NewBool(true), textValue("in_sync"),
+				optionalJSON(string(content)),
+			})
+		}
+		return err
+	})
+	return rows, err
 }
 
 // noRows is a view of things of which this server has none.

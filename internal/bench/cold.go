@@ -1,0 +1,263 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/flush"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
+
+// ColdOptions say how much is measured.
+type ColdOptions struct {
+	Rows    int // of the large table
+	Repeats int // of every query
+}
+
+// Validate reports the first option that cannot work.
+func (o ColdOptions) Validate() error {
+	if o.Rows < coldBatch || o.Repeats < 1 {
+		return fmt.Errorf("want at least %d rows and one repeat", coldBatch)
+	}
+	return nil
+}
+
+const (
+	coldBatch      = 1000 // rows of an INSERT
+	coldSmallRows  = 10_000
+	coldSmallFiles = 20
+	coldWrites     = 2000 // hot writes that are measured without and during a flush, at most
+)
+
+// coldCase is one printed result.
+type coldCase struct {
+	Case      string  `json:"case"`
+	Rows      int     `json:"rows"`
+	RowsPerS  float64 `json:"rows_per_s,omitempty"`
+	P50Micros float64 `json:"p50_us,omitempty"`
+	P99Micros float64 `json:"p99_us,omitempty"`
+	MaxMicros float64 `json:"max_us,omitempty"`
+	FirstTime float64 `json:"first_us,omitempty"` // with nothing in the cache
+	Bytes     int64   `json:"bytes,omitempty"`
+	Segments  int     `json:"segments,omitempty"`
+}
+
+// Cold measures rows in segments: how fast they become cold, how fast they are read, and what hot writes feel meanwhile. The
+// engine is in this process, over a store on disk. It prints one JSON object for each case.
+func Cold(ctx context.Context, o ColdOptions, out io.Writer) (err error) {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	e, err := openSQLEngine(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	b := &coldBench{engine: e, out: json.NewEncoder(out), options: o}
+	if err := b.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{b.flush, b.queries, b.smallFiles, b.hotWrites} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type coldBench struct {
+	engine  *sqlEngine
+	out     *json.Encoder
+	options ColdOptions
+}
+
+func (b *coldBench) statement(ctx context.Context, sql string, params ...datum.Datum) error {
+	_, err := b.engine.engine.Execute(ctx, exec.Request{SQL: sql, Session: b.engine.caller, Params: params})
+	if err != nil {
+		return fmt.Errorf("%.60s: %w", sql, err)
+	}
+	return nil
+}
+
+func (b *coldBench) table(ctx context.Context, name string) (ident.TableID, error) {
+	err := b.statement(ctx, "CREATE TABLE "+name+` (id BIGINT PRIMARY KEY, kind TEXT NOT NULL, amount BIGINT, score DOUBLE, flag BOOLEAN,
+		at TIMESTAMP, price DECIMAL(12,2), note TEXT) WITH (TYPE = 'SHARED')`)
+	if err != nil {
+		return 0, err
+	}
+	found, ok := b.engine.tables.Current().Table("bench", name)
+	if !ok {
+		return 0, fmt.Errorf("table %s is not there", name)
+	}
+	return found.ID, nil
+}
+
+// fill inserts rows with ids from first on.
+func (b *coldBench) fill(ctx context.Context, name string, first, rows int) error {
+	var values strings.Builder
+	for from := first; from < first+rows; from += coldBatch {
+		values.Reset()
+		for id := from; id < from+coldBatch; id++ {
+			if id > from {
+				values.WriteString(", ")
+			}
+			fmt.Fprintf(&values, "(%d, 'kind %d', %d, %d.5, %v, %d, %d.25, 'a note of some length for row %d')", id, id%10, id*7919%1000, id%100, id%3 == 0,
+				int64(id)*1_000_000, id%5000, id)
+		}
+		if err := b.statement(ctx, "INSERT INTO "+name+" VALUES "+values.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *coldBench) worker() *flush.Worker {
+	e := b.engine
+	return &flush.Worker{
+		Catalog: e.tables, Storage: e.store, Executor: e.direct, Cold: e.cold, Clock: clock.Real{}, Applied: multiraft.ReadApplied,
+	}
+}
+
+// flush measures how fast rows of eight columns become cold.
+func (b *coldBench) flush(ctx context.Context) error {
+	id, err := b.table(ctx, "large")
+	if err != nil {
+		return err
+	}
+	if err = b.fill(ctx, "large", 1, b.options.Rows); err != nil {
+		return err
+	}
+	started := time.Now()
+	moved, err := b.worker().Table(ctx, id, nil)
+	if err != nil {
+		return err
+	}
+	return b.out.Encode(coldCase{
+		Case: "flush_8_columns", Rows: int(moved.Rows), RowsPerS: float64(moved.Rows) / time.Since(started).Seconds(), Bytes: moved.Bytes,
+		Segments: moved.Segments,
+	})
+}
+
+// measure runs a query again and again; the first time counts apart.
+func (b *coldBench) measure(ctx context.Context, name, sql string, params func(n int) []datum.Datum) error {
+	b.engine.cold.Forget()
+	times := make([]time.Duration, 0, b.options.Repeats)
+	var first time.Duration
+	for n := range b.options.Repeats + 1 {
+		var given []datum.Datum
+		if params != nil {
+			given = params(n)
+		}
+		started := time.Now()
+		if err := b.statement(ctx, sql, given...); err != nil {
+			return err
+		}
+		if took := time.Since(started); n == 0 {
+			first = took
+		} else {
+			times = append(times, took)
+		}
+	}
+	result := quantiles(times)
+	result.Case, result.Rows, result.FirstTime = name, b.options.Rows, micros(first)
+	return b.out.Encode(result)
+}
+
+func quantiles(times []time.Duration) coldCase {
+	slices.Sort(times)
+	at := func(q float64) float64 { return micros(times[min(int(q*float64(len(times))), len(times)-1)]) }
+	return coldCase{P50Micros: at(0.5), P99Micros: at(0.99), MaxMicros: micros(times[len(times)-1])}
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+func (b *coldBench) queries(ctx context.Context) error {
+	if err := b.measure(ctx, "aggregate_2_columns", "SELECT SUM(amount), MAX(score) FROM large", nil); err != nil {
+		return err
+	}
+	return b.measure(ctx, "point_read", "SELECT * FROM large WHERE id = $1", func(n int) []datum.Datum {
+		return []datum.Datum{datum.NewBigInt(int64(n*7919%b.options.Rows) + 1)}
+	})
+}
+
+// smallFiles measures a filter over a table in many small segments.
+func (b *coldBench) smallFiles(ctx context.Context) error {
+	id, err := b.table(ctx, "small")
+	if err != nil {
+		return err
+	}
+	for n := range coldSmallFiles {
+		if err = b.fill(ctx, "small", 1+n*coldSmallRows, coldSmallRows); err != nil {
+			return err
+		}
+		if _, err = b.worker().Table(ctx, id, nil); err != nil {
+			return err
+		}
+	}
+	return b.measure(ctx, "filter_limit_20_segments", "SELECT id, amount FROM small WHERE amount = 7 AND flag LIMIT 50", nil)
+}
+
+// hotWrites measures inserts into another table alone, and while a flush runs.
+func (b *coldBench) hotWrites(ctx context.Context) error {
+	if _, err := b.table(ctx, "hot"); err != nil {
+		return err
+	}
+	id, err := b.table(ctx, "moving")
+	if err != nil {
+		return err
+	}
+	if err = b.fill(ctx, "moving", 1, b.options.Rows); err != nil {
+		return err
+	}
+	next := 0
+	write := func(until <-chan error) (times []time.Duration, ended bool, err error) {
+		for len(times) < coldWrites {
+			select {
+			case err := <-until:
+				return times, true, err
+			default:
+			}
+			next++
+			started := time.Now()
+			if err := b.statement(ctx, "INSERT INTO hot (id, kind) VALUES ($1, 'a row')", datum.NewBigInt(int64(next))); err != nil {
+				return times, false, err
+			}
+			times = append(times, time.Since(started))
+		}
+		return times, false, nil
+	}
+	alone, _, err := write(nil)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.worker().Table(ctx, id, nil)
+		done <- err
+	}()
+	during, ended, err := write(done)
+	if !ended {
+		err = errors.Join(err, <-done)
+	}
+	if err != nil || len(during) == 0 {
+		return err
+	}
+	for name, times := range map[string][]time.Duration{"hot_write_alone": alone, "hot_write_during_flush": during} {
+		result := quantiles(times)
+		result.Case, result.Rows = name, len(times)
+		if err := b.out.Encode(result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
