@@ -39,7 +39,7 @@ func (s *socket) wantTexts(what string, want ...string) {
 	}
 }
 
-func ask(id, sql, options string) string {
+func subscribeText(id, sql, options string) string {
 	if options != "" {
 		options = `,"options":` + options
 	}
@@ -60,12 +60,12 @@ func TestLiveSurface(t *testing.T) {
 		return fmt.Sprintf(`{"id":"%s","title":"%s","mood":%s,"owner":"%s","_seq":"","_deleted":false}`, id, title, mood, owner)
 	}
 
-	s.send(ask("none", "SELECT * FROM chat.notes", ""))
+	s.send(subscribeText("none", "SELECT * FROM chat.notes", ""))
 	s.wantTexts("without options there are no initial rows",
 		`{"type":"subscription_ack","subscription_id":"none","total_rows":0,"batch_control":{"batch_num":0,"has_more":false,"status":"ready","last_seq_id":null},`+schema+`}`)
 	s.send(`{"type":"unsubscribe","subscription_id":"none"}`)
 
-	s.send(ask("a", "SELECT * FROM chat.notes", `{"batch_size":2}`))
+	s.send(subscribeText("a", "SELECT * FROM chat.notes", `{"batch_size":2}`))
 	s.wantTexts("batches go up, and say where they are",
 		`{"type":"subscription_ack","subscription_id":"a","total_rows":0,"batch_control":{"batch_num":0,"has_more":true,"status":"loading","last_seq_id":},`+schema+`}`,
 		`{"type":"initial_data_batch","subscription_id":"a","rows":[`+row("1", "a", "null", "root")+`,`+row("2", "b", `"x"`, "root")+`],"batch_control":{"batch_num":0,"has_more":true,"status":"loading","last_seq_id":}}`)
@@ -83,7 +83,7 @@ func TestLiveSurface(t *testing.T) {
 		`{"type":"change","subscription_id":"a","change_type":"delete","old_values":[{"id":"2","title":"b","mood":"x","owner":"root","_seq":"","_deleted":true}]}`)
 	s.send(`{"type":"unsubscribe","subscription_id":"a"}`)
 
-	s.send(ask("p", "SELECT title FROM chat.notes WHERE owner = CURRENT_USER()", `{"last_rows":1}`))
+	s.send(subscribeText("p", "SELECT title FROM chat.notes WHERE owner = CURRENT_USER()", `{"last_rows":1}`))
 	s.wantTexts("a projection has its columns and _seq, and the caller is a value",
 		`{"type":"subscription_ack","subscription_id":"p","total_rows":0,"batch_control":{"batch_num":0,"has_more":false,"status":"ready","last_seq_id":},"schema":[{"name":"title","data_type":"Text","index":0,"flags":["nn"]}]}`,
 		`{"type":"initial_data_batch","subscription_id":"p","rows":[{"title":"a","_seq":""}],"batch_control":{"batch_num":0,"has_more":false,"status":"ready","last_seq_id":}}`)
@@ -96,11 +96,11 @@ func TestLiveSurface(t *testing.T) {
 		`{"type":"change","subscription_id":"p","change_type":"delete","old_values":[{"title":"a","_seq":""}]}`,
 		`{"type":"change","subscription_id":"p","change_type":"delete","old_values":[{"title":"d","_seq":""}]}`)
 
-	s.send(ask("l", "SELECT * FROM chat.notes", `{"last_rows":3,"batch_size":2}`))
+	s.send(subscribeText("l", "SELECT * FROM chat.notes", `{"last_rows":3,"batch_size":2}`))
 	s.expect("error UNSUPPORTED")
-	s.send(ask("l", "SELECT * FROM chat.notes", `{"last_rows":1001}`))
+	s.send(subscribeText("l", "SELECT * FROM chat.notes", `{"last_rows":1001}`))
 	s.expect("error UNSUPPORTED")
-	s.send(ask("l", "SELECT * FROM chat.notes", `{"last_rows":9,"batch_size":2,"from_seq_id":1}`))
+	s.send(subscribeText("l", "SELECT * FROM chat.notes", `{"last_rows":9,"batch_size":2,"from_seq_id":1}`))
 	s.next()
 	if f := s.next(); f.Code != "" || len(f.Rows) == 0 && f.Control == nil {
 		t.Errorf("a cursor goes before last_rows: %+v", f)
