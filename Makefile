@@ -28,7 +28,8 @@ gen: ## rebuild the protobuf stubs
 	$(TOOL) buf generate
 
 tidy: ## go.mod and go.sum name what is used, and nothing else
-	$(GO) mod tidy -diff
+	$(GO) mod tidy
+	git diff --exit-code -- go.mod go.sum
 
 lint: ## golangci-lint, then the repository's own rules
 	$(TOOL) golangci-lint run ./...
