@@ -13,7 +13,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic oracle help build fmt gen lint test race e2e sim mutants linear linear-mutants tidy demo cluster bench fuzz check
+.PHONY: sqllogic oracle pgparse help build fmt gen lint test race e2e sim mutants linear linear-mutants tidy demo cluster bench fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ sqllogic: ## scripts in the sqllogictest format: those of test/sqllogic, or FILE
 
 oracle: ## made-up queries on this server and on DuckDB: N of them from SEED on (needs a C compiler)
 	cd test/oracle && CGO_ENABLED=1 SEED=$(SEED) N=$(N) $(GO) test -count=1 -v .
+
+pgparse: ## what our printer writes, read by PostgreSQL's own parser (needs a C compiler, and minutes the first time)
+	cd test/oracle/pgparse && CGO_ENABLED=1 $(GO) test -count=1 -v .
 
 sim: ## a cluster on one goroutine: N seeds from SEED on
 	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
