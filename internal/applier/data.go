@@ -67,6 +67,8 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return d.writeRows(batch, index, cmd.GetHeader().GetNowMicros(), body.WriteRows)
 	case *commandv1.Command_PurgeTable:
 		return d.purgeTable(batch, index, ident.TableID(body.PurgeTable.GetTableId()))
+	case *commandv1.Command_PurgeUser:
+		return d.purgeUser(batch, body.PurgeUser)
 	case *commandv1.Command_FenceTable:
 		return d.fenceTable(batch, body.FenceTable)
 	case *commandv1.Command_IndexRows:
@@ -155,6 +157,33 @@ func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableI
 	d.purged[table] = struct{}{}
 	d.changes = append(d.changes, changefeed.Change{Kind: changefeed.Purge, Table: table, Seq: command.Seq(index, 0)})
 	return done("Table %d purged", table), nil
+}
+
+// purgeUser removes the rows of a user from tables, with what their keys tell. Repeating it changes nothing. Live queries are
+// not told: the account is gone, and its connections with it.
+func (d *Data) purgeUser(batch *storage.Batch, body *commandv1.PurgeUser) (*commandv1.Response, error) {
+	user := ident.UserID(body.GetUser())
+	if user == "" || !d.private {
+		return command.Refuse(fault.Internal, "the rows of no user are to be purged from %s", d.group), nil
+	}
+	for _, t := range body.GetTables() {
+		table := ident.TableID(t.GetTableId())
+		if err := batch.DeleteRange(keys.UserTableSpan(d.group, table, user)); err != nil {
+			return nil, err
+		}
+		for _, index := range t.GetIndexIds() {
+			if err := batch.DeleteRange(keys.UserIndexSpan(d.group, table, index, user)); err != nil {
+				return nil, err
+			}
+		}
+		for _, key := range [][]byte{keys.Scope(d.group, table, user), keys.Manifest(d.group, table, user)} {
+			if err := batch.Delete(key); err != nil {
+				return nil, err
+			}
+		}
+		delete(d.cold, coldScope{table: table, user: user})
+	}
+	return done("The rows of user '%s' are purged from %d tables", user, len(body.GetTables())), nil
 }
 
 // version is what a row key holds: the newest version, or nothing.

@@ -11,12 +11,18 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// Types of the jobs that commands themselves make.
+// Types of the jobs that commands themselves make, or statements start.
 const (
 	JobTypeCleanup      = "cleanup"
 	JobTypeStatement    = "statement"
 	JobTypeSchemaChange = "schema_change"
 	JobTypeFlush        = "flush"
+	JobTypeUserCleanup  = "user_cleanup"
+	JobTypeBackup       = "backup"
+	JobTypeRestore      = "restore"
+	JobTypeJobCleanup   = "job_cleanup"
+
+	JobTypeStreamEviction = "stream_eviction"
 )
 
 // applyJob carries out the commands about jobs and schedules; nil when the command is none of them.
@@ -142,7 +148,7 @@ func (c *metaCall) addJob(wanted *commandv1.Job) (*commandv1.Job, error) {
 	job := &commandv1.Job{
 		Number: number, Type: wanted.GetType(), Parameters: wanted.GetParameters(), IdempotencyKey: wanted.GetIdempotencyKey(),
 		User: wanted.GetUser(), MaxRetries: wanted.GetMaxRetries(), LeaderOnly: wanted.GetLeaderOnly(), OnlyNode: wanted.GetOnlyNode(),
-		NotBeforeMicros: wanted.GetNotBeforeMicros(), IdPrefix: wanted.GetIdPrefix(), CreatedMicros: c.now, UpdatedMicros: c.now,
+		NotBeforeMicros: wanted.GetNotBeforeMicros(), IdPrefix: wanted.GetIdPrefix(), Transient: wanted.GetTransient(), CreatedMicros: c.now, UpdatedMicros: c.now,
 		State: uint32(catalog.JobQueued),
 	}
 	if job.GetNotBeforeMicros() > c.now {

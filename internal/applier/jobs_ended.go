@@ -31,6 +31,9 @@ func (c *metaCall) finishJob(job *commandv1.Job) error {
 	if _, err := c.add(catalog.SequenceLiveJobs, -1); err != nil {
 		return err
 	}
+	if state := catalog.JobState(job.GetState()); job.GetTransient() && (state == catalog.JobCompleted || state == catalog.JobSkipped) {
+		return nil
+	}
 	if err := c.put(keys.JobDone(job.GetNumber()), job); err != nil {
 		return err
 	}

@@ -99,6 +99,12 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.alterStorage(body.AlterStorage)
 	case *commandv1.Command_DropStorage:
 		return c.dropStorage(body.DropStorage)
+	case *commandv1.Command_RestoreCatalog:
+		return c.restoreCatalog(body.RestoreCatalog)
+	case *commandv1.Command_RecordBackup:
+		return c.recordBackup(body.RecordBackup)
+	case *commandv1.Command_ForgetUser:
+		return c.forgetUser(body.ForgetUser)
 	case *commandv1.Command_RecordAudit:
 		return &commandv1.Response{}, nil
 	}

@@ -1,12 +1,15 @@
 package applier
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/invariant"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -69,6 +72,28 @@ func NewFlushJob(table uint64, user string) *commandv1.Job {
 	return &commandv1.Job{
 		Type: JobTypeFlush, IdPrefix: PrefixFlush, Parameters: fmt.Sprintf(`{"table_id":%d}`, table),
 		IdempotencyKey: fmt.Sprintf("flush:%d", table), MaxRetries: 3, User: user,
+	}
+}
+
+// UserCleanupParameters name the dropped account whose rows a job of type JobTypeUserCleanup removes.
+type UserCleanupParameters struct {
+	User          string `json:"user_id"`
+	DeletedMicros int64  `json:"deleted_micros"`
+}
+
+// userCleanupKey is the idempotency key of the job that removes the rows of an account.
+func userCleanupKey(user string) string {
+	sum := sha256.Sum256([]byte(user)) // an id may be longer than a key
+	return "user_cleanup:" + hex.EncodeToString(sum[:16])
+}
+
+// NewUserCleanupJob is the job that removes the rows of a dropped account, and then the account. It never gives up.
+func NewUserCleanupJob(user string, deletedMicros int64) *commandv1.Job {
+	parameters, err := json.Marshal(UserCleanupParameters{User: user, DeletedMicros: deletedMicros})
+	invariant.Check(err == nil, "the parameters of a job cannot be written")
+	return &commandv1.Job{
+		Type: JobTypeUserCleanup, IdPrefix: "UC", Parameters: string(parameters), IdempotencyKey: userCleanupKey(user),
+		MaxRetries: catalog.UnlimitedRetries,
 	}
 }
 

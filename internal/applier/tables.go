@@ -83,7 +83,11 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 			return command.Refuse(fault.AlreadyExists, "Index '%s.%s' already exists", table.Namespace, table.Indexes[i].Name), nil
 		}
 	}
-	table.ID = ident.TableID(c.index)
+	base, err := catalog.LoadSequence(c.batch, catalog.SequenceTableBase)
+	if err != nil {
+		return nil, err
+	}
+	table.ID = ident.TableID(c.index + base)
 	table.Group = 0
 	if table.Kind == schema.KindShared {
 		table.Group = c.shards().RouteTable(table.ID)

@@ -8,6 +8,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -16,6 +17,13 @@ func (c *metaCall) createUser(body *commandv1.CreateUser) (*commandv1.Response, 
 	user, err := catalog.UserFromProto(body.GetUser())
 	if err != nil {
 		return command.Refuse(fault.InvalidStatement, "the user cannot be created: %v", err), nil
+	}
+	removing, err := c.isRemoving(user.ID)
+	if err != nil {
+		return nil, err
+	}
+	if removing {
+		return command.Refuse(fault.Unavailable, "the rows of the dropped user '%s' are being removed; create the user again in a moment", user.ID), nil
 	}
 	if user.Role == session.RoleAnonymous {
 		return command.Refuse(fault.InvalidStatement, "the user cannot be created: it has no role"), nil
@@ -68,7 +76,38 @@ func (c *metaCall) dropUser(body *commandv1.DropUser) (*commandv1.Response, erro
 	dropped.PasswordHash = ""
 	dropped.UpdatedMicros = c.now
 	dropped.DeletedMicros = max(c.now, 1) // zero means not deleted
-	return done("User '%s' dropped successfully", user.ID), c.putUser(&dropped)
+	if err := c.putUser(&dropped); err != nil {
+		return nil, err
+	}
+	response := done("User '%s' dropped successfully", user.ID)
+	if !body.GetCleanup() {
+		return response, nil
+	}
+	wanted := NewUserCleanupJob(string(user.ID), dropped.DeletedMicros)
+	wanted.NotBeforeMicros = c.now + max(body.GetCleanupDelayMicros(), 0)
+	_, err := c.ownJob(wanted)
+	return response, err
+}
+
+// isRemoving reports whether a job is removing the rows of a dropped account right now.
+func (c *metaCall) isRemoving(id ident.UserID) (bool, error) {
+	number, err := c.liveJobOf(userCleanupKey(string(id)))
+	if err != nil || number == 0 {
+		return false, err
+	}
+	job, _, err := catalog.LoadJob(c.batch, number)
+	return job != nil && catalog.JobState(job.GetState()) == catalog.JobRunning, err
+}
+
+// forgetUser removes the account of a dropped user. An account that was made since is another one.
+func (c *metaCall) forgetUser(body *commandv1.ForgetUser) (*commandv1.Response, error) {
+	id := ident.UserID(body.GetId())
+	account, exists := c.UserOrDeleted(id)
+	if !exists || account.DeletedMicros != body.GetDeletedMicros() || !account.Deleted() {
+		return done("User '%s' is not that account", id), nil
+	}
+	c.DeleteUser(id)
+	return done("User '%s' is forgotten", id), c.batch.Delete(keys.User(id))
 }
 
 // AccountLocked is the audit log's word for the failed login that locked an account.

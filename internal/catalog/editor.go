@@ -65,6 +65,16 @@ func (e *Editor) SetUser(u *User) {
 	e.users = e.users.set(u.ID, u)
 }
 
+// DeleteUser removes an account for good.
+func (e *Editor) DeleteUser(id ident.UserID) {
+	if old, ok := e.users.get(id); ok {
+		if old.Deleted() {
+			e.deleted--
+		}
+		e.users = e.users.remove(id)
+	}
+}
+
 // SetCleanup adds a pending cleanup.
 func (e *Editor) SetCleanup(c *Cleanup) { e.cleanups = e.cleanups.set(c.Table.ID, c) }
 

@@ -18,6 +18,9 @@ import (
 const (
 	SequenceIndex   = "index"   // the picture's index
 	SequenceReplica = "replica" // the highest replica id that was handed out
+	// SequenceTableBase is added to the index that makes a table's id: the highest id of a backup that was restored.
+	SequenceTableBase = "table_base"
+	SequenceRestoring = "restoring" // RestoreMark of the backup that is being restored; zero for none
 )
 
 // Load builds the picture that the meta group's keys describe.

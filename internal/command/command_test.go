@@ -114,6 +114,7 @@ func examples() []*commandv1.Command {
 		bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: recorded}})
 	}
 	bodies = append(bodies, ddlExamples()...)
+	bodies = append(bodies, backupExamples()...)
 	for _, cmd := range bodies {
 		cmd.Header = header()
 	}

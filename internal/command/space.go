@@ -13,7 +13,8 @@ func FreesSpace(data []byte) bool {
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_CreateNamespace, *commandv1.Command_CreateTable, *commandv1.Command_CreateUser,
 		*commandv1.Command_CreateJob, *commandv1.Command_CreateSchedule, *commandv1.Command_FireSchedule,
-		*commandv1.Command_CreateStorage, *commandv1.Command_CreateView, *commandv1.Command_IndexRows:
+		*commandv1.Command_CreateStorage, *commandv1.Command_CreateView, *commandv1.Command_IndexRows,
+		*commandv1.Command_RestoreCatalog:
 		return false
 	case *commandv1.Command_WriteRows:
 		for _, row := range body.WriteRows.GetRows() {

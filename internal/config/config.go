@@ -106,6 +106,7 @@ type Auth struct {
 	LockoutFailures           int    `toml:"lockout_failures" range:"0..1000" doc:"Failed logins in a row that lock an account; 0 never locks."`
 	AuditLogEntries           int    `toml:"audit_log_entries" range:"0..100000" doc:"Newest entries of system.audit_log that are kept; older ones are forgotten. 0 writes none."`
 	LockoutMinutes            int    `toml:"lockout_minutes" range:"1..10080" doc:"How long a locked account stays locked, in minutes."`
+	UserCleanupDelaySecs      int64  `toml:"user_cleanup_delay_secs" range:"1..31536000" doc:"Seconds after DROP USER until a job removes the user's rows and files and the account for good; until then CREATE USER of the same name finds the rows. More than the longest statement takes."`
 }
 
 // Security is how the server treats peers and browsers.
@@ -228,6 +229,7 @@ func Default() *Config {
 		Auth: Auth{
 			JWTExpiryHours: 24, JWTRefreshExpiryHours: 7 * 24, BcryptCost: 12, CookieSecure: true,
 			MinPasswordLength: 8, MaxPasswordLength: 72, LockoutFailures: 5, LockoutMinutes: 15, AuditLogEntries: 10_000,
+			UserCleanupDelaySecs: 3600,
 		},
 		Security: Security{CORS: CORS{
 			AllowedMethods: []string{"GET", "POST", "OPTIONS"},

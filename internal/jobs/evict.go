@@ -6,9 +6,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -23,59 +28,115 @@ const (
 	evictionsOfTTL = 4 // a table is looked through that often in the life of a row
 )
 
-// evictStreams removes the rows of stream tables whose time is over.
-func (r *Runner) evictStreams(ctx context.Context, now time.Time) error {
-	current := r.cfg.Catalog.Current()
+// StreamEviction removes the rows of stream tables whose time is over. The leader's runner makes a job when it has seen such rows.
+func StreamEviction(store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, wall clock.Clock) Kind {
+	return Kind{Type: applier.JobTypeStreamEviction, Limit: 1, Run: func(ctx context.Context, work *Work) error {
+		e := evictor{reader: reader, executor: exec}
+		now := wall.Now().UnixMicro()
+		tables, groups := streamTables(store.Current())
+		removed := 0
+		for i, found := range tables {
+			for _, group := range groups {
+				n, err := e.evict(ctx, group, found, now)
+				removed += n
+				if err != nil {
+					return fmt.Errorf("remove old rows of %s: %w", found.FullName(), err)
+				}
+			}
+			work.Report(uint32(100*(i+1)/len(tables)), fmt.Sprintf("removed %d rows from %d of %d stream tables", removed, i+1, len(tables))) //nolint:gosec // a percentage
+		}
+		if removed == 0 {
+			return fmt.Errorf("%w: no row's time is over", ErrNothingToDo)
+		}
+		return nil
+	}}
+}
+
+// streamTables lists the stream tables and the groups of their rows.
+func streamTables(current *catalog.Catalog) (tables []*schema.Table, groups []shard.GroupID) {
 	cluster := current.Cluster()
 	if cluster == nil {
-		return nil
+		return nil, nil
 	}
-	due := make(map[ident.TableID]time.Time)
 	for _, found := range current.Tables() {
-		if found.Kind != schema.KindStream {
-			continue
+		if found.Kind == schema.KindStream {
+			tables = append(tables, found)
 		}
+	}
+	for _, group := range cluster.Shards.Groups() {
+		if group.Class() == shard.ClassUser {
+			groups = append(groups, group)
+		}
+	}
+	return tables, groups
+}
+
+// evictStreams looks for rows of stream tables whose time is over, and makes the job that removes them.
+func (r *Runner) evictStreams(ctx context.Context, now time.Time) error {
+	tables, groups := streamTables(r.cfg.Catalog.Current())
+	e := evictor{reader: r.cfg.Store, executor: r.cfg.Executor}
+	due := make(map[ident.TableID]time.Time)
+	wanted := false
+	for _, found := range tables {
 		if next := r.chores.evictions[found.ID]; now.Before(next) {
 			due[found.ID] = next
 			continue
 		}
-		for _, group := range cluster.Shards.Groups() {
-			if group.Class() != shard.ClassUser {
-				continue
+		for _, group := range groups {
+			if wanted {
+				break
 			}
-			if err := r.evict(ctx, group, found, now.UnixMicro()); err != nil {
-				return fmt.Errorf("remove old rows of %s: %w", found.FullName(), err)
+			lo, hi := keys.TableSpan(group, found.ID)
+			body, _, err := e.expired(lo, hi, now.UnixMicro(), 1)
+			if err != nil {
+				return fmt.Errorf("look for old rows of %s: %w", found.FullName(), err)
 			}
+			wanted = len(body.GetRows()) > 0
 		}
 		seconds, _ := strconv.ParseInt(found.Options[schema.TTLOption], 10, 64) // the shortest pause if it cannot be read
 		pause := time.Duration(seconds) * time.Second / evictionsOfTTL
 		due[found.ID] = now.Add(min(max(pause, evictShortest), evictLongest))
 	}
 	r.chores.evictions = due
-	return nil
+	if !wanted {
+		return nil
+	}
+	return r.propose(ctx, create(&commandv1.Job{
+		Type: applier.JobTypeStreamEviction, IdPrefix: "SE", IdempotencyKey: applier.JobTypeStreamEviction, MaxRetries: 3, LeaderOnly: true,
+		Transient: true,
+	}))
+}
+
+// evictor removes rows of stream tables.
+type evictor struct {
+	reader   storage.Reader
+	executor executor.CommandExecutor
 }
 
 // evict removes the old rows of one table in one group. A row that was written anew meanwhile makes the command fail
 // as a whole; the next period tries again.
-func (r *Runner) evict(ctx context.Context, group shard.GroupID, found *schema.Table, nowMicros int64) error {
+func (e evictor) evict(ctx context.Context, group shard.GroupID, found *schema.Table, nowMicros int64) (removed int, err error) {
 	from, hi := keys.TableSpan(group, found.ID)
 	for range evictRounds {
-		body, next, err := r.expired(from, hi, nowMicros)
+		body, next, err := e.expired(from, hi, nowMicros, evictRows)
 		if err != nil || len(body.GetRows()) == 0 {
-			return err
+			return removed, err
 		}
-		_, err = r.cfg.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: body}})
+		_, err = e.executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: body}})
 		if err != nil && !refused(err) {
-			return err
+			return removed, err
+		}
+		if err == nil {
+			removed += len(body.GetRows())
 		}
 		from = next
 	}
-	return nil
+	return removed, nil
 }
 
 // expired collects the first rows of a span whose time is over, and where to go on.
-func (r *Runner) expired(lo, hi []byte, nowMicros int64) (body *commandv1.WriteRows, next []byte, err error) {
-	it, err := r.cfg.Store.Scan(lo, hi)
+func (e evictor) expired(lo, hi []byte, nowMicros int64, limit int) (body *commandv1.WriteRows, next []byte, err error) {
+	it, err := e.reader.Scan(lo, hi)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,7 +163,7 @@ func (r *Runner) expired(lo, hi []byte, nowMicros int64) (body *commandv1.WriteR
 			return nil, nil, err
 		}
 		next = append([]byte(nil), it.Key()...)
-		if len(body.GetRows()) == evictRows {
+		if len(body.GetRows()) == limit {
 			break
 		}
 		body.Rows = append(body.Rows, &commandv1.RowWrite{

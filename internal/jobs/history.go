@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -12,7 +13,7 @@ import (
 )
 
 // TypeJobCleanup is the type of the job that forgets jobs which ended long ago.
-const TypeJobCleanup = "job_cleanup"
+const TypeJobCleanup = applier.JobTypeJobCleanup
 
 // historyAge is how long an ended job is kept, unless newer ones need its place.
 const historyAge = 30 * 24 * time.Hour

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -18,12 +19,24 @@ var errPermanent = errors.New("permanent failure")
 // Permanent makes err end the job as failed, whatever tries are left.
 func Permanent(err error) error { return fmt.Errorf("%w: %w", errPermanent, err) }
 
+// refusedForGood reports whether an error says that what is asked for is wrong, or that it is not there.
+func refusedForGood(err error) bool {
+	switch fault.KindOf(err) { //nolint:exhaustive // the others may pass
+	case fault.InvalidStatement, fault.NotFound, fault.TableNotFound, fault.AlreadyExists, fault.PermissionDenied, fault.Unsupported:
+		return err != nil
+	}
+	return false
+}
+
 // Kind is one type of job.
 type Kind struct {
 	Type string // as in system.jobs.job_type
 	// Run does the work and returns when it is done or when ctx ends. An error is a failed try, unless it is
 	// ErrNothingToDo.
 	Run func(ctx context.Context, work *Work) error
+	// Limit is the most jobs of this type that run on one node at once, beside the limit for all; zero means no
+	// other limit.
+	Limit int
 }
 
 // Work is one run of one job. Its methods may be called from any goroutine.

@@ -125,7 +125,7 @@ func (r *Runner) Step(ctx context.Context) error {
 	now := r.cfg.Clock.Now().UnixMicro()
 	for _, job := range jobs {
 		kind, known := r.kinds[job.GetType()]
-		if !known || !claimable(job, node, lead, now) || !r.hasRoom(job) {
+		if !known || !claimable(job, node, lead, now) || !r.hasRoom(job, kind) {
 			continue
 		}
 		if err := r.claim(ctx, job, kind, node, lead); err != nil {
@@ -141,10 +141,19 @@ func claimable(job *commandv1.Job, node ident.NodeID, lead Leadership, nowMicros
 		(lead.Leading || !job.GetLeaderOnly()) && (job.GetOnlyNode() == 0 || job.GetOnlyNode() == uint64(node))
 }
 
-func (r *Runner) hasRoom(job *commandv1.Job) bool {
+func (r *Runner) hasRoom(job *commandv1.Job, kind Kind) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.active) < r.cfg.Concurrency && r.active[job.GetNumber()] == nil
+	if len(r.active) >= r.cfg.Concurrency || r.active[job.GetNumber()] != nil {
+		return false
+	}
+	same := 0
+	for _, active := range r.active {
+		if active.work.Job.GetType() == kind.Type {
+			same++
+		}
+	}
+	return kind.Limit == 0 || same < kind.Limit
 }
 
 // stopLost cancels the runs whose record says that they hold the job no more. A record that is older than the claim

@@ -56,11 +56,14 @@ func TestStreamTable(t *testing.T) {
 	runner := jobs.New(jobs.Config{
 		Executor: l.direct, Store: l.store, Catalog: l.catalog, Clock: wall, Logger: slog.New(slog.DiscardHandler),
 		Node: func() ident.NodeID { return 1 }, Leadership: func() jobs.Leadership { return jobs.Leadership{Term: 1, Leading: true} },
+		Kinds: []jobs.Kind{jobs.StreamEviction(l.catalog, l.store, l.direct, wall)},
 	})
 	defer runner.Wait()
 	step := func() {
 		t.Helper()
-		l.must(runner.Step(t.Context()))
+		l.must(runner.Step(t.Context())) // makes the job
+		l.must(runner.Step(t.Context())) // claims it
+		runner.Wait()
 		l.settle()
 	}
 	l.sql("admin", "CREATE NAMESPACE app")

@@ -68,7 +68,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Sockets: n.sessions, Logs: n.logs.list,
 		Cold:         n.cold,
 		Storages:     storageProber{set: n.storages, clock: n.clock},
-		AuditEntries: uint32(a.AuditLogEntries), Logger: n.logger.With(slog.String("part", "sql")),
+		AuditEntries: uint32(a.AuditLogEntries), UserCleanup: time.Duration(a.UserCleanupDelaySecs) * time.Second, Logger: n.logger.With(slog.String("part", "sql")),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
 		Transactions: n.transactionLimits(),
 		Limits: exec.Limits{

@@ -177,7 +177,7 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 		keys.KindManifest:
 		return nil // read by checkMachine
 	case keys.KindCluster, keys.KindNamespace, keys.KindTable, keys.KindUser, keys.KindMember, keys.KindCleanup,
-		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit:
+		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit, keys.KindBackup:
 		if s.group != shard.Meta {
 			return fmt.Errorf("a key of the meta group (kind %#x)", byte(kind))
 		}

@@ -3,14 +3,19 @@ package server
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/backup"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
 )
 
 // jobParts is the node's runner of jobs and the means to stop it before the store closes.
@@ -22,11 +27,16 @@ type jobParts struct {
 
 // buildJobs makes the runner. Every kind of job has one line here.
 func (n *Node) buildJobs(engine *exec.Engine) {
+	source, target := n.backupParts()
 	kinds := []jobs.Kind{
+		jobs.Backup(source, n.backupPlace),
+		jobs.Restore(target, n.backupPlace),
+		jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages),
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
 		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold}),
 		jobs.Flush(n.flusher()),
+		jobs.StreamEviction(n.catalog, n.store, n.exec, n.clock),
 		jobs.Statement(n.catalog, func(ctx context.Context, caller session.Session, sql string) error {
 			_, err := engine.Execute(ctx, exec.Request{Session: caller, SQL: sql})
 			return err
@@ -47,6 +57,37 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 		Leadership: n.metaLeadership, Kinds: kinds,
 		Hold: min(max(10*election, 5*time.Second), 30*time.Second),
 	})
+}
+
+// backupParts are what backups are made from and restored to.
+func (n *Node) backupParts() (backup.Source, backup.Target) {
+	rows := backup.AllRows{Cold: n.cold}
+	source := backup.Source{
+		Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Applied: multiraft.ReadApplied, Clock: n.clock,
+	}
+	return source, backup.Target{Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock}
+}
+
+// backupPlace opens where backups lie: a directory, or a storage with a prefix behind its name.
+func (n *Node) backupPlace(location string) (objstore.Store, error) {
+	if strings.HasPrefix(location, "/") {
+		return objstore.OpenDir(n.fs.FS, location)
+	}
+	id, prefix, _ := strings.Cut(location, "/")
+	storage, exists := n.catalog.Current().Storage(id)
+	if !exists {
+		return nil, fault.New(fault.NotFound, "storage '%s' not found", id)
+	}
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		if err := objstore.CheckKey(prefix); err != nil {
+			return nil, err
+		}
+	}
+	store, err := n.storages.Open(storage)
+	if err != nil {
+		return nil, err
+	}
+	return objstore.Under(store, prefix), nil
 }
 
 // metaLeadership says who leads the meta group as far as this node knows. A standalone node always does.

@@ -24,6 +24,10 @@ func jobViews() []viewDefinition {
 			orNull(bigInt("cpu_used")), timestamp("created_at"), timestamp("updated_at"), orNull(timestamp("started_at")),
 			orNull(timestamp("finished_at")), bigInt("node_id"), orNull(bigInt("leader_node_id")), integer("progress_percent"),
 		}},
+		{SystemNamespace, "backups", (*System).backupsRows, []viewColumn{
+			text("name"), text("location"), text("job_id"), bigInt("node_id"), bigInt("row_count"), bigInt("total_bytes"), bigInt("written_bytes"),
+			timestamp("started_at"), timestamp("finished_at"),
+		}},
 		{SystemNamespace, "schedules", (*System).schedulesRows, []viewColumn{
 			text("schedule_name"), orNull(text("every")), orNull(text("cron")), text("time_zone"), text("statement"), text("user_id"),
 			text("overlap"), text("misfire"), boolean("paused"), orNull(timestamp("next_run")), orNull(timestamp("last_run")),
@@ -49,6 +53,22 @@ func (r *ViewRequest) allJobs() (jobs []*commandv1.Job, err error) {
 func (r *ViewRequest) read(use func(reader storage.Reader) error) error {
 	snapshot := r.Snapshot()
 	return errors.Join(use(snapshot), snapshot.Close())
+}
+
+// backupsRows lists the newest backup last. A node id of zero says that every node reaches the location.
+func (*System) backupsRows(_ context.Context, request *ViewRequest) (rows [][]datum.Datum, err error) {
+	err = request.read(func(reader storage.Reader) error {
+		backups, failure := catalog.LoadBackups(reader)
+		for _, b := range backups {
+			rows = append(rows, []datum.Datum{
+				textValue(b.GetName()), textValue(b.GetLocation()), textValue(catalog.JobID(&commandv1.Job{IdPrefix: "BK", Number: b.GetJob()})),
+				number(b.GetNodeId()), number(b.GetRows()), number(b.GetTotalBytes()), number(b.GetWrittenBytes()),
+				moment(b.GetStartedMicros()), moment(b.GetFinishedMicros()),
+			})
+		}
+		return failure
+	})
+	return rows, err
 }
 
 func (s *System) jobsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {

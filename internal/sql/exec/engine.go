@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
@@ -67,6 +68,7 @@ type Deps struct {
 	Cold         *cold.Store   // reads rows in segments; nil fails statements about tables that have some
 	Storages     StorageProber // tries storages; nil refuses statements that need it
 	AuditEntries uint32        // entries that the audit log keeps; zero means no audit log
+	UserCleanup  time.Duration // after which the rows of a dropped user are removed; zero means never
 	Logger       *slog.Logger  // says what could not be audited; nil discards
 	// AppliedIndex reads a group's applied index from a reader, for system.table_digests. Nil leaves it NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)

@@ -346,6 +346,8 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.KillLive:
 		result, err := b.engine.killLive(ctx, caller, s)
 		return outcome{Result: result}, err
+	case *plan.StartJob:
+		return b.engine.startJob(ctx, caller, s)
 	case *plan.StorageCheck, *plan.StorageFlush:
 		result, err := b.engine.aboutStorage(ctx, caller, s)
 		return outcome{Result: result}, err

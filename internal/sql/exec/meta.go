@@ -28,6 +28,9 @@ func (e *Engine) meta(ctx context.Context, caller session.Session, s *plan.Meta)
 			body.AlterUser.PasswordHash = &hash
 		}
 	}
+	if body, ok := s.Command.GetBody().(*commandv1.Command_DropUser); ok && e.deps.UserCleanup > 0 {
+		body.DropUser.Cleanup, body.DropUser.CleanupDelayMicros = true, e.deps.UserCleanup.Microseconds()
+	}
 	if err := e.stampSchedule(s.Command); err != nil {
 		return Result{}, err
 	}

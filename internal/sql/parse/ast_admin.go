@@ -116,10 +116,17 @@ type BackupDatabase struct {
 	Directory string
 }
 
-// RestoreDatabase is RESTORE DATABASE FROM 'directory'.
+// RunJob is RUN JOB kind.
+type RunJob struct {
+	Pos
+	Kind Ident
+}
+
+// RestoreDatabase is RESTORE DATABASE FROM 'directory' [BACKUP 'name'].
 type RestoreDatabase struct {
 	Pos
 	Directory string
+	Backup    string // empty for the newest
 }
 
 // ExportUserData is EXPORT USER DATA.
@@ -251,6 +258,7 @@ func (*KillLiveQuery) statement()   {}
 func (*Kill) statement()            {}
 func (*BackupDatabase) statement()  {}
 func (*RestoreDatabase) statement() {}
+func (*RunJob) statement()          {}
 func (*ExportUserData) statement()  {}
 func (*CreateTopic) statement()     {}
 func (*DropTopic) statement()       {}

@@ -143,6 +143,13 @@ func (w *printer) administration(statement Statement) bool {
 	case *RestoreDatabase:
 		w.text("RESTORE DATABASE FROM ")
 		w.literal(s.Directory)
+		if s.Backup != "" {
+			w.text(" BACKUP ")
+			w.literal(s.Backup)
+		}
+	case *RunJob:
+		w.text("RUN JOB ")
+		w.name(s.Kind.Name)
 	case *ExportUserData:
 		w.text("EXPORT USER DATA")
 	case *Cluster:

@@ -72,7 +72,15 @@ func (p *parser) objectStatement(at Pos) Statement {
 		p.advance()
 		p.expectWord("database")
 		p.expectWord("from")
-		return &RestoreDatabase{Pos: at, Directory: p.text("a directory in quotes")}
+		restore := &RestoreDatabase{Pos: at, Directory: p.text("a directory in quotes")}
+		if p.word("backup") {
+			restore.Backup = p.text("the name of a backup in quotes")
+		}
+		return restore
+	case "run":
+		p.advance()
+		p.expectWord("job")
+		return &RunJob{Pos: at, Kind: p.label("the type of a job")}
 	case "export":
 		p.advance()
 		p.expectWord("user")

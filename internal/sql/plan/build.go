@@ -106,6 +106,12 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 		return e.storageCheck(node)
 	case *parse.StorageFlush:
 		return e.storageFlush(node)
+	case *parse.BackupDatabase:
+		return e.backupDatabase(node)
+	case *parse.RestoreDatabase:
+		return e.restoreDatabase(node)
+	case *parse.RunJob:
+		return runJob(node)
 	case *parse.ShowVariable:
 		return showVariable(node)
 	case *parse.SetVariable:
@@ -123,8 +129,8 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "STORAGE COMPACT is not supported yet")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
-	case *parse.BackupDatabase, *parse.RestoreDatabase, *parse.ExportUserData:
-		return unsupported(statement, "backups and exports are not supported yet")
+	case *parse.ExportUserData:
+		return unsupported(statement, "exports are not supported yet")
 	}
 	return unsupported(statement, "this statement is not supported")
 }
@@ -218,6 +224,7 @@ func runnable(statement parse.Statement) error {
 		*parse.CreateView, *parse.DropView, *parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
 		*parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck,
 		*parse.ShowVariable, *parse.SetVariable, *parse.ResetVariable,
+		*parse.BackupDatabase, *parse.RestoreDatabase, *parse.RunJob,
 		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule,
 		*parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
 		*parse.SetTransaction, *parse.Kill:
@@ -252,6 +259,8 @@ func administration(statement parse.Statement) string {
 		return "schedule management"
 	case *parse.BackupDatabase, *parse.RestoreDatabase:
 		return "backup and restore"
+	case *parse.RunJob:
+		return "RUN JOB"
 	case *parse.SetVariable, *parse.ResetVariable, *parse.ShowVariable:
 		return "SET"
 	}

@@ -19,8 +19,10 @@ func (e *Environment) createSchedule(node *parse.CreateSchedule) (Statement, err
 	}
 	switch node.Statement.(type) {
 	case *parse.Insert, *parse.Update, *parse.Delete, *parse.Query, *parse.ExecuteAsUser:
+	case *parse.RunJob, *parse.StorageFlush, *parse.StorageCompact, *parse.BackupDatabase: // they start jobs
 	default:
-		return nil, invalid(node.Statement, "a schedule runs SELECT, INSERT, UPDATE, DELETE or EXECUTE AS USER")
+		return nil, invalid(node.Statement,
+			"a schedule runs SELECT, INSERT, UPDATE, DELETE, EXECUTE AS USER, STORAGE FLUSH, STORAGE COMPACT, BACKUP DATABASE or RUN JOB")
 	}
 	if err := Authorize(e, node.Statement); err != nil {
 		return nil, err

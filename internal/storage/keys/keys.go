@@ -55,6 +55,7 @@ const (
 	KindSchedule  Kind = 0x33 // name: schedule
 	KindStorage   Kind = 0x40 // storage id: a place for the files of tables
 	KindAudit     Kind = 0x41 // number(8): an entry of the audit log
+	KindBackup    Kind = 0x48 // number(8) of its job: a backup that was made
 )
 
 // The bytes that make a user id prefix-free inside a key without changing its order: a zero byte is
@@ -284,6 +285,11 @@ func Storage(id string) []byte {
 // Audit is the key of an entry of the audit log.
 func Audit(number uint64) []byte {
 	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindAudit, 8), number)
+}
+
+// Backup is the key of what is known of a backup.
+func Backup(job uint64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(shard.Meta, KindBackup, 8), job)
 }
 
 // MetaSpan is the span of all keys of one kind in the meta group.

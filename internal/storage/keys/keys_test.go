@@ -54,6 +54,7 @@ func TestGolden(t *testing.T) {
 	line("storage", Storage("archive"))
 	line("view", View("app", "open_notes"))
 	line("audit", Audit(258))
+	line("backup", Backup(258))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)
 	lo, hi = TableSpan(group, table)

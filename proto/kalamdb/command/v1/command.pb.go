@@ -115,6 +115,9 @@ type Command struct {
 	//	*Command_AlterNamespace
 	//	*Command_CreateView
 	//	*Command_DropView
+	//	*Command_RestoreCatalog
+	//	*Command_RecordBackup
+	//	*Command_ForgetUser
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	//	*Command_FenceTable
@@ -123,6 +126,7 @@ type Command struct {
 	//	*Command_CommitSegment
 	//	*Command_ReplaceSegments
 	//	*Command_RetainChanges
+	//	*Command_PurgeUser
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -478,6 +482,33 @@ func (x *Command) GetDropView() *DropView {
 	return nil
 }
 
+func (x *Command) GetRestoreCatalog() *RestoreCatalog {
+	if x != nil {
+		if x, ok := x.Body.(*Command_RestoreCatalog); ok {
+			return x.RestoreCatalog
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecordBackup() *RecordBackup {
+	if x != nil {
+		if x, ok := x.Body.(*Command_RecordBackup); ok {
+			return x.RecordBackup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetForgetUser() *ForgetUser {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ForgetUser); ok {
+			return x.ForgetUser
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -545,6 +576,15 @@ func (x *Command) GetRetainChanges() *RetainChanges {
 	if x != nil {
 		if x, ok := x.Body.(*Command_RetainChanges); ok {
 			return x.RetainChanges
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPurgeUser() *PurgeUser {
+	if x != nil {
+		if x, ok := x.Body.(*Command_PurgeUser); ok {
+			return x.PurgeUser
 		}
 	}
 	return nil
@@ -691,6 +731,18 @@ type Command_DropView struct {
 	DropView *DropView `protobuf:"bytes,81,opt,name=drop_view,json=dropView,proto3,oneof"`
 }
 
+type Command_RestoreCatalog struct {
+	RestoreCatalog *RestoreCatalog `protobuf:"bytes,100,opt,name=restore_catalog,json=restoreCatalog,proto3,oneof"`
+}
+
+type Command_RecordBackup struct {
+	RecordBackup *RecordBackup `protobuf:"bytes,101,opt,name=record_backup,json=recordBackup,proto3,oneof"`
+}
+
+type Command_ForgetUser struct {
+	ForgetUser *ForgetUser `protobuf:"bytes,102,opt,name=forget_user,json=forgetUser,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -722,6 +774,10 @@ type Command_ReplaceSegments struct {
 
 type Command_RetainChanges struct {
 	RetainChanges *RetainChanges `protobuf:"bytes,90,opt,name=retain_changes,json=retainChanges,proto3,oneof"`
+}
+
+type Command_PurgeUser struct {
+	PurgeUser *PurgeUser `protobuf:"bytes,103,opt,name=purge_user,json=purgeUser,proto3,oneof"`
 }
 
 func (*Command_CreateNamespace) isCommand_Body() {}
@@ -792,6 +848,12 @@ func (*Command_CreateView) isCommand_Body() {}
 
 func (*Command_DropView) isCommand_Body() {}
 
+func (*Command_RestoreCatalog) isCommand_Body() {}
+
+func (*Command_RecordBackup) isCommand_Body() {}
+
+func (*Command_ForgetUser) isCommand_Body() {}
+
 func (*Command_WriteRows) isCommand_Body() {}
 
 func (*Command_PurgeTable) isCommand_Body() {}
@@ -807,6 +869,8 @@ func (*Command_CommitSegment) isCommand_Body() {}
 func (*Command_ReplaceSegments) isCommand_Body() {}
 
 func (*Command_RetainChanges) isCommand_Body() {}
+
+func (*Command_PurgeUser) isCommand_Body() {}
 
 // Header is stamped by the executor; replicas never consult a clock.
 type Header struct {
@@ -2391,11 +2455,13 @@ func (x *AlterUser) GetEmail() string {
 }
 
 type DropUser struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	IfExists      bool                   `protobuf:"varint,2,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Id                 string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	IfExists           bool                   `protobuf:"varint,2,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	Cleanup            bool                   `protobuf:"varint,3,opt,name=cleanup,proto3" json:"cleanup,omitempty"`                                                     // make the job that removes the user's rows and forgets the account
+	CleanupDelayMicros int64                  `protobuf:"zigzag64,4,opt,name=cleanup_delay_micros,json=cleanupDelayMicros,proto3" json:"cleanup_delay_micros,omitempty"` // before which the job does not begin
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *DropUser) Reset() {
@@ -2440,6 +2506,20 @@ func (x *DropUser) GetIfExists() bool {
 		return x.IfExists
 	}
 	return false
+}
+
+func (x *DropUser) GetCleanup() bool {
+	if x != nil {
+		return x.Cleanup
+	}
+	return false
+}
+
+func (x *DropUser) GetCleanupDelayMicros() int64 {
+	if x != nil {
+		return x.CleanupDelayMicros
+	}
+	return 0
 }
 
 // RecordLogin counts a login attempt; at lock_after consecutive failures the account is locked.
@@ -4563,6 +4643,7 @@ type Job struct {
 	StartedMicros   int64                  `protobuf:"zigzag64,19,opt,name=started_micros,json=startedMicros,proto3" json:"started_micros,omitempty"` // first claim
 	FinishedMicros  int64                  `protobuf:"zigzag64,20,opt,name=finished_micros,json=finishedMicros,proto3" json:"finished_micros,omitempty"`
 	IdPrefix        string                 `protobuf:"bytes,21,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"` // two letters in front of the number in the job's id
+	Transient       bool                   `protobuf:"varint,22,opt,name=transient,proto3" json:"transient,omitempty"`              // the record goes when the job succeeds: housekeeping that would push others out of the history
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -4742,6 +4823,13 @@ func (x *Job) GetIdPrefix() string {
 		return x.IdPrefix
 	}
 	return ""
+}
+
+func (x *Job) GetTransient() bool {
+	if x != nil {
+		return x.Transient
+	}
+	return false
 }
 
 // JobClaim says who may change a running job. A command that names another claim is refused.
@@ -6430,11 +6518,446 @@ func (x *DropStorage) GetIfExists() bool {
 	return false
 }
 
+// RestoreCatalog puts records of a backup into the catalog of a cluster that holds nothing yet, in several commands. The first
+// one is refused when there are tables; the others, when another backup is being restored.
+type RestoreCatalog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        string                 `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`                                 // names the backup
+	Records       []*CatalogRecord       `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`                               // in the order of their keys
+	Finish        bool                   `protobuf:"varint,3,opt,name=finish,proto3" json:"finish,omitempty"`                                // nothing more comes
+	LastTableId   uint64                 `protobuf:"varint,4,opt,name=last_table_id,json=lastTableId,proto3" json:"last_table_id,omitempty"` // ids of tables to come are higher
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreCatalog) Reset() {
+	*x = RestoreCatalog{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreCatalog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreCatalog) ProtoMessage() {}
+
+func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
+func (*RestoreCatalog) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *RestoreCatalog) GetBackup() string {
+	if x != nil {
+		return x.Backup
+	}
+	return ""
+}
+
+func (x *RestoreCatalog) GetRecords() []*CatalogRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *RestoreCatalog) GetFinish() bool {
+	if x != nil {
+		return x.Finish
+	}
+	return false
+}
+
+func (x *RestoreCatalog) GetLastTableId() uint64 {
+	if x != nil {
+		return x.LastTableId
+	}
+	return 0
+}
+
+// CatalogRecord is one key of the meta group with its value.
+type CatalogRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatalogRecord) Reset() {
+	*x = CatalogRecord{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatalogRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatalogRecord) ProtoMessage() {}
+
+func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
+func (*CatalogRecord) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *CatalogRecord) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *CatalogRecord) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// Backup is the stored form of what is known of a backup that was made.
+type Backup struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Location       string                 `protobuf:"bytes,2,opt,name=location,proto3" json:"location,omitempty"` // a directory, or storage and prefix
+	Job            uint64                 `protobuf:"varint,3,opt,name=job,proto3" json:"job,omitempty"`          // number of the job that made it
+	StartedMicros  int64                  `protobuf:"zigzag64,4,opt,name=started_micros,json=startedMicros,proto3" json:"started_micros,omitempty"`
+	FinishedMicros int64                  `protobuf:"zigzag64,5,opt,name=finished_micros,json=finishedMicros,proto3" json:"finished_micros,omitempty"`
+	Rows           uint64                 `protobuf:"varint,6,opt,name=rows,proto3" json:"rows,omitempty"`
+	TotalBytes     uint64                 `protobuf:"varint,7,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`       // what the backup refers to
+	WrittenBytes   uint64                 `protobuf:"varint,8,opt,name=written_bytes,json=writtenBytes,proto3" json:"written_bytes,omitempty"` // of it, what was not there before
+	NodeId         uint64                 `protobuf:"varint,9,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                   // for a directory: whose it is; else zero
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *Backup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Backup) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *Backup) GetJob() uint64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *Backup) GetStartedMicros() int64 {
+	if x != nil {
+		return x.StartedMicros
+	}
+	return 0
+}
+
+func (x *Backup) GetFinishedMicros() int64 {
+	if x != nil {
+		return x.FinishedMicros
+	}
+	return 0
+}
+
+func (x *Backup) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Backup) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *Backup) GetWrittenBytes() uint64 {
+	if x != nil {
+		return x.WrittenBytes
+	}
+	return 0
+}
+
+func (x *Backup) GetNodeId() uint64 {
+	if x != nil {
+		return x.NodeId
+	}
+	return 0
+}
+
+// RecordBackup remembers a backup that is complete. The oldest are forgotten when there are too many.
+type RecordBackup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        *Backup                `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordBackup) Reset() {
+	*x = RecordBackup{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordBackup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordBackup) ProtoMessage() {}
+
+func (x *RecordBackup) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
+func (*RecordBackup) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *RecordBackup) GetBackup() *Backup {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+// ForgetUser removes the account of a dropped user whose rows are gone.
+type ForgetUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	DeletedMicros int64                  `protobuf:"zigzag64,2,opt,name=deleted_micros,json=deletedMicros,proto3" json:"deleted_micros,omitempty"` // when it was dropped; another time is another account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetUser) Reset() {
+	*x = ForgetUser{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetUser) ProtoMessage() {}
+
+func (x *ForgetUser) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
+func (*ForgetUser) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *ForgetUser) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ForgetUser) GetDeletedMicros() int64 {
+	if x != nil {
+		return x.DeletedMicros
+	}
+	return 0
+}
+
+// PurgeUser removes all rows of a user, with their index entries, from a group, as if they had never been.
+type PurgeUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Tables        []*UserTable           `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeUser) Reset() {
+	*x = PurgeUser{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeUser) ProtoMessage() {}
+
+func (x *PurgeUser) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
+func (*PurgeUser) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *PurgeUser) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *PurgeUser) GetTables() []*UserTable {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+type UserTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	IndexIds      []uint32               `protobuf:"varint,2,rep,packed,name=index_ids,json=indexIds,proto3" json:"index_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserTable) Reset() {
+	*x = UserTable{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserTable) ProtoMessage() {}
+
+func (x *UserTable) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
+func (*UserTable) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *UserTable) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *UserTable) GetIndexIds() []uint32 {
+	if x != nil {
+		return x.IndexIds
+	}
+	return nil
+}
+
 var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\x90\x17\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xab\x19\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -6481,7 +7004,11 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0falter_namespace\x18G \x01(\v2\".kalamdb.command.v1.AlterNamespaceH\x00R\x0ealterNamespace\x12A\n" +
 	"\vcreate_view\x18P \x01(\v2\x1e.kalamdb.command.v1.CreateViewH\x00R\n" +
 	"createView\x12;\n" +
-	"\tdrop_view\x18Q \x01(\v2\x1c.kalamdb.command.v1.DropViewH\x00R\bdropView\x12>\n" +
+	"\tdrop_view\x18Q \x01(\v2\x1c.kalamdb.command.v1.DropViewH\x00R\bdropView\x12M\n" +
+	"\x0frestore_catalog\x18d \x01(\v2\".kalamdb.command.v1.RestoreCatalogH\x00R\x0erestoreCatalog\x12G\n" +
+	"\rrecord_backup\x18e \x01(\v2 .kalamdb.command.v1.RecordBackupH\x00R\frecordBackup\x12A\n" +
+	"\vforget_user\x18f \x01(\v2\x1e.kalamdb.command.v1.ForgetUserH\x00R\n" +
+	"forgetUser\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
@@ -6494,7 +7021,9 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"purgeIndex\x12J\n" +
 	"\x0ecommit_segment\x18K \x01(\v2!.kalamdb.command.v1.CommitSegmentH\x00R\rcommitSegment\x12P\n" +
 	"\x10replace_segments\x18L \x01(\v2#.kalamdb.command.v1.ReplaceSegmentsH\x00R\x0freplaceSegments\x12J\n" +
-	"\x0eretain_changes\x18Z \x01(\v2!.kalamdb.command.v1.RetainChangesH\x00R\rretainChangesB\x06\n" +
+	"\x0eretain_changes\x18Z \x01(\v2!.kalamdb.command.v1.RetainChangesH\x00R\rretainChanges\x12>\n" +
+	"\n" +
+	"purge_user\x18g \x01(\v2\x1d.kalamdb.command.v1.PurgeUserH\x00R\tpurgeUserB\x06\n" +
 	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
@@ -6649,10 +7178,12 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x05email\x18\x04 \x01(\tH\x02R\x05email\x88\x01\x01B\x10\n" +
 	"\x0e_password_hashB\a\n" +
 	"\x05_roleB\b\n" +
-	"\x06_email\"7\n" +
+	"\x06_email\"\x83\x01\n" +
 	"\bDropUser\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists\"~\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\x12\x18\n" +
+	"\acleanup\x18\x03 \x01(\bR\acleanup\x120\n" +
+	"\x14cleanup_delay_micros\x18\x04 \x01(\x12R\x12cleanupDelayMicros\"~\n" +
 	"\vRecordLogin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\bR\asuccess\x12\x1d\n" +
@@ -6840,7 +7371,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bsegments\x18\x06 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xb2\x05\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xd0\x05\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -6867,7 +7398,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0eupdated_micros\x18\x12 \x01(\x12R\rupdatedMicros\x12%\n" +
 	"\x0estarted_micros\x18\x13 \x01(\x12R\rstartedMicros\x12'\n" +
 	"\x0ffinished_micros\x18\x14 \x01(\x12R\x0efinishedMicros\x12\x1b\n" +
-	"\tid_prefix\x18\x15 \x01(\tR\bidPrefix\"\x88\x01\n" +
+	"\tid_prefix\x18\x15 \x01(\tR\bidPrefix\x12\x1c\n" +
+	"\ttransient\x18\x16 \x01(\bR\ttransient\"\x88\x01\n" +
 	"\bJobClaim\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x17\n" +
@@ -7016,7 +7548,38 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x15_user_tables_template\":\n" +
 	"\vDropStorage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists*;\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\xa1\x01\n" +
+	"\x0eRestoreCatalog\x12\x16\n" +
+	"\x06backup\x18\x01 \x01(\tR\x06backup\x12;\n" +
+	"\arecords\x18\x02 \x03(\v2!.kalamdb.command.v1.CatalogRecordR\arecords\x12\x16\n" +
+	"\x06finish\x18\x03 \x01(\bR\x06finish\x12\"\n" +
+	"\rlast_table_id\x18\x04 \x01(\x04R\vlastTableId\"7\n" +
+	"\rCatalogRecord\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\x8d\x02\n" +
+	"\x06Backup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\blocation\x18\x02 \x01(\tR\blocation\x12\x10\n" +
+	"\x03job\x18\x03 \x01(\x04R\x03job\x12%\n" +
+	"\x0estarted_micros\x18\x04 \x01(\x12R\rstartedMicros\x12'\n" +
+	"\x0ffinished_micros\x18\x05 \x01(\x12R\x0efinishedMicros\x12\x12\n" +
+	"\x04rows\x18\x06 \x01(\x04R\x04rows\x12\x1f\n" +
+	"\vtotal_bytes\x18\a \x01(\x04R\n" +
+	"totalBytes\x12#\n" +
+	"\rwritten_bytes\x18\b \x01(\x04R\fwrittenBytes\x12\x17\n" +
+	"\anode_id\x18\t \x01(\x04R\x06nodeId\"B\n" +
+	"\fRecordBackup\x122\n" +
+	"\x06backup\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.BackupR\x06backup\"C\n" +
+	"\n" +
+	"ForgetUser\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
+	"\x0edeleted_micros\x18\x02 \x01(\x12R\rdeletedMicros\"V\n" +
+	"\tPurgeUser\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x125\n" +
+	"\x06tables\x18\x02 \x03(\v2\x1d.kalamdb.command.v1.UserTableR\x06tables\"C\n" +
+	"\tUserTable\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1b\n" +
+	"\tindex_ids\x18\x02 \x03(\rR\bindexIds*;\n" +
 	"\x06Expect\x12\x0e\n" +
 	"\n" +
 	"EXPECT_ANY\x10\x00\x12\x11\n" +
@@ -7037,7 +7600,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -7115,10 +7678,17 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*CreateStorage)(nil),      // 73: kalamdb.command.v1.CreateStorage
 	(*AlterStorage)(nil),       // 74: kalamdb.command.v1.AlterStorage
 	(*DropStorage)(nil),        // 75: kalamdb.command.v1.DropStorage
-	nil,                        // 76: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 77: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 78: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 79: kalamdb.command.v1.Namespace.OptionsEntry
+	(*RestoreCatalog)(nil),     // 76: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 77: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 78: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 79: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 80: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 81: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 82: kalamdb.command.v1.UserTable
+	nil,                        // 83: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 84: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 85: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 86: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -7156,64 +7726,71 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	31, // 35: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	50, // 36: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	40, // 37: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	42, // 38: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	44, // 39: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	48, // 40: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	49, // 41: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	41, // 42: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	69, // 43: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,  // 44: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	76, // 45: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13, // 46: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17, // 47: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10, // 48: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,  // 49: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17, // 50: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	77, // 51: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14, // 52: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13, // 53: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	78, // 54: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18, // 55: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18, // 56: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	19, // 57: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	24, // 58: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	24, // 59: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	79, // 60: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	38, // 61: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	39, // 62: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	33, // 63: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	34, // 64: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	35, // 65: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	36, // 66: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,  // 67: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	32, // 68: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,  // 69: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	37, // 70: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	37, // 71: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	43, // 72: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	37, // 73: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	46, // 74: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	47, // 75: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	46, // 76: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	46, // 77: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	52, // 78: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	53, // 79: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	51, // 80: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	52, // 81: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 82: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 83: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 84: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 85: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	64, // 86: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	72, // 87: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	88, // [88:88] is the sub-list for method output_type
-	88, // [88:88] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	76, // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	79, // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	80, // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	31, // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	50, // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	40, // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	42, // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	44, // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	48, // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	49, // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	41, // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	81, // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	69, // 47: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,  // 48: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	83, // 49: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13, // 50: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17, // 51: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10, // 52: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,  // 53: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17, // 54: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	84, // 55: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14, // 56: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13, // 57: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	85, // 58: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18, // 59: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18, // 60: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	19, // 61: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	24, // 62: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	24, // 63: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	86, // 64: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	38, // 65: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	39, // 66: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	33, // 67: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	34, // 68: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	35, // 69: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	36, // 70: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,  // 71: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	32, // 72: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,  // 73: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	37, // 74: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	37, // 75: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	43, // 76: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	37, // 77: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	46, // 78: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	47, // 79: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	46, // 80: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	46, // 81: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	52, // 82: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 83: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	51, // 84: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	52, // 85: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 86: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 87: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 88: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	52, // 89: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	64, // 90: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	72, // 91: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	77, // 92: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	78, // 93: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	82, // 94: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	95, // [95:95] is the sub-list for method output_type
+	95, // [95:95] is the sub-list for method input_type
+	95, // [95:95] is the sub-list for extension type_name
+	95, // [95:95] is the sub-list for extension extendee
+	0,  // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -7256,6 +7833,9 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_AlterNamespace)(nil),
 		(*Command_CreateView)(nil),
 		(*Command_DropView)(nil),
+		(*Command_RestoreCatalog)(nil),
+		(*Command_RecordBackup)(nil),
+		(*Command_ForgetUser)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 		(*Command_FenceTable)(nil),
@@ -7264,6 +7844,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_CommitSegment)(nil),
 		(*Command_ReplaceSegments)(nil),
 		(*Command_RetainChanges)(nil),
+		(*Command_PurgeUser)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
 	file_kalamdb_command_v1_command_proto_msgTypes[65].OneofWrappers = []any{}
@@ -7274,7 +7855,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   79,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

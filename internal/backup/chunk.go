@@ -1,0 +1,176 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+)
+
+// Sizes of the content of a chunk. Where it ends is drawn by the keys of its records, so that a row more or less moves
+// the borders nearby and no others.
+const (
+	minChunkBytes    = 256 << 10
+	targetChunkBytes = 2 << 20
+	maxChunkBytes    = 8 << 20
+	// maxStoredBytes bounds a chunk that is read: one record of the largest size, and what does not compress.
+	maxStoredBytes = maxChunkBytes + 16<<20
+)
+
+// chunkMagic begins a chunk: the length of its content follows as an uvarint, then the content in zstd.
+var chunkMagic = []byte("KDBCHNK\x01")
+
+const chunkPrefix = "chunks/"
+
+// Chunk names a run of records in a manifest.
+type Chunk struct {
+	SHA256      string `json:"sha256"` // of the content
+	Bytes       int64  `json:"bytes"`
+	StoredBytes int64  `json:"stored_bytes"`
+	Records     int64  `json:"records"`
+}
+
+// chunkKey is where a chunk lies.
+func chunkKey(sum string) string { return chunkPrefix + sum[:2] + "/" + sum }
+
+// cutter collects records into the content of chunks.
+type cutter struct {
+	content []byte
+	records int64
+	full    func(content []byte, records int64) error // takes over the content
+}
+
+func (c *cutter) add(r *Record) (encoded []byte, err error) {
+	before := len(c.content)
+	if c.content == nil {
+		c.content = make([]byte, 0, targetChunkBytes+targetChunkBytes/2)
+	}
+	c.content = appendRecord(c.content, r)
+	c.records++
+	encoded = c.content[before:]
+	if c.ends(r, len(encoded)) {
+		return encoded, c.flush()
+	}
+	return encoded, nil
+}
+
+// ends draws whether a chunk ends behind a record: with a probability that gives the target size, whatever the size of the records is.
+func (c *cutter) ends(r *Record, size int) bool {
+	if len(c.content) < minChunkBytes {
+		return false
+	}
+	draw := xxhash.Sum64(r.Key) ^ xxhash.Sum64String(string(r.User))
+	return len(c.content) >= maxChunkBytes || draw%targetChunkBytes < uint64(size) //nolint:gosec // a length
+}
+
+func (c *cutter) flush() error {
+	if c.records == 0 {
+		return nil
+	}
+	content, records := c.content, c.records
+	c.content, c.records = nil, 0
+	return c.full(content, records)
+}
+
+// encodeChunk makes the object of a chunk.
+func encodeChunk(encoder *zstd.Encoder, content []byte) []byte {
+	stored := append(make([]byte, 0, len(content)/2), chunkMagic...)
+	stored = binary.AppendUvarint(stored, uint64(len(content)))
+	return encoder.EncodeAll(content, stored)
+}
+
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// reader reads chunks and manifests of one place.
+type reader struct {
+	store   objstore.Store
+	decoder *zstd.Decoder
+}
+
+func newReader(store objstore.Store) (*reader, error) {
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxStoredBytes), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("read chunks: %w", err)
+	}
+	return &reader{store: store, decoder: decoder}, nil
+}
+
+func (r *reader) close() { r.decoder.Close() }
+
+// chunk returns the content of a chunk after checking that it is what its name says.
+func (r *reader) chunk(ctx context.Context, c *Chunk) ([]byte, error) {
+	if c == nil {
+		return nil, fmt.Errorf("%w: a chunk without a name", errMalformed)
+	}
+	if len(c.SHA256) != 2*sha256.Size || c.Bytes < 0 || c.Bytes > maxStoredBytes {
+		return nil, fmt.Errorf("%w: chunk %q of %d bytes is named wrongly", errMalformed, c.SHA256, c.Bytes)
+	}
+	stored, err := r.object(ctx, chunkKey(c.SHA256), maxStoredBytes)
+	if err != nil {
+		return nil, err
+	}
+	rest, ok := bytes.CutPrefix(stored, chunkMagic)
+	size, n := binary.Uvarint(rest)
+	if !ok || n <= 0 || size != uint64(c.Bytes) {
+		return nil, fmt.Errorf("%w: chunk %s begins wrongly", errMalformed, c.SHA256)
+	}
+	content, err := r.decoder.DecodeAll(rest[n:], make([]byte, 0, size))
+	if err != nil {
+		return nil, fmt.Errorf("%w: chunk %s: %w", errMalformed, c.SHA256, err)
+	}
+	if got := sumOf(content); got != c.SHA256 {
+		return nil, fmt.Errorf("%w: chunk %s holds the content of %s", errMalformed, c.SHA256, got)
+	}
+	return content, nil
+}
+
+// object reads a whole object of at most limit bytes.
+func (r *reader) object(ctx context.Context, key string, limit int64) ([]byte, error) {
+	body, err := r.store.Get(ctx, key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%w: %s has more than %d bytes", errMalformed, key, limit)
+	}
+	return data, nil
+}
+
+// records visits the records of a chunk; visit must not keep them.
+func (r *reader) records(ctx context.Context, c *Chunk, visit func(record *Record, encoded []byte) error) error {
+	content, err := r.chunk(ctx, c)
+	if err != nil {
+		return err
+	}
+	var record Record
+	count := int64(0)
+	for rest := content; len(rest) > 0; count++ {
+		before := rest
+		if rest, err = readRecord(rest, &record); err != nil {
+			return fmt.Errorf("chunk %s, record %d: %w", c.SHA256, count, err)
+		}
+		if err = visit(&record, before[:len(before)-len(rest)]); err != nil {
+			return err
+		}
+	}
+	if count != c.Records {
+		return fmt.Errorf("%w: chunk %s has %d records, the manifest says %d", errMalformed, c.SHA256, count, c.Records)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// proposer collects rows into one command for each group, and proposes some of them at a time. Rows have no order among each other: every
+// key comes once.
+type proposer struct {
+	rs     *restorer
+	shards shard.Map
+	open   map[shard.GroupID]*openBatch
+	slots  chan struct{}
+	under  sync.WaitGroup
+
+	mu     sync.Mutex // guards failed
+	failed error
+}
+
+// openBatch is a command that is not full.
+type openBatch struct {
+	rows  []*commandv1.RowWrite
+	bytes int
+}
+
+// add puts a row into the command of its group.
+func (p *proposer) add(ctx context.Context, record *Record) error {
+	table := p.rs.tables[record.Table]
+	if table == nil {
+		return fmt.Errorf("%w: a row of table %d, which the backup's catalog does not have", ErrDamaged, record.Table)
+	}
+	if (record.User == "") != (table.Kind == schema.KindShared) {
+		return fmt.Errorf("%w: a row of %s with the owner '%s'", ErrDamaged, table.FullName(), record.User)
+	}
+	group := table.Group
+	if record.User != "" {
+		group = p.shards.RouteUser(record.User)
+	}
+	row := &commandv1.RowWrite{
+		TableId: uint64(record.Table), User: string(record.User), PrimaryKey: append([]byte(nil), record.Key...),
+		Row: append([]byte(nil), record.Value...), Deleted: record.Deleted,
+	}
+	if !record.Deleted {
+		if err := table.index(row); err != nil {
+			return fmt.Errorf("%w: a row of %s: %w", ErrDamaged, table.FullName(), err)
+		}
+	}
+	p.rs.done++
+	batch := p.open[group]
+	if batch == nil {
+		batch = &openBatch{}
+		p.open[group] = batch
+	}
+	batch.rows = append(batch.rows, row)
+	batch.bytes += len(row.GetRow()) + len(row.GetPrimaryKey()) + len(row.GetUser()) + 64
+	if len(batch.rows) < batchRows && batch.bytes < batchBytes {
+		return nil
+	}
+	delete(p.open, group)
+	return p.send(ctx, group, batch)
+}
+
+// index adds the entries of the indexes of a table to a row.
+func (t *restoredTable) index(row *commandv1.RowWrite) error {
+	if len(t.Indexes) == 0 {
+		return nil
+	}
+	if err := t.decoder.Decode(row.GetRow(), t.values); err != nil {
+		return err
+	}
+	for i := range t.Indexes {
+		entry := &commandv1.IndexEntry{IndexId: t.Indexes[i].ID}
+		entry.Key, entry.Unique = schema.AppendIndexKey(nil, &t.Indexes[i], t.places[i], t.values)
+		row.Index = append(row.Index, entry)
+	}
+	return nil
+}
+
+func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBatch) error {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := p.failure(); err != nil {
+		<-p.slots
+		return err
+	}
+	p.under.Go(func() {
+		defer func() { <-p.slots }()
+		err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
+			WriteRows: &commandv1.WriteRows{Rows: batch.rows},
+		}})
+		if err != nil {
+			p.mu.Lock()
+			p.failed = errors.Join(p.failed, fmt.Errorf("write rows into %s: %w", group, err))
+			p.mu.Unlock()
+		}
+	})
+	return nil
+}
+
+func (p *proposer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// wait returns when no command is under way any more.
+func (p *proposer) wait() error {
+	p.under.Wait()
+	return p.failure()
+}
+
+// finish sends what is left and waits.
+func (p *proposer) finish(ctx context.Context) error {
+	for group, batch := range p.open {
+		if err := p.send(ctx, group, batch); err != nil {
+			return errors.Join(err, p.wait())
+		}
+	}
+	return p.wait()
+}

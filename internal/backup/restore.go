@@ -1,0 +1,252 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// Bounds of a restore.
+const (
+	batchRows    = 2000
+	batchBytes   = 128 << 10       // the log takes entries of a quarter of its segments
+	maxProposals = 8               // under way at a time
+	patience     = 2 * time.Minute // for a group that cannot take a command
+)
+
+// ErrDamaged says that a backup is not what its manifest says, or that rows did not arrive. Trying again does not help.
+var ErrDamaged = errors.New("the backup cannot be restored")
+
+// Target is where a backup is restored to. All fields are required.
+type Target struct {
+	Storage  *storage.Engine
+	Catalog  *catalog.Store
+	Executor executor.CommandExecutor
+	Rows     Rows // reads back what was written
+	Clock    clock.Clock
+}
+
+// Restore puts a backup into a cluster without tables and returns its manifest; an empty name is the newest one. It can be repeated
+// after a failure, with the same backup. Users and schedules come last, so that nobody but who was there before works with half of the rows.
+func Restore(ctx context.Context, target Target, store objstore.Store, name string, progress Progress) (*Manifest, error) {
+	m, err := Load(ctx, store, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReader(store)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if err := chunksAreThere(ctx, store, m); err != nil {
+		return nil, err
+	}
+	rs := &restorer{target: target, reader: r, manifest: m, progress: progress, tables: map[ident.TableID]*restoredTable{}}
+	if err := rs.catalog(ctx, false); err != nil {
+		return nil, err
+	}
+	if err := rs.rows(ctx); err != nil {
+		return nil, err
+	}
+	if err := rs.check(ctx); err != nil {
+		return nil, err
+	}
+	return m, rs.catalog(ctx, true)
+}
+
+// chunksAreThere looks for every chunk before anything is changed.
+func chunksAreThere(ctx context.Context, store objstore.Store, m *Manifest) error {
+	wanted := map[string]int64{}
+	for _, group := range append([]Group{m.Catalog}, m.Groups...) {
+		for _, chunk := range group.Chunks {
+			if chunk == nil {
+				return fmt.Errorf("%w: %s has a chunk without a name", ErrDamaged, group.Name)
+			}
+			wanted[chunk.SHA256] = chunk.StoredBytes
+		}
+	}
+	err := store.List(ctx, chunkPrefix, func(info objstore.ObjectInfo) error {
+		sum := info.Key[bytes.LastIndexByte([]byte(info.Key), '/')+1:]
+		if size, ok := wanted[sum]; ok && size == info.Size {
+			delete(wanted, sum)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for sum := range wanted {
+		return fmt.Errorf("%w: %d chunks are missing or have another size, one of them %s", ErrDamaged, len(wanted), sum)
+	}
+	return nil
+}
+
+type restorer struct {
+	target   Target
+	reader   *reader
+	manifest *Manifest
+	progress Progress
+	tables   map[ident.TableID]*restoredTable
+	done     int64 // records
+}
+
+// restoredTable is what is needed to write rows of a table.
+type restoredTable struct {
+	*schema.Table
+	decoder *schema.RowDecoder
+	places  [][]int // of the columns of each index
+	values  []datum.Datum
+}
+
+// comesLast reports whether a record of the catalog lets somebody in, or something begin.
+func comesLast(kind keys.Kind) bool { return kind == keys.KindUser || kind == keys.KindSchedule }
+
+// catalog restores the records of the catalog that come first, or those that come last.
+func (rs *restorer) catalog(ctx context.Context, last bool) error {
+	body := rs.newCatalogCommand()
+	bytes := 0
+	send := func() error {
+		err := rs.execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: body}})
+		body, bytes = rs.newCatalogCommand(), 0
+		return err
+	}
+	for _, chunk := range rs.manifest.Catalog.Chunks {
+		err := rs.reader.records(ctx, chunk, func(record *Record, _ []byte) error {
+			_, kind, _, err := keys.Split(record.Key)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			if comesLast(kind) != last {
+				return nil
+			}
+			body.Records = append(body.Records, &commandv1.CatalogRecord{
+				Key: append([]byte(nil), record.Key...), Value: append([]byte(nil), record.Value...),
+			})
+			if bytes += len(record.Key) + len(record.Value); bytes < batchBytes {
+				return nil
+			}
+			return send()
+		})
+		if err != nil {
+			return damaged(err)
+		}
+	}
+	body.Finish = last
+	return send()
+}
+
+func (rs *restorer) newCatalogCommand() *commandv1.RestoreCatalog {
+	return &commandv1.RestoreCatalog{
+		Backup: rs.manifest.ClusterUID + "/" + rs.manifest.Name, LastTableId: uint64(rs.manifest.LastTableID),
+	}
+}
+
+// damaged marks errors that the bytes of a backup are to blame for.
+func damaged(err error) error {
+	if errors.Is(err, errMalformed) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// rows proposes the rows of all chunks, each in the group that this cluster gives its owner.
+func (rs *restorer) rows(ctx context.Context) error {
+	if _, err := rs.target.Executor.Barrier(ctx, shard.Meta); err != nil {
+		return err
+	}
+	current := rs.target.Catalog.Current()
+	for _, t := range current.Tables() {
+		table := &restoredTable{Table: t, decoder: schema.NewRowDecoder(t, nil), values: make([]datum.Datum, len(t.Columns))}
+		for i := range t.Indexes {
+			places, ok := t.Positions(&t.Indexes[i])
+			if !ok {
+				return fmt.Errorf("%w: index %s of %s has no columns", ErrDamaged, t.Indexes[i].Name, t.FullName())
+			}
+			table.places = append(table.places, places)
+		}
+		rs.tables[t.ID] = table
+	}
+	p := &proposer{rs: rs, shards: current.Cluster().Shards, open: map[shard.GroupID]*openBatch{}, slots: make(chan struct{}, maxProposals)}
+	all := max(int64(rs.manifest.Totals.Rows), 1) //nolint:gosec // a count
+	for _, group := range rs.manifest.Groups {
+		for _, chunk := range group.Chunks {
+			rs.progress(uint32(min(100*rs.done/all, 99)), fmt.Sprintf("%d of %d rows", rs.done, all)) //nolint:gosec // a percentage
+			if err := rs.reader.records(ctx, chunk, func(record *Record, _ []byte) error { return p.add(ctx, record) }); err != nil {
+				return damaged(errors.Join(err, p.wait()))
+			}
+		}
+	}
+	return p.finish(ctx)
+}
+
+// check compares what every group holds now with the digests of the backup. Rows of stream tables may have ceased to exist.
+func (rs *restorer) check(ctx context.Context) error {
+	rs.progress(99, "comparing digests")
+	digests := map[ident.TableID]*Digest{}
+	groups := rs.target.Catalog.Current().Cluster().Shards.Groups()
+	for _, group := range groups {
+		if _, err := rs.target.Executor.Barrier(ctx, group); err != nil {
+			return fmt.Errorf("wait for %s: %w", group, err)
+		}
+	}
+	view := rs.target.Storage.NewSnapshot()
+	defer view.Close() //nolint:errcheck // it was only read
+	var encoded []byte
+	for _, group := range groups {
+		if group == shard.Meta {
+			continue
+		}
+		err := rs.target.Rows.Rows(ctx, view, group, func(record *Record) error {
+			encoded = appendRecord(encoded[:0], record)
+			digestOf(digests, record.Table).add(record.Deleted, encoded)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read back %s: %w", group, err)
+		}
+	}
+	for _, want := range rs.manifest.Tables {
+		if table := rs.tables[want.ID]; table != nil && table.Kind == schema.KindStream {
+			*digestOf(digests, want.ID) = want.Digest
+		}
+	}
+	if problems := rs.manifest.compare(digests); len(problems) > 0 {
+		return fmt.Errorf("%w: %s (%d tables differ)", ErrDamaged, problems[0], len(problems))
+	}
+	return nil
+}
+
+// execute replicates a command, again and again while its group cannot take it.
+func (rs *restorer) execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) error {
+	until := rs.target.Clock.Now().Add(patience)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		_, err := rs.target.Executor.Execute(ctx, group, cmd)
+		kind := fault.KindOf(err)
+		if err == nil || kind != fault.Unavailable && kind != fault.Overloaded && kind != fault.NotLeader && kind != fault.Timeout ||
+			rs.target.Clock.Now().After(until) {
+			return err
+		}
+		timer := rs.target.Clock.NewTimer(pause)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,327 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+)
+
+// Bounds of a writer.
+const (
+	maxWrites = 4       // chunks that are compressed and sent at a time
+	maxKnown  = 1 << 20 // chunks of earlier backups whose sizes are remembered; others are asked for one by one
+)
+
+// Rows gives the rows of a data group as one view of the store shows them.
+type Rows interface {
+	// Rows visits every row of a group, each key once, in an order that is the same for the same rows. visit must not keep the record.
+	Rows(ctx context.Context, view storage.Reader, group shard.GroupID, visit func(*Record) error) error
+}
+
+// Source is where a backup comes from. All fields are required.
+type Source struct {
+	Storage  *storage.Engine
+	Catalog  *catalog.Store
+	Executor executor.CommandExecutor // for barriers
+	Rows     Rows
+	Applied  func(view storage.Reader, group shard.GroupID) (uint64, error)
+	Clock    clock.Clock
+}
+
+// Progress is told how far something is.
+type Progress func(percent uint32, text string)
+
+// Write makes a backup and returns its manifest. What was acknowledged before the call is in it.
+func Write(ctx context.Context, source Source, store objstore.Store, progress Progress) (*Manifest, error) {
+	cluster := source.Catalog.Current().Cluster()
+	if cluster == nil {
+		return nil, errors.New("the cluster is not founded yet")
+	}
+	groups := cluster.Shards.Groups()
+	for _, group := range groups {
+		if _, err := source.Executor.Barrier(ctx, group); err != nil {
+			return nil, fmt.Errorf("wait for %s: %w", group, err)
+		}
+	}
+	started := source.Clock.Now().UTC()
+	view := source.Storage.NewSnapshot()
+	defer view.Close() //nolint:errcheck // it was only read
+	w, err := newWriter(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	m := &Manifest{
+		Format: manifestFormat, Name: started.Format(nameLayout), ClusterID: cluster.ID, ClusterUID: hex.EncodeToString(cluster.UID[:]),
+		Started: started, Shards: Shards{User: cluster.Shards.UserShards, Shared: cluster.Shards.SharedShards},
+	}
+	w.manifest = m
+	picture, err := catalog.Load(view)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range picture.Tables() {
+		m.LastTableID = max(m.LastTableID, t.ID)
+		w.tables[t.ID] = &Table{ID: t.ID, Name: t.FullName()}
+	}
+	for i, group := range groups {
+		progress(uint32(100*i/len(groups)), fmt.Sprintf("group %d of %d, %s read, %s new", i+1, len(groups), size(w.readBytes()), size(w.newBytes()))) //nolint:gosec // a percentage
+		if err := w.group(ctx, source, view, group); err != nil {
+			return nil, fmt.Errorf("back up %s: %w", group, err)
+		}
+	}
+	if err := w.finish(); err != nil {
+		return nil, err
+	}
+	m.Finished = source.Clock.Now().UTC()
+	return m, m.write(ctx, store)
+}
+
+// writer makes the chunks of one backup.
+type writer struct {
+	store    objstore.Store
+	encoder  *zstd.Encoder
+	manifest *Manifest
+	tables   map[ident.TableID]*Table
+	known    map[string]int64 // stored sizes of chunks that are there
+	slots    chan struct{}
+	sending  sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	failed error
+	totals Totals
+	taken  map[string]bool // chunks of this backup, so that equal ones count once
+}
+
+func newWriter(ctx context.Context, store objstore.Store) (*writer, error) {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(maxWrites))
+	if err != nil {
+		return nil, fmt.Errorf("write chunks: %w", err)
+	}
+	w := &writer{
+		store: store, encoder: encoder, tables: map[ident.TableID]*Table{}, known: map[string]int64{}, taken: map[string]bool{},
+		slots: make(chan struct{}, maxWrites),
+	}
+	err = store.List(ctx, chunkPrefix, func(info objstore.ObjectInfo) error {
+		if len(w.known) < maxKnown {
+			w.known[info.Key[strings.LastIndexByte(info.Key, '/')+1:]] = info.Size
+		}
+		return nil
+	})
+	return w, err
+}
+
+func (w *writer) close() {
+	w.sending.Wait()
+	_ = w.encoder.Close() // nothing is in it
+}
+
+// group writes the records of one group. Its chunks are its own: another group's rows do not move its borders.
+func (w *writer) group(ctx context.Context, source Source, view storage.Reader, group shard.GroupID) error {
+	applied, err := source.Applied(view, group)
+	if err != nil {
+		return err
+	}
+	entry := Group{Group: group, Name: group.String(), Applied: applied}
+	cut := &cutter{full: func(content []byte, records int64) error {
+		chunk := &Chunk{SHA256: sumOf(content), Bytes: int64(len(content)), Records: records}
+		entry.Chunks = append(entry.Chunks, chunk)
+		return w.send(ctx, chunk, content)
+	}}
+	if group == shard.Meta {
+		err = catalogRecords(view, func(r *Record) error { _, addErr := cut.add(r); return addErr })
+	} else {
+		err = source.Rows.Rows(ctx, view, group, func(r *Record) error {
+			table, ok := w.tables[r.Table]
+			if !ok {
+				return nil // it was dropped, its rows are still to be removed
+			}
+			encoded, addErr := cut.add(r)
+			table.add(r.Deleted, encoded)
+			return addErr
+		})
+	}
+	if err == nil {
+		err = cut.flush()
+	}
+	w.sending.Wait()
+	if err = errors.Join(err, w.failure()); err != nil {
+		return err
+	}
+	if group == shard.Meta {
+		w.manifest.Catalog = entry
+	} else {
+		w.manifest.Groups = append(w.manifest.Groups, entry)
+	}
+	return nil
+}
+
+// send stores the content of a chunk, unless it is there, beside what follows.
+func (w *writer) send(ctx context.Context, chunk *Chunk, content []byte) error {
+	select {
+	case w.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := w.failure(); err != nil {
+		<-w.slots
+		return err
+	}
+	w.sending.Go(func() {
+		defer func() { <-w.slots }()
+		stored, isNew, err := w.put(ctx, chunk.SHA256, content)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil {
+			w.failed = errors.Join(w.failed, err)
+			return
+		}
+		chunk.StoredBytes = stored
+		w.totals.Bytes += chunk.Bytes
+		w.totals.Chunks++
+		if w.taken[chunk.SHA256] {
+			return
+		}
+		w.taken[chunk.SHA256] = true
+		w.totals.StoredBytes += stored
+		if isNew {
+			w.totals.WrittenBytes += stored
+			w.totals.NewChunks++
+		}
+	})
+	return nil
+}
+
+func (w *writer) put(ctx context.Context, sum string, content []byte) (stored int64, isNew bool, err error) {
+	if size, ok := w.known[sum]; ok {
+		return size, false, nil
+	}
+	data := encodeChunk(w.encoder, content)
+	_, err = w.store.Put(ctx, chunkKey(sum), bytes.NewReader(data), int64(len(data)), objstore.PutOptions{IfNotExists: true})
+	if errors.Is(err, objstore.ErrExists) {
+		info, statErr := w.store.Stat(ctx, chunkKey(sum))
+		return info.Size, false, statErr
+	}
+	return int64(len(data)), true, err
+}
+
+func (w *writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+func (w *writer) readBytes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.totals.Bytes
+}
+
+func (w *writer) newBytes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.totals.WrittenBytes
+}
+
+// finish puts the sums into the manifest.
+func (w *writer) finish() error {
+	w.sending.Wait()
+	for _, t := range w.tables {
+		w.manifest.Tables = append(w.manifest.Tables, *t)
+		w.totals.Rows += t.Rows
+	}
+	slices.SortFunc(w.manifest.Tables, func(a, b Table) int { return int(int64(a.ID) - int64(b.ID)) }) //nolint:gosec // log indexes
+	w.manifest.Totals = w.totals
+	return w.failure()
+}
+
+// catalogRecords visits the keys of the meta group that a backup holds.
+func catalogRecords(view storage.Reader, visit func(*Record) error) (err error) {
+	lo, hi := keys.GroupSpan(shard.Meta)
+	it, err := view.Scan(lo, hi)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		_, kind, _, err := keys.Split(it.Key())
+		if err != nil {
+			return err
+		}
+		if !applier.RestorableKind(kind) {
+			continue
+		}
+		value, err := it.Value()
+		if err != nil {
+			return err
+		}
+		if err := visit(&Record{Key: it.Key(), Value: value}); err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// HotRows gives the rows of the row store.
+type HotRows struct{}
+
+// Rows implements Rows.
+func (HotRows) Rows(ctx context.Context, view storage.Reader, group shard.GroupID, visit func(*Record) error) (err error) {
+	lo, hi := keys.RowSpan(group)
+	it, err := view.Scan(lo, hi)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var record Record
+	for ok, n := it.First(), 0; ok; ok, n = it.Next(), n+1 {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		key, err := keys.ParseRow(it.Key())
+		if err != nil {
+			return err
+		}
+		value, err := it.Value()
+		if err != nil {
+			return err
+		}
+		record.Table, record.User, record.Key = key.Table, key.User, key.PrimaryKey
+		if _, record.Deleted, record.Value, err = rowvalue.Decode(value); err != nil {
+			return fmt.Errorf("row %x: %w", it.Key(), err)
+		}
+		if err := visit(&record); err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// size prints a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}

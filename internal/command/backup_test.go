@@ -1,0 +1,25 @@
+package command
+
+import commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+
+// backupExamples has every command about backups and about the end of accounts once.
+func backupExamples() []*commandv1.Command {
+	return []*commandv1.Command{
+		{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: &commandv1.RestoreCatalog{
+			Backup: "uid/20260102T030405.000000Z", Finish: true, LastTableId: 70,
+			Records: []*commandv1.CatalogRecord{{Key: []byte{0x67, 1}, Value: []byte{1, 2}}, {Key: []byte{0x67, 2}}},
+		}}},
+		{Body: &commandv1.Command_RecordBackup{RecordBackup: &commandv1.RecordBackup{Backup: &commandv1.Backup{
+			Name: "20260102T030405.000000Z", Location: "archive/nightly", Job: 3, StartedMicros: 4, FinishedMicros: 5, Rows: 6,
+			TotalBytes: 7, WrittenBytes: 8, NodeId: 9,
+		}}}},
+		{Body: &commandv1.Command_ForgetUser{ForgetUser: &commandv1.ForgetUser{Id: "alice", DeletedMicros: 5}}},
+		{Body: &commandv1.Command_PurgeUser{PurgeUser: &commandv1.PurgeUser{
+			User: "alice", Tables: []*commandv1.UserTable{{TableId: 17, IndexIds: []uint32{1, 2}}, {TableId: 18}},
+		}}},
+		{Body: &commandv1.Command_DropUser{DropUser: &commandv1.DropUser{Id: "alice", Cleanup: true, CleanupDelayMicros: 60}}},
+		{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{Job: &commandv1.Job{
+			Type: "stream_eviction", IdPrefix: "SE", Transient: true,
+		}}}},
+	}
+}

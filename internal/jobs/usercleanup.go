@@ -1,0 +1,136 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// purgeTables is how many tables one command purges.
+const purgeTables = 1000
+
+// UserCleanup removes all that belongs to a dropped account: its rows in every user and stream table, its files in every storage, and the account. The
+// message names the backups that were made while it was there and hold its rows still. While the job runs, no account of the same id can be created.
+func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set) Kind {
+	return Kind{Type: applier.JobTypeUserCleanup, Run: func(ctx context.Context, work *Work) error {
+		var parameters applier.UserCleanupParameters
+		if err := json.Unmarshal([]byte(work.Job.GetParameters()), &parameters); err != nil {
+			return Permanent(fmt.Errorf("parameters: %w", err))
+		}
+		if _, err := exec.Barrier(ctx, shard.Meta); err != nil {
+			return err
+		}
+		current := store.Current()
+		user := ident.UserID(parameters.User)
+		account, exists := current.UserOrDeleted(user)
+		if !exists || !account.Deleted() || account.DeletedMicros != parameters.DeletedMicros {
+			return fmt.Errorf("%w: the account is gone, or there is a new one", ErrNothingToDo)
+		}
+		tables := tablesOfUsers(current)
+		if err := purgeUser(ctx, exec, current.Cluster().Shards.RouteUser(user), user, tables, work); err != nil {
+			return err
+		}
+		deleted, err := deleteFiles(ctx, current, files, user, tables, work)
+		if err != nil {
+			return err
+		}
+		holders, err := backupsWith(reader, account)
+		if err != nil {
+			return err
+		}
+		_, err = exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_ForgetUser{
+			ForgetUser: &commandv1.ForgetUser{Id: parameters.User, DeletedMicros: parameters.DeletedMicros},
+		}})
+		if err != nil {
+			return fmt.Errorf("forget the account: %w", err)
+		}
+		message := fmt.Sprintf("removed the rows of %d tables and %d files", len(tables), deleted)
+		if len(holders) > 0 {
+			message += "; backups that still hold rows of the user: " + strings.Join(holders, ", ")
+		}
+		work.Report(100, message)
+		return nil
+	}}
+}
+
+// tablesOfUsers lists the tables in which users have rows of their own.
+func tablesOfUsers(current *catalog.Catalog) []*schema.Table {
+	var tables []*schema.Table
+	for _, t := range current.Tables() {
+		if t.Kind == schema.KindUser || t.Kind == schema.KindStream {
+			tables = append(tables, t)
+		}
+	}
+	return tables
+}
+
+func purgeUser(ctx context.Context, exec executor.CommandExecutor, group shard.GroupID, user ident.UserID, tables []*schema.Table, work *Work) error {
+	for done := 0; done < len(tables); {
+		body := &commandv1.PurgeUser{User: string(user)}
+		for ; done < len(tables) && len(body.GetTables()) < purgeTables; done++ {
+			purged := &commandv1.UserTable{TableId: uint64(tables[done].ID)}
+			for _, index := range tables[done].Indexes {
+				purged.IndexIds = append(purged.IndexIds, index.ID)
+			}
+			body.Tables = append(body.Tables, purged)
+		}
+		if _, err := exec.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_PurgeUser{PurgeUser: body}}); err != nil {
+			return fmt.Errorf("purge the rows of the user from %s: %w", group, err)
+		}
+		work.Report(uint32(50*done/len(tables)), fmt.Sprintf("purged %d of %d tables", done, len(tables))) //nolint:gosec // a percentage
+	}
+	return nil
+}
+
+// deleteFiles removes the user's directory of every table.
+func deleteFiles(
+	ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, tables []*schema.Table, work *Work,
+) (deleted int, err error) {
+	for i, t := range tables {
+		id := t.Options["STORAGE_ID"]
+		if id == "" {
+			id = catalog.LocalStorage
+		}
+		storage, exists := current.Storage(id)
+		if !exists {
+			continue
+		}
+		prefix, err := storages.TablePrefix(storage, t, user)
+		if err != nil {
+			continue // no file can have such a name
+		}
+		store, err := files.Open(storage)
+		if err != nil {
+			return deleted, err
+		}
+		n, err := storages.DeleteAll(ctx, store, prefix+"/")
+		deleted += n
+		if err != nil {
+			return deleted, fmt.Errorf("delete files of %s: %w", t.FullName(), err)
+		}
+		work.Report(uint32(50+50*i/len(tables)), fmt.Sprintf("deleted %d files", deleted)) //nolint:gosec // a percentage
+	}
+	return deleted, nil
+}
+
+// backupsWith names the backups that were made while an account was there.
+func backupsWith(reader storage.Reader, account *catalog.User) (names []string, err error) {
+	backups, err := catalog.LoadBackups(reader)
+	for _, b := range backups {
+		if b.GetFinishedMicros() >= account.CreatedMicros {
+			names = append(names, b.GetName()+" in "+b.GetLocation())
+		}
+	}
+	return names, err
+}

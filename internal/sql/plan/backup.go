@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/storages"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// StartJob makes a job and names it in its answer.
+type StartJob struct {
+	Job     *commandv1.Job
+	Here    bool   // the job is for the node that runs the statement
+	Message string // what begins
+}
+
+func (*StartJob) statement() {}
+
+// jobTries is how often jobs that a statement starts are tried again.
+const jobTries = 3
+
+func (e *Environment) backupDatabase(node *parse.BackupDatabase) (Statement, error) {
+	here, err := e.backupPlace(node, node.Directory)
+	if err != nil {
+		return nil, err
+	}
+	return startJob(node, applier.JobTypeBackup, "BK", here, fmt.Sprintf("Backup to '%s' started", node.Directory),
+		applier.BackupParameters{Location: node.Directory})
+}
+
+func (e *Environment) restoreDatabase(node *parse.RestoreDatabase) (Statement, error) {
+	here, err := e.backupPlace(node, node.Directory)
+	if err != nil {
+		return nil, err
+	}
+	return startJob(node, applier.JobTypeRestore, "RS", here, fmt.Sprintf("Restore from '%s' started", node.Directory),
+		applier.BackupParameters{Location: node.Directory, Backup: node.Backup})
+}
+
+// backupPlace checks where a backup lies: in a directory of this node, or in a storage. here says that only this node has
+// it.
+func (e *Environment) backupPlace(node parse.Node, location string) (here bool, err error) {
+	if strings.HasPrefix(location, "/") {
+		if strings.Contains(location, "..") || strings.ContainsRune(location, 0) {
+			return false, invalid(node, "the directory '%s' must not hold '..'", location)
+		}
+		return true, nil
+	}
+	id, _, _ := strings.Cut(location, "/")
+	storage, exists := e.Catalog.Storage(id)
+	if !exists {
+		return false, at(node, fault.New(fault.NotFound, "'%s' is neither an absolute directory nor begins with the name of a storage", location))
+	}
+	return storage.Type == storages.TypeFilesystem, nil
+}
+
+func startJob(node parse.Node, kind, prefix string, here bool, message string, parameters any) (Statement, error) {
+	text, err := json.Marshal(parameters)
+	if err != nil {
+		return nil, invalid(node, "the job cannot be described: %v", err)
+	}
+	sum := sha256.Sum256(text)
+	return &StartJob{Here: here, Message: message, Job: &commandv1.Job{
+		Type: kind, IdPrefix: prefix, Parameters: string(text), IdempotencyKey: kind + ":" + hex.EncodeToString(sum[:16]), MaxRetries: jobTries,
+	}}, nil
+}
+
+// runnableJobs are the types of jobs that RUN JOB starts, with the prefixes of their ids: those that need to be told
+// nothing.
+var runnableJobs = map[string]string{applier.JobTypeJobCleanup: "JC", applier.JobTypeStreamEviction: "SE"} //nolint:gochecknoglobals // a table
+
+func runJob(node *parse.RunJob) (Statement, error) {
+	prefix, ok := runnableJobs[node.Kind.Name]
+	if !ok {
+		names := make([]string, 0, len(runnableJobs))
+		for name := range runnableJobs {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return nil, invalid(node, "RUN JOB starts jobs of the types %s, not '%s'", strings.Join(names, ", "), node.Kind.Name)
+	}
+	return &StartJob{Message: "Job started", Job: &commandv1.Job{
+		Type: node.Kind.Name, IdPrefix: prefix, IdempotencyKey: node.Kind.Name, MaxRetries: jobTries, LeaderOnly: true,
+	}}, nil
+}
