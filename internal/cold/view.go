@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -94,13 +95,13 @@ type values struct {
 }
 
 // mapping says where the values at positions come from. A file of a later schema than the statement knows is
-// schema.ErrAltered.
+// fault.Altered.
 func (v *View) mapping(f *file, positions []int) ([]values, error) {
 	if f.reader.Table() != uint64(v.table.ID) {
 		return nil, fmt.Errorf("segment %s holds rows of table %d, not of %s", f.key.path, f.reader.Table(), v.table.FullName())
 	}
 	if f.reader.Version() > v.table.Version {
-		return nil, schema.ErrAltered
+		return nil, fault.New(fault.Altered, "table '%s' was altered while the statement ran; run it again: %w", v.table.FullName(), schema.ErrAltered)
 	}
 	found := make([]values, 0, len(positions))
 	for _, position := range positions {

@@ -41,6 +41,9 @@ const (
 	segmentBytes = 64 << 20
 )
 
+// maxErrors bounds the scopes of a table that may fail before a run ends.
+const maxErrors = 16
+
 // maxAttempts bounds how often one segment is begun again because the scope's manifest changed meanwhile.
 const maxAttempts = 8
 
@@ -78,7 +81,8 @@ type Result struct {
 // Progress is told how far the work is: groups done of all, and what was moved so far.
 type Progress func(done, all int, moved Result)
 
-// Table flushes the hot rows of a table. What was moved before an error stays moved.
+// Table flushes the hot rows of a table. What was moved before an error stays moved. A scope that is full, or
+// whose directory no storage takes, keeps no other one from it; the run ends with the error after maxErrors of them.
 func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress) (Result, error) {
 	var result Result
 	if _, err := w.Executor.Barrier(ctx, shard.Meta); err != nil {
@@ -90,6 +94,7 @@ func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress)
 		return result, err
 	}
 	groups := schemachange.Groups(current, t)
+	var failed []error
 	for i, group := range groups {
 		if _, err := w.Executor.Barrier(ctx, group); err != nil {
 			return result, err
@@ -99,15 +104,53 @@ func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress)
 			return result, err
 		}
 		for _, user := range users {
-			if err := w.scope(ctx, t, group, user, &result); err != nil {
-				return result, fmt.Errorf("flush %s in %s: %w", t.FullName(), group, err)
+			err := w.scope(ctx, t, group, user, &result)
+			if err == nil {
+				continue
+			}
+			failed = append(failed, fmt.Errorf("flush %s in %s: %w", t.FullName(), group, err))
+			if !concernsScope(err) || len(failed) == maxErrors {
+				return result, errors.Join(failed...)
 			}
 		}
 		if progress != nil {
 			progress(i+1, len(groups), result)
 		}
 	}
-	return result, nil
+	return result, errors.Join(failed...)
+}
+
+// concernsScope reports whether an error says nothing about other scopes of the table.
+func concernsScope(err error) bool {
+	return fault.KindOf(err) == fault.LimitExceeded || errors.Is(err, objstore.ErrInvalidKey)
+}
+
+// Flushable reports whether the rows of a table can be moved at all, as the catalog is now; the error says what is in the
+// way.
+func Flushable(current *catalog.Catalog, id ident.TableID) error {
+	t, err := flushable(current, id)
+	if err != nil {
+		return err
+	}
+	_, err = placeOf(current, t)
+	return err
+}
+
+// placeOf finds the storage of a table and refuses one that cannot hold segments.
+func placeOf(current *catalog.Catalog, t *schema.Table) (*catalog.Storage, error) {
+	id := t.Options["STORAGE_ID"]
+	if id == "" {
+		id = catalog.LocalStorage
+	}
+	found, ok := current.Storage(id)
+	switch {
+	case !ok:
+		return nil, fault.New(fault.NotFound, "storage '%s' of table '%s' not found", id, t.FullName())
+	case found.Type != storages.TypeFilesystem:
+		return nil, fault.New(fault.Unsupported, "storage '%s' of table '%s' is of type %s; only storages of type %s can hold cold rows so far",
+			id, t.FullName(), found.Type, storages.TypeFilesystem)
+	}
+	return found, nil
 }
 
 // flushable finds a table whose rows may be moved.
@@ -262,15 +305,11 @@ type place struct {
 
 // place finds the storage of a table and fills its template in.
 func (w *Worker) place(t *schema.Table, user ident.UserID) (*place, error) {
-	id := t.Options["STORAGE_ID"]
-	if id == "" {
-		id = catalog.LocalStorage
+	found, err := placeOf(w.Catalog.Current(), t)
+	if err != nil {
+		return nil, err
 	}
-	found, ok := w.Catalog.Current().Storage(id)
-	if !ok {
-		return nil, fault.New(fault.NotFound, "storage '%s' of table '%s' not found", id, t.FullName())
-	}
-	objects, err := w.Cold.Objects(id)
+	objects, err := w.Cold.Objects(found.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -278,5 +317,5 @@ func (w *Worker) place(t *schema.Table, user ident.UserID) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &place{storage: id, directory: directory, objects: objects}, nil
+	return &place{storage: found.ID, directory: directory, objects: objects}, nil
 }

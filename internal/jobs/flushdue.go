@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/schemachange"
@@ -28,10 +29,11 @@ func (r *Runner) flushDue(ctx context.Context, now time.Time) error {
 	}
 	r.chores.flushes.looked = now
 	last := make(map[ident.TableID]time.Time)
-	for _, t := range r.cfg.Catalog.Current().Tables() {
+	current := r.cfg.Catalog.Current()
+	for _, t := range current.Tables() {
 		policy := t.FlushPolicy()
-		if policy == (schema.FlushPolicy{}) || t.Unfinished() || t.Kind != schema.KindShared && t.Kind != schema.KindUser {
-			continue
+		if policy == (schema.FlushPolicy{}) || flush.Flushable(current, t.ID) != nil {
+			continue // STORAGE FLUSH says what is in the way
 		}
 		since, known := r.chores.flushes.last[t.ID]
 		if !known {

@@ -8,6 +8,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	"github.com/kalamdb/kalamdb-go/internal/txn"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -30,8 +31,12 @@ func (s *writeSet) lookCold(write *commandv1.RowWrite, old []datum.Datum) error 
 		return nil
 	}
 	snapshot := s.run.openSnapshot()
-	if _, hot, err := snapshot.Get(keys.Row(s.scope.Group, s.scope.Table.ID, s.scope.User, write.GetPrimaryKey())); err != nil || hot {
+	value, hot, err := snapshot.Get(keys.Row(s.scope.Group, s.scope.Table.ID, s.scope.User, write.GetPrimaryKey()))
+	if err != nil {
 		return err
+	}
+	if hot {
+		return sayTaken(write, value)
 	}
 	found, err := s.cold.view.Find(write.GetPrimaryKey(), nil)
 	if err != nil || found == nil {
@@ -46,6 +51,19 @@ func (s *writeSet) lookCold(write *commandv1.RowWrite, old []datum.Datum) error 
 	}
 	write.ColdRow = schema.EncodeRow(s.scope.Table, old[:len(s.scope.Table.Columns)])
 	return nil
+}
+
+// sayTaken says of a row that must be new that its key is taken by a hot row. That row may be cold when the command is
+// applied, and then nothing else tells the group of it.
+func sayTaken(write *commandv1.RowWrite, hot []byte) error {
+	if write.GetExpect() != commandv1.Expect_EXPECT_ABSENT {
+		return nil
+	}
+	seq, deleted, _, err := rowvalue.Decode(hot)
+	if err == nil && !deleted {
+		write.ColdSeq = seq
+	}
+	return err
 }
 
 // findCold looks whether the scope has cold rows. An INSERT reads nothing else: only then it needs a picture of the store.

@@ -54,6 +54,11 @@ func (s *statistics) rows(e *Engine, scope *table.Scope) (int64, error) {
 		return known.rows, nil
 	}
 	rows, err := e.estimateRows(scope)
+	if err == nil {
+		var cold int64
+		cold, err = e.coldRows(scope)
+		rows += cold
+	}
 	if err != nil {
 		return 0, fmt.Errorf("estimate the rows of %s: %w", scope.Table.FullName(), err)
 	}
@@ -103,4 +108,16 @@ func (e *Engine) estimateRows(scope *table.Scope) (rows int64, err error) {
 		}
 	}
 	return rows, it.Err()
+}
+
+// coldRows counts the rows of a scope's segments, those that newer ones hide included.
+func (e *Engine) coldRows(scope *table.Scope) (rows int64, err error) {
+	view, err := scope.View(e.deps.Storage)
+	if err != nil || view == nil {
+		return 0, err
+	}
+	for _, segment := range view.Manifest().GetSegments() {
+		rows += int64(segment.GetRows()) //nolint:gosec // a count of rows
+	}
+	return rows, nil
 }

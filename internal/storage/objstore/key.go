@@ -1,6 +1,7 @@
 package objstore
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -54,8 +55,27 @@ func checkPrefix(prefix string) error {
 const escapable = "%/\\"
 
 // EscapeSegment makes a segment of a key from any name: bytes that a segment cannot hold become % and two
-// hexadecimal digits. Different names give different segments. A name that is too long must be refused by CheckKey.
+// hexadecimal digits. A name that is too long for a segment keeps its beginning, before the SHA-256 of the whole. Different
+// names give different segments.
 func EscapeSegment(name string) string {
+	escaped := escape(name)
+	if len(escaped) <= maxEscaped {
+		return escaped
+	}
+	kept := escaped[:keptBytes]
+	for !utf8.ValidString(kept) { // at most three bytes of a rune that was cut
+		kept = kept[:len(kept)-1]
+	}
+	return fmt.Sprintf("%s%%-%x", kept, sha256.Sum256([]byte(name))) // an escaped byte is never "%-"
+}
+
+// A segment may hold other text beside an escaped name of up to maxEscaped bytes. keptBytes is what stays of a longer one.
+const (
+	maxEscaped = 200
+	keptBytes  = 128
+)
+
+func escape(name string) string {
 	var b strings.Builder
 	valid := utf8.ValidString(name)
 	for i := range len(name) {

@@ -358,7 +358,7 @@ func keysAreChecked(t *testing.T, store objstore.Store) {
 			t.Errorf("list %q: %v", prefix, err)
 		}
 	}
-	for _, name := range []string{"", ".", "..", "../../x", "a/b", "%2F", "a%b", "\x00", "ü", "\xff\xfe", ".hidden", `c:\x`, "tab\t"} {
+	for _, name := range []string{"", ".", "..", "../../x", "a/b", "%2F", "a%b", "\x00", "ü", "\xff\xfe", ".hidden", `c:\x`, "tab\t", strings.Repeat("%", 100), strings.Repeat("%", 99) + "/", strings.Repeat("ü", 110)} {
 		key := "u/" + objstore.EscapeSegment(name) + "x"
 		put(t, store, key, name)
 		if got := get(t, store, key, 0, -1); got != name {
