@@ -55,7 +55,7 @@ type coldCase struct {
 // Cold measures rows in segments: how fast they become cold, how fast they are read, and what hot writes feel meanwhile. The
 // engine is in this process, over a store on disk. It prints one JSON object for each case.
 func Cold(ctx context.Context, o ColdOptions, out io.Writer) (err error) {
-	if err := o.Validate(); err != nil {
+	if err = o.Validate(); err != nil {
 		return err
 	}
 	e, err := openSQLEngine(ctx)
@@ -242,8 +242,8 @@ func (b *coldBench) hotWrites(ctx context.Context) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := b.worker().Table(ctx, id, nil)
-		done <- err
+		_, failure := b.worker().Table(ctx, id, nil)
+		done <- failure
 	}()
 	during, ended, err := write(done)
 	if !ended {

@@ -97,8 +97,10 @@ func New(cfg Config) *Store {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Store{cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
-		kept: map[fileKey]struct{}{}, tended: map[string]uint64{}}
+	return &Store{
+		cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
+		kept: map[fileKey]struct{}{}, tended: map[string]uint64{},
+	}
 }
 
 // Objects opens the place of a storage on this node.

@@ -3,6 +3,7 @@ package cold
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func (s *Scope) JSON() ([]byte, error) {
 			ID: strconv.FormatUint(found.GetNumber(), 10), Path: path.Base(found.GetPath()), MinSeq: found.GetMinSeq(), MaxSeq: found.GetMaxSeq(),
 			Rows: found.GetRows(), SizeBytes: found.GetSizeBytes(), CreatedAt: instant(found.GetCreatedMicros()),
 			ColumnStats: map[string]manifestStats{}, SchemaVersion: found.GetSchemaVersion(), Status: "committed",
-			SHA256: fmt.Sprintf("%x", found.GetSha256()),
+			SHA256: hex.EncodeToString(found.GetSha256()),
 		}
 		for _, column := range found.GetColumns() {
 			stats := manifestStats{Nulls: column.GetNulls()}
