@@ -32,7 +32,7 @@ tidy: ## go.mod and go.sum name what is used, and nothing else
 	git diff --exit-code -- go.mod go.sum
 
 lint: ## golangci-lint, then the repository's own rules
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	$(GO) test ./internal/lint
 
 test: ## unit tests and scripts, then real processes end to end
