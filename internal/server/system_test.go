@@ -205,17 +205,18 @@ func TestStorages(t *testing.T) {
 	}
 	root.sql("CREATE SHARED TABLE app.cold (id BIGINT PRIMARY KEY) WITH (STORAGE_ID = 'archive')")
 	for sql, part := range map[string]string{
-		"DROP STORAGE archive":                                           "used by table 'app.cold'",
-		"ALTER STORAGE archive SET PATH '/tmp'":                          "used by table 'app.cold'",
-		"DROP STORAGE local":                                             "always there",
-		"DROP STORAGE nowhere":                                           "not found",
-		"CREATE STORAGE archive TYPE filesystem PATH '/tmp'":             "already exists",
-		"CREATE STORAGE s TYPE gcs BUCKET 'b'":                           "not supported",
-		"CREATE STORAGE s TYPE filesystem PATH 'here'":                   "absolute path",
-		"CREATE STORAGE s TYPE filesystem PATH '/proc/nothing'":          "cannot be used from this node",
-		"CREATE STORAGE s TYPE filesystem PATH '/tmp' CONFIG '['":        "JSON object",
-		"CREATE TABLE app.x (id INT PRIMARY KEY) WITH (STORAGE_ID='no')": "storage 'no' not found",
-		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}'":   "must hold {tableName} once",
+		"DROP STORAGE archive":                                                              "used by table 'app.cold'",
+		"ALTER STORAGE archive SET PATH '/tmp'":                                             "used by table 'app.cold'",
+		"DROP STORAGE local":                                                                "always there",
+		"DROP STORAGE nowhere":                                                              "not found",
+		"CREATE STORAGE archive TYPE filesystem PATH '/tmp'":                                "already exists",
+		"CREATE STORAGE s TYPE gcs BUCKET 'b'":                                              "not supported",
+		"CREATE STORAGE s TYPE filesystem PATH 'here'":                                      "absolute path",
+		"CREATE STORAGE s TYPE filesystem PATH '/proc/nothing'":                             "cannot be used from this node",
+		"CREATE STORAGE s TYPE filesystem PATH '/tmp' CONFIG '['":                           "JSON object",
+		"CREATE TABLE app.x (id INT PRIMARY KEY) WITH (STORAGE_ID='no')":                    "storage 'no' not found",
+		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}'":                      "must hold {tableName} once",
+		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}/{tableName}-{userId}'": "two placeholders in '{tableName}-{userId}'",
 	} {
 		if status, a := root.ask(sql); status != http.StatusBadRequest || !strings.Contains(a.Error.Message, part) {
 			t.Errorf("%s: %d %+v, want 400 with %q", sql, status, a.Error, part)

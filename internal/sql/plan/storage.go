@@ -252,6 +252,11 @@ func checkTemplate(setting parse.Option, value string, placeholders ...string) e
 		return invalid(setting, "%s '%s' must be a relative path of letters and %s", strings.ToUpper(setting.Name), value,
 			strings.Join(placeholders, ", "))
 	}
+	for element := range strings.SplitSeq(value, "/") {
+		if strings.Count(element, "{") > 1 { // a table "a" of user "b-c" would meet a table "a-b" of user "c"
+			return invalid(setting, "%s '%s' holds two placeholders in '%s'; put a '/' between them", strings.ToUpper(setting.Name), value, element)
+		}
+	}
 	return nil
 }
 
