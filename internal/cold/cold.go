@@ -9,7 +9,7 @@
 // key. Package table puts the two together.
 //
 // Always true: a file is read only after its SHA-256 was that of the manifest; a page that turns out to be damaged later is
-// never shown, its file is fetched anew; of the versions of one key the one with the highest _seq is given, deletions
+// never shown, its file is fetched anew; a file is replaced only by the one that a manifest names; of the versions of one key the one with the highest _seq is given, deletions
 // included. A manifest that names segments and a Store that cannot read them is an error, never an empty answer.
 package cold
 
@@ -38,9 +38,12 @@ import (
 // ErrMissing is wrapped when a file is neither here, as it should be, nor with any other member that was asked.
 var ErrMissing = errors.New("a segment is missing")
 
-// Peers are the other members of the cluster.
-type Peers interface {
-	// Fetch writes a file of a storage to a writer, from any member that says it has it. What comes may be wrong.
+// ErrTaken is wrapped when a file is not kept because another one has its name.
+var ErrTaken = errors.New("another file has the name")
+
+// Peer is one other member of the cluster.
+type Peer interface {
+	// Fetch writes the member's file of a storage to a writer. What comes may be wrong.
 	Fetch(ctx context.Context, storageID, path string, to io.Writer) error
 }
 
@@ -49,14 +52,15 @@ type Config struct {
 	Catalog  *catalog.Store
 	Storages *storages.Set
 	FS       disk.FS
-	Peers    Peers        // nil for a node that runs alone
-	Logger   *slog.Logger // nil discards
+	Peers    func() []Peer // lists the other members; nil for a node that runs alone
+	Logger   *slog.Logger  // nil discards
 	// CacheBytes bounds what is kept of decoded values; zero means 64 MiB. Beyond it what was not used for the longest
 	// time goes.
 	CacheBytes int64
 	// OpenFiles bounds the files that are kept open while nobody reads them; zero means 256.
 	OpenFiles int
-	// FetchPatience bounds how long a read waits for a file from another member; zero means 30 s.
+	// FetchPatience bounds how long a read waits for a file from one other member; zero means 30 s. The next one is asked
+	// afterwards.
 	FetchPatience time.Duration
 }
 

@@ -131,7 +131,7 @@ func (s *Store) open(f *file) error {
 	if err != nil {
 		s.cfg.Logger.Info("a segment is fetched from another member",
 			slog.String("storage", f.key.storage), slog.String("path", f.key.path), slog.Any("error", err))
-		if fetching := s.fetch(f.key, f.size); fetching != nil {
+		if fetching := s.fetch(context.Background(), f.key, f.size); fetching != nil {
 			return errors.Join(err, fetching)
 		}
 		if handle, err = s.openChecked(path, f); err != nil {
@@ -174,34 +174,41 @@ func check(from io.Reader, key fileKey, size int64) error {
 	return nil
 }
 
-// fetch brings a file from another member and keeps it when it is the right one.
-func (s *Store) fetch(key fileKey, size int64) error {
+// fetch brings a file that a manifest names, in place of what is here. The other members are asked in turn until what one
+// of them sent is the right file: one that has a damaged copy does not hide another that has a good one.
+func (s *Store) fetch(ctx context.Context, key fileKey, size int64) error {
 	if s.cfg.Peers == nil {
 		return fmt.Errorf("%w: there is no other member to fetch it from", ErrMissing)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.FetchPatience)
-	defer cancel()
-	return s.FetchFrom(ctx, s.cfg.Peers, key.storage, key.path, key.sha256[:], size)
+	failed := fmt.Errorf("%w: no other member has it", ErrMissing)
+	for _, peer := range s.cfg.Peers() {
+		patient, cancel := context.WithTimeout(ctx, s.cfg.FetchPatience)
+		err := s.fetchFrom(patient, peer, key, size, objstore.PutOptions{})
+		cancel()
+		if err == nil {
+			return nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
 }
 
-// FetchFrom brings a file from peers into a storage of this node. It replaces what is there, unless what came is wrong.
-func (s *Store) FetchFrom(ctx context.Context, peers Peers, storageID, path string, sum []byte, size int64) error {
-	objects, err := s.Objects(storageID)
+// fetchFrom brings a file from a peer into a storage of this node, unless what came is wrong.
+func (s *Store) fetchFrom(ctx context.Context, peer Peer, key fileKey, size int64, options objstore.PutOptions) error {
+	objects, err := s.Objects(key.storage)
 	if err != nil {
 		return err
 	}
-	key := fileKey{storage: storageID, path: path}
-	copy(key.sha256[:], sum)
 	content := &checked{size: size, sum: sha256.New(), key: key}
 	from, to := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		ended := peers.Fetch(ctx, storageID, path, to)
+		ended := peer.Fetch(ctx, key.storage, key.path, to)
 		_ = to.CloseWithError(ended) // never fails
 		done <- ended
 	}()
 	content.from = from
-	_, err = objects.Put(ctx, path, content, size, objstore.PutOptions{})
+	_, err = objects.Put(ctx, key.path, content, size, options)
 	_ = from.CloseWithError(errors.New("the file is complete")) // never fails; ends a peer that sends more
 	fetching := <-done
 	if err != nil {
@@ -249,22 +256,42 @@ func (s *Store) Read(ctx context.Context, storageID, path string, to io.Writer) 
 	return errors.Join(err, from.Close())
 }
 
-// Keep makes a file be here, fetched from a peer when it is missing or another one.
-func (s *Store) Keep(ctx context.Context, from Peers, storageID, path string, sum []byte, size int64) error {
+// Keep makes a file be here that no manifest names yet, fetched from a peer when it is missing. Another file of that name
+// stays, because a manifest may name it or be about to: the error is ErrTaken.
+func (s *Store) Keep(ctx context.Context, from Peer, storageID, path string, sum []byte, size int64) error {
 	if !strings.HasSuffix(path, ".parquet") {
 		return fmt.Errorf("%s is no segment", path)
 	}
-	directory, err := s.directory(storageID)
-	if err != nil {
-		return err
-	}
 	key := fileKey{storage: storageID, path: path}
 	copy(key.sha256[:], sum)
-	handle, err := s.openChecked(s.cfg.FS.PathJoin(directory, path), &file{key: key, size: size})
-	if err == nil {
-		return handle.Close()
+	found, err := s.here(key, size)
+	if err != nil || found {
+		return err
 	}
-	return s.FetchFrom(ctx, from, storageID, path, sum, size)
+	err = s.fetchFrom(ctx, from, key, size, objstore.PutOptions{IfNotExists: true})
+	if !errors.Is(err, objstore.ErrExists) {
+		return err
+	}
+	if found, err = s.here(key, size); err == nil && !found { // it came meanwhile
+		err = fmt.Errorf("%w: %s", ErrTaken, path)
+	}
+	return err
+}
+
+// here reports whether a file is here and is the right one.
+func (s *Store) here(key fileKey, size int64) (bool, error) {
+	directory, err := s.directory(key.storage)
+	if err != nil {
+		return false, err
+	}
+	handle, err := s.openChecked(s.cfg.FS.PathJoin(directory, key.path), &file{key: key, size: size})
+	switch {
+	case errors.Is(err, ErrMissing) || errors.Is(err, segment.ErrDamaged):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, handle.Close()
 }
 
 // Ensure makes a segment's file be here, fetched if need be, and right.

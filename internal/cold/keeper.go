@@ -69,14 +69,24 @@ func (s *Store) Tend(ctx context.Context, scopes []Scope) error {
 
 func (s *Store) tend(ctx context.Context, scope *Scope) error {
 	segments := scope.Manifest.GetSegments()
-	for _, wanted := range segments {
-		if err := s.tendFile(ctx, wanted); err != nil {
-			return fmt.Errorf("segment %s of storage '%s': %w", wanted.GetPath(), wanted.GetStorageId(), err)
-		}
-	}
 	if len(segments) == 0 {
 		return nil
 	}
+	var failed error
+	for _, wanted := range segments {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := s.tendFile(ctx, wanted); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("segment %s of storage '%s': %w", wanted.GetPath(), wanted.GetStorageId(), err))
+		}
+	}
+	return errors.Join(failed, s.tendManifest(ctx, scope))
+}
+
+// tendManifest writes the manifest of a scope beside its last segment, unless it is there.
+func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
+	segments := scope.Manifest.GetSegments()
 	last := segments[len(segments)-1]
 	name := path.Dir(last.GetPath()) + "/" + ManifestName
 	s.mu.Lock()
@@ -114,9 +124,11 @@ func (s *Store) tendFile(ctx context.Context, wanted *commandv1.Segment) error {
 	if s.cfg.Peers == nil {
 		return nil // a read says what is missing; there is nobody to fetch it from
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.FetchPatience)
-	defer cancel()
-	err := s.Keep(ctx, s.cfg.Peers, key.storage, key.path, key.sha256[:], int64(wanted.GetSizeBytes())) //nolint:gosec // the size of a file
+	size := int64(wanted.GetSizeBytes()) //nolint:gosec // the size of a file
+	found, err := s.here(key, size)
+	if err == nil && !found {
+		err = s.fetch(ctx, key, size)
+	}
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,8 @@
 // the table and removes the rows from the row store of every replica. What happens when the node dies in between is in
 // docs/adr/0014-cold-rows.md: nothing is lost, nothing is there twice, and files may be left that nobody names.
 //
-// Always true: the command is proposed only when the file is durable on a majority; the file holds every row of the row
+// Always true: the command is proposed only when the file is durable on a majority, under a name that no member of it had
+// another file for; the file holds every row of the row
 // store between its first and its last key in the snapshot; the snapshot's applied index is the one in the command.
 //
 // Tables whose descriptor is unfinished are left alone, because whoever finishes them relies on rows staying where
@@ -30,6 +31,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -44,7 +46,8 @@ const (
 // maxErrors bounds the scopes of a table that may fail before a run ends.
 const maxErrors = 16
 
-// maxAttempts bounds how often one segment is begun again because the scope's manifest changed meanwhile.
+// maxAttempts bounds how often one segment is begun again because the scope's manifest changed meanwhile or another file
+// had its name.
 const maxAttempts = 8
 
 // commitPatience bounds the time from the begin of a file to the proposal that names it. The sweeper of files that
@@ -54,8 +57,18 @@ const commitPatience = 5 * time.Minute
 // Keepers have other members keep a file.
 type Keepers interface {
 	// Keep returns when a majority of the members has the file durably, this node included. An error says that it is
-	// not known to be so.
+	// not known to be so; it wraps a TakenError when members have another file of that name, which they do not replace.
 	Keep(ctx context.Context, storageID, path string, sum []byte, size int64) error
+}
+
+// TakenError says that another file has the name of a segment.
+type TakenError struct {
+	Next uint64 // the number to go on with
+}
+
+// Error implements error.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("another file has the name; %s may be free", FileName(e.Next))
 }
 
 // Worker moves rows. All fields but Keepers are required. It has no state; its methods may be called from any goroutine.
@@ -192,11 +205,17 @@ func (w *Worker) scopes(group shard.GroupID, t *schema.Table) (users []ident.Use
 // scope flushes the hot rows that a scope has now, one segment after the other.
 func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, result *Result) error {
 	var low []byte
+	number := uint64(0)
 	for attempt := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		next, moved, err := w.segment(ctx, t, group, user, low)
+		next, moved, err := w.segment(ctx, t, group, user, low, number)
+		if taken, ok := errors.AsType[*TakenError](err); ok && attempt < maxAttempts {
+			attempt++
+			number = max(number, taken.Next)
+			continue
+		}
 		if fault.KindOf(err) == fault.Conflict && attempt < maxAttempts {
 			attempt++
 			if _, err = w.Executor.Barrier(ctx, group); err != nil {
@@ -220,10 +239,10 @@ func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID
 	}
 }
 
-// segment writes and commits one segment with the rows of a scope from a key on. It returns the key to go on with, nil when
-// there are no more rows.
+// segment writes and commits one segment with the rows of a scope from a key on; its number is at least the given one. It
+// returns the key to go on with, nil when there are no more rows.
 func (w *Worker) segment(
-	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte,
+	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte, number uint64,
 ) (next []byte, moved *commandv1.Segment, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
@@ -241,9 +260,12 @@ func (w *Worker) segment(
 	if err != nil {
 		return nil, nil, err
 	}
-	number, version := uint64(0), uint64(0)
+	version := uint64(0)
 	if view != nil {
-		number, version = view.Manifest().GetNextNumber(), view.Version()
+		if n := len(view.Manifest().GetSegments()); n >= manifest.MaxSegments {
+			return nil, nil, fault.New(fault.LimitExceeded, "the scope has %d segments; compact the table first", n)
+		}
+		number, version = max(number, view.Manifest().GetNextNumber()), view.Version()
 	}
 	rows, err := openRows(snapshot, t, group, user, low)
 	if err != nil {

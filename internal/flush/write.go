@@ -40,7 +40,7 @@ func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number u
 	if err != nil || first == nil {
 		return nil, err
 	}
-	if number, err = at.free(ctx, number); err != nil {
+	if number, err = NextNumber(ctx, at.objects, at.directory, number); err != nil {
 		return nil, err
 	}
 	path := at.directory + "/" + FileName(number)
@@ -61,16 +61,20 @@ func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number u
 	if failure := <-done; failure != nil {
 		return nil, fmt.Errorf("write %s: %w", path, failure)
 	}
+	if errors.Is(err, objstore.ErrExists) {
+		err = &TakenError{Next: number + 1} // another flush was faster
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return describe(at, number, path, t, summary, w.Clock.Now().UnixMicro()), nil
 }
 
-// free finds the first number that no file has: others may be left of flushes that died.
-func (p *place) free(ctx context.Context, number uint64) (uint64, error) {
-	err := p.objects.List(ctx, p.directory+"/", func(found objstore.ObjectInfo) error {
-		name := strings.TrimPrefix(found.Key, p.directory+"/")
+// NextNumber finds a number, at least the given one, above those of all segments in a directory: others than the manifest
+// names may be left of flushes that died.
+func NextNumber(ctx context.Context, objects objstore.Store, directory string, number uint64) (uint64, error) {
+	err := objects.List(ctx, directory+"/", func(found objstore.ObjectInfo) error {
+		name := strings.TrimPrefix(found.Key, directory+"/")
 		if taken, ok := FileNumber(name); ok && taken >= number {
 			number = taken + 1
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ func (n *Node) buildStorages() error {
 		Catalog: n.catalog, FS: n.fs.FS, Storages: n.storages, Logger: n.logger.With(slog.String("part", "cold")),
 	}
 	if !n.cfg.Standalone() {
-		cfg.Peers = coldPeers{n}
+		cfg.Peers = coldPeers{n}.peers
 	}
 	n.cold = cold.New(cfg)
 	return nil
@@ -74,7 +75,7 @@ func (n *Node) flusher() *flush.Worker {
 	return w
 }
 
-// coldPeers are the other members as those who have segments. It implements cold.Peers and flush.Keepers.
+// coldPeers are the other members as those who have segments. It implements flush.Keepers.
 type coldPeers struct{ n *Node }
 
 // others lists the members beside this one.
@@ -88,33 +89,17 @@ func (p coldPeers) others() []ident.ReplicaID {
 	return found
 }
 
-// Fetch implements cold.Peers. Who has nothing to give says so before the first byte, and the next one is asked.
-func (p coldPeers) Fetch(ctx context.Context, storageID, path string, to io.Writer) error {
-	failed := fmt.Errorf("%w: no other member", cold.ErrMissing)
+// peers lists the other members as those who have files.
+func (p coldPeers) peers() []cold.Peer {
+	var found []cold.Peer
 	for _, replica := range p.others() {
-		counted := &countingWriter{to: to}
-		err := p.n.network.ReadFile(ctx, replica, &nodev1.ReadFileRequest{StorageId: storageID, Path: path}, counted)
-		if err == nil || counted.written > 0 {
-			return err
-		}
-		failed = errors.Join(failed, err)
+		found = append(found, onePeer{p.n, replica})
 	}
-	return failed
+	return found
 }
 
-type countingWriter struct {
-	to      io.Writer
-	written int64
-}
-
-// Write implements io.Writer.
-func (w *countingWriter) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	w.written += int64(n)
-	return n, err
-}
-
-// Keep implements flush.Keepers: it asks everybody at once and returns when a majority, this node included, has the file.
+// Keep implements flush.Keepers: it asks everybody at once and returns when a majority, this node included, has the file,
+// or cannot have it any more.
 func (p coldPeers) Keep(ctx context.Context, storageID, path string, sum []byte, size int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	others := p.others()
@@ -123,41 +108,54 @@ func (p coldPeers) Keep(ctx context.Context, storageID, path string, sum []byte,
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel()
+	req := &nodev1.KeepFileRequest{StorageId: storageID, Path: path, Sha256: sum, SizeBytes: uint64(size)}
 	for _, replica := range others {
-		asking.Go(func() {
-			resp, err := p.n.network.KeepFile(ctx, replica, &nodev1.KeepFileRequest{
-				StorageId: storageID, Path: path, Sha256: sum, SizeBytes: uint64(size),
-			})
-			if err == nil && resp.GetRefused() != "" {
-				err = fmt.Errorf("replica %d: %s", replica, resp.GetRefused())
-			}
-			answers <- err
-		})
+		asking.Go(func() { answers <- p.keep(ctx, replica, req) })
 	}
 	var failed error
-	for range others {
-		if needed == 0 {
-			break
-		}
-		if err := <-answers; err != nil {
-			failed = errors.Join(failed, err)
-		} else {
+	next := uint64(0)
+	for left := len(others); needed > 0 && needed <= left; left-- {
+		err := <-answers
+		if err == nil {
 			needed--
+			continue
+		}
+		failed = errors.Join(failed, err)
+		if taken, ok := errors.AsType[*flush.TakenError](err); ok {
+			next = max(next, taken.Next)
 		}
 	}
-	if needed > 0 {
+	switch {
+	case needed == 0:
+		return nil
+	case next > 0:
+		return fmt.Errorf("%d more members must have the file: %w (%w)", needed, &flush.TakenError{Next: next}, failed)
+	default:
 		return fmt.Errorf("%d more members must have the file: %w", needed, failed)
+	}
+}
+
+// keep asks one member to have a file.
+func (p coldPeers) keep(ctx context.Context, replica ident.ReplicaID, req *nodev1.KeepFileRequest) error {
+	resp, err := p.n.network.KeepFile(ctx, replica, req)
+	switch {
+	case err != nil:
+		return err
+	case resp.GetNextNumber() > 0:
+		return fmt.Errorf("replica %d: %w", replica, &flush.TakenError{Next: resp.GetNextNumber()})
+	case resp.GetRefused() != "":
+		return fmt.Errorf("replica %d: %s", replica, resp.GetRefused())
 	}
 	return nil
 }
 
-// onePeer fetches from one member only.
+// onePeer is one other member as one who has files.
 type onePeer struct {
 	n    *Node
 	from ident.ReplicaID
 }
 
-// Fetch implements cold.Peers.
+// Fetch implements cold.Peer.
 func (p onePeer) Fetch(ctx context.Context, storageID, path string, to io.Writer) error {
 	return p.n.network.ReadFile(ctx, p.from, &nodev1.ReadFileRequest{StorageId: storageID, Path: path}, to)
 }
@@ -170,10 +168,29 @@ func (h peerHandler) HandleReadFile(ctx context.Context, req *nodev1.ReadFileReq
 // HandleKeepFile implements transport.FileKeeper.
 func (h peerHandler) HandleKeepFile(ctx context.Context, from ident.ReplicaID, req *nodev1.KeepFileRequest) *nodev1.KeepFileResponse {
 	err := h.n.cold.Keep(ctx, onePeer{h.n, from}, req.GetStorageId(), req.GetPath(), req.GetSha256(), int64(req.GetSizeBytes()))
-	if err != nil {
-		return &nodev1.KeepFileResponse{Refused: err.Error()}
+	if err == nil {
+		return &nodev1.KeepFileResponse{}
 	}
-	return &nodev1.KeepFileResponse{}
+	resp := &nodev1.KeepFileResponse{}
+	if errors.Is(err, cold.ErrTaken) {
+		next, listing := h.n.nextFile(ctx, req.GetStorageId(), req.GetPath())
+		resp.NextNumber, err = next, errors.Join(err, listing)
+	}
+	resp.Refused = err.Error()
+	return resp
+}
+
+// nextFile finds the number above those of all segments beside one. It is zero with an error.
+func (n *Node) nextFile(ctx context.Context, storageID, file string) (uint64, error) {
+	objects, err := n.cold.Objects(storageID)
+	if err != nil {
+		return 0, err
+	}
+	next, err := flush.NextNumber(ctx, objects, path.Dir(file), 0)
+	if err != nil {
+		return 0, err
+	}
+	return next, nil
 }
 
 var _ transport.FileKeeper = peerHandler{}

@@ -415,7 +415,7 @@ func TestWipedStorageIsFilledAgain(t *testing.T) {
 	if err := os.RemoveAll(directory); err != nil {
 		t.Fatal(err)
 	}
-	fresh := cold.New(cold.Config{Catalog: wiped.catalog, Storages: wiped.storages, FS: wiped.fs.FS, Peers: coldPeers{wiped}})
+	fresh := cold.New(cold.Config{Catalog: wiped.catalog, Storages: wiped.storages, FS: wiped.fs.FS, Peers: coldPeers{wiped}.peers})
 	scopes, err := cold.Scopes(wiped.catalog.Current(), wiped.store, dataGroups(wiped.who().Shards))
 	if err != nil || len(scopes) != 1 {
 		t.Fatalf("%d scopes have cold rows, %v", len(scopes), err)

@@ -1814,7 +1814,8 @@ func (x *KeepFileRequest) GetSizeBytes() uint64 {
 
 type KeepFileResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Refused       string                 `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"` // why the file is not kept; empty when it is
+	Refused       string                 `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"`                          // why the file is not kept; empty when it is
+	NextNumber    uint64                 `protobuf:"varint,2,opt,name=next_number,json=nextNumber,proto3" json:"next_number,omitempty"` // above all segments of the directory; set only when another file has the name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1854,6 +1855,13 @@ func (x *KeepFileResponse) GetRefused() string {
 		return x.Refused
 	}
 	return ""
+}
+
+func (x *KeepFileResponse) GetNextNumber() uint64 {
+	if x != nil {
+		return x.NextNumber
+	}
+	return 0
 }
 
 type InviteRequest struct {
@@ -2111,9 +2119,11 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x04R\tsizeBytes\",\n" +
+	"size_bytes\x18\x04 \x01(\x04R\tsizeBytes\"M\n" +
 	"\x10KeepFileResponse\x12\x18\n" +
-	"\arefused\x18\x01 \x01(\tR\arefused\"b\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\x12\x1f\n" +
+	"\vnext_number\x18\x02 \x01(\x04R\n" +
+	"nextNumber\"b\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +

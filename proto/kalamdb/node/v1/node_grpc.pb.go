@@ -58,8 +58,8 @@ type NodeServiceClient interface {
 	Invite(ctx context.Context, in *InviteRequest, opts ...grpc.CallOption) (*InviteResponse, error)
 	// ReadFile gives the bytes of a segment that lies in a storage of the callee. Members only.
 	ReadFile(ctx context.Context, in *ReadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadFileResponse], error)
-	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing or another one. Members
-	// only.
+	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing. Another file of that name
+	// is never replaced: the answer says which number is free. Members only.
 	KeepFile(ctx context.Context, in *KeepFileRequest, opts ...grpc.CallOption) (*KeepFileResponse, error)
 }
 
@@ -194,8 +194,8 @@ type NodeServiceServer interface {
 	Invite(context.Context, *InviteRequest) (*InviteResponse, error)
 	// ReadFile gives the bytes of a segment that lies in a storage of the callee. Members only.
 	ReadFile(*ReadFileRequest, grpc.ServerStreamingServer[ReadFileResponse]) error
-	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing or another one. Members
-	// only.
+	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing. Another file of that name
+	// is never replaced: the answer says which number is free. Members only.
 	KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }

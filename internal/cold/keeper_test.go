@@ -1,0 +1,78 @@
+package cold
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// storePeer is another Store as a member that answers at once.
+type storePeer struct{ s *Store }
+
+func (p storePeer) Fetch(ctx context.Context, storageID, path string, to io.Writer) error {
+	return p.s.Read(ctx, storageID, path, to)
+}
+
+// TestKeepReplacesNothing offers a file under a name that another one has. Only a manifest's word replaces a file.
+func TestKeepReplacesNothing(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	mine, theirs := openStore(t, dirs[0], 0), openStore(t, dirs[1], 0)
+	table := testTable()
+	had := writeSegment(t, mine, table, 0, map[int64]version{1: {1, false, "mine"}})
+	offered := writeSegment(t, theirs, table, 0, map[int64]version{1: {2, false, "theirs"}, 2: {2, false, "more"}})
+	second := writeSegment(t, theirs, table, 1, map[int64]version{3: {3, false, "three"}})
+	keep := func(s *commandv1.Segment) error {
+		return mine.Keep(t.Context(), storePeer{theirs}, catalog.LocalStorage, s.GetPath(), s.GetSha256(), int64(s.GetSizeBytes()))
+	}
+	holds := func(s *commandv1.Segment) bool {
+		raw, err := os.ReadFile(filepath.Join(dirs[0], "storage", filepath.FromSlash(s.GetPath())))
+		sum := sha256.Sum256(raw)
+		return err == nil && bytes.Equal(sum[:], s.GetSha256())
+	}
+	if err := keep(offered); !errors.Is(err, ErrTaken) || !holds(had) {
+		t.Errorf("the other file: %v, want ErrTaken; the first one is there: %v", err, holds(had))
+	}
+	if err := keep(had); err != nil {
+		t.Errorf("the file that is here: %v", err)
+	}
+	if err := keep(second); err != nil || !holds(second) {
+		t.Errorf("a file with another name: %v", err)
+	}
+	mine.cfg.Peers = func() []Peer { return []Peer{storePeer{theirs}} }
+	if err := mine.tendFile(t.Context(), offered); err != nil || !holds(offered) {
+		t.Errorf("the file that a manifest names: %v", err)
+	}
+}
+
+// TestTendGoesOn has a segment that nobody has before one that another member has.
+func TestTendGoesOn(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	mine, theirs := openStore(t, dirs[0], 0), openStore(t, dirs[1], 0)
+	mine.cfg.Peers = func() []Peer { return []Peer{storePeer{theirs}} }
+	table := testTable()
+	m := &commandv1.Manifest{Version: 2, Segments: []*commandv1.Segment{
+		writeSegment(t, theirs, table, 0, map[int64]version{1: {1, false, "lost"}}),
+		writeSegment(t, theirs, table, 1, map[int64]version{2: {2, false, "there"}}),
+	}}
+	if err := os.Remove(filepath.Join(dirs[1], "storage", "app", "t", "batch-0.parquet")); err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Tend(t.Context(), []Scope{{Table: table, Manifest: m}}); !errors.Is(err, ErrMissing) {
+		t.Errorf("Tend says %v, want that a segment is missing", err)
+	}
+	for _, name := range []string{"batch-1.parquet", ManifestName} {
+		if _, err := os.Stat(filepath.Join(dirs[0], "storage", "app", "t", name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

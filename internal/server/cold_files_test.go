@@ -1,0 +1,196 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/flush"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// tableDirectory is where a node has the segments of the shared table app.t in the local storage.
+func tableDirectory(n *Node) string {
+	return filepath.Join(n.cfg.Storage.DataPath, "storage", "app", "t")
+}
+
+// reopenSegments makes a node forget what it knows of files, as a restart does.
+func reopenSegments(t *testing.T, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		if err := n.cold.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n.cold.Forget()
+	}
+}
+
+// wantRows reads app.t through a node.
+func wantRows(t *testing.T, c client, n *Node, rows string) {
+	t.Helper()
+	c.url = "http://" + n.APIAddr()
+	status, body := c.post("/v1/api/sql", map[string]any{"sql": "SELECT id, name FROM app.t ORDER BY id"})
+	if !strings.Contains(string(body), rows) {
+		t.Errorf("node %d: %d %s, want %s", n.cfg.Cluster.NodeID, status, body, rows)
+	}
+}
+
+// TestTwoFlushesOnTwoNodes has a flush go on after its job moved to a node without its file: that one's flush must not
+// replace the copies which the first is about to name.
+func TestTwoFlushesOnTwoNodes(t *testing.T) {
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("INSERT INTO app.t VALUES (1, 'one'), (2, 'two')")
+	id := mustTable(t, nodes[0], "app", "t")
+	stopped := errors.New("stopped")
+	first := nodes[0].flusher()
+	first.Step = func(at string) error {
+		if at != "commit" {
+			return nil
+		}
+		c.sql("INSERT INTO app.t VALUES (3, 'three')") // the second file differs
+		err := os.Remove(filepath.Join(tableDirectory(nodes[2]), "batch-0.parquet"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		second := nodes[2].flusher()
+		second.Step = func(at string) error {
+			if at == "commit" {
+				return stopped
+			}
+			return nil
+		}
+		if _, err = second.Table(t.Context(), id, nil); !errors.Is(err, stopped) {
+			t.Errorf("the second flush ends with %v before its commit", err)
+		}
+		return nil
+	}
+	if _, err := first.Table(t.Context(), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	reopenSegments(t, nodes...)
+	for _, n := range nodes {
+		wantRows(t, c, n, `[["1","one"],["2","two"],["3","three"]]`)
+	}
+}
+
+// TestFlushTakesTheNextNumber has other files lie under the names that a flush would take, on the other members only.
+func TestFlushTakesTheNextNumber(t *testing.T) {
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("INSERT INTO app.t VALUES (1, 'one')")
+	theirs := map[string][]byte{}
+	for i, names := range [][]string{{}, {"batch-0.parquet", "batch-4.parquet"}, {"batch-0.parquet", "batch-5.parquet"}} {
+		directory := tableDirectory(nodes[i])
+		if err := os.MkdirAll(directory, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			path := filepath.Join(directory, name)
+			theirs[path] = []byte("the file of another flush, " + path)
+			if err := os.WriteFile(path, theirs[path], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := nodes[0].flusher().Table(t.Context(), mustTable(t, nodes[0], "app", "t"), nil); err != nil {
+		t.Fatal(err)
+	}
+	segments := segmentsOf(t, nodes[0], "t")
+	if len(segments) != 1 || segments[0].GetNumber() <= 4 {
+		t.Fatalf("the table has segments %v, want one with a number above those on a majority", segments)
+	}
+	for path, want := range theirs {
+		if got, err := os.ReadFile(path); filepath.Base(path) != flush.FileName(segments[0].GetNumber()) && (err != nil || !bytes.Equal(got, want)) {
+			t.Errorf("%s was replaced by %d bytes (%v)", path, len(got), err)
+		}
+	}
+	reopenSegments(t, nodes...)
+	for _, n := range nodes {
+		wantRows(t, c, n, `[["1","one"]]`)
+	}
+}
+
+// TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile: one copy is damaged, one is gone, one is good.
+func TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile(t *testing.T) {
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("INSERT INTO app.t VALUES (1, 'one'), (2, 'two'), (3, 'three')")
+	flushTable(t, c, nodes[0], "app.t")
+	const rows = `[["1","one"],["2","two"],["3","three"]]`
+	for _, n := range nodes {
+		wantRows(t, c, n, rows)
+	}
+	path := func(n *Node) string { return filepath.Join(tableDirectory(n), "batch-0.parquet") }
+	raw, err := os.ReadFile(path(nodes[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/3] ^= 4
+	if err = os.WriteFile(path(nodes[0]), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err = os.Remove(path(nodes[1])); err != nil {
+		t.Fatal(err)
+	}
+	reopenSegments(t, nodes[1])
+	wantRows(t, c, nodes[1], rows)
+}
+
+// TestFullScopeIsNotFlushed gives a scope the most segments that there may be.
+func TestFullScopeIsNotFlushed(t *testing.T) {
+	n := openNode(t, testConfig(t.TempDir()), Options{})
+	waitReady(t, n)
+	c := login(t, n, "root", rootPassword)
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("INSERT INTO app.t VALUES (1, 'one')")
+	id := mustTable(t, n, "app", "t")
+	if _, err := n.flusher().Table(t.Context(), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.sql("INSERT INTO app.t VALUES (2, 'two')")
+	batch := n.store.NewBatch()
+	for _, group := range n.who().Shards.Groups() {
+		lo, hi := keys.ManifestSpan(group, id)
+		err := manifest.Each(n.store, lo, hi, func(key []byte, m *commandv1.Manifest) error {
+			for len(m.GetSegments()) < manifest.MaxSegments {
+				m.Segments = append(m.Segments, m.GetSegments()[0])
+			}
+			value, err := manifest.Encode(m)
+			if err != nil {
+				return err
+			}
+			return batch.Set(bytes.Clone(key), value)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(n.store.Commit(batch), batch.Close()); err != nil {
+		t.Fatal(err)
+	}
+	reopenSegments(t, n)
+	if _, err := n.flusher().Table(t.Context(), id, nil); fault.KindOf(err) != fault.LimitExceeded {
+		t.Errorf("the flush ends with %v, want that a limit is exceeded", err)
+	}
+	if _, err := os.Stat(filepath.Join(tableDirectory(n), "batch-1.parquet")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the flush wrote its file: %v", err)
+	}
+}
