@@ -151,7 +151,7 @@ type Raft struct {
 	UserRetentionBytes     int64  `toml:"user_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of users' private rows; 0 takes that."`
 	SharedRetentionEntries uint64 `toml:"shared_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of a group of shared tables; 0 takes that."`
 	SharedRetentionBytes   int64  `toml:"shared_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of shared tables; 0 takes that."`
-	LogSegmentBytes        int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes."`
+	LogSegmentBytes        int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes, the same on all nodes. A statement may change at most a quarter of it, and 4 MiB."`
 	Workers                int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for every four processors, and at least one."`
 	LogPageCache           bool   `toml:"log_page_cache" doc:"Write the log through the operating system's page cache. Off, it is written past it (O_DIRECT) where the file system can do that, which costs less processor time and memory; on is for a file system on which that goes wrong."`
 	LogWrites              int    `toml:"log_writes" range:"1..8" doc:"Writes of the log that a worker may have under way: one being synced, the others next. More than one costs throughput on the disks that were measured."`

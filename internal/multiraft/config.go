@@ -41,7 +41,7 @@ type Config struct {
 	QuietTicks      int           // ticks without work after which a group may fall asleep; default 20, negative is never
 	Workers         int           // goroutines that step groups; default 1
 	LogWrites       int           // writes of the log that a worker may have under way, for slow disks; default 1
-	MaxProposal     int           // bytes of one proposal; default 4 MiB
+	MaxProposal     int           // bytes of one proposal; default 4 MiB, never more than the log's largest entry
 	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
 	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
 	MaxFollowerLag  uint64        // entries a live follower may be behind; default 50000, then ErrOverloaded
@@ -133,6 +133,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RetainBytes, defaultRetainBytes)
 	setDefault(&c.SnapshotSends, 2)
 	setDefault(&c.SnapshotReceive, 4)
+	if c.Log != nil {
+		// What the log cannot hold must be refused before it is an entry: no replica could go past it.
+		c.MaxProposal = min(c.MaxProposal, int(c.Log.MaxEntryBytes())-envelopeBytes)
+	}
 	return c
 }
 

@@ -45,3 +45,6 @@ func (l *Log) Stats() Stats {
 	}
 	return s
 }
+
+// MaxEntryBytes is the largest Data of an entry; Append refuses a larger one.
+func (l *Log) MaxEntryBytes() int64 { return l.cfg.MaxEntryBytes }
