@@ -107,7 +107,7 @@ func (c *Cluster) Operate(ctx context.Context, order exec.ClusterOrder) ([]exec.
 		return c.join(ctx, order)
 	case parse.ClusterLeave:
 		return c.leave(ctx, order.Node)
-	case parse.ClusterList, parse.ClusterStatus:
+	case parse.ClusterRetain, parse.ClusterList, parse.ClusterStatus:
 	}
 	return nil, fault.New(fault.InvalidStatement, "read system.cluster and system.cluster_groups instead")
 }

@@ -22,7 +22,7 @@ func FuzzParseIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := id.save(disk.Local(), dir); err != nil {
+		if err = id.save(disk.Local(), dir); err != nil {
 			t.Fatal(err)
 		}
 		raw, err := readFile(disk.Local(), dir+"/"+identityFile)

@@ -126,6 +126,8 @@ func (s *subscriber) take(event client.Event, now time.Duration) {
 			s.ready = now
 		}
 		return
+	case client.Cut:
+		s.complain("malformed", "a cut, which only several subscriptions together have: %v", event)
 	case client.Delete:
 		for _, row := range event.OldValues {
 			if id, err := number(row["id"]); err == nil {

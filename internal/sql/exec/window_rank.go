@@ -39,10 +39,9 @@ func (w *windowRun) tiles() error {
 			return fault.New(fault.InvalidStatement, "the argument of ntile must be 1 or more, not %d", parts)
 		}
 		least, larger := size/parts, size%parts
-		tile := int64(0)
-		if at := int64(i); at < larger*(least+1) {
-			tile = at / (least + 1)
-		} else {
+		at := int64(i)
+		tile := at / (least + 1)
+		if at >= larger*(least+1) {
 			tile = larger + (at-larger*(least+1))/least
 		}
 		w.set(i, datum.NewInt(datum.Int, tile+1))
