@@ -43,6 +43,9 @@ func mirror(m *commandv1.Manifest) *coldState {
 	for _, s := range m.GetSegments() {
 		state.segments = append(state.segments, coldSegment{s.GetMinKey(), s.GetMaxKey(), s.GetAdded(), s.GetMaxSeq()})
 	}
+	if r := m.GetReplaced(); r != nil {
+		state.segments = append(state.segments, coldSegment{r.GetMinKey(), r.GetMaxKey(), r.GetAdded(), r.GetMaxSeq()})
+	}
 	return state
 }
 
@@ -307,10 +310,10 @@ func (d *Data) replaceSegments(
 		return refusal, err
 	}
 	added, next := uint64(0), m.GetNextNumber()
-	var left []*commandv1.Segment
+	var left, gone []*commandv1.Segment
 	for _, s := range m.GetSegments() {
 		if slices.Contains(body.GetNumbers(), s.GetNumber()) {
-			added = max(added, s.GetAdded())
+			added, gone = max(added, s.GetAdded()), append(gone, s)
 		} else {
 			left = append(left, s)
 		}
@@ -326,8 +329,25 @@ func (d *Data) replaceSegments(
 		s.Added, next = added, s.GetNumber()+1
 		left = append(left, s)
 	}
-	m.Segments, m.NextNumber = left, next
+	m.Segments, m.NextNumber, m.Replaced = left, next, remember(m.GetReplaced(), gone)
 	return done("%d segments replaced", len(body.GetNumbers())), d.putManifest(batch, scope, m, nowMicros)
+}
+
+// remember adds segments to what is remembered of those that were replaced.
+func remember(replaced *commandv1.ReplacedSegments, gone []*commandv1.Segment) *commandv1.ReplacedSegments {
+	for _, s := range gone {
+		if replaced == nil {
+			replaced = &commandv1.ReplacedSegments{MinKey: s.GetMinKey(), MaxKey: s.GetMaxKey()}
+		}
+		if bytes.Compare(s.GetMinKey(), replaced.GetMinKey()) < 0 {
+			replaced.MinKey = s.GetMinKey()
+		}
+		if bytes.Compare(s.GetMaxKey(), replaced.GetMaxKey()) > 0 {
+			replaced.MaxKey = s.GetMaxKey()
+		}
+		replaced.Added, replaced.MaxSeq = max(replaced.GetAdded(), s.GetAdded()), max(replaced.GetMaxSeq(), s.GetMaxSeq())
+	}
+	return replaced
 }
 
 // forgetCold removes the manifests of a dropped table. Its files are orphans from then on.

@@ -109,7 +109,7 @@ func TestFlushTakesTheNextNumber(t *testing.T) {
 	if _, err := nodes[0].flusher().Table(t.Context(), mustTable(t, nodes[0], "app", "t"), nil); err != nil {
 		t.Fatal(err)
 	}
-	segments := segmentsOf(t, nodes[0], "t")
+	segments := segmentsOf(t, nodes[0])
 	if len(segments) != 1 || segments[0].GetNumber() <= 4 {
 		t.Fatalf("the table has segments %v, want one with a number above those on a majority", segments)
 	}

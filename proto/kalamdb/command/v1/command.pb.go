@@ -4107,6 +4107,7 @@ type Manifest struct {
 	Segments      []*Segment             `protobuf:"bytes,3,rep,name=segments,proto3" json:"segments,omitempty"`                        // in the order in which they came
 	CreatedMicros int64                  `protobuf:"zigzag64,4,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
 	UpdatedMicros int64                  `protobuf:"zigzag64,5,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
+	Replaced      *ReplacedSegments      `protobuf:"bytes,6,opt,name=replaced,proto3" json:"replaced,omitempty"` // absent when none ever was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4176,6 +4177,83 @@ func (x *Manifest) GetUpdatedMicros() int64 {
 	return 0
 }
 
+func (x *Manifest) GetReplaced() *ReplacedSegments {
+	if x != nil {
+		return x.Replaced
+	}
+	return nil
+}
+
+// ReplacedSegments is what is remembered of all segments that were replaced by others. Those may lack versions, such as
+// deletions that nothing needs any more; who looked at the scope before such a version came must still be told.
+type ReplacedSegments struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MinKey        []byte                 `protobuf:"bytes,1,opt,name=min_key,json=minKey,proto3" json:"min_key,omitempty"`
+	MaxKey        []byte                 `protobuf:"bytes,2,opt,name=max_key,json=maxKey,proto3" json:"max_key,omitempty"`
+	Added         uint64                 `protobuf:"varint,3,opt,name=added,proto3" json:"added,omitempty"`                 // the highest manifest version at which one of them came
+	MaxSeq        uint64                 `protobuf:"varint,4,opt,name=max_seq,json=maxSeq,proto3" json:"max_seq,omitempty"` // highest _seq in them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplacedSegments) Reset() {
+	*x = ReplacedSegments{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplacedSegments) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplacedSegments) ProtoMessage() {}
+
+func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplacedSegments.ProtoReflect.Descriptor instead.
+func (*ReplacedSegments) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ReplacedSegments) GetMinKey() []byte {
+	if x != nil {
+		return x.MinKey
+	}
+	return nil
+}
+
+func (x *ReplacedSegments) GetMaxKey() []byte {
+	if x != nil {
+		return x.MaxKey
+	}
+	return nil
+}
+
+func (x *ReplacedSegments) GetAdded() uint64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *ReplacedSegments) GetMaxSeq() uint64 {
+	if x != nil {
+		return x.MaxSeq
+	}
+	return 0
+}
+
 // Segment is one file of cold rows.
 type Segment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4200,7 +4278,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4212,7 +4290,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4225,7 +4303,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Segment) GetNumber() uint64 {
@@ -4346,7 +4424,7 @@ type SegmentColumn struct {
 
 func (x *SegmentColumn) Reset() {
 	*x = SegmentColumn{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4358,7 +4436,7 @@ func (x *SegmentColumn) String() string {
 func (*SegmentColumn) ProtoMessage() {}
 
 func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4371,7 +4449,7 @@ func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
 func (*SegmentColumn) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SegmentColumn) GetId() uint32 {
@@ -4418,7 +4496,7 @@ type CommitSegment struct {
 
 func (x *CommitSegment) Reset() {
 	*x = CommitSegment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4430,7 +4508,7 @@ func (x *CommitSegment) String() string {
 func (*CommitSegment) ProtoMessage() {}
 
 func (x *CommitSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4443,7 +4521,7 @@ func (x *CommitSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
 func (*CommitSegment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommitSegment) GetTableId() uint64 {
@@ -4504,7 +4582,7 @@ type ReplaceSegments struct {
 
 func (x *ReplaceSegments) Reset() {
 	*x = ReplaceSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +4594,7 @@ func (x *ReplaceSegments) String() string {
 func (*ReplaceSegments) ProtoMessage() {}
 
 func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +4607,7 @@ func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
 func (*ReplaceSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplaceSegments) GetTableId() uint64 {
@@ -4584,7 +4662,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4596,7 +4674,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4609,7 +4687,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -4650,7 +4728,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +4740,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +4753,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -4846,7 +4924,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4858,7 +4936,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4871,7 +4949,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -4925,7 +5003,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4937,7 +5015,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4950,7 +5028,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -5014,7 +5092,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5026,7 +5104,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5039,7 +5117,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -5064,7 +5142,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5076,7 +5154,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5089,7 +5167,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -5139,7 +5217,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5229,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5242,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -5205,7 +5283,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5217,7 +5295,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5230,7 +5308,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -5250,7 +5328,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5262,7 +5340,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5275,7 +5353,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -5304,7 +5382,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +5394,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +5407,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -5370,7 +5448,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5382,7 +5460,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5395,7 +5473,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CancelJob) GetId() string {
@@ -5415,7 +5493,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5427,7 +5505,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5440,7 +5518,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -5466,7 +5544,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5478,7 +5556,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5491,7 +5569,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -5504,7 +5582,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5516,7 +5594,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5529,7 +5607,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -5564,7 +5642,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5576,7 +5654,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5589,7 +5667,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Schedule) GetName() string {
@@ -5714,7 +5792,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5726,7 +5804,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5739,7 +5817,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -5771,7 +5849,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5783,7 +5861,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5796,7 +5874,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -5851,7 +5929,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5863,7 +5941,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5876,7 +5954,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -5907,7 +5985,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5919,7 +5997,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5932,7 +6010,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -5979,7 +6057,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5991,7 +6069,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6004,7 +6082,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -6066,7 +6144,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6078,7 +6156,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6091,7 +6169,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -6159,7 +6237,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6171,7 +6249,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6184,7 +6262,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -6207,7 +6285,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6219,7 +6297,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6232,7 +6310,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Storage) GetId() string {
@@ -6322,7 +6400,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6334,7 +6412,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6347,7 +6425,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -6381,7 +6459,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6393,7 +6471,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6406,7 +6484,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -6476,7 +6554,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6488,7 +6566,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6501,7 +6579,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *DropStorage) GetId() string {
@@ -6532,7 +6610,7 @@ type RestoreCatalog struct {
 
 func (x *RestoreCatalog) Reset() {
 	*x = RestoreCatalog{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6544,7 +6622,7 @@ func (x *RestoreCatalog) String() string {
 func (*RestoreCatalog) ProtoMessage() {}
 
 func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6557,7 +6635,7 @@ func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
 func (*RestoreCatalog) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RestoreCatalog) GetBackup() string {
@@ -6599,7 +6677,7 @@ type CatalogRecord struct {
 
 func (x *CatalogRecord) Reset() {
 	*x = CatalogRecord{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6611,7 +6689,7 @@ func (x *CatalogRecord) String() string {
 func (*CatalogRecord) ProtoMessage() {}
 
 func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6624,7 +6702,7 @@ func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
 func (*CatalogRecord) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CatalogRecord) GetKey() []byte {
@@ -6659,7 +6737,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6671,7 +6749,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6684,7 +6762,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Backup) GetName() string {
@@ -6760,7 +6838,7 @@ type RecordBackup struct {
 
 func (x *RecordBackup) Reset() {
 	*x = RecordBackup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6772,7 +6850,7 @@ func (x *RecordBackup) String() string {
 func (*RecordBackup) ProtoMessage() {}
 
 func (x *RecordBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6785,7 +6863,7 @@ func (x *RecordBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
 func (*RecordBackup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RecordBackup) GetBackup() *Backup {
@@ -6806,7 +6884,7 @@ type ForgetUser struct {
 
 func (x *ForgetUser) Reset() {
 	*x = ForgetUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6818,7 +6896,7 @@ func (x *ForgetUser) String() string {
 func (*ForgetUser) ProtoMessage() {}
 
 func (x *ForgetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6831,7 +6909,7 @@ func (x *ForgetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
 func (*ForgetUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ForgetUser) GetId() string {
@@ -6859,7 +6937,7 @@ type PurgeUser struct {
 
 func (x *PurgeUser) Reset() {
 	*x = PurgeUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6871,7 +6949,7 @@ func (x *PurgeUser) String() string {
 func (*PurgeUser) ProtoMessage() {}
 
 func (x *PurgeUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6884,7 +6962,7 @@ func (x *PurgeUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
 func (*PurgeUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *PurgeUser) GetUser() string {
@@ -6911,7 +6989,7 @@ type UserTable struct {
 
 func (x *UserTable) Reset() {
 	*x = UserTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6923,7 +7001,7 @@ func (x *UserTable) String() string {
 func (*UserTable) ProtoMessage() {}
 
 func (x *UserTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6936,7 +7014,7 @@ func (x *UserTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
 func (*UserTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *UserTable) GetTableId() uint64 {
@@ -7322,14 +7400,20 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"PurgeIndex\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x19\n" +
-	"\bindex_id\x18\x02 \x01(\rR\aindexId\"\xcc\x01\n" +
+	"\bindex_id\x18\x02 \x01(\rR\aindexId\"\x8e\x02\n" +
 	"\bManifest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1f\n" +
 	"\vnext_number\x18\x02 \x01(\x04R\n" +
 	"nextNumber\x127\n" +
 	"\bsegments\x18\x03 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\x12%\n" +
 	"\x0ecreated_micros\x18\x04 \x01(\x12R\rcreatedMicros\x12%\n" +
-	"\x0eupdated_micros\x18\x05 \x01(\x12R\rupdatedMicros\"\xc2\x03\n" +
+	"\x0eupdated_micros\x18\x05 \x01(\x12R\rupdatedMicros\x12@\n" +
+	"\breplaced\x18\x06 \x01(\v2$.kalamdb.command.v1.ReplacedSegmentsR\breplaced\"s\n" +
+	"\x10ReplacedSegments\x12\x17\n" +
+	"\amin_key\x18\x01 \x01(\fR\x06minKey\x12\x17\n" +
+	"\amax_key\x18\x02 \x01(\fR\x06maxKey\x12\x14\n" +
+	"\x05added\x18\x03 \x01(\x04R\x05added\x12\x17\n" +
+	"\amax_seq\x18\x04 \x01(\x04R\x06maxSeq\"\xc2\x03\n" +
 	"\aSegment\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1d\n" +
 	"\n" +
@@ -7600,7 +7684,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 87)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -7648,47 +7732,48 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*IndexRow)(nil),           // 43: kalamdb.command.v1.IndexRow
 	(*PurgeIndex)(nil),         // 44: kalamdb.command.v1.PurgeIndex
 	(*Manifest)(nil),           // 45: kalamdb.command.v1.Manifest
-	(*Segment)(nil),            // 46: kalamdb.command.v1.Segment
-	(*SegmentColumn)(nil),      // 47: kalamdb.command.v1.SegmentColumn
-	(*CommitSegment)(nil),      // 48: kalamdb.command.v1.CommitSegment
-	(*ReplaceSegments)(nil),    // 49: kalamdb.command.v1.ReplaceSegments
-	(*PurgeTable)(nil),         // 50: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 51: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 52: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 53: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 54: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 55: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 56: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 57: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 58: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 59: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 60: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 61: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 62: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 63: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 64: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 65: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 66: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 67: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 68: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 69: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 70: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 71: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 72: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 73: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 74: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 75: kalamdb.command.v1.DropStorage
-	(*RestoreCatalog)(nil),     // 76: kalamdb.command.v1.RestoreCatalog
-	(*CatalogRecord)(nil),      // 77: kalamdb.command.v1.CatalogRecord
-	(*Backup)(nil),             // 78: kalamdb.command.v1.Backup
-	(*RecordBackup)(nil),       // 79: kalamdb.command.v1.RecordBackup
-	(*ForgetUser)(nil),         // 80: kalamdb.command.v1.ForgetUser
-	(*PurgeUser)(nil),          // 81: kalamdb.command.v1.PurgeUser
-	(*UserTable)(nil),          // 82: kalamdb.command.v1.UserTable
-	nil,                        // 83: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 84: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 85: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 86: kalamdb.command.v1.Namespace.OptionsEntry
+	(*ReplacedSegments)(nil),   // 46: kalamdb.command.v1.ReplacedSegments
+	(*Segment)(nil),            // 47: kalamdb.command.v1.Segment
+	(*SegmentColumn)(nil),      // 48: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 49: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 50: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 51: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 52: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 53: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 54: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 55: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 56: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 57: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 58: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 59: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 60: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 61: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 62: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 63: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 64: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 65: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 66: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 67: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 68: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 69: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 70: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 71: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 72: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 73: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 74: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 75: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 76: kalamdb.command.v1.DropStorage
+	(*RestoreCatalog)(nil),     // 77: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 78: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 79: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 80: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 81: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 82: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 83: kalamdb.command.v1.UserTable
+	nil,                        // 84: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 85: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 86: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 87: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -7704,58 +7789,58 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	26, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
 	30, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	27, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	54, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	55, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	56, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	57, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	58, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	59, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	60, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	61, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	62, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	63, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	65, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	66, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	67, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	68, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	73, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	74, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	75, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	71, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	55, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	56, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	57, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	58, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	59, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	60, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	61, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	62, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	63, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	64, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	66, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	67, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	68, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	69, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	74, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	75, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	76, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	72, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	76, // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	79, // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	80, // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	77, // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	80, // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	81, // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
 	31, // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	50, // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	51, // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
 	40, // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
 	42, // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
 	44, // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	48, // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	49, // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	49, // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	50, // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
 	41, // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	81, // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	69, // 47: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	82, // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	70, // 47: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
 	4,  // 48: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	83, // 49: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	84, // 49: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
 	13, // 50: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
 	17, // 51: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
 	10, // 52: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
 	9,  // 53: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
 	17, // 54: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	84, // 55: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	85, // 55: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
 	14, // 56: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
 	13, // 57: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	85, // 58: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	86, // 58: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
 	18, // 59: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
 	18, // 60: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
 	19, // 61: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
 	24, // 62: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
 	24, // 63: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	86, // 64: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	87, // 64: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
 	38, // 65: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
 	39, // 66: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
 	33, // 67: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
@@ -7769,28 +7854,29 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	37, // 75: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
 	43, // 76: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
 	37, // 77: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	46, // 78: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	47, // 79: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	46, // 80: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	46, // 81: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	52, // 82: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	53, // 83: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	51, // 84: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	52, // 85: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 86: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 87: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 88: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	52, // 89: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	64, // 90: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	72, // 91: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	77, // 92: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	78, // 93: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	82, // 94: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	95, // [95:95] is the sub-list for method output_type
-	95, // [95:95] is the sub-list for method input_type
-	95, // [95:95] is the sub-list for extension type_name
-	95, // [95:95] is the sub-list for extension extendee
-	0,  // [0:95] is the sub-list for field type_name
+	47, // 78: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	46, // 79: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	48, // 80: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	47, // 81: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	47, // 82: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	53, // 83: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	54, // 84: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	52, // 85: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	53, // 86: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 87: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 88: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 89: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	53, // 90: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	65, // 91: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	73, // 92: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	78, // 93: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	79, // 94: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	83, // 95: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	96, // [96:96] is the sub-list for method output_type
+	96, // [96:96] is the sub-list for method input_type
+	96, // [96:96] is the sub-list for extension type_name
+	96, // [96:96] is the sub-list for extension extendee
+	0,  // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -7847,15 +7933,15 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_PurgeUser)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[65].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[73].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[66].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[74].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   86,
+			NumMessages:   87,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
