@@ -16,15 +16,7 @@ import (
 // TestCheckCommand runs the command over a sound directory, a damaged one, one that is in use, and one that is none.
 func TestCheckCommand(t *testing.T) {
 	t.Parallel()
-	cfg := config.Default()
-	cfg.Server.Port = 0
-	cfg.Storage.DataPath = filepath.Join(t.TempDir(), "data")
-	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = "correct horse battery", 4
-	cfg.Raft.LogSegmentBytes = 1 << 20
-	node, err := server.Open(t.Context(), cfg, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	node, cfg := openStandalone(t)
 	command := func(wantCode int, args ...string) (stdout, stderr string) {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -37,7 +29,7 @@ func TestCheckCommand(t *testing.T) {
 	if _, says := command(exitUsage, dir); !strings.Contains(says, "stop the node first") {
 		t.Errorf("in use: %q", says)
 	}
-	if err = node.Close(context.WithoutCancel(t.Context())); err != nil {
+	if err := node.Close(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if _, says := command(exitUsage, t.TempDir()); !strings.Contains(says, "not a data directory") {
@@ -63,4 +55,19 @@ func TestCheckCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(says), &report); err != nil || report.Damage == 0 || report.State != "member" {
 		t.Errorf("damaged, as JSON: %+v, %v", report, err)
 	}
+}
+
+// openStandalone runs a node, which the caller must close.
+func openStandalone(t *testing.T) (*server.Node, *config.Config) {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Server.Port = 0
+	cfg.Storage.DataPath = filepath.Join(t.TempDir(), "data")
+	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = "correct horse battery", 4
+	cfg.Raft.LogSegmentBytes = 1 << 20
+	node, err := server.Open(t.Context(), cfg, server.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node, cfg
 }

@@ -8,23 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/kalamdb/kalamdb-go/internal/config"
-	"github.com/kalamdb/kalamdb-go/internal/server"
 )
 
 // TestVerifyCommand makes a backup of a running node and reads it: whole, with a wrong bit, without its manifest.
 func TestVerifyCommand(t *testing.T) {
 	t.Parallel()
-	cfg := config.Default()
-	cfg.Server.Port = 0
-	cfg.Storage.DataPath = filepath.Join(t.TempDir(), "data")
-	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = "correct horse battery", 4
-	cfg.Raft.LogSegmentBytes = 1 << 20
-	node, err := server.Open(t.Context(), cfg, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	node, cfg := openStandalone(t)
 	t.Cleanup(func() {
 		if failed := node.Close(context.WithoutCancel(t.Context())); failed != nil {
 			t.Error(failed)

@@ -112,8 +112,15 @@ func TestTablePrefix(t *testing.T) {
 			t.Errorf("user %q: %q, %v; want %q", user, got, err, want)
 		}
 	}
-	if got, err := storages.TablePrefix(storage, table, ident.UserID(strings.Repeat("x", 300))); err == nil {
-		t.Errorf("a user id of 300 bytes: %q", got)
+	long := ident.UserID(strings.Repeat("x", 300))
+	got, err := storages.TablePrefix(storage, table, long)
+	other, err2 := storages.TablePrefix(storage, table, long+"y")
+	if err != nil || err2 != nil || got == other {
+		t.Errorf("user ids of 300 bytes: %q, %v; %q, %v", got, err, other, err2)
+	}
+	storage.UserTemplate = strings.Repeat("t", 300) + "/{userId}"
+	if got, err := storages.TablePrefix(storage, table, "ann"); err == nil {
+		t.Errorf("a directory of 300 bytes: %q", got)
 	}
 }
 

@@ -64,17 +64,13 @@ func neverHandled(code codes.Code) bool {
 // SendSnapshot streams the state of one group and returns once the peer has installed it, or with the
 // reason why not. next returns chunks and, after the last, io.EOF; chunks are at most Limits.SnapshotChunk.
 func (t *GRPC) SendSnapshot(ctx context.Context, to ident.ReplicaID, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
-	p, err := t.peer(to)
-	if err != nil {
-		return fmt.Errorf("snapshot to replica %d: %w", to, err)
-	}
-	conn, err := p.connection()
+	p, node, err := t.node(to)
 	if err != nil {
 		return fmt.Errorf("snapshot to replica %d: %w", to, err)
 	}
 	ctx, cancel := context.WithCancel(p.hello.attach(ctx))
 	defer cancel()
-	stream, err := nodev1.NewNodeServiceClient(conn).InstallSnapshot(ctx)
+	stream, err := node.InstallSnapshot(ctx)
 	if err != nil {
 		p.failed(err)
 		return fmt.Errorf("snapshot to replica %d: %w", to, err)

@@ -30,17 +30,13 @@ var errNoFiles = status.Error(codes.Unimplemented, "this node gives no files")
 
 // ReadFile copies a file of another replica to a writer. What comes may be incomplete when it fails.
 func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.ReadFileRequest, to io.Writer) error {
-	p, err := t.peer(from)
-	if err != nil {
-		return fmt.Errorf("read file of replica %d: %w", from, err)
-	}
-	conn, err := p.connection()
+	p, node, err := t.node(from)
 	if err != nil {
 		return fmt.Errorf("read file of replica %d: %w", from, err)
 	}
 	ctx, cancel := context.WithCancel(p.hello.attach(ctx))
 	defer cancel()
-	stream, err := nodev1.NewNodeServiceClient(conn).ReadFile(ctx, req)
+	stream, err := node.ReadFile(ctx, req)
 	if err != nil {
 		return fmt.Errorf("read file of replica %d: %w", from, describe(err))
 	}
@@ -60,15 +56,11 @@ func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.R
 
 // KeepFile asks another replica to have a file of this one.
 func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
-	p, err := t.peer(to)
+	p, node, err := t.node(to)
 	if err != nil {
 		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
 	}
-	conn, err := p.connection()
-	if err != nil {
-		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
-	}
-	resp, err := nodev1.NewNodeServiceClient(conn).KeepFile(p.hello.attach(ctx), req)
+	resp, err := node.KeepFile(p.hello.attach(ctx), req)
 	if err != nil {
 		return nil, fmt.Errorf("keep file on replica %d: %w", to, describe(err))
 	}

@@ -181,6 +181,19 @@ func (t *GRPC) peer(replica ident.ReplicaID) (*peer, error) {
 	return p, nil
 }
 
+// node returns the peer of a replica with a client of its node's service, over the connection that messages use.
+func (t *GRPC) node(replica ident.ReplicaID) (*peer, nodev1.NodeServiceClient, error) {
+	p, err := t.peer(replica)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := p.connection()
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, nodev1.NewNodeServiceClient(conn), nil
+}
+
 // callGate counts the running calls of peers, so that Stop can let them finish.
 type callGate struct {
 	mu      sync.Mutex // guards all below

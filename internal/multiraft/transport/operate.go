@@ -23,15 +23,11 @@ type Operator interface {
 // Operate has another replica's node carry out an order. Every order can be repeated, so an error only means
 // that it is not known how far the order went.
 func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.OperateRequest) (*nodev1.OperateResponse, error) {
-	p, err := t.peer(to)
+	p, node, err := t.node(to)
 	if err != nil {
 		return nil, fmt.Errorf("operate replica %d: %w", to, err)
 	}
-	conn, err := p.connection()
-	if err != nil {
-		return nil, fmt.Errorf("operate replica %d: %w", to, err)
-	}
-	resp, err := nodev1.NewNodeServiceClient(conn).Operate(p.hello.attach(ctx), req)
+	resp, err := node.Operate(p.hello.attach(ctx), req)
 	if err != nil {
 		return nil, fmt.Errorf("operate replica %d: %w", to, describe(err))
 	}
@@ -40,15 +36,11 @@ func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.Oper
 
 // MemberInfo asks a member who it is, over the connection that its messages use.
 func (t *GRPC) MemberInfo(ctx context.Context, of ident.ReplicaID, req *nodev1.GetNodeInfoRequest) (*nodev1.GetNodeInfoResponse, error) {
-	p, err := t.peer(of)
+	p, node, err := t.node(of)
 	if err != nil {
 		return nil, fmt.Errorf("node info of replica %d: %w", of, err)
 	}
-	conn, err := p.connection()
-	if err != nil {
-		return nil, fmt.Errorf("node info of replica %d: %w", of, err)
-	}
-	resp, err := nodev1.NewNodeServiceClient(conn).GetNodeInfo(p.hello.attach(ctx), req)
+	resp, err := node.GetNodeInfo(p.hello.attach(ctx), req)
 	if err != nil {
 		return nil, fmt.Errorf("node info of replica %d: %w", of, describe(err))
 	}

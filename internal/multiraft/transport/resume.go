@@ -24,15 +24,11 @@ var errNothingKept = status.Error(codes.Unimplemented, "this node keeps no inter
 
 // SnapshotProgress asks a replica what it has of an interrupted snapshot. An error only means that it is not known.
 func (t *GRPC) SnapshotProgress(ctx context.Context, to ident.ReplicaID, req *nodev1.SnapshotProgressRequest) (*nodev1.SnapshotProgressResponse, error) {
-	p, err := t.peer(to)
+	p, node, err := t.node(to)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, err)
 	}
-	conn, err := p.connection()
-	if err != nil {
-		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, err)
-	}
-	resp, err := nodev1.NewNodeServiceClient(conn).SnapshotProgress(p.hello.attach(ctx), req)
+	resp, err := node.SnapshotProgress(p.hello.attach(ctx), req)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, describe(err))
 	}

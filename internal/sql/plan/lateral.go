@@ -129,16 +129,7 @@ func markLateral(n *Lateral, used map[int]bool) {
 		mark(n.Right, nil)
 		return
 	}
-	used = join(used, n.Condition)
-	left, right := map[int]bool{}, map[int]bool{}
-	width := n.Left.Width()
-	for position := range used {
-		if position < width {
-			left[position] = true
-		} else {
-			right[position-width] = true
-		}
-	}
+	left, right := split(join(used, n.Condition), n.Left.Width())
 	for _, position := range n.Reads {
 		left[position] = true
 	}

@@ -101,9 +101,14 @@ func markJoin(n *Join, used map[int]bool) {
 		mark(n.Right, nil)
 		return
 	}
-	used = join(used, n.Condition)
-	left, right := map[int]bool{}, map[int]bool{}
-	width := n.Left.Width()
+	left, right := split(join(used, n.Condition), n.Left.Width())
+	mark(n.Left, join(left, n.LeftKeys...))
+	mark(n.Right, join(right, n.RightKeys...))
+}
+
+// split divides positions of the rows of two sides.
+func split(used map[int]bool, width int) (left, right map[int]bool) {
+	left, right = map[int]bool{}, map[int]bool{}
 	for position := range used {
 		if position < width {
 			left[position] = true
@@ -111,6 +116,5 @@ func markJoin(n *Join, used map[int]bool) {
 			right[position-width] = true
 		}
 	}
-	mark(n.Left, join(left, n.LeftKeys...))
-	mark(n.Right, join(right, n.RightKeys...))
+	return left, right
 }
