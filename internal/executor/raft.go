@@ -163,6 +163,12 @@ func (r *Raft) rest(ctx context.Context, pause time.Duration) error {
 	}
 }
 
+// Weak implements WeakReader.
+func (r *Raft) Weak(ctx context.Context) bool {
+	level := readsOf(ctx, r.reads).Level
+	return level == Local || level == Bounded
+}
+
 // Barrier implements CommandExecutor. Under AsQuery it waits for as much as the level asks for.
 func (r *Raft) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
 	reads := readsOf(ctx, r.reads)

@@ -67,6 +67,13 @@ func AsQuery(ctx context.Context) context.Context {
 	return context.WithValue(ctx, queryKey{}, true)
 }
 
+// WeakReader is an executor whose barriers may wait for nothing.
+type WeakReader interface {
+	// Weak reports whether barriers under the context leave groups at different moments: a catalog that is read after one
+	// may then be younger, or older, than the rows.
+	Weak(ctx context.Context) bool
+}
+
 // readsOf decides how a barrier under the context reads.
 func readsOf(ctx context.Context, setting Reads) Reads {
 	if ctx.Value(queryKey{}) == nil {

@@ -22,7 +22,8 @@ func TestGoroutinesDoNotGrowWithGroups(t *testing.T) {
 		n.manager.Stop()
 		return grown
 	}
-	if few, many := started(2), started(500); many != few || few == 0 {
+	// Those of other tests may end meanwhile, so the counts are not exact; one for each group would be 498 more.
+	if few, many := started(2), started(500); many > few+50 || few == 0 {
 		t.Errorf("a node with 4 groups starts %d goroutines, one with 502 groups %d", few, many)
 	}
 }

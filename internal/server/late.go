@@ -35,6 +35,15 @@ func (l *lateExecutor) Barrier(ctx context.Context, group shard.GroupID) (uint64
 	return 0, notAdmitted()
 }
 
+// Weak implements executor.WeakReader.
+func (l *lateExecutor) Weak(ctx context.Context) bool {
+	if e := l.current.Load(); e != nil {
+		weak, ok := (*e).(executor.WeakReader)
+		return ok && weak.Weak(ctx)
+	}
+	return false
+}
+
 func noAccountsYet() error {
 	refused := fault.New(fault.Unavailable, "the account of root has not been made yet; try again")
 	refused.RetryAfter = time.Second

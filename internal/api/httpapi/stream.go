@@ -16,6 +16,9 @@ import (
 // longer one no more than this is in memory.
 const streamBytes = 64 << 10
 
+// partPatience is how long a client may take no part of an answer before its connection is cut.
+const partPatience = 10 * time.Second
+
 // errSent ends a query that must begin anew after rows of it were sent.
 var errSent = errors.New("rows of the query were sent already")
 
@@ -60,6 +63,11 @@ func (o *rowStream) send() error {
 		o.sent = true
 		setSQLHeader(o.w.Header())
 		o.w.WriteHeader(http.StatusOK)
+	}
+	// A client that does not read must not keep the query, its picture of the store and its place among the requests.
+	err := http.NewResponseController(o.w).SetWriteDeadline(time.Now().Add(partPatience))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("send rows: %w", err)
 	}
 	if _, err := o.w.Write(o.body); err != nil {
 		return fmt.Errorf("send rows: %w", err)

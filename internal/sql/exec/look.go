@@ -35,7 +35,7 @@ func (e *Engine) Look(
 	}
 	r := e.newRun(current, caller, nil)
 	r.budget.limitBytes = min(r.budget.limitBytes, lookMemoryBytes)
-	r.snapshot, r.state.ctx = snapshot, ctx
+	r.snapshot, r.state.held, r.state.ctx = snapshot, true, ctx
 	defer func() {
 		r.snapshot = nil // it is the caller's
 		r.budget.lease.giveBack()

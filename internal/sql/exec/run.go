@@ -40,6 +40,7 @@ type run struct {
 // runState is what one execution has computed so far. Its maps are made when something is put into them.
 type runState struct {
 	ctx        context.Context //nolint:containedctx // expressions, which have no context, run subqueries
+	held       bool            // the snapshot is the caller's, who took it at some time
 	subqueries map[*plan.Subquery]*subqueryState
 	shared     map[*plan.Shared][][]datum.Datum
 	work       map[*plan.WorkTable][][]datum.Datum

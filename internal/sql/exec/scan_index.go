@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -107,8 +108,12 @@ func (r *run) readIndex(n *plan.Scan, at *location, x *schema.Index, spans []tab
 // indexStands reports whether every row of the snapshot is in an index. A statement that was planned before the index was
 // dropped may run after rows were written without it. Whoever wrote such rows knew the changed descriptor, so a catalog
 // that is read after the snapshot was taken has it too. The snapshot of a transaction may be older than the index as well;
-// then the catalog from before it has none, or one that is not ready.
+// then the catalog from before it has none, or one that is not ready. A picture that a caller holds, and rows that are
+// read weakly, may be older or younger than any catalog that can be had: no index is read there.
 func (r *run) indexStands(t *schema.Table, x *schema.Index) (bool, error) {
+	if weak, ok := r.engine.deps.Executor.(executor.WeakReader); r.state.held || ok && r.tx == nil && weak.Weak(r.state.ctx) {
+		return false, nil
+	}
 	newest := &r.state.newest
 	if r.tx != nil {
 		newest = &r.tx.After

@@ -171,6 +171,11 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return env.authorizeAlter(node, node.Table)
 	case *parse.StorageFlush:
 		return requireService(role, "STORAGE FLUSH")
+	case *parse.RestoreDatabase:
+		// A backup brings accounts of any role along, and nobody has signed it.
+		if role != session.RoleSystem {
+			return at(node, fault.New(fault.PermissionDenied, "access denied: RESTORE needs the role system, not %s", role))
+		}
 	case *parse.DropIndex:
 		return nil // the table is known when the index is found
 	}
