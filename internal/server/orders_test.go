@@ -3,6 +3,7 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,14 +82,11 @@ func TestDrainedNodeStaysDrained(t *testing.T) {
 		}
 		return status == "draining"
 	})
-	for _, planned := range c.cluster("CLUSTER REBALANCE DRY RUN") {
-		if planned.target == 2 {
-			t.Errorf("a drained node would be given group %d", planned.group)
-		}
-	}
-	if got := nodes[1].engine().LeaderCount(); got != 0 {
-		t.Errorf("a drained node leads %d groups after a restart", got)
-	}
+	// Every leader plans for itself, and each hears of it in its own time.
+	within(t, "no leader would give node 2 a group, and it leads none", func() bool {
+		given := slices.ContainsFunc(c.cluster("CLUSTER REBALANCE DRY RUN"), func(p outcome) bool { return p.target == 2 })
+		return !given && nodes[1].engine().LeaderCount() == 0
+	})
 	c.cluster("CLUSTER RESUME 2")
 	within(t, "node 2 leads again", func() bool {
 		c.cluster("CLUSTER REBALANCE")
