@@ -95,7 +95,8 @@ type rowBuilder struct {
 
 	conflict *plan.Conflict
 	found    []datum.Datum     // the row that has the key, followed by the one to be inserted
-	unique   map[string][]byte // keys of unique indexes that the statement takes, and its rows
+	unique   map[string][]byte // keys of unique indexes that the transaction and the statement take, and their rows
+	freed    map[string]bool   // keys of unique indexes that rows of the snapshot have and the transaction gave up
 	skipped  bool              // a row was left out because of what is there
 }
 

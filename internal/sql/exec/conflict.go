@@ -92,11 +92,9 @@ func (b *rowBuilder) resolveUnique(key []byte, row []datum.Datum) (done bool, er
 		}
 		scope := b.set.scope
 		place := keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil)
-		owner, found := b.unique[string(place)]
-		if !found {
-			if owner, found, err = b.run.openSnapshot().Get(place); err != nil {
-				return false, err
-			}
+		owner, found, err := b.uniqueOwner(place)
+		if err != nil {
+			return false, err
 		}
 		if !found {
 			b.claim(place, key)
@@ -115,11 +113,43 @@ func (b *rowBuilder) resolveUnique(key []byte, row []datum.Datum) (done bool, er
 	return false, nil
 }
 
+// uniqueOwner returns the row that has a unique key: of this statement, of its transaction, or of the snapshot.
+func (b *rowBuilder) uniqueOwner(place []byte) (owner []byte, found bool, err error) {
+	if b.unique == nil {
+		b.unique, b.freed = map[string][]byte{}, map[string]bool{}
+		b.overlayUnique()
+	}
+	if owner, found = b.unique[string(place)]; found || b.freed[string(place)] {
+		return owner, found, nil
+	}
+	return b.run.openSnapshot().Get(place)
+}
+
+// overlayUnique notes which unique keys the transaction has taken and given up so far.
+func (b *rowBuilder) overlayUnique() {
+	if b.run.tx == nil {
+		return
+	}
+	scope := &b.set.scope
+	at := func(entry *commandv1.IndexEntry) string {
+		return string(keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil))
+	}
+	for _, row := range b.run.tx.Within(scope, &table.Bounds{}) {
+		for _, entry := range row.GetUnindex() {
+			if entry.GetUnique() {
+				b.freed[at(entry)] = true
+			}
+		}
+		for _, entry := range row.GetIndex() {
+			if entry.GetUnique() {
+				b.unique[at(entry)] = row.GetPrimaryKey()
+			}
+		}
+	}
+}
+
 // claim remembers a unique key that the statement takes.
 func (b *rowBuilder) claim(place, key []byte) {
-	if b.unique == nil {
-		b.unique = map[string][]byte{}
-	}
 	b.unique[string(place)] = key
 }
 
