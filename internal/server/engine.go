@@ -143,6 +143,9 @@ func (n *Node) afterAdmission(ctx context.Context) {
 			break
 		}
 		n.setWaiting(fmt.Sprintf("the node could not announce itself: %v", err))
+		// It may have been removed before it came to this; then nobody will ever take its announcement.
+		n.gossip.refresh(ctx, true)
+		n.noticeRemoval()
 		n.pause(ctx, announcePause)
 	}
 	n.setWaiting("")
