@@ -25,8 +25,8 @@ func plantedBugs() []plantedBug {
 	return []plantedBug{
 		{
 			name: "reads do not wait", file: "internal/executor/raft.go",
-			was:       "	return barrier(ctx, r.proposer, group)\n",
-			is:        "	return r.proposer.Applied(group), ctx.Err()\n",
+			was:       "	index, err := barrier(ctx, ask, group)\n",
+			is:        "	_ = ask\n	index, err := r.proposer.Applied(group), ctx.Err()\n",
 			workloads: []string{"register", "set", "monotonic", "list-append", "bank"},
 		},
 		{
