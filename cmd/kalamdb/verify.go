@@ -33,7 +33,7 @@ func newVerifyCommand() *cobra.Command {
 		Short: "read a backup and say whether it is whole",
 		Long: "Reads every byte of a backup that BACKUP DATABASE has written into a directory, the newest one when none is\n" +
 			"named: every checksum, whether all records can be decoded, and whether each table has the rows that the\n" +
-			"manifest says. Nothing is changed and no server is needed.\n\n" +
+			"manifest says. The backup is not changed, and no server is needed.\n\n" +
 			"It exits with 0 when the backup is whole, with 1 when it is damaged, and with 2 when there is none.",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(command *cobra.Command, args []string) error {

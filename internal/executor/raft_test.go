@@ -220,7 +220,7 @@ func TestReadLevels(t *testing.T) {
 		check("lease", at(query, Lease, 0), one, 8, 0, 1)
 		check("bounded, just read", at(query, Bounded, 0), one, 23, 0, 0)
 		check("bounded, never read", at(query, Bounded, 0), other, 7, 1, 0)
-		time.Sleep(900 * time.Millisecond)
+		time.Sleep(900 * time.Millisecond) // of the bubble's clock, here and below: nobody waits
 		check("bounded by the setting, new enough", at(query, Bounded, 0), one, 23, 0, 0)
 		check("bounded by the request, too old", at(query, Bounded, 500*time.Millisecond), one, 7, 1, 0)
 		time.Sleep(1100 * time.Millisecond)
