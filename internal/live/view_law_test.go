@@ -272,6 +272,28 @@ func (l *lab) changeGame(random *rand.Rand) {
 	l.sql("alice", statement)
 }
 
+// settlePurge waits until no result is kept, and whoever followed one has been told. A purge is no position in the change
+// log, so nothing else says how far the streams have come.
+func (l *lab) settlePurge() {
+	l.tb.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for left := true; left; {
+		left = false
+		l.service.mu.Lock()
+		streams := slices.Collect(maps.Values(l.service.streams))
+		l.service.mu.Unlock()
+		for _, st := range streams {
+			st.mu.Lock() // held until those who followed are told
+			left = left || len(st.views) > 0
+			st.mu.Unlock()
+		}
+		if time.Now().After(deadline) {
+			l.tb.Fatal("results are still kept")
+		}
+		runtime.Gosched()
+	}
+}
+
 // settleViews waits until every result is made that is due.
 func (l *lab) settleViews() {
 	l.tb.Helper()

@@ -172,7 +172,7 @@ func TestResultsThatEnd(t *testing.T) {
 		PurgeTable: &commandv1.PurgeTable{TableId: uint64(found.ID)},
 	}})
 	l.must(err)
-	l.settleViews()
+	l.settlePurge()
 	for _, sink := range []*tape{counting, dropped} {
 		if got := sink.take(); !strings.Contains(got, "ended, "+string(CodeNotFound)) {
 			t.Errorf("a dropped table: %s", got)
