@@ -151,6 +151,9 @@ func takeBack(next *schema.Table, position int) error {
 	why := fault.New(fault.NotNull, "NOT NULL violation: column '%s' of table '%s' has rows without a value", column.Name, next.FullName())
 	next.Version++
 	if column.Proof == schema.ProofOfAdded {
+		for _, x := range next.IndexedBy(column.ID) {
+			x.State = schema.IndexDropping // nobody has read it: it was to be ready together with the column
+		}
 		next.Columns = append(next.Columns[:position:position], next.Columns[position+1:]...)
 		return why
 	}

@@ -307,11 +307,15 @@ func TestForbiddenChangesAreTakenBack(t *testing.T) {
 			ID: 3, Name: "must", Type: datum.Of(datum.Int), Nullable: true, Proof: schema.ProofOfAdded, AddedIn: 9,
 		})
 		next.NextColumnID = 4
+		next.Indexes = append(next.Indexes, schema.Index{
+			ID: next.NextIndexID, Name: "must_key", Columns: []uint32{3}, Unique: true, State: schema.IndexBuilding,
+		})
+		next.NextIndexID++
 	})
 	if _, err := c.worker.Finish(t.Context(), old.ID, nil); fault.KindOf(err) != fault.NotNull {
 		t.Errorf("a column without values: %v", err)
 	}
-	if table := c.table(uint64(old.ID)); len(table.Columns) != 2 {
-		t.Errorf("the column stayed: %+v", table.Columns)
+	if table := c.table(uint64(old.ID)); len(table.Columns) != 2 || len(table.Indexes) != 0 {
+		t.Errorf("the column or its index stayed: %+v, %+v", table.Columns, table.Indexes)
 	}
 }

@@ -134,6 +134,19 @@ type DropColumn struct {
 	Name     Ident
 }
 
+// AddConstraint is ADD constraint.
+type AddConstraint struct {
+	Pos
+	Constraint TableConstraint
+}
+
+// DropConstraint is DROP CONSTRAINT [IF EXISTS] name.
+type DropConstraint struct {
+	Pos
+	IfExists bool
+	Name     Ident
+}
+
 // ModifyColumn is MODIFY [COLUMN] c type [NULL|NOT NULL], or ALTER [COLUMN] c [SET DATA] TYPE type.
 type ModifyColumn struct {
 	Pos
@@ -243,6 +256,8 @@ type DropIndex struct {
 
 func (*AddColumn) alterAction()         {}
 func (*DropColumn) alterAction()        {}
+func (*AddConstraint) alterAction()     {}
+func (*DropConstraint) alterAction()    {}
 func (*ModifyColumn) alterAction()      {}
 func (*SetNotNull) alterAction()        {}
 func (*SetDefault) alterAction()        {}

@@ -37,6 +37,9 @@ func (p *parser) alterAction() AlterAction {
 	at := p.token.pos
 	switch {
 	case p.word("add"):
+		if p.beginsConstraint() {
+			return &AddConstraint{Pos: at, Constraint: p.tableConstraint()}
+		}
 		p.word("column")
 		action := &AddColumn{Pos: at, IfNotExists: p.ifNotExists()}
 		action.Column = p.columnDef()
@@ -70,8 +73,13 @@ func (p *parser) alterAction() AlterAction {
 	return nil
 }
 
-// alterDrop reads what follows DROP: a column or a vector index.
+// alterDrop reads what follows DROP: a column, a constraint or a vector index.
 func (p *parser) alterDrop(at Pos) AlterAction {
+	if p.word("constraint") {
+		action := &DropConstraint{Pos: at, IfExists: p.ifExists(), Name: p.name("the name of a constraint")}
+		p.cascade()
+		return action
+	}
 	if p.words("vector", "index") {
 		return &DropVectorIndex{Pos: at, Column: p.name("a column name")}
 	}

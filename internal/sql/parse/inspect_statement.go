@@ -57,6 +57,8 @@ func (i inspector) definition(statement Statement) {
 		switch a := s.Action.(type) {
 		case *AddColumn:
 			i.column(a.Column)
+		case *AddConstraint:
+			i.expr(a.Constraint.Check)
 		case *SetDefault:
 			i.expr(a.Value)
 		case *SetTableOptions:

@@ -270,6 +270,11 @@ func (w *printer) alterAction(action AlterAction) {
 		w.columnDef(a.Column)
 	case *DropColumn:
 		w.drop("DROP COLUMN ", a.IfExists, ObjectName{Name: a.Name.Name}, false)
+	case *AddConstraint:
+		w.text("ADD ")
+		w.constraint(a.Constraint)
+	case *DropConstraint:
+		w.drop("DROP CONSTRAINT ", a.IfExists, ObjectName{Name: a.Name.Name}, false)
 	case *ModifyColumn:
 		w.column("MODIFY COLUMN ", a.Name, " ")
 		w.typeName(a.Type)

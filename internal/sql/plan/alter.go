@@ -88,6 +88,10 @@ func (a *alteration) apply(action parse.AlterAction) error {
 		return a.addColumn(node)
 	case *parse.DropColumn:
 		return a.dropColumn(node)
+	case *parse.AddConstraint:
+		return a.addConstraint(&node.Constraint)
+	case *parse.DropConstraint:
+		return a.dropConstraint(node)
 	case *parse.ModifyColumn:
 		return a.modifyColumn(node)
 	case *parse.SetNotNull:
@@ -137,8 +141,6 @@ func (a *alteration) addColumn(node *parse.AddColumn) error {
 		return invalid(node, "a table has at most %d columns", maxColumns)
 	case definition.PrimaryKey:
 		return invalid(definition, "the primary key of a table cannot change")
-	case definition.Unique:
-		return unsupported(definition, "ADD COLUMN cannot make a column UNIQUE; add it, then use CREATE UNIQUE INDEX")
 	}
 	column, err := tableColumn(definition)
 	if err != nil {
@@ -157,6 +159,11 @@ func (a *alteration) addColumn(node *parse.AddColumn) error {
 			"column '%s' is NOT NULL and the table has rows: give it a DEFAULT that is the same for all of them", column.Name))
 	}
 	a.next.Columns = append(a.next.Columns, column)
+	if definition.Unique {
+		if err = a.uniqueColumn(definition, &column); err != nil {
+			return err
+		}
+	}
 	a.done = fmt.Sprintf("added column '%s'", column.Name)
 	return nil
 }

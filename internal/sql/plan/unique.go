@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
@@ -79,4 +81,54 @@ func (e *Environment) freeIndexName(descriptor *schema.Table, name string) strin
 		free = name[:min(len(name), maxNameBytes-len(suffix))] + suffix
 	}
 	return free
+}
+
+// uniqueColumn gives a column that is being added the unique index that its UNIQUE asks for. Rows that are there read the
+// same initial value, so it must be NULL, of which none equals another: then no row can forbid the index.
+func (a *alteration) uniqueColumn(definition *parse.ColumnDef, column *schema.Column) error {
+	if !column.Initial.IsNull() {
+		return invalid(definition, "column '%s' is UNIQUE and its DEFAULT is one value for all rows that are there; "+
+			"add it without the DEFAULT, then use ALTER COLUMN ... SET DEFAULT", column.Name)
+	}
+	columns := []parse.Ident{{Pos: definition.Pos, Name: definition.Name}}
+	return a.env.uniqueConstraint(definition, definition.UniqueName, columns, a.next)
+}
+
+// addConstraint adds UNIQUE to a table that may have rows. They are gone through behind the fence, and the constraint is
+// taken back when two of them have the same values.
+func (a *alteration) addConstraint(constraint *parse.TableConstraint) error {
+	switch constraint.Kind {
+	case parse.PrimaryKeyConstraint:
+		return invalid(constraint, "the primary key of a table cannot change")
+	case parse.CheckConstraint, parse.ForeignKeyConstraint:
+		return unsupported(constraint, "ALTER TABLE adds UNIQUE constraints only; CHECK and FOREIGN KEY are not kept")
+	case parse.UniqueConstraint:
+	}
+	if constraint.Name != "" && a.env.indexTable(a.old.Namespace, constraint.Name) != nil {
+		return at(constraint, fault.New(fault.AlreadyExists, "Index '%s.%s' already exists", a.old.Namespace, constraint.Name))
+	}
+	if err := a.env.uniqueConstraint(constraint, constraint.Name, constraint.Columns, a.next); err != nil {
+		return err
+	}
+	if len(a.next.Indexes) == len(a.old.Indexes) {
+		a.noop = "its columns are unique already"
+		return nil
+	}
+	a.done = fmt.Sprintf("added constraint '%s'", a.next.Indexes[len(a.next.Indexes)-1].Name)
+	return nil
+}
+
+// dropConstraint drops the unique index that is a constraint.
+func (a *alteration) dropConstraint(node *parse.DropConstraint) error {
+	position, ok := a.next.Index(node.Name.Name)
+	switch {
+	case ok && a.next.Indexes[position].Unique:
+		a.next.Indexes[position].State = schema.IndexRetiring
+		a.done = fmt.Sprintf("dropped constraint '%s'", node.Name.Name)
+	case node.IfExists:
+		a.noop = fmt.Sprintf("constraint '%s' does not exist", node.Name.Name)
+	default:
+		return at(node.Name, fault.New(fault.NotFound, "constraint '%s' not found in table '%s'", node.Name.Name, a.old.FullName()))
+	}
+	return nil
 }

@@ -302,3 +302,5 @@ DROP VIEW IF EXISTS app.v CASCADE
 SHOW VIEWS; SHOW INDEXES FROM t
 SELECT * FROM t a LEFT JOIN LATERAL (SELECT a.x) b ON true, LATERAL unnest(a.tags, a.n) WITH ORDINALITY AS u(v, w, o), generate_series(1, 3) g
 SELECT (a, b) = (1, 2), ROW(1) < ROW(2), (a, b) NOT IN ((1, 2), (3, 4)), (a, b) IN (SELECT 1, 2), x[1:2], x[:y], x[1:]
+ALTER TABLE t ADD CONSTRAINT one UNIQUE (a, b);
+ALTER TABLE t DROP CONSTRAINT IF EXISTS one;
