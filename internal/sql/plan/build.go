@@ -171,6 +171,10 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return env.authorizeAlter(node, node.Table)
 	case *parse.StorageFlush:
 		return requireService(role, "STORAGE FLUSH")
+	case *parse.StorageCompact:
+		if err := requireService(role, "STORAGE COMPACT"); err != nil {
+			return err
+		}
 	case *parse.RestoreDatabase:
 		// A backup brings accounts of any role along, and nobody has signed it.
 		if role != session.RoleSystem {
@@ -274,10 +278,10 @@ func administration(statement parse.Statement) string {
 
 func authorizeShow(role session.Role, node *parse.Show) error {
 	switch node.Kind {
-	case parse.ShowNamespaces, parse.ShowTables, parse.ShowViews, parse.ShowStats, parse.ShowExport, parse.ShowManifest:
+	case parse.ShowNamespaces, parse.ShowTables, parse.ShowViews, parse.ShowStats, parse.ShowExport:
 		return nil
 	case parse.ShowColumns, parse.ShowStorages, parse.ShowUsers, parse.ShowJobs, parse.ShowTopics,
-		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries, parse.ShowSchedules:
+		parse.ShowIndexes, parse.ShowCluster, parse.ShowLiveQueries, parse.ShowSchedules, parse.ShowManifest:
 		return requireAdmin(role, "SHOW of system objects")
 	}
 	return requireAdmin(role, "SHOW")

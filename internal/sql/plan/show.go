@@ -15,12 +15,7 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 	case parse.ShowNamespaces:
 		return e.showView("namespaces", nil)
 	case parse.ShowTables:
-		if node.Namespace.Name == "" {
-			return e.showView("tables", nil)
-		}
-		return e.showView("tables", &parse.Binary{
-			Op: "=", Left: &parse.ColumnRef{Name: "namespace_id"}, Right: &parse.StringLiteral{Value: node.Namespace.Name},
-		})
+		return e.showView("tables", inNamespace(node))
 	case parse.ShowUsers:
 		return e.showView("users", nil)
 	case parse.ShowJobs:
@@ -34,7 +29,7 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 	case parse.ShowStorages:
 		return e.showView("storages", nil)
 	case parse.ShowManifest:
-		return e.showView("manifest", nil)
+		return e.showOfTable("manifest", node)
 	case parse.ShowTopics:
 		return e.showView("topics", nil)
 	case parse.ShowLiveQueries:
@@ -42,28 +37,38 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 	case parse.ShowStats:
 		return e.showStats(node)
 	case parse.ShowIndexes:
-		return e.showIndexes(node)
+		return e.showOfTable("indexes", node)
 	case parse.ShowViews:
-		return e.showView("views", nil)
+		return e.showView("views", inNamespace(node))
 	case parse.ShowExport:
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
 }
 
-// showIndexes lists the indexes of all tables, or of one.
-func (e *Environment) showIndexes(node *parse.Show) (Statement, error) {
+// columnIs is the condition that a column of a view holds a text.
+func columnIs(column, value string) parse.Expr {
+	return &parse.Binary{Op: "=", Left: &parse.ColumnRef{Name: column}, Right: &parse.StringLiteral{Value: value}}
+}
+
+// inNamespace limits a list to the namespace of the statement; nil is no limit.
+func inNamespace(node *parse.Show) parse.Expr {
+	if node.Namespace.Name == "" {
+		return nil
+	}
+	return columnIs("namespace_id", node.Namespace.Name)
+}
+
+// showOfTable reads what a view says of all tables, or of the one in the statement.
+func (e *Environment) showOfTable(view string, node *parse.Show) (Statement, error) {
 	if node.Table.Name == "" {
-		return e.showView("indexes", nil)
+		return e.showView(view, nil)
 	}
 	found, err := e.lookup(node.Table)
 	if err != nil {
 		return nil, err
 	}
-	equal := func(column, value string) parse.Expr {
-		return &parse.Binary{Op: "=", Left: &parse.ColumnRef{Name: column}, Right: &parse.StringLiteral{Value: value}}
-	}
-	return e.showView("indexes", &parse.Logical{
-		Operands: []parse.Expr{equal("namespace_id", found.Namespace), equal("table_name", found.Name)},
+	return e.showView(view, &parse.Logical{
+		Operands: []parse.Expr{columnIs("namespace_id", found.Namespace), columnIs("table_name", found.Name)},
 	})
 }
 
