@@ -112,6 +112,8 @@ type Auth struct {
 // Security is how the server treats peers and browsers.
 type Security struct {
 	TrustedProxyRanges []string `toml:"trusted_proxy_ranges" doc:"Addresses or CIDR ranges whose X-Forwarded-For and X-Real-IP headers are believed, beside loopback."`
+	MaxWSMessageBytes  int64    `toml:"max_ws_message_size" range:"1024..67108864" doc:"Largest message of a live connection's client, in bytes; a larger one is refused with MESSAGE_TOO_LARGE and the connection kept."`
+	StrictWSOrigin     bool     `toml:"strict_ws_origin_check" doc:"Refuse live connections that name no Origin, as programs that are no browsers do."`
 	CORS               CORS     `toml:"cors"`
 }
 
@@ -231,7 +233,7 @@ func Default() *Config {
 			MinPasswordLength: 8, MaxPasswordLength: 72, LockoutFailures: 5, LockoutMinutes: 15, AuditLogEntries: 10_000,
 			UserCleanupDelaySecs: 3600,
 		},
-		Security: Security{CORS: CORS{
+		Security: Security{MaxWSMessageBytes: 1 << 20, CORS: CORS{
 			AllowedMethods: []string{"GET", "POST", "OPTIONS"},
 			AllowedHeaders: []string{"Authorization", "Content-Type", "X-Request-ID", "X-Transaction-ID", "Idempotency-Key", "Idempotency-Age"},
 			ExposeHeaders:  []string{"X-Transaction-ID"},

@@ -30,14 +30,19 @@ func (e *Event) Form(slot int, encode func(*Event) []byte) []byte {
 	return e.forms[slot]
 }
 
-// appendSeq appends the member _seq and, for the whole row, _deleted. _seq is a 64-bit integer and thus a string.
-func (p *Projection) appendSeq(dst []byte, seq uint64, deleted bool) []byte {
+// appendSeq appends the member _seq. It is a 64-bit integer and thus a string.
+func appendSeq(dst []byte, seq uint64) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
 	}
 	dst = append(dst, `"_seq":"`...)
 	dst = strconv.AppendUint(dst, seq, 10)
-	dst = append(dst, '"')
+	return append(dst, '"')
+}
+
+// appendSystem appends the system columns that the projection has.
+func (p *Projection) appendSystem(dst []byte, seq uint64, deleted bool) []byte {
+	dst = appendSeq(dst, seq)
 	if !p.star {
 		return dst
 	}
@@ -58,11 +63,11 @@ func (p *Projection) appendRow(dst []byte, row []datum.Datum, seq uint64, delete
 			return dst, err
 		}
 	}
-	return append(p.appendSeq(dst, seq, deleted), '}'), nil
+	return append(p.appendSystem(dst, seq, deleted), '}'), nil
 }
 
-// appendSome appends the primary key and those columns of the projection that are wanted.
-func (p *Projection) appendSome(dst []byte, row []datum.Datum, seq uint64, want func(position int) bool) ([]byte, error) {
+// appendSome opens an object with the primary key and those columns of the projection that are wanted.
+func (p *Projection) appendSome(dst []byte, row []datum.Datum, want func(position int) bool) ([]byte, error) {
 	dst = append(dst, '{')
 	var err error
 	member := func(name string, position int) {
@@ -83,10 +88,7 @@ func (p *Projection) appendSome(dst []byte, row []datum.Datum, seq uint64, want 
 			member(p.names[i], position)
 		}
 	}
-	if err != nil {
-		return dst, err
-	}
-	return append(p.appendSeq(dst, seq, false), '}'), nil
+	return dst, err
 }
 
 // rows is a change with its rows decoded; before or after is nil when there is none.
@@ -110,12 +112,13 @@ func (p *Projection) event(r *rows, kind changefeed.Kind) (*Event, error) {
 		dst, err = p.appendRow(dst, r.before, r.change.Seq, true)
 	case changefeed.Update:
 		dst = append(dst, `"change_type":"update","rows":[`...)
-		dst, err = p.appendSome(dst, r.after, r.change.Seq, func(i int) bool { return !r.after[i].IsNull() })
+		dst, err = p.appendSome(dst, r.after, func(i int) bool { return !r.after[i].IsNull() })
 		if err != nil {
 			break
 		}
-		dst = append(dst, `],"old_values":[`...)
-		dst, err = p.appendSome(dst, r.before, r.change.OldSeq, func(i int) bool { return !same(r.before[i], r.after[i]) })
+		dst = append(p.appendSystem(dst, r.change.Seq, false), `}],"old_values":[`...)
+		dst, err = p.appendSome(dst, r.before, func(i int) bool { return !same(r.before[i], r.after[i]) })
+		dst = append(appendSeq(dst, r.change.OldSeq), '}') // neither version is deleted, so that did not change
 	}
 	if err != nil {
 		return nil, err

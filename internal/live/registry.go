@@ -42,15 +42,21 @@ func (s *Service) release(sub *Subscription) {
 	delete(s.subs, sub.number)
 }
 
-// List describes the subscriptions of this node, oldest first.
-func (s *Service) List() []Info {
+// List describes subscriptions of this node, oldest first: those whose numbers are above after, and at most limit of them
+// when that is not zero.
+func (s *Service) List(after uint64, limit int) []Info {
 	s.mu.Lock()
 	subs := make([]*Subscription, 0, len(s.subs))
-	for _, sub := range s.subs {
-		subs = append(subs, sub)
+	for number, sub := range s.subs {
+		if number > after {
+			subs = append(subs, sub)
+		}
 	}
 	s.mu.Unlock()
 	slices.SortFunc(subs, func(a, b *Subscription) int { return cmp.Compare(a.number, b.number) })
+	if limit > 0 && len(subs) > limit {
+		subs = subs[:limit]
+	}
 	list := make([]Info, len(subs))
 	for i, sub := range subs {
 		list[i] = sub.info()

@@ -25,6 +25,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 func (n *Node) shutdown(ctx context.Context) error {
+	n.live.refuse()
 	n.stopJobs()
 	manager := n.engine()
 	if manager != nil && manager.Failure() == nil {

@@ -36,9 +36,17 @@ func (l *liveParts) open(n *Node) (err error) {
 	}
 	l.sockets, err = wsapi.New(wsapi.Config{
 		Live: l.service, Auth: admittedAuth{n, n.users}, Logger: n.logger.With(slog.String("part", "sockets")),
-		Origins: n.cfg.Security.CORS.AllowedOrigins, MaxMessagesPerSec: rates.MaxMessagesPerSec,
+		Origins: n.cfg.Security.CORS.AllowedOrigins, StrictOrigin: n.cfg.Security.StrictWSOrigin,
+		MaxMessagesPerSec: rates.MaxMessagesPerSec, MaxMessageBytes: n.cfg.Security.MaxWSMessageBytes,
 	})
 	return err
+}
+
+// refuse lets no new client in; the open connections go on until close.
+func (l *liveParts) refuse() {
+	if l.sockets != nil {
+		l.sockets.Refuse()
+	}
 }
 
 // close tells clients to go elsewhere and stops following changes. It comes before the store is closed.

@@ -12,7 +12,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/live"
 	"github.com/kalamdb/kalamdb-go/internal/session"
-	"github.com/kalamdb/kalamdb-go/internal/table"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
@@ -102,26 +101,3 @@ func (q liveQueries) member(node ident.NodeID) *catalog.Member {
 }
 
 func (q liveQueries) node() string { return strconv.FormatUint(q.n.cfg.Cluster.NodeID, 10) }
-
-// List implements exec.LiveQueries.
-func (q liveQueries) List() []table.LiveQuery {
-	if q.n.live.service == nil {
-		return nil
-	}
-	list := q.n.live.service.List()
-	rows := make([]table.LiveQuery, len(list))
-	for i := range list {
-		info := &list[i]
-		status := "active"
-		if !info.Live {
-			status = "loading"
-		}
-		rows[i] = table.LiveQuery{
-			ID:         q.node() + "-" + strconv.FormatUint(info.Number, 10),
-			Connection: q.node() + "-" + strconv.FormatUint(info.Connection, 10), Subscription: info.ID, Namespace: info.Namespace,
-			Table: info.Table, User: info.User, Query: info.SQL, Status: status, CreatedMicros: info.Created.UnixMicro(),
-			UpdatedMicros: info.LastMicros, Changes: info.Changes,
-		}
-	}
-	return rows
-}

@@ -35,8 +35,8 @@ type SystemOptions struct {
 	Settings []Setting     // rows of system.settings, in this order
 	Stats    func() []Stat // further rows of system.stats; nil for none
 
-	Live func() []LiveQuery // rows of system.live; nil for none
-	Logs func() []LogLine   // rows of system.server_logs; nil for none
+	Live func(context.Context) []LiveQuery // rows of system.live; nil for none
+	Logs func() []LogLine                  // rows of system.server_logs; nil for none
 
 	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
 	// one moment. Nil leaves the column NULL.

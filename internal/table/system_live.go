@@ -7,18 +7,19 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
-// LiveQuery is one row of system.live: a live query of this node.
+// LiveQuery is one row of system.live.
 type LiveQuery struct {
 	ID                                                 string // as KILL LIVE QUERY wants it
 	Connection, Subscription, Namespace, Table, Status string
 	User                                               ident.UserID
+	Node                                               ident.NodeID // whose connection it is
 	Query                                              string
 	CreatedMicros                                      int64
 	UpdatedMicros                                      int64 // of the newest change that it was given; zero when there was none
 	Changes                                            uint64
 }
 
-// liveViews declares the view of live queries. It shows those of the node that is asked.
+// liveViews declares the view of live queries, those of all nodes.
 func liveViews() []viewDefinition {
 	return []viewDefinition{{SystemNamespace, "live", (*System).liveRows, []viewColumn{
 		text("live_id"), text("connection_id"), text("subscription_id"), text("namespace_id"), text("table_name"), text("user_id"),
@@ -27,11 +28,11 @@ func liveViews() []viewDefinition {
 	}}}
 }
 
-func (s *System) liveRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
+func (s *System) liveRows(ctx context.Context, _ *ViewRequest) ([][]datum.Datum, error) {
 	if s.options.Live == nil {
 		return nil, nil
 	}
-	list := s.options.Live()
+	list := s.options.Live(ctx)
 	rows := make([][]datum.Datum, len(list))
 	for i := range list {
 		q := &list[i]
@@ -40,7 +41,7 @@ func (s *System) liveRows(context.Context, *ViewRequest) ([][]datum.Datum, error
 			textValue(string(q.User)), textValue(q.Query),
 			{},
 			textValue(q.Status), instant(q.CreatedMicros),
-			instant(max(q.CreatedMicros, q.UpdatedMicros)), number(q.Changes), number(s.options.Node),
+			instant(max(q.CreatedMicros, q.UpdatedMicros)), number(q.Changes), number(q.Node),
 			{},
 		}
 	}

@@ -26,7 +26,7 @@ type Conn struct {
 	token      string // of the upgrade's header
 	fromHeader bool
 	noGzip     bool
-	protocol   protocol // settled by authentication, before there are subscriptions
+	protocol   protocol // settled by authentication, before there are subscriptions; see speaks
 	caller     session.Session
 	known      bool      // the caller has proved who it is
 	deadline   time.Time // of the authentication
@@ -172,9 +172,15 @@ func (c *Conn) read() (kind int, data []byte, err error) {
 	return 0, nil, err
 }
 
+// speaks is the protocol of what is sent. compress=false in the URL has the last word, whatever was settled and is
+// told to the client.
+func (c *Conn) speaks() protocol {
+	return protocol{msgpack: c.protocol.msgpack, gzip: c.protocol.gzip && !c.noGzip}
+}
+
 // send puts a message into the outbox.
 func (c *Conn) send(message []byte) {
-	p := c.protocol
+	p := c.speaks()
 	size := len(message) + maxFrameHeader
 	if !c.out.put(size, func(dst []byte) []byte { return c.server.codec.appendMessage(dst, p, message) }) {
 		c.tooSlow()
@@ -194,7 +200,7 @@ func (c *Conn) refuse(text string) {
 // tooSlow ends a connection that does not read what it is sent.
 func (c *Conn) tooSlow() {
 	const text = "the client reads too slowly; resume from the last _seq received"
-	p := c.protocol
+	p := c.speaks()
 	c.mu.Lock()
 	ids := make([]string, 0, len(c.subs))
 	for id := range c.subs {
@@ -214,7 +220,7 @@ func (c *Conn) Deliver(notifications []live.Notification) {
 	frames := make([]change, len(notifications))
 	size := 0
 	for i, n := range notifications {
-		frames[i] = c.server.codec.changeOf(c.protocol, n)
+		frames[i] = c.server.codec.changeOf(c.speaks(), n)
 		size += frames[i].size() + maxFrameHeader
 	}
 	ok := c.out.put(size, func(dst []byte) []byte {
@@ -258,9 +264,6 @@ func (c *Conn) authenticate(ctx context.Context, token string, p protocol) bool 
 	c.out.force(func(dst []byte) []byte {
 		return c.server.codec.appendMessage(dst, protocol{}, authSuccess(string(c.caller.User), c.caller.Role, p))
 	})
-	if c.noGzip {
-		p.gzip = false
-	}
 	c.protocol = p
 	return true
 }

@@ -49,6 +49,7 @@ type Config struct {
 	Logger *slog.Logger  // required
 
 	Origins           []string      // browsers on these origins may connect; * is all. None: only the server's own
+	StrictOrigin      bool          // clients that name no origin are refused
 	MaxMessageBytes   int64         // of one message from a client; default 1 MiB; a larger one is refused
 	MaxMessagesPerSec int           // of one connection; 0 means no limit; more are refused
 	MaxSubscriptions  int           // of one connection; default 100; more are refused
@@ -95,7 +96,7 @@ func New(config Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.upgrader = websocket.Upgrader{
 		ReadBufferSize: readBuffer, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
-		CheckOrigin: s.allowsOrigin,
+		CheckOrigin: s.allowsUpgrade,
 	}
 	return s, nil
 }
@@ -115,6 +116,11 @@ func (s *Server) allowsOrigin(r *http.Request) bool {
 	}
 	parsed, err := url.Parse(origin)
 	return err == nil && parsed.Host != "" && strings.EqualFold(parsed.Host, r.Host)
+}
+
+// allowsUpgrade also judges those that send no Origin. Every browser does with an upgrade.
+func (s *Server) allowsUpgrade(r *http.Request) bool {
+	return s.allowsOrigin(r) && (r.Header.Get("Origin") != "" || !s.config.StrictOrigin)
 }
 
 // hijackable finds the connection under wrapped response writers.
@@ -225,6 +231,13 @@ func (s *Server) Opened() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened
+}
+
+// Refuse answers new connections with 503 from now on; the open ones go on.
+func (s *Server) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 }
 
 // Shutdown refuses new connections, closes the open ones with 1001 and waits for them until ctx ends; then they are

@@ -13,20 +13,20 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
 
-// LiveQueries knows the live queries of this node.
+// LiveQueries knows the live queries of the cluster.
 type LiveQueries interface {
 	// Check says whether the caller could subscribe to a query; the error is a *fault.Error.
 	Check(ctx context.Context, caller session.Session, sql string) error
 	// URL is where clients subscribe.
 	URL() string
-	// Kill ends a live query; the error is a *fault.Error when there is none of that id here.
+	// Kill ends a live query; the error is a *fault.Error when there is none of that id.
 	Kill(ctx context.Context, id string) error
-	// List describes the live queries of this node.
-	List() []table.LiveQuery
+	// List describes the live queries of this node and of every other that answers.
+	List(ctx context.Context) []table.LiveQuery
 }
 
 // liveRows is where system.live gets its rows.
-func liveRows(live LiveQueries) func() []table.LiveQuery {
+func liveRows(live LiveQueries) func(context.Context) []table.LiveQuery {
 	if live == nil {
 		return nil
 	}

@@ -98,18 +98,19 @@ func (ForwardError) EnumDescriptor() ([]byte, []int) {
 type Order int32
 
 const (
-	Order_ORDER_UNSPECIFIED     Order = 0
-	Order_ORDER_TRANSFER        Order = 1  // hand the leadership of each group to target
-	Order_ORDER_STEP_DOWN       Order = 2  // hand the leadership of each group to the best other voter
-	Order_ORDER_ELECT           Order = 3  // stand for election in each group
-	Order_ORDER_REBALANCE       Order = 4  // hand over what the balancer would, at once
-	Order_ORDER_SNAPSHOT        Order = 5  // make the applied state durable and cut the log as far as its retention allows
-	Order_ORDER_PURGE           Order = 6  // cut the log up to an index, beyond its retention, as far as it is safe
-	Order_ORDER_HOLD            Order = 7  // leave the groups where they are for a while: an operator put them there
-	Order_ORDER_DRAIN           Order = 8  // give all leaderships away and take none; groups is ignored
-	Order_ORDER_RESUME          Order = 9  // take leaderships again; groups is ignored
-	Order_ORDER_AVOID           Order = 10 // give the caller no leaderships: it is draining; groups is ignored
-	Order_ORDER_KILL_LIVE_QUERY Order = 11 // end the live query whose number is in upto; groups is ignored
+	Order_ORDER_UNSPECIFIED       Order = 0
+	Order_ORDER_TRANSFER          Order = 1  // hand the leadership of each group to target
+	Order_ORDER_STEP_DOWN         Order = 2  // hand the leadership of each group to the best other voter
+	Order_ORDER_ELECT             Order = 3  // stand for election in each group
+	Order_ORDER_REBALANCE         Order = 4  // hand over what the balancer would, at once
+	Order_ORDER_SNAPSHOT          Order = 5  // make the applied state durable and cut the log as far as its retention allows
+	Order_ORDER_PURGE             Order = 6  // cut the log up to an index, beyond its retention, as far as it is safe
+	Order_ORDER_HOLD              Order = 7  // leave the groups where they are for a while: an operator put them there
+	Order_ORDER_DRAIN             Order = 8  // give all leaderships away and take none; groups is ignored
+	Order_ORDER_RESUME            Order = 9  // take leaderships again; groups is ignored
+	Order_ORDER_AVOID             Order = 10 // give the caller no leaderships: it is draining; groups is ignored
+	Order_ORDER_KILL_LIVE_QUERY   Order = 11 // end the live query whose number is in upto; groups is ignored
+	Order_ORDER_LIST_LIVE_QUERIES Order = 12 // describe the live queries whose numbers are above upto; groups is ignored
 )
 
 // Enum value maps for Order.
@@ -127,20 +128,22 @@ var (
 		9:  "ORDER_RESUME",
 		10: "ORDER_AVOID",
 		11: "ORDER_KILL_LIVE_QUERY",
+		12: "ORDER_LIST_LIVE_QUERIES",
 	}
 	Order_value = map[string]int32{
-		"ORDER_UNSPECIFIED":     0,
-		"ORDER_TRANSFER":        1,
-		"ORDER_STEP_DOWN":       2,
-		"ORDER_ELECT":           3,
-		"ORDER_REBALANCE":       4,
-		"ORDER_SNAPSHOT":        5,
-		"ORDER_PURGE":           6,
-		"ORDER_HOLD":            7,
-		"ORDER_DRAIN":           8,
-		"ORDER_RESUME":          9,
-		"ORDER_AVOID":           10,
-		"ORDER_KILL_LIVE_QUERY": 11,
+		"ORDER_UNSPECIFIED":       0,
+		"ORDER_TRANSFER":          1,
+		"ORDER_STEP_DOWN":         2,
+		"ORDER_ELECT":             3,
+		"ORDER_REBALANCE":         4,
+		"ORDER_SNAPSHOT":          5,
+		"ORDER_PURGE":             6,
+		"ORDER_HOLD":              7,
+		"ORDER_DRAIN":             8,
+		"ORDER_RESUME":            9,
+		"ORDER_AVOID":             10,
+		"ORDER_KILL_LIVE_QUERY":   11,
+		"ORDER_LIST_LIVE_QUERIES": 12,
 	}
 )
 
@@ -1522,8 +1525,10 @@ func (x *OperateRequest) GetDryRun() bool {
 
 type OperateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcomes      []*OperateOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"` // in the order of the request's groups
-	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`   // why nothing was done at all
+	Outcomes      []*OperateOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`                          // in the order of the request's groups
+	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`                            // why nothing was done at all
+	LiveQueries   []*LiveQuery           `protobuf:"bytes,3,rep,name=live_queries,json=liveQueries,proto3" json:"live_queries,omitempty"` // for ORDER_LIST_LIVE_QUERIES, in order of their numbers
+	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`                                 // there are live queries above the last of live_queries
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1572,6 +1577,145 @@ func (x *OperateResponse) GetRefused() string {
 	return ""
 }
 
+func (x *OperateResponse) GetLiveQueries() []*LiveQuery {
+	if x != nil {
+		return x.LiveQueries
+	}
+	return nil
+}
+
+func (x *OperateResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// LiveQuery is a live query of one connection of the node that is asked.
+type LiveQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Connection    uint64                 `protobuf:"varint,2,opt,name=connection,proto3" json:"connection,omitempty"`
+	Subscription  string                 `protobuf:"bytes,3,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	Namespace     string                 `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Table         string                 `protobuf:"bytes,5,opt,name=table,proto3" json:"table,omitempty"`
+	User          string                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`
+	Query         string                 `protobuf:"bytes,7,opt,name=query,proto3" json:"query,omitempty"`
+	Loading       bool                   `protobuf:"varint,8,opt,name=loading,proto3" json:"loading,omitempty"` // it is given what was there before
+	CreatedMicros int64                  `protobuf:"zigzag64,9,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
+	UpdatedMicros int64                  `protobuf:"zigzag64,10,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"` // of the newest change that it was given; zero when there was none
+	Changes       uint64                 `protobuf:"varint,11,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveQuery) Reset() {
+	*x = LiveQuery{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveQuery) ProtoMessage() {}
+
+func (x *LiveQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveQuery.ProtoReflect.Descriptor instead.
+func (*LiveQuery) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LiveQuery) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *LiveQuery) GetConnection() uint64 {
+	if x != nil {
+		return x.Connection
+	}
+	return 0
+}
+
+func (x *LiveQuery) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetLoading() bool {
+	if x != nil {
+		return x.Loading
+	}
+	return false
+}
+
+func (x *LiveQuery) GetCreatedMicros() int64 {
+	if x != nil {
+		return x.CreatedMicros
+	}
+	return 0
+}
+
+func (x *LiveQuery) GetUpdatedMicros() int64 {
+	if x != nil {
+		return x.UpdatedMicros
+	}
+	return 0
+}
+
+func (x *LiveQuery) GetChanges() uint64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
 type OperateOutcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -1585,7 +1729,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1741,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1754,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -1658,7 +1802,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1814,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1827,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadFileRequest) GetStorageId() string {
@@ -1709,7 +1853,7 @@ type ReadFileResponse struct {
 
 func (x *ReadFileResponse) Reset() {
 	*x = ReadFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1865,7 @@ func (x *ReadFileResponse) String() string {
 func (*ReadFileResponse) ProtoMessage() {}
 
 func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1878,7 @@ func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadFileResponse) GetData() []byte {
@@ -1756,7 +1900,7 @@ type KeepFileRequest struct {
 
 func (x *KeepFileRequest) Reset() {
 	*x = KeepFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1912,7 @@ func (x *KeepFileRequest) String() string {
 func (*KeepFileRequest) ProtoMessage() {}
 
 func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1925,7 @@ func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
 func (*KeepFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KeepFileRequest) GetStorageId() string {
@@ -1822,7 +1966,7 @@ type KeepFileResponse struct {
 
 func (x *KeepFileResponse) Reset() {
 	*x = KeepFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1978,7 @@ func (x *KeepFileResponse) String() string {
 func (*KeepFileResponse) ProtoMessage() {}
 
 func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1991,7 @@ func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
 func (*KeepFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KeepFileResponse) GetRefused() string {
@@ -1875,7 +2019,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2031,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2044,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -1933,7 +2077,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2089,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2102,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2097,10 +2241,27 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x12\n" +
 	"\x04upto\x18\x04 \x01(\x04R\x04upto\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"h\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xbb\x01\n" +
 	"\x0fOperateResponse\x12;\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1f.kalamdb.node.v1.OperateOutcomeR\boutcomes\x12\x18\n" +
-	"\arefused\x18\x02 \x01(\tR\arefused\"\x80\x01\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\x12=\n" +
+	"\flive_queries\x18\x03 \x03(\v2\x1a.kalamdb.node.v1.LiveQueryR\vliveQueries\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"\xc7\x02\n" +
+	"\tLiveQuery\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x02 \x01(\x04R\n" +
+	"connection\x12\"\n" +
+	"\fsubscription\x18\x03 \x01(\tR\fsubscription\x12\x1c\n" +
+	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05table\x18\x05 \x01(\tR\x05table\x12\x12\n" +
+	"\x04user\x18\x06 \x01(\tR\x04user\x12\x14\n" +
+	"\x05query\x18\a \x01(\tR\x05query\x12\x18\n" +
+	"\aloading\x18\b \x01(\bR\aloading\x12%\n" +
+	"\x0ecreated_micros\x18\t \x01(\x12R\rcreatedMicros\x12%\n" +
+	"\x0eupdated_micros\x18\n" +
+	" \x01(\x12R\rupdatedMicros\x12\x18\n" +
+	"\achanges\x18\v \x01(\x04R\achanges\"\x80\x01\n" +
 	"\x0eOperateOutcome\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
@@ -2140,7 +2301,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
 	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a\x12\x1b\n" +
-	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xf1\x01\n" +
+	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\x8e\x02\n" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +
@@ -2155,7 +2316,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\fORDER_RESUME\x10\t\x12\x0f\n" +
 	"\vORDER_AVOID\x10\n" +
 	"\x12\x19\n" +
-	"\x15ORDER_KILL_LIVE_QUERY\x10\v2\x88\x06\n" +
+	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
+	"\x17ORDER_LIST_LIVE_QUERIES\x10\f2\x88\x06\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -2180,7 +2342,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -2202,13 +2364,14 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*SnapshotRange)(nil),            // 17: kalamdb.node.v1.SnapshotRange
 	(*OperateRequest)(nil),           // 18: kalamdb.node.v1.OperateRequest
 	(*OperateResponse)(nil),          // 19: kalamdb.node.v1.OperateResponse
-	(*OperateOutcome)(nil),           // 20: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 21: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 22: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 23: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 24: kalamdb.node.v1.KeepFileResponse
-	(*InviteRequest)(nil),            // 25: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 26: kalamdb.node.v1.InviteResponse
+	(*LiveQuery)(nil),                // 20: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 21: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 22: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 23: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 24: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 25: kalamdb.node.v1.KeepFileResponse
+	(*InviteRequest)(nil),            // 26: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 27: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -2220,30 +2383,31 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	13, // 6: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
 	17, // 7: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
 	1,  // 8: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	20, // 9: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	2,  // 10: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 11: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 12: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 13: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	15, // 14: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	18, // 15: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	25, // 16: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	21, // 17: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	23, // 18: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	3,  // 19: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 20: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 21: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 22: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	16, // 23: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	19, // 24: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	26, // 25: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	22, // 26: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	24, // 27: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	19, // [19:28] is the sub-list for method output_type
-	10, // [10:19] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	21, // 9: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	20, // 10: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	2,  // 11: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 12: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 13: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 14: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	15, // 15: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	18, // 16: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	26, // 17: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	22, // 18: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	24, // 19: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	3,  // 20: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 21: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 22: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 23: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	16, // 24: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	19, // 25: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	27, // 26: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	23, // 27: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	25, // 28: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -2261,7 +2425,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
