@@ -21,6 +21,7 @@ const (
 	JobTypeBackup       = "backup"
 	JobTypeRestore      = "restore"
 	JobTypeJobCleanup   = "job_cleanup"
+	JobTypeUserExport   = catalog.TypeUserExport
 
 	JobTypeStreamEviction = "stream_eviction"
 )
@@ -37,9 +38,9 @@ func (c *metaCall) applyJob(cmd *commandv1.Command) (*commandv1.Response, error)
 	case *commandv1.Command_ReleaseJob:
 		return c.releaseJob(body.ReleaseJob)
 	case *commandv1.Command_CompleteJob:
-		return c.endJob(body.CompleteJob.GetClaim(), catalog.JobCompleted, body.CompleteJob.GetMessage())
+		return c.completeJob(body.CompleteJob)
 	case *commandv1.Command_SkipJob:
-		return c.endJob(body.SkipJob.GetClaim(), catalog.JobSkipped, body.SkipJob.GetMessage())
+		return c.skipJob(body.SkipJob)
 	case *commandv1.Command_FailJob:
 		return c.failJob(body.FailJob)
 	case *commandv1.Command_CancelJob:
@@ -271,17 +272,27 @@ func (c *metaCall) releaseJob(body *commandv1.ReleaseJob) (*commandv1.Response, 
 	return done("Job %s released", catalog.JobID(job)), c.put(keys.Job(job.GetNumber()), job)
 }
 
-func (c *metaCall) endJob(claim *commandv1.JobClaim, state catalog.JobState, message string) (*commandv1.Response, error) {
-	job, refused, err := c.claimed(claim)
+func (c *metaCall) completeJob(body *commandv1.CompleteJob) (*commandv1.Response, error) {
+	if len(body.GetResult()) > catalog.MaxJobText {
+		return command.Refuse(fault.InvalidStatement, "the result of the job has %d bytes, %d are allowed", len(body.GetResult()), catalog.MaxJobText), nil
+	}
+	job, refused, err := c.claimed(body.GetClaim())
 	if refused != nil || err != nil {
 		return refused, err
 	}
-	job.Message = cutText(message)
-	if state == catalog.JobCompleted {
-		job.Percent = 100
+	job.Message, job.Result, job.Percent = cutText(body.GetMessage()), body.GetResult(), 100
+	c.endRun(job, catalog.JobCompleted, "")
+	return done("Job %s %s", catalog.JobID(job), catalog.JobCompleted), c.finishJob(job)
+}
+
+func (c *metaCall) skipJob(body *commandv1.SkipJob) (*commandv1.Response, error) {
+	job, refused, err := c.claimed(body.GetClaim())
+	if refused != nil || err != nil {
+		return refused, err
 	}
-	c.endRun(job, state, "")
-	return done("Job %s %s", catalog.JobID(job), state), c.finishJob(job)
+	job.Message = cutText(body.GetMessage())
+	c.endRun(job, catalog.JobSkipped, "")
+	return done("Job %s %s", catalog.JobID(job), catalog.JobSkipped), c.finishJob(job)
 }
 
 func (c *metaCall) failJob(body *commandv1.FailJob) (*commandv1.Response, error) {

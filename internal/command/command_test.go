@@ -119,6 +119,7 @@ func examples() []*commandv1.Command {
 		cmd.Header = header()
 	}
 	bodies = append(bodies, auditExamples()...)
+	bodies = append(bodies, resultExamples()...)
 	return bodies
 }
 

@@ -43,3 +43,10 @@ func jobExamples() []*commandv1.Command {
 		}}},
 	}
 }
+
+// resultExamples has jobs that leave a result.
+func resultExamples() []*commandv1.Command {
+	return []*commandv1.Command{{Header: header(), Body: &commandv1.Command_CompleteJob{CompleteJob: &commandv1.CompleteJob{
+		Claim: &commandv1.JobClaim{Number: 3, Token: 9, NodeId: 7, Term: 4}, Message: "done", Result: `{"rows":1}`,
+	}}}}
+}

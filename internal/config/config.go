@@ -51,6 +51,9 @@ type Storage struct {
 	MinFreeBytes   int64  `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
 	CredentialsKey string `toml:"credentials_key" env:"KALAMDB_CREDENTIALS_KEY" secret:"true" doc:"Key that encrypts the credentials of storages in the catalog: base64 of 32 random bytes, the same on every node. Several are separated by commas: the first encrypts, all decrypt. Without one, CREATE STORAGE with CREDENTIALS is refused."`
 
+	ExportKeepHours int64 `toml:"export_keep_hours" range:"1..8760" doc:"Hours for which the file of EXPORT USER DATA can be downloaded; then it is removed."`
+	ExportMaxBytes  int64 `toml:"export_max_bytes" range:"1048576..1099511627776" doc:"Bytes that the files of EXPORT USER DATA on this node may take together; an export that needs more fails."`
+
 	HangLimitSecs int64 `toml:"hang_limit_secs" range:"0..86400" doc:"Seconds that a change of the disk may take; then the process ends, since a disk that hangs holds it for ever. 0 means no limit."`
 }
 
@@ -216,7 +219,7 @@ func Default() *Config {
 			Host: "127.0.0.1", Port: 8080, EnableHTTP2: true,
 			ShutdownTimeoutMillis: 15_000, ReadHeaderTimeoutMilli: 10_000,
 		},
-		Storage: Storage{DataPath: "./data", MinFreeBytes: 256 << 20, HangLimitSecs: 30},
+		Storage: Storage{DataPath: "./data", MinFreeBytes: 256 << 20, HangLimitSecs: 30, ExportKeepHours: 24, ExportMaxBytes: 10 << 30},
 		Limits: Limits{
 			DefaultQueryLimit: 50, MaxQueryLimit: 1000,
 			MaxSQLBytes: 1 << 20, MaxParams: 50, MaxParamBytes: 512 << 10, MaxHeaderBytes: 64 << 10,

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -41,11 +42,25 @@ type Kind struct {
 
 // Work is one run of one job. Its methods may be called from any goroutine.
 type Work struct {
-	Job *commandv1.Job // as it was claimed; read only
+	Job   *commandv1.Job // as it was claimed; read only
+	Token uint64         // of the claim; no other run of any job has it
 
-	mu      sync.Mutex // guards percent and message
+	mu      sync.Mutex // guards what follows
 	percent uint32
 	message string
+	result  string
+}
+
+// Return sets the result that the job has when this run completes it: an object that can be written as JSON.
+func (w *Work) Return(result any) error {
+	text, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("result of the job: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result = string(text)
+	return nil
 }
 
 // Report sets the progress that the next heartbeat carries: percent from 0 to 100, and a short text.
@@ -55,8 +70,8 @@ func (w *Work) Report(percent uint32, message string) {
 	w.percent, w.message = min(percent, 100), message
 }
 
-func (w *Work) progress() (percent uint32, message string) {
+func (w *Work) progress() (percent uint32, message, result string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.percent, w.message
+	return w.percent, w.message, w.result
 }

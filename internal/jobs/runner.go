@@ -189,7 +189,7 @@ func (r *Runner) claim(ctx context.Context, job *commandv1.Job, kind Kind, node 
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
 	active := &run{
-		work: &Work{Job: job, message: job.GetMessage()}, index: response.GetIndex(), until: until, cancel: cancel,
+		work: &Work{Job: job, Token: response.GetObjectId(), message: job.GetMessage()}, index: response.GetIndex(), until: until, cancel: cancel,
 		claim: &commandv1.JobClaim{Number: job.GetNumber(), Token: response.GetObjectId(), NodeId: uint64(node), Term: lead.Term},
 	}
 	r.mu.Lock()
@@ -238,7 +238,7 @@ func (r *Runner) keepAlive(ctx context.Context, active *run, finished <-chan str
 			active.cancel(errClaimLost)
 			return until
 		}
-		percent, message := active.work.progress()
+		percent, message, _ := active.work.progress()
 		_, err := r.execute(ctx, &commandv1.Command{Body: &commandv1.Command_HeartbeatJob{HeartbeatJob: &commandv1.HeartbeatJob{
 			Claim: active.claim, Percent: percent, Message: message, HoldMicros: r.cfg.Hold.Microseconds(),
 		}}})
@@ -287,11 +287,11 @@ func (r *Runner) report(ctx context.Context, active *run, until time.Time, err e
 
 // ending is the command that ends a run.
 func (r *Runner) ending(active *run, err error, interrupted bool) *commandv1.Command {
-	_, message := active.work.progress()
+	_, message, result := active.work.progress()
 	switch {
 	case err == nil:
 		return &commandv1.Command{Body: &commandv1.Command_CompleteJob{CompleteJob: &commandv1.CompleteJob{
-			Claim: active.claim, Message: message,
+			Claim: active.claim, Message: message, Result: result,
 		}}}
 	case errors.Is(err, ErrNothingToDo):
 		return &commandv1.Command{Body: &commandv1.Command_SkipJob{SkipJob: &commandv1.SkipJob{

@@ -87,7 +87,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 	}
 	n.api, err = httpapi.New(httpapi.Config{
 		Settings: n.cfg, SQL: engine, Auth: admittedAuth{n, users}, Health: view, Metrics: n.metrics,
-		Logger: n.logger.With(slog.String("part", "api")), Clock: n.clock, Live: n.live.sockets, Build: n.build,
+		Logger: n.logger.With(slog.String("part", "api")), Clock: n.clock, Live: n.live.sockets, Exports: downloads{n}, Build: n.build,
 	})
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/export"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -35,6 +36,7 @@ func (n *Node) buildStorages() error {
 		cfg.Peers = coldPeers{n}.peers
 	}
 	n.cold = cold.New(cfg)
+	n.buildExports()
 	return nil
 }
 
@@ -162,6 +164,9 @@ func (p onePeer) Fetch(ctx context.Context, storageID, path string, to io.Writer
 
 // HandleReadFile implements transport.FileKeeper.
 func (h peerHandler) HandleReadFile(ctx context.Context, req *nodev1.ReadFileRequest, to io.Writer) error {
+	if req.GetStorageId() == export.StorageID {
+		return h.n.exports.Read(ctx, req.GetPath(), to)
+	}
 	return h.n.cold.Read(ctx, req.GetStorageId(), req.GetPath(), to)
 }
 

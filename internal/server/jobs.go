@@ -32,6 +32,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 		jobs.Backup(source, n.backupPlace),
 		jobs.Restore(target, n.backupPlace),
 		jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages),
+		jobs.UserExport(n.exportSource(), n.exports),
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
 		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold}),

@@ -32,6 +32,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/export"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/metrics"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -84,7 +85,8 @@ type Node struct {
 	exec     *lateExecutor
 	gossip   *gossip
 	live     *liveParts
-	cold     *cold.Store  // reads rows in segments
+	cold     *cold.Store // reads rows in segments
+	exports  *export.Shelf
 	memory   memoryKeeper // belongs to whoever keeps house
 	joining  joinSeeds
 	resolver Resolver
@@ -173,6 +175,7 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 	}
 	n.startJobs(background)
 	n.spawn(func() { n.tendCold(background) })
+	n.spawn(func() { n.tendExports(background) })
 	if n.cfg.Standalone() {
 		if err := n.runAlone(); err != nil {
 			return err

@@ -28,6 +28,10 @@ func jobViews() []viewDefinition {
 			text("name"), text("location"), text("job_id"), bigInt("node_id"), bigInt("row_count"), bigInt("total_bytes"), bigInt("written_bytes"),
 			timestamp("started_at"), timestamp("finished_at"),
 		}},
+		{SystemNamespace, "exports", (*System).exportsRows, []viewColumn{
+			text("job_id"), text("user_id"), text("status"), timestamp("created_at"), orNull(text("message")), orNull(text("download_url")),
+			orNull(timestamp("expires_at")), orNull(bigInt("size_bytes")), orNull(bigInt("row_count")), orNull(bigInt("node_id")), orNull(text("sha256")),
+		}},
 		{SystemNamespace, "schedules", (*System).schedulesRows, []viewColumn{
 			text("schedule_name"), orNull(text("every")), orNull(text("cron")), text("time_zone"), text("statement"), text("user_id"),
 			text("overlap"), text("misfire"), boolean("paused"), orNull(timestamp("next_run")), orNull(timestamp("last_run")),
@@ -65,6 +69,32 @@ func (*System) backupsRows(_ context.Context, request *ViewRequest) (rows [][]da
 				number(b.GetNodeId()), number(b.GetRows()), number(b.GetTotalBytes()), number(b.GetWrittenBytes()),
 				moment(b.GetStartedMicros()), moment(b.GetFinishedMicros()),
 			})
+		}
+		return failure
+	})
+	return rows, err
+}
+
+// exportsRows lists the newest export last. Those without a file to download have no download_url.
+func (*System) exportsRows(_ context.Context, request *ViewRequest) (rows [][]datum.Datum, err error) {
+	err = request.read(func(reader storage.Reader) error {
+		exports, failure := catalog.LoadExports(reader, request.Catalog)
+		for _, e := range exports {
+			row := []datum.Datum{
+				textValue(catalog.JobID(e.Job)), textValue(e.Job.GetUser()), textValue(catalog.JobState(e.Job.GetState()).String()),
+				moment(e.Job.GetCreatedMicros()), optionalText(e.Job.GetMessage()),
+				{},
+				{},
+				{},
+				{},
+				{},
+				{},
+			}
+			if r := e.Result; r != nil {
+				row = append(row[:5], textValue(catalog.ExportURL(&e)), moment(r.ExpiresMicros), number(uint64(r.Bytes)), number(uint64(r.Rows)), //nolint:gosec // counts
+					number(uint64(r.Node)), textValue(r.SHA256))
+			}
+			rows = append(rows, row)
 		}
 		return failure
 	})

@@ -61,6 +61,7 @@ func (s *Server) routes() map[string]route {
 		"/v1/api/auth/me":        {get, false, s.handleMe},
 		"/v1/api/auth/setup":     {post, false, s.signIn(s.handleSetup)},
 		"/v1/api/auth/status":    {get, false, s.handleSetupStatus},
+		exportsPath:              {get, false, s.handleExport}, // and all paths below it
 	}
 	if s.config.Live != nil {
 		routes["/v1/ws"] = route{get[:1], false, s.config.Live.ServeHTTP}
@@ -73,10 +74,13 @@ func (s *Server) routes() map[string]route {
 func (s *Server) Handler() http.Handler {
 	routes := s.routes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		found, known := routes[r.URL.Path]
-		name := "unknown"
-		if known {
-			name = r.URL.Path
+		name := r.URL.Path
+		if strings.HasPrefix(name, exportsPath) {
+			name = exportsPath
+		}
+		found, known := routes[name]
+		if !known {
+			name = "unknown"
 		}
 		recorder := &statusRecorder{ResponseWriter: w}
 		started := time.Now()

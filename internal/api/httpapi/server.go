@@ -61,6 +61,7 @@ type Config struct {
 	Logger   *slog.Logger      // required
 	Clock    clock.Clock       // required
 	Live     http.Handler      // serves GET /v1/ws and /v1/events; nil when there are no live queries
+	Exports  Exports           // serves GET /v1/exports/{user}/{export}; nil when there are none
 	Build    Build
 }
 
@@ -80,6 +81,7 @@ type Server struct {
 	logins       *ratelimit.Limiter
 	requests     *ratelimit.Limiter
 	running      *ratelimit.Gate
+	downloads    *ratelimit.Gate
 	buffers      bufferPool
 	measurements measurements
 }
@@ -98,6 +100,7 @@ func New(cfg Config) (*Server, error) {
 		logins:       ratelimit.NewLimiter(cfg.Clock, rates.MaxAuthRequestsPerIP, rates.MaxTrackedKeys),
 		requests:     ratelimit.NewLimiter(cfg.Clock, rates.MaxRequestsPerIP, rates.MaxTrackedKeys),
 		running:      ratelimit.NewGate(0, rates.MaxConcurrentQueries),
+		downloads:    ratelimit.NewGate(downloadsPerUser, downloadsPerNode),
 		measurements: newMeasurements(cfg.Metrics),
 	}
 	for _, text := range cfg.Settings.Security.TrustedProxyRanges {

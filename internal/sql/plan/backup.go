@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -19,6 +21,7 @@ import (
 type StartJob struct {
 	Job     *commandv1.Job
 	Here    bool   // the job is for the node that runs the statement
+	Most    int    // how many live jobs of this type there may be; more are refused. Zero means no bound of its own.
 	Message string // what begins
 }
 
@@ -71,6 +74,33 @@ func startJob(node parse.Node, kind, prefix string, here bool, message string, p
 	return &StartJob{Here: here, Message: message, Job: &commandv1.Job{
 		Type: kind, IdPrefix: prefix, Parameters: string(text), IdempotencyKey: kind + ":" + hex.EncodeToString(sum[:16]), MaxRetries: jobTries,
 	}}, nil
+}
+
+// maxExports bounds the exports that wait or run: they are made by anybody, and must not fill the list of jobs.
+const maxExports = 128
+
+// exportUserData makes the job that exports what the caller owns. Asking again while it lives names the same job.
+func (e *Environment) exportUserData(node *parse.ExportUserData) (Statement, error) {
+	if e.Session.User == "" {
+		return nil, invalid(node, "EXPORT USER DATA needs a user")
+	}
+	sum := sha256.Sum256([]byte(e.Session.User))
+	return &StartJob{Most: maxExports, Message: "Export of the data of user '" + string(e.Session.User) + "' started", Job: &commandv1.Job{
+		Type: applier.JobTypeUserExport, IdPrefix: catalog.UserExportPrefix, MaxRetries: jobTries,
+		IdempotencyKey: applier.JobTypeUserExport + ":" + hex.EncodeToString(sum[:16]),
+	}}, nil
+}
+
+// showExport lists the caller's exports, the newest first, with where to download what is there.
+func (e *Environment) showExport() (Statement, error) {
+	batch, err := parse.ParseBatch("SELECT job_id, status, created_at, message, CASE WHEN expires_at > NOW() THEN download_url END AS download_url " +
+		"FROM system.exports WHERE user_id = " + parse.Print(&parse.StringLiteral{Value: string(e.Session.User)}) + " ORDER BY created_at DESC, job_id DESC")
+	if err != nil {
+		return nil, fmt.Errorf("exports of a user: %w", err)
+	}
+	inner := *e
+	inner.Session.Role = session.RoleSystem // the view is closed to the caller; the condition lets nobody else's rows through
+	return BuildAuthorized(&inner, batch[0].Statement)
 }
 
 // runnableJobs are the types of jobs that RUN JOB starts, with the prefixes of their ids: those that need to be told

@@ -112,6 +112,8 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 		return e.restoreDatabase(node)
 	case *parse.RunJob:
 		return runJob(node)
+	case *parse.ExportUserData:
+		return e.exportUserData(node)
 	case *parse.ShowVariable:
 		return showVariable(node)
 	case *parse.SetVariable:
@@ -129,8 +131,6 @@ func notSupported(statement parse.Statement) error {
 		return unsupported(statement, "STORAGE COMPACT is not supported yet")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
-	case *parse.ExportUserData:
-		return unsupported(statement, "exports are not supported yet")
 	}
 	return unsupported(statement, "this statement is not supported")
 }
@@ -233,7 +233,7 @@ func runnable(statement parse.Statement) error {
 		*parse.CreateView, *parse.DropView, *parse.CreateUser, *parse.AlterUser, *parse.DropUser, *parse.Describe,
 		*parse.CreateStorage, *parse.AlterStorage, *parse.DropStorage, *parse.StorageCheck,
 		*parse.ShowVariable, *parse.SetVariable, *parse.ResetVariable,
-		*parse.BackupDatabase, *parse.RestoreDatabase, *parse.RunJob,
+		*parse.BackupDatabase, *parse.RestoreDatabase, *parse.RunJob, *parse.ExportUserData,
 		*parse.KillJob, *parse.KillLiveQuery, *parse.CreateSchedule, *parse.AlterSchedule, *parse.DropSchedule,
 		*parse.Begin, *parse.Commit, *parse.Rollback, *parse.Savepoint, *parse.ReleaseSavepoint, *parse.RollbackTo,
 		*parse.SetTransaction, *parse.Kill:

@@ -41,6 +41,7 @@ func (e *Environment) show(node *parse.Show) (Statement, error) {
 	case parse.ShowViews:
 		return e.showView("views", inNamespace(node))
 	case parse.ShowExport:
+		return e.showExport()
 	}
 	return nil, unsupported(node, "this SHOW statement is not supported yet")
 }

@@ -4722,6 +4722,7 @@ type Job struct {
 	FinishedMicros  int64                  `protobuf:"zigzag64,20,opt,name=finished_micros,json=finishedMicros,proto3" json:"finished_micros,omitempty"`
 	IdPrefix        string                 `protobuf:"bytes,21,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"` // two letters in front of the number in the job's id
 	Transient       bool                   `protobuf:"varint,22,opt,name=transient,proto3" json:"transient,omitempty"`              // the record goes when the job succeeds: housekeeping that would push others out of the history
+	Result          string                 `protobuf:"bytes,23,opt,name=result,proto3" json:"result,omitempty"`                     // JSON object that the kind of job defines, set when it completes; may be empty
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -4908,6 +4909,13 @@ func (x *Job) GetTransient() bool {
 		return x.Transient
 	}
 	return false
+}
+
+func (x *Job) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
 }
 
 // JobClaim says who may change a running job. A command that names another claim is refused.
@@ -5322,6 +5330,7 @@ type CompleteJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Claim         *JobClaim              `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Result        string                 `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"` // becomes the job's; refused when it is longer than a text may be
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5366,6 +5375,13 @@ func (x *CompleteJob) GetClaim() *JobClaim {
 func (x *CompleteJob) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *CompleteJob) GetResult() string {
+	if x != nil {
+		return x.Result
 	}
 	return ""
 }
@@ -7455,7 +7471,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bsegments\x18\x06 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xd0\x05\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xe8\x05\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -7483,7 +7499,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0estarted_micros\x18\x13 \x01(\x12R\rstartedMicros\x12'\n" +
 	"\x0ffinished_micros\x18\x14 \x01(\x12R\x0efinishedMicros\x12\x1b\n" +
 	"\tid_prefix\x18\x15 \x01(\tR\bidPrefix\x12\x1c\n" +
-	"\ttransient\x18\x16 \x01(\bR\ttransient\"\x88\x01\n" +
+	"\ttransient\x18\x16 \x01(\bR\ttransient\x12\x16\n" +
+	"\x06result\x18\x17 \x01(\tR\x06result\"\x88\x01\n" +
 	"\bJobClaim\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x17\n" +
@@ -7515,10 +7532,11 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"holdMicros\"@\n" +
 	"\n" +
 	"ReleaseJob\x122\n" +
-	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\"[\n" +
+	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\"s\n" +
 	"\vCompleteJob\x122\n" +
 	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x91\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06result\x18\x03 \x01(\tR\x06result\"\x91\x01\n" +
 	"\aFailJob\x122\n" +
 	"\x05claim\x18\x01 \x01(\v2\x1c.kalamdb.command.v1.JobClaimR\x05claim\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12&\n" +
