@@ -13,7 +13,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic oracle pgparse help build fmt gen lint test race e2e sim mutants linear linear-mutants tidy demo cluster bench fuzz check
+.PHONY: sqllogic oracle pgparse help build fmt gen lint test race race-quick e2e sim mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ test: ## unit tests and scripts, then real processes end to end
 race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(UNIT)
 	CGO_ENABLED=1 KALAMDB_E2E_RACE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m ./test/...
+
+# Packages that run on one goroutine by design, and tests that only repeat one of them many times, gain nothing from it.
+ALONE    = TestFlippedBitAnywhere|TestInspectAndOpenAgreeOnFlippedBits|TestCrashAnywhereLeavesOldOrNew|TestRandomLogsCoverTheOutcomes|TestLargePairsAreSpreadOverChunks
+
+race-quick: ## the race detector over the unit tests that have goroutines, and over a slice of the real processes
+	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) -skip '$(ALONE)' $$($(GO) list ./client/... ./internal/... | grep -v -E '/internal/(sim|lint|bench)$$')
+	CGO_ENABLED=1 KALAMDB_E2E_RACE=1 $(GO) test -tags $(TAGS) -count=1 \
+		-run 'TestAllNodesKilledAtOnce$$|TestLiveClientsSeeTheLog$$|TestRollingRestartFailsNoRequest$$' ./test/e2e
 
 e2e: ## only the real processes; one of them with RUN=TestName
 	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
@@ -76,6 +84,9 @@ cluster: build ## three server processes from deploy/local, logs side by side
 
 bench: ## benchmarks of PKG
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+vuln: ## known vulnerabilities that the code reaches; VULNFLAGS=-strict fails for those of the standard library, too
+	$(GO) run -C tools ./vuln $(VULNFLAGS) ./client/... ./cmd/... ./internal/...
 
 fuzz: ## one fuzz target for a minute: PKG=./internal/sql/parse FUZZ=FuzzParse T=1m
 	$(GO) test -tags $(TAGS) -run '^$$' -fuzz '$(FUZZ)' -fuzztime $(T) $(PKG)

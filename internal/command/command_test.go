@@ -361,6 +361,30 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// FuzzDecodeResponse checks that any bytes give an error or a response that comes back from what it encodes to.
+func FuzzDecodeResponse(f *testing.F) {
+	data, err := EncodeResponse(Refuse(fault.Conflict, "row %d", 1))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte{Version, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		response, err := DecodeResponse(data)
+		if err != nil {
+			return
+		}
+		again, err := EncodeResponse(response)
+		if err != nil {
+			t.Fatalf("decoded %v does not encode: %v", response, err)
+		}
+		twice, err := DecodeResponse(again)
+		if err != nil || !proto.Equal(response, twice) {
+			t.Errorf("%v comes back as %v, %v", response, twice, err)
+		}
+	})
+}
+
 func BenchmarkDecodeOneRow(b *testing.B) { benchmarkDecode(b, 1) }
 
 func BenchmarkDecode100Rows(b *testing.B) { benchmarkDecode(b, 100) }

@@ -178,6 +178,20 @@ func rules() []rule {
 			},
 		},
 		{
+			name: "decoders",
+			check: func(tree *Tree) []string {
+				return CheckDecoders(tree, map[string]string{"a:parseTrusted": "", "a:parseGone": "", "a:Decode": ""})
+			},
+			broken: map[string]string{
+				"a/a.go": "package a\nfunc Decode(b []byte) error { return decodePart(b, 1) }\nfunc decodePart(b []byte, n int) error { return nil }\n" +
+					"func parseForgotten(s string) (int, error) { return 0, nil }\nfunc parseTrusted(s string) error { return nil }\n" +
+					"func parseNothing(n int) error { return nil }\nfunc parseSurely(s string) int { return 0 }\nfunc parser(s string) error { return nil }\n",
+				"a/a_test.go": "package a\nfunc FuzzAll(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) { helper(b) }) }\nfunc helper(b []byte) { Decode(b) }\n" +
+					"func TestForgotten() { parseForgotten(\"\") }\n",
+			},
+			want: []string{"a/a.go:4: no fuzz target of its package reaches parseForgotten", "a:Decode is reached", "a:parseGone is exempt from fuzzing and gone"},
+		},
+		{
 			name:  "tree",
 			check: CheckTree,
 			broken: map[string]string{
@@ -234,6 +248,7 @@ func TestRepository(t *testing.T) {
 		"changelog":             CheckChangelog,
 		"proofs":                CheckProofs,
 		"dependencies":          CheckDependencies,
+		"decoders":              func(tree *Tree) []string { return CheckDecoders(tree, NotFuzzed()) },
 		"binaries and machines": CheckTree,
 	}
 	for name, check := range checks {

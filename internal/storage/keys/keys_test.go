@@ -262,3 +262,41 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseOthers is FuzzParse for the keys that are not of rows and scopes.
+func FuzzParseOthers(f *testing.F) {
+	f.Add(Manifest(107, 9, "a\x00b"))
+	f.Add(Dedup(107, 77))
+	f.Add(Change(107, 77))
+	f.Add(Purged(200, 9))
+	f.Add(Fence(200, 9))
+	f.Add(IndexEntry(107, 9, 2, "u", []byte{5}, []byte{1}))
+	f.Add(Table(9))
+	f.Add(Namespace("n"))
+	f.Fuzz(func(t *testing.T, key []byte) {
+		same := func(what string, err error, build func() []byte) {
+			if err != nil {
+				return
+			}
+			if again := build(); !bytes.Equal(again, key) {
+				t.Errorf("%x parses as %s, which is %x", key, what, again)
+			}
+		}
+		m, err := ParseManifest(key)
+		same("manifest", err, func() []byte { return Manifest(m.Group, m.Table, m.User) })
+		group, index, err := ParseDedup(key)
+		same("duplicate", err, func() []byte { return Dedup(group, index) })
+		group, seq, err := ParseChange(key)
+		same("change", err, func() []byte { return Change(group, seq) })
+		group, table, err := ParsePurged(key)
+		same("purged", err, func() []byte { return Purged(group, table) })
+		group, table, err = ParseFence(key)
+		same("fence", err, func() []byte { return Fence(group, table) })
+		x, err := ParseIndexEntry(key)
+		same("index entry", err, func() []byte { return IndexEntry(x.Group, x.Table, x.Index, x.User, x.Values, nil) })
+		number, err := ParseNumber(key, KindJob)
+		same("job", err, func() []byte { return Job(number) })
+		name, err := ParseName(key, KindNamespace)
+		same("namespace", err, func() []byte { return Namespace(name) })
+	})
+}

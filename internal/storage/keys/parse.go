@@ -133,7 +133,7 @@ func ParseIndexEntry(key []byte) (IndexKey, error) {
 
 // ParseNumber returns the number of a meta key that ends in one: Table, Member, Cleanup.
 func ParseNumber(key []byte, kind Kind) (uint64, error) {
-	_, rest, err := expect(key, kind)
+	rest, err := expectMeta(key, kind)
 	if err != nil {
 		return 0, err
 	}
@@ -142,8 +142,16 @@ func ParseNumber(key []byte, kind Kind) (uint64, error) {
 
 // ParseName returns the name of a meta key that ends in one: Namespace, User, Sequence.
 func ParseName(key []byte, kind Kind) (string, error) {
-	_, rest, err := expect(key, kind)
+	rest, err := expectMeta(key, kind)
 	return string(rest), err
+}
+
+func expectMeta(key []byte, want Kind) ([]byte, error) {
+	group, rest, err := expect(key, want)
+	if err == nil && group != shard.Meta {
+		return nil, malformed(key, "another group than meta")
+	}
+	return rest, err
 }
 
 func expect(key []byte, want Kind) (shard.GroupID, []byte, error) {
