@@ -46,17 +46,8 @@ func newClusterCommand(env func(string) string) *cobra.Command {
 			"Every command can be repeated; a repeat finds done what is done.",
 		Args: usageArgs(cobra.NoArgs),
 	}
-	flags := command.PersistentFlags()
-	flags.StringVar(&c.client.url, "url", "http://127.0.0.1:8080", "address of any node")
-	flags.StringVar(&c.client.user, "user", "root", "who signs in")
-	flags.StringVar(&c.client.password, "password", "", "password; default KALAMDB_PASSWORD")
-	flags.StringVar(&c.client.token, "token", "", "access token, instead of user and password; default KALAMDB_TOKEN")
-	flags.BoolVar(&c.json, "json", false, "print one JSON object instead of a table")
-	command.PersistentPreRun = func(*cobra.Command, []string) {
-		if c.client.password == "" && c.client.token == "" {
-			c.client.password, c.client.token = env("KALAMDB_PASSWORD"), env("KALAMDB_TOKEN")
-		}
-	}
+	c.client.flags(command, command.PersistentFlags(), env)
+	command.PersistentFlags().BoolVar(&c.json, "json", false, "print one JSON object instead of a table")
 	command.AddCommand(c.statusCommand(), c.initCommand(), c.addNodeCommand(),
 		c.simple("remove-node <node>", "take a node out of the cluster for good", "CLUSTER LEAVE", 1, 1, false),
 		c.simple("transfer <node>", "make a node the leader of all groups, or of those selected", "CLUSTER TRANSFER LEADER", 1, 1, true),

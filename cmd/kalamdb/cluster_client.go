@@ -10,6 +10,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // statementPatience bounds one statement: taking a node out may have to wait for every group.
@@ -24,8 +27,22 @@ type sqlClient struct {
 	http                       http.Client
 }
 
-// table is the rows of one answer with the names of their columns.
+// flags declares how a command reaches a node and who signs in.
+func (c *sqlClient) flags(command *cobra.Command, flags *pflag.FlagSet, env func(string) string) {
+	flags.StringVar(&c.url, "url", "http://127.0.0.1:8080", "address of any node")
+	flags.StringVar(&c.user, "user", "root", "who signs in")
+	flags.StringVar(&c.password, "password", "", "password; default KALAMDB_PASSWORD")
+	flags.StringVar(&c.token, "token", "", "access token, instead of user and password; default KALAMDB_TOKEN")
+	command.PersistentPreRun = func(*cobra.Command, []string) {
+		if c.password == "" && c.token == "" {
+			c.password, c.token = env("KALAMDB_PASSWORD"), env("KALAMDB_TOKEN")
+		}
+	}
+}
+
+// table is the rows of one answer with the names of their columns, or what the answer says instead of rows.
 type table struct {
+	message string
 	columns []string
 	rows    [][]any
 }
@@ -53,7 +70,8 @@ func (c *sqlClient) sql(ctx context.Context, statement string) (*table, error) {
 			Schema []struct {
 				Name string `json:"name"`
 			} `json:"schema"`
-			Rows [][]any `json:"rows"`
+			Rows    [][]any `json:"rows"`
+			Message string  `json:"message"`
 		} `json:"results"`
 	}
 	if err := c.post(ctx, "/v1/api/sql", map[string]string{"sql": statement}, &answer); err != nil {
@@ -65,6 +83,9 @@ func (c *sqlClient) sql(ctx context.Context, statement string) (*table, error) {
 			found.columns = append(found.columns, column.Name)
 		}
 		found.rows = append(found.rows, result.Rows...)
+		if result.Message != "" {
+			found.message = result.Message
+		}
 	}
 	return found, nil
 }

@@ -31,7 +31,7 @@ func newRootCommand(env func(string) string, logs io.Writer) *cobra.Command {
 		return &usageError{fmt.Errorf("%w; see %s --help", err, command.CommandPath())}
 	})
 	root.AddCommand(newServeCommand(env, logs), newDemoCommand(), newBenchCommand(), newClusterCommand(env), newCertCommand(), newRecoverCommand(),
-		newCheckCommand(), newVerifyCommand(),
+		newCheckCommand(), newBackupCommand(env), newRestoreCommand(env), newVerifyCommand(),
 		newVersionCommand())
 	return root
 }
