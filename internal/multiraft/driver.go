@@ -130,10 +130,15 @@ func (w *worker) guarded() (worked bool, err error) {
 
 // Tick lets one tick of Raft time pass for every group.
 func (m *Manager) Tick() {
-	m.beat(m.peers.tick())
+	m.passTicks(1)
+}
+
+// passTicks lets ticks pass, of which only the last may be one of a beat.
+func (m *Manager) passTicks(ticks int) {
+	m.beat(m.peers.advance(ticks))
 	m.room.look()
 	for _, w := range m.workers {
-		w.addTick()
+		w.addTicks(ticks)
 	}
 }
 
@@ -191,12 +196,24 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 	}
 }
 
-// keepTime ticks the workers.
+// keepTime ticks the workers. Ticks that come late are not made up for: a node that was paused counts none of the pause.
 func (m *Manager) keepTime(ctx context.Context) {
-	m.every(ctx, m.cfg.TickInterval, func() error {
-		m.Tick()
-		return nil
-	})
+	m.pace.start(m.cfg.Clock.Now())
+	for {
+		timer := m.cfg.Clock.NewTimer(m.pace.plan(m.cfg.Clock.Now(), len(m.workers), m.untilEvent()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-m.failed:
+			timer.Stop()
+			return
+		case <-m.pace.hurry:
+			timer.Stop()
+		case <-timer.C():
+			m.passTicks(m.pace.take(m.cfg.Clock.Now()))
+		}
+	}
 }
 
 // keepShort maintains the log. It has a goroutine of its own, since a flush may take long, on a full disk for ever, and

@@ -41,11 +41,11 @@ func (w *worker) enqueueIdly(it item) {
 	w.mu.Unlock()
 }
 
-// addTick lets one tick of Raft time pass. Ticks that pile up while the worker is busy are capped, so that
+// addTicks lets ticks of Raft time pass. Ticks that pile up while the worker is busy are capped, so that
 // a node that was paused does not count the pause against its leaders.
-func (w *worker) addTick() {
+func (w *worker) addTicks(ticks int) {
 	w.mu.Lock()
-	w.ticks = min(w.ticks+1, w.m.cfg.HeartbeatTicks)
+	w.ticks = min(w.ticks+ticks, w.m.cfg.HeartbeatTicks)
 	w.mu.Unlock()
 	signal(w.wake)
 }

@@ -35,6 +35,8 @@ type crew struct {
 // crewOptions is what the tests of a crew want differently.
 type crewOptions struct {
 	logWrites    int
+	clock        clock.Clock    // nil is the real one
+	apart        time.Duration  // how long after another the nodes start
 	segmentBytes int64          // of the log; zero is 16 MiB
 	onSync       [3]func()      // before each sync of a node's log; nil does nothing
 	noRoom       [3]atomic.Bool // a node's log finds no room for another segment
@@ -62,6 +64,7 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 	tb.Helper()
 	c := &crew{groups: shard.Map{UserShards: 4, SharedShards: 1}.Groups()}
 	segmentBytes := cmp.Or(options.segmentBytes, 16<<20)
+	wall := cmp.Or[clock.Clock](options.clock, clock.Real{})
 	for i := range c.managers {
 		fs := faultfs.Wrap(vfs.NewMem(), func(op faultfs.Op) error {
 			if !strings.HasPrefix(op.Path, "log/") || !c.ready.Load() {
@@ -87,7 +90,7 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 			tb.Fatal(err)
 		}
 		c.managers[i], err = Open(Config{
-			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: log, Clock: clock.Real{},
+			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: log, Clock: wall,
 			Logger: slog.New(slog.DiscardHandler), StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
 			StagingDir: "staging", NoBalance: true, TickInterval: 20 * time.Millisecond, LogWrites: options.logWrites,
 		}, wire{c, ident.ReplicaID(i + 1)})
@@ -106,6 +109,7 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 	c.ready.Store(true)
 	for _, m := range c.managers {
 		m.Start()
+		pause(tb.Context(), options.apart)
 	}
 	tb.Cleanup(func() {
 		for _, m := range c.managers {

@@ -80,6 +80,7 @@ func (w *worker) rouseAfter(g *group, missed int) {
 		return
 	}
 	g.quiet.asleep = false
+	w.sleeping--
 	g.quiet.active, g.quiet.offered = w.tick, 0
 	w.m.metrics.asleep.Dec()
 	status := g.node.BasicStatus()
@@ -107,6 +108,7 @@ func (w *worker) sleep(g *group) {
 		return
 	}
 	g.quiet.asleep = true
+	w.sleeping++
 	g.quiet.phase = w.tick % w.m.cfg.HeartbeatTicks
 	w.m.metrics.asleep.Inc()
 }
@@ -291,25 +293,42 @@ func newPeerClock() *peerClock {
 	return &peerClock{last: make(map[ident.ReplicaID]int64), beat: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64)}
 }
 
-// tick lets one tick pass and returns how many have passed.
-func (p *peerClock) tick() int64 {
+// advance lets ticks pass and returns how many have passed in all.
+func (p *peerClock) advance(ticks int) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.now++
+	p.now += int64(ticks)
 	return p.now
 }
 
-func (p *peerClock) heard(from ident.ReplicaID) {
+// heard notes a sign of life. So many ticks of a lull have passed that are not counted yet.
+func (p *peerClock) heard(from ident.ReplicaID, uncounted int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[from] = p.now
+	p.last[from] = p.now + int64(uncounted)
 }
 
-// beaten notes which run of a peer a beat came from.
-func (p *peerClock) beaten(from ident.ReplicaID, run uint64) {
+// beaten notes which run of a peer a beat came from, as heard does.
+func (p *peerClock) beaten(from ident.ReplicaID, run uint64, uncounted int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.runs[from], p.beat[from] = run, p.now
+	p.runs[from], p.beat[from] = run, p.now+int64(uncounted)
+}
+
+// untilSilent is how many ticks there are until the next multiple of beat, or until the first one at which a peer has
+// been silent for more than so many ticks, if that comes first. Peers that are silent already do not count.
+func (p *peerClock) untilSilent(beat int64, ticks int) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	least := beat - p.now%beat
+	for _, heard := range []map[ident.ReplicaID]int64{p.last, p.beat} {
+		for _, last := range heard {
+			if left := last + int64(ticks) + 1 - p.now; left > 0 {
+				least = min(least, left)
+			}
+		}
+	}
+	return least
 }
 
 func (p *peerClock) live(id ident.ReplicaID) bool { return p.heardWithin(id, liveWithin) }

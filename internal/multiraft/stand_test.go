@@ -192,10 +192,10 @@ func TestNodeWithoutBeatsIsLost(t *testing.T) {
 	const silent = 9
 	pass := func(ticks int, beats bool) []ident.ReplicaID {
 		for range ticks {
-			peers.tick()
-			peers.heard(2)
+			peers.advance(1)
+			peers.heard(2, 0)
 			if beats {
-				peers.beaten(2, 7)
+				peers.beaten(2, 7, 0)
 			}
 		}
 		return peers.lost(known, silent)

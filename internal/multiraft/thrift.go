@@ -1,6 +1,9 @@
 package multiraft
 
 import (
+	"maps"
+	"slices"
+
 	"go.etcd.io/raft/v3"
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
@@ -100,5 +103,20 @@ func (w *worker) releaseHeld() {
 		if w.out.messages[to] == nil {
 			w.out.messages[to] = []transport.Message{}
 		}
+	}
+}
+
+// transmit hands the collected messages to the transport, one call for each peer, in the order of replica
+// ids: the same inputs make the same outputs.
+func (w *worker) transmit() {
+	if w.release {
+		w.releaseHeld()
+	}
+	for _, to := range slices.Sorted(maps.Keys(w.out.messages)) {
+		if messages := w.withHeld(to, w.out.messages[to]); len(messages) > 0 {
+			w.m.transport.Send(to, messages)
+		}
+		// The transport has taken the slice.
+		delete(w.out.messages, to)
 	}
 }

@@ -2,9 +2,7 @@ package multiraft
 
 import (
 	"fmt"
-	"maps"
 	"runtime"
-	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -40,6 +38,9 @@ type worker struct {
 	dirty []*group
 	tick  int // ticks of this worker so far
 	out   output
+
+	sleeping int  // of groups
+	resting  bool // all groups sleep and nothing is under way, as pace knows
 
 	held    map[ident.ReplicaID][]transport.Message // kept back for a later frame, see keepBack
 	release bool                                    // this pass sends it even where nothing else goes
@@ -85,6 +86,10 @@ func (w *worker) pass() (bool, error) {
 			return false, err
 		}
 	}
+	rested := w.resting
+	if rested && w.hasItems() {
+		w.endRest()
+	}
 	w.mu.Lock()
 	written := w.written
 	w.written = nil
@@ -102,13 +107,14 @@ func (w *worker) pass() (bool, error) {
 	for i := range written {
 		w.finish(&written[i])
 	}
+	if rested {
+		w.passTimes(&ticks)
+	}
 	for i := range items {
 		w.handle(&items[i])
 	}
 	clear(items)
-	for range ticks {
-		w.passTime()
-	}
+	w.passTimes(&ticks)
 	if err := w.collect(); err != nil {
 		return false, err
 	}
@@ -124,7 +130,15 @@ func (w *worker) pass() (bool, error) {
 	if err := w.persist(); err != nil {
 		return false, err
 	}
+	w.comeToRest()
 	return true, nil
+}
+
+// passTimes lets the ticks pass, of which none are left then.
+func (w *worker) passTimes(ticks *int) {
+	for ; *ticks > 0; *ticks-- {
+		w.passTime()
+	}
 }
 
 func (w *worker) handle(it *item) {
@@ -373,19 +387,4 @@ func (w *worker) post(g *group, m *raftpb.Message) {
 	}
 	to := ident.ReplicaID(m.GetTo())
 	w.out.messages[to] = append(w.out.messages[to], g.message(m))
-}
-
-// transmit hands the collected messages to the transport, one call for each peer, in the order of replica
-// ids: the same inputs make the same outputs.
-func (w *worker) transmit() {
-	if w.release {
-		w.releaseHeld()
-	}
-	for _, to := range slices.Sorted(maps.Keys(w.out.messages)) {
-		if messages := w.withHeld(to, w.out.messages[to]); len(messages) > 0 {
-			w.m.transport.Send(to, messages)
-		}
-		// The transport has taken the slice.
-		delete(w.out.messages, to)
-	}
 }
