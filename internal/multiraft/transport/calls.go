@@ -17,25 +17,34 @@ import (
 // ErrNotDelivered says that the peer's handler surely did not see it; any other error leaves the outcome unknown.
 func (t *GRPC) Forward(ctx context.Context, to ident.ReplicaID, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
 	resp, err := t.forward(ctx, to, req)
-	outcome := "answered"
 	switch {
 	case errors.Is(err, ErrNotDelivered):
-		outcome = "not_delivered"
+		t.metrics.notDelivered.Inc()
 	case err != nil:
-		outcome = "unknown"
+		t.metrics.unknown.Inc()
+	default:
+		t.metrics.answered.Inc()
 	}
-	t.metrics.forwards.WithLabelValues(outcome).Inc()
 	return resp, err
 }
 
 func (t *GRPC) forward(ctx context.Context, to ident.ReplicaID, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
 	p, err := t.peer(to)
 	if err != nil {
-		return nil, fmt.Errorf("forward to replica %d: %w: %w", to, ErrNotDelivered, err)
+		return nil, notDelivered(to, err)
 	}
+	resp, err := p.forwarder.call(ctx, req)
+	if errors.Is(err, errSingle) {
+		return p.forwardAlone(ctx, req)
+	}
+	return resp, err
+}
+
+// forwardAlone runs a proposal at a peer by a call of its own: a peer of an earlier version knows nothing else.
+func (p *peer) forwardAlone(ctx context.Context, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
 	conn, err := p.connection()
 	if err != nil {
-		return nil, fmt.Errorf("forward to replica %d: %w: %w", to, ErrNotDelivered, err)
+		return nil, notDelivered(p.replica, err)
 	}
 	tracked := &trackedForward{req: req}
 	resp := &nodev1.ForwardResponse{}
@@ -47,11 +56,11 @@ func (t *GRPC) forward(ctx context.Context, to ident.ReplicaID, req *nodev1.Forw
 		if status.Code(err) == codes.Unavailable {
 			p.failed(err)
 		}
-		return nil, fmt.Errorf("forward to replica %d: %w: %w", to, ErrNotDelivered, err)
+		return nil, notDelivered(p.replica, err)
 	case neverHandled(status.Code(err)):
-		return nil, fmt.Errorf("forward to replica %d: %w: %w", to, ErrNotDelivered, describe(err))
+		return nil, notDelivered(p.replica, describe(err))
 	}
-	return nil, fmt.Errorf("forward to replica %d: outcome unknown: %w", to, err)
+	return nil, fmt.Errorf("forward to replica %d: outcome unknown: %w", p.replica, err)
 }
 
 // neverHandled reports whether a status can only come from before the handler. HandleForward returns no

@@ -28,6 +28,7 @@ import (
 type quietHandler struct {
 	messages func([]Message)
 	snapshot func(next func() ([]byte, error)) error
+	forward  func(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse
 }
 
 func (q *quietHandler) HandleMessages(_ ident.ReplicaID, msgs []Message) {
@@ -43,7 +44,10 @@ func (q *quietHandler) HandleSnapshot(_ context.Context, _ *nodev1.SnapshotHeade
 	return nil
 }
 
-func (q *quietHandler) HandleForward(context.Context, *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+func (q *quietHandler) HandleForward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	if q.forward != nil {
+		return q.forward(ctx, req)
+	}
 	return &nodev1.ForwardResponse{}
 }
 

@@ -43,7 +43,7 @@ func (m *Memory) member(to ident.ReplicaID) (*Memory, hello, error) {
 // Forward runs a proposal at another replica; see GRPC.Forward for what an error says.
 func (m *Memory) Forward(ctx context.Context, to ident.ReplicaID, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
 	notDelivered := func(err error) (*nodev1.ForwardResponse, error) {
-		m.metrics.forwards.WithLabelValues("not_delivered").Inc()
+		m.metrics.notDelivered.Inc()
 		return nil, fmt.Errorf("forward to replica %d: %w: %w", to, ErrNotDelivered, err)
 	}
 	if err := ctx.Err(); err != nil {
@@ -70,10 +70,10 @@ func (m *Memory) Forward(ctx context.Context, to ident.ReplicaID, req *nodev1.Fo
 		err = ctx.Err()
 	}
 	if err != nil {
-		m.metrics.forwards.WithLabelValues("unknown").Inc()
+		m.metrics.unknown.Inc()
 		return nil, fmt.Errorf("forward to replica %d: outcome unknown: %w", to, err)
 	}
-	m.metrics.forwards.WithLabelValues("answered").Inc()
+	m.metrics.answered.Inc()
 	return resp, nil
 }
 

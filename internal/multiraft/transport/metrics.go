@@ -26,6 +26,9 @@ type transportMetrics struct {
 	queueBytes *prometheus.GaugeVec
 	snapshots  *prometheus.CounterVec
 	forwards   *prometheus.CounterVec
+
+	forwardFrames                   prometheus.Counter
+	answered, notDelivered, unknown prometheus.Counter // of forwards
 }
 
 // newMetrics declares the metrics and registers them, if there is where.
@@ -50,11 +53,18 @@ func newMetrics(registerer prometheus.Registerer) (*transportMetrics, error) {
 			Help: "Bytes of Raft messages waiting to be sent, all peers together.",
 		}, []string{"lane"}),
 	}
+	m.answered = m.forwards.WithLabelValues("answered")
+	m.notDelivered = m.forwards.WithLabelValues("not_delivered")
+	m.unknown = m.forwards.WithLabelValues("unknown")
+	m.forwardFrames = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "kalamdb", Subsystem: "transport", Name: "forward_frames_total",
+		Help: "Frames in which proposals were forwarded to a leader elsewhere.",
+	})
 	if registerer == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.frames, m.bytes, m.messages, m.dropped, m.refused, m.reconnects, m.snapshots, m.forwards, m.queueBytes,
+		m.frames, m.bytes, m.messages, m.dropped, m.refused, m.reconnects, m.snapshots, m.forwards, m.queueBytes, m.forwardFrames,
 	} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register transport metrics: %w", err)

@@ -29,8 +29,9 @@ type peer struct {
 	replica   ident.ReplicaID
 	hello     hello
 	lanes     [laneCount]*lane
+	forwarder *forwarder
 	cancel    context.CancelFunc
-	done      sync.WaitGroup // the lanes
+	done      sync.WaitGroup // the lanes and the forwarder
 
 	mu        sync.Mutex // guards all below
 	conn      *grpc.ClientConn
@@ -48,6 +49,8 @@ func newPeer(t *GRPC, own Identity, replica ident.ReplicaID) *peer {
 		p.lanes[i] = newLane(p, Lane(i))
 		p.done.Go(func() { p.lanes[i].run(ctx) })
 	}
+	p.forwarder = newForwarder(p)
+	p.done.Go(func() { p.forwarder.run(ctx) })
 	return p
 }
 

@@ -10,6 +10,9 @@
 // message is delivered at most once or dropped, and a drop is reported with HandleUnreachable. Nothing
 // here blocks a caller of Send: queues are bounded by count and bytes, and a full queue drops.
 //
+// Forwarded proposals share one stream per peer too: all that wait travel in one frame, each with its own patience, end and
+// answer. Their number and bytes are bounded; what comes beyond is answered as by an overloaded leader.
+//
 // Every stream and call says which cluster, protocol version, sender and addressee it means; a server that
 // is not meant refuses it. Every Raft message must come from the stream's sender and be addressed to this
 // replica, and frames carry a CRC-32C. The formats are in docs/design/formats/frames.md.

@@ -1019,6 +1019,215 @@ func (x *ForwardResponse) GetMessage() string {
 	return ""
 }
 
+// ForwardBatch is what waits at the sender: calls, and the numbers of earlier ones whose callers have gone.
+type ForwardBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Calls         []*ForwardCall         `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	Abandoned     []uint64               `protobuf:"varint,2,rep,packed,name=abandoned,proto3" json:"abandoned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardBatch) Reset() {
+	*x = ForwardBatch{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardBatch) ProtoMessage() {}
+
+func (x *ForwardBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardBatch.ProtoReflect.Descriptor instead.
+func (*ForwardBatch) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ForwardBatch) GetCalls() []*ForwardCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *ForwardBatch) GetAbandoned() []uint64 {
+	if x != nil {
+		return x.Abandoned
+	}
+	return nil
+}
+
+type ForwardCall struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Number         uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // never used twice on a stream
+	Request        *ForwardRequest        `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	PatienceMicros uint64                 `protobuf:"varint,3,opt,name=patience_micros,json=patienceMicros,proto3" json:"patience_micros,omitempty"` // how long the caller still waits; zero is until it says that it has gone
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ForwardCall) Reset() {
+	*x = ForwardCall{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardCall) ProtoMessage() {}
+
+func (x *ForwardCall) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardCall.ProtoReflect.Descriptor instead.
+func (*ForwardCall) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForwardCall) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ForwardCall) GetRequest() *ForwardRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ForwardCall) GetPatienceMicros() uint64 {
+	if x != nil {
+		return x.PatienceMicros
+	}
+	return 0
+}
+
+type ForwardAnswers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answers       []*ForwardAnswer       `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardAnswers) Reset() {
+	*x = ForwardAnswers{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardAnswers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardAnswers) ProtoMessage() {}
+
+func (x *ForwardAnswers) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardAnswers.ProtoReflect.Descriptor instead.
+func (*ForwardAnswers) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ForwardAnswers) GetAnswers() []*ForwardAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+type ForwardAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // of the call
+	Response      *ForwardResponse       `protobuf:"bytes,2,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardAnswer) Reset() {
+	*x = ForwardAnswer{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardAnswer) ProtoMessage() {}
+
+func (x *ForwardAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardAnswer.ProtoReflect.Descriptor instead.
+func (*ForwardAnswer) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ForwardAnswer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ForwardAnswer) GetResponse() *ForwardResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
 type InstallSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Part:
@@ -1032,7 +1241,7 @@ type InstallSnapshotRequest struct {
 
 func (x *InstallSnapshotRequest) Reset() {
 	*x = InstallSnapshotRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1253,7 @@ func (x *InstallSnapshotRequest) String() string {
 func (*InstallSnapshotRequest) ProtoMessage() {}
 
 func (x *InstallSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1266,7 @@ func (x *InstallSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*InstallSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InstallSnapshotRequest) GetPart() isInstallSnapshotRequest_Part {
@@ -1116,7 +1325,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1337,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1350,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotHeader) GetGroup() uint64 {
@@ -1205,7 +1414,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1426,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1439,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SnapshotChunk) GetSequence() uint64 {
@@ -1269,7 +1478,7 @@ type InstallSnapshotResponse struct {
 
 func (x *InstallSnapshotResponse) Reset() {
 	*x = InstallSnapshotResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1490,7 @@ func (x *InstallSnapshotResponse) String() string {
 func (*InstallSnapshotResponse) ProtoMessage() {}
 
 func (x *InstallSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1503,7 @@ func (x *InstallSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*InstallSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 type SnapshotProgressRequest struct {
@@ -1306,7 +1515,7 @@ type SnapshotProgressRequest struct {
 
 func (x *SnapshotProgressRequest) Reset() {
 	*x = SnapshotProgressRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1527,7 @@ func (x *SnapshotProgressRequest) String() string {
 func (*SnapshotProgressRequest) ProtoMessage() {}
 
 func (x *SnapshotProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1540,7 @@ func (x *SnapshotProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotProgressRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotProgressRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SnapshotProgressRequest) GetGroup() uint64 {
@@ -1351,7 +1560,7 @@ type SnapshotProgressResponse struct {
 
 func (x *SnapshotProgressResponse) Reset() {
 	*x = SnapshotProgressResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1572,7 @@ func (x *SnapshotProgressResponse) String() string {
 func (*SnapshotProgressResponse) ProtoMessage() {}
 
 func (x *SnapshotProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1585,7 @@ func (x *SnapshotProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotProgressResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotProgressResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotProgressResponse) GetRanges() []*SnapshotRange {
@@ -1397,7 +1606,7 @@ type SnapshotRange struct {
 
 func (x *SnapshotRange) Reset() {
 	*x = SnapshotRange{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1618,7 @@ func (x *SnapshotRange) String() string {
 func (*SnapshotRange) ProtoMessage() {}
 
 func (x *SnapshotRange) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1631,7 @@ func (x *SnapshotRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRange.ProtoReflect.Descriptor instead.
 func (*SnapshotRange) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SnapshotRange) GetLast() []byte {
@@ -1460,7 +1669,7 @@ type OperateRequest struct {
 
 func (x *OperateRequest) Reset() {
 	*x = OperateRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1681,7 @@ func (x *OperateRequest) String() string {
 func (*OperateRequest) ProtoMessage() {}
 
 func (x *OperateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1694,7 @@ func (x *OperateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateRequest.ProtoReflect.Descriptor instead.
 func (*OperateRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OperateRequest) GetOrder() Order {
@@ -1535,7 +1744,7 @@ type OperateResponse struct {
 
 func (x *OperateResponse) Reset() {
 	*x = OperateResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1756,7 @@ func (x *OperateResponse) String() string {
 func (*OperateResponse) ProtoMessage() {}
 
 func (x *OperateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1769,7 @@ func (x *OperateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
 func (*OperateResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OperateResponse) GetOutcomes() []*OperateOutcome {
@@ -1611,7 +1820,7 @@ type LiveQuery struct {
 
 func (x *LiveQuery) Reset() {
 	*x = LiveQuery{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1832,7 @@ func (x *LiveQuery) String() string {
 func (*LiveQuery) ProtoMessage() {}
 
 func (x *LiveQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1845,7 @@ func (x *LiveQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveQuery.ProtoReflect.Descriptor instead.
 func (*LiveQuery) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LiveQuery) GetNumber() uint64 {
@@ -1729,7 +1938,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1950,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1963,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -1802,7 +2011,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2023,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2036,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadFileRequest) GetStorageId() string {
@@ -1853,7 +2062,7 @@ type ReadFileResponse struct {
 
 func (x *ReadFileResponse) Reset() {
 	*x = ReadFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2074,7 @@ func (x *ReadFileResponse) String() string {
 func (*ReadFileResponse) ProtoMessage() {}
 
 func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2087,7 @@ func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadFileResponse) GetData() []byte {
@@ -1900,7 +2109,7 @@ type KeepFileRequest struct {
 
 func (x *KeepFileRequest) Reset() {
 	*x = KeepFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2121,7 @@ func (x *KeepFileRequest) String() string {
 func (*KeepFileRequest) ProtoMessage() {}
 
 func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2134,7 @@ func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
 func (*KeepFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KeepFileRequest) GetStorageId() string {
@@ -1966,7 +2175,7 @@ type KeepFileResponse struct {
 
 func (x *KeepFileResponse) Reset() {
 	*x = KeepFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2187,7 @@ func (x *KeepFileResponse) String() string {
 func (*KeepFileResponse) ProtoMessage() {}
 
 func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2200,7 @@ func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
 func (*KeepFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KeepFileResponse) GetRefused() string {
@@ -2019,7 +2228,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2240,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2253,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2077,7 +2286,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2298,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2311,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2207,7 +2416,19 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\x0e2\x1d.kalamdb.node.v1.ForwardErrorR\x05error\x12\x1f\n" +
 	"\vleader_hint\x18\x04 \x01(\x04R\n" +
 	"leaderHint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\x93\x01\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"`\n" +
+	"\fForwardBatch\x122\n" +
+	"\x05calls\x18\x01 \x03(\v2\x1c.kalamdb.node.v1.ForwardCallR\x05calls\x12\x1c\n" +
+	"\tabandoned\x18\x02 \x03(\x04R\tabandoned\"\x89\x01\n" +
+	"\vForwardCall\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x129\n" +
+	"\arequest\x18\x02 \x01(\v2\x1f.kalamdb.node.v1.ForwardRequestR\arequest\x12'\n" +
+	"\x0fpatience_micros\x18\x03 \x01(\x04R\x0epatienceMicros\"J\n" +
+	"\x0eForwardAnswers\x128\n" +
+	"\aanswers\x18\x01 \x03(\v2\x1e.kalamdb.node.v1.ForwardAnswerR\aanswers\"e\n" +
+	"\rForwardAnswer\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12<\n" +
+	"\bresponse\x18\x02 \x01(\v2 .kalamdb.node.v1.ForwardResponseR\bresponse\"\x93\x01\n" +
 	"\x16InstallSnapshotRequest\x129\n" +
 	"\x06header\x18\x01 \x01(\v2\x1f.kalamdb.node.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x1e.kalamdb.node.v1.SnapshotChunkH\x00R\x05chunkB\x06\n" +
@@ -2317,11 +2538,12 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\vORDER_AVOID\x10\n" +
 	"\x12\x19\n" +
 	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
-	"\x17ORDER_LIST_LIVE_QUERIES\x10\f2\x88\x06\n" +
+	"\x17ORDER_LIST_LIVE_QUERIES\x10\f2\xdd\x06\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
-	"\aForward\x12\x1f.kalamdb.node.v1.ForwardRequest\x1a .kalamdb.node.v1.ForwardResponse\x12f\n" +
+	"\aForward\x12\x1f.kalamdb.node.v1.ForwardRequest\x1a .kalamdb.node.v1.ForwardResponse\x12S\n" +
+	"\rForwardStream\x12\x1d.kalamdb.node.v1.ForwardBatch\x1a\x1f.kalamdb.node.v1.ForwardAnswers(\x010\x01\x12f\n" +
 	"\x0fInstallSnapshot\x12'.kalamdb.node.v1.InstallSnapshotRequest\x1a(.kalamdb.node.v1.InstallSnapshotResponse(\x01\x12g\n" +
 	"\x10SnapshotProgress\x12(.kalamdb.node.v1.SnapshotProgressRequest\x1a).kalamdb.node.v1.SnapshotProgressResponse\x12L\n" +
 	"\aOperate\x12\x1f.kalamdb.node.v1.OperateRequest\x1a .kalamdb.node.v1.OperateResponse\x12I\n" +
@@ -2342,7 +2564,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -2355,23 +2577,27 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*MemberAddress)(nil),            // 8: kalamdb.node.v1.MemberAddress
 	(*ForwardRequest)(nil),           // 9: kalamdb.node.v1.ForwardRequest
 	(*ForwardResponse)(nil),          // 10: kalamdb.node.v1.ForwardResponse
-	(*InstallSnapshotRequest)(nil),   // 11: kalamdb.node.v1.InstallSnapshotRequest
-	(*SnapshotHeader)(nil),           // 12: kalamdb.node.v1.SnapshotHeader
-	(*SnapshotChunk)(nil),            // 13: kalamdb.node.v1.SnapshotChunk
-	(*InstallSnapshotResponse)(nil),  // 14: kalamdb.node.v1.InstallSnapshotResponse
-	(*SnapshotProgressRequest)(nil),  // 15: kalamdb.node.v1.SnapshotProgressRequest
-	(*SnapshotProgressResponse)(nil), // 16: kalamdb.node.v1.SnapshotProgressResponse
-	(*SnapshotRange)(nil),            // 17: kalamdb.node.v1.SnapshotRange
-	(*OperateRequest)(nil),           // 18: kalamdb.node.v1.OperateRequest
-	(*OperateResponse)(nil),          // 19: kalamdb.node.v1.OperateResponse
-	(*LiveQuery)(nil),                // 20: kalamdb.node.v1.LiveQuery
-	(*OperateOutcome)(nil),           // 21: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 22: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 23: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 24: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 25: kalamdb.node.v1.KeepFileResponse
-	(*InviteRequest)(nil),            // 26: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 27: kalamdb.node.v1.InviteResponse
+	(*ForwardBatch)(nil),             // 11: kalamdb.node.v1.ForwardBatch
+	(*ForwardCall)(nil),              // 12: kalamdb.node.v1.ForwardCall
+	(*ForwardAnswers)(nil),           // 13: kalamdb.node.v1.ForwardAnswers
+	(*ForwardAnswer)(nil),            // 14: kalamdb.node.v1.ForwardAnswer
+	(*InstallSnapshotRequest)(nil),   // 15: kalamdb.node.v1.InstallSnapshotRequest
+	(*SnapshotHeader)(nil),           // 16: kalamdb.node.v1.SnapshotHeader
+	(*SnapshotChunk)(nil),            // 17: kalamdb.node.v1.SnapshotChunk
+	(*InstallSnapshotResponse)(nil),  // 18: kalamdb.node.v1.InstallSnapshotResponse
+	(*SnapshotProgressRequest)(nil),  // 19: kalamdb.node.v1.SnapshotProgressRequest
+	(*SnapshotProgressResponse)(nil), // 20: kalamdb.node.v1.SnapshotProgressResponse
+	(*SnapshotRange)(nil),            // 21: kalamdb.node.v1.SnapshotRange
+	(*OperateRequest)(nil),           // 22: kalamdb.node.v1.OperateRequest
+	(*OperateResponse)(nil),          // 23: kalamdb.node.v1.OperateResponse
+	(*LiveQuery)(nil),                // 24: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 25: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 26: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 27: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 28: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 29: kalamdb.node.v1.KeepFileResponse
+	(*InviteRequest)(nil),            // 30: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 31: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -2379,35 +2605,41 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	5,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
 	8,  // 3: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
 	0,  // 4: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
-	12, // 5: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
-	13, // 6: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	17, // 7: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
-	1,  // 8: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	21, // 9: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	20, // 10: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
-	2,  // 11: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 12: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 13: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 14: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	15, // 15: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	18, // 16: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	26, // 17: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	22, // 18: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	24, // 19: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	3,  // 20: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 21: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 22: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 23: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	16, // 24: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	19, // 25: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	27, // 26: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	23, // 27: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	25, // 28: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 5: kalamdb.node.v1.ForwardBatch.calls:type_name -> kalamdb.node.v1.ForwardCall
+	9,  // 6: kalamdb.node.v1.ForwardCall.request:type_name -> kalamdb.node.v1.ForwardRequest
+	14, // 7: kalamdb.node.v1.ForwardAnswers.answers:type_name -> kalamdb.node.v1.ForwardAnswer
+	10, // 8: kalamdb.node.v1.ForwardAnswer.response:type_name -> kalamdb.node.v1.ForwardResponse
+	16, // 9: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
+	17, // 10: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
+	21, // 11: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
+	1,  // 12: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
+	25, // 13: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	24, // 14: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	2,  // 15: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 16: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 17: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 18: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
+	15, // 19: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	19, // 20: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	22, // 21: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	30, // 22: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	26, // 23: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	28, // 24: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	3,  // 25: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 26: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 27: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	13, // 28: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	18, // 29: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	20, // 30: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	23, // 31: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	31, // 32: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	27, // 33: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	29, // 34: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	25, // [25:35] is the sub-list for method output_type
+	15, // [15:25] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -2415,7 +2647,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 	if File_kalamdb_node_v1_node_proto != nil {
 		return
 	}
-	file_kalamdb_node_v1_node_proto_msgTypes[9].OneofWrappers = []any{
+	file_kalamdb_node_v1_node_proto_msgTypes[13].OneofWrappers = []any{
 		(*InstallSnapshotRequest_Header)(nil),
 		(*InstallSnapshotRequest_Chunk)(nil),
 	}
@@ -2425,7 +2657,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

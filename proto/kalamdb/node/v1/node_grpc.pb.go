@@ -29,6 +29,7 @@ const (
 	NodeService_GetNodeInfo_FullMethodName      = "/kalamdb.node.v1.NodeService/GetNodeInfo"
 	NodeService_Join_FullMethodName             = "/kalamdb.node.v1.NodeService/Join"
 	NodeService_Forward_FullMethodName          = "/kalamdb.node.v1.NodeService/Forward"
+	NodeService_ForwardStream_FullMethodName    = "/kalamdb.node.v1.NodeService/ForwardStream"
 	NodeService_InstallSnapshot_FullMethodName  = "/kalamdb.node.v1.NodeService/InstallSnapshot"
 	NodeService_SnapshotProgress_FullMethodName = "/kalamdb.node.v1.NodeService/SnapshotProgress"
 	NodeService_Operate_FullMethodName          = "/kalamdb.node.v1.NodeService/Operate"
@@ -47,6 +48,9 @@ type NodeServiceClient interface {
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// Forward runs a proposal at the leader of a group.
 	Forward(ctx context.Context, in *ForwardRequest, opts ...grpc.CallOption) (*ForwardResponse, error)
+	// ForwardStream runs many proposals: each call is answered on its own, in any order, and all that wait at the sender
+	// travel together. Members only.
+	ForwardStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ForwardBatch, ForwardAnswers], error)
 	// InstallSnapshot streams the state of one group: first the header, then chunks.
 	InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[InstallSnapshotRequest, InstallSnapshotResponse], error)
 	// SnapshotProgress says what the callee still has of an interrupted snapshot. Members only.
@@ -101,9 +105,22 @@ func (c *nodeServiceClient) Forward(ctx context.Context, in *ForwardRequest, opt
 	return out, nil
 }
 
+func (c *nodeServiceClient) ForwardStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ForwardBatch, ForwardAnswers], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_ForwardStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ForwardBatch, ForwardAnswers]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ForwardStreamClient = grpc.BidiStreamingClient[ForwardBatch, ForwardAnswers]
+
 func (c *nodeServiceClient) InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[InstallSnapshotRequest, InstallSnapshotResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_InstallSnapshot_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_InstallSnapshot_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +163,7 @@ func (c *nodeServiceClient) Invite(ctx context.Context, in *InviteRequest, opts 
 
 func (c *nodeServiceClient) ReadFile(ctx context.Context, in *ReadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadFileResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_ReadFile_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[2], NodeService_ReadFile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +200,9 @@ type NodeServiceServer interface {
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// Forward runs a proposal at the leader of a group.
 	Forward(context.Context, *ForwardRequest) (*ForwardResponse, error)
+	// ForwardStream runs many proposals: each call is answered on its own, in any order, and all that wait at the sender
+	// travel together. Members only.
+	ForwardStream(grpc.BidiStreamingServer[ForwardBatch, ForwardAnswers]) error
 	// InstallSnapshot streams the state of one group: first the header, then chunks.
 	InstallSnapshot(grpc.ClientStreamingServer[InstallSnapshotRequest, InstallSnapshotResponse]) error
 	// SnapshotProgress says what the callee still has of an interrupted snapshot. Members only.
@@ -215,6 +235,9 @@ func (UnimplementedNodeServiceServer) Join(context.Context, *JoinRequest) (*Join
 }
 func (UnimplementedNodeServiceServer) Forward(context.Context, *ForwardRequest) (*ForwardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Forward not implemented")
+}
+func (UnimplementedNodeServiceServer) ForwardStream(grpc.BidiStreamingServer[ForwardBatch, ForwardAnswers]) error {
+	return status.Error(codes.Unimplemented, "method ForwardStream not implemented")
 }
 func (UnimplementedNodeServiceServer) InstallSnapshot(grpc.ClientStreamingServer[InstallSnapshotRequest, InstallSnapshotResponse]) error {
 	return status.Error(codes.Unimplemented, "method InstallSnapshot not implemented")
@@ -308,6 +331,13 @@ func _NodeService_Forward_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _NodeService_ForwardStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServiceServer).ForwardStream(&grpc.GenericServerStream[ForwardBatch, ForwardAnswers]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_ForwardStreamServer = grpc.BidiStreamingServer[ForwardBatch, ForwardAnswers]
 
 func _NodeService_InstallSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(NodeServiceServer).InstallSnapshot(&grpc.GenericServerStream[InstallSnapshotRequest, InstallSnapshotResponse]{ServerStream: stream})
@@ -436,6 +466,12 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ForwardStream",
+			Handler:       _NodeService_ForwardStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "InstallSnapshot",
 			Handler:       _NodeService_InstallSnapshot_Handler,

@@ -1,0 +1,363 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// forwardPair is two members, of which the second serves the first's proposals.
+func forwardPair(t *testing.T, forward func(context.Context, *nodev1.ForwardRequest) *nodev1.ForwardResponse) (from, to *GRPC) {
+	t.Helper()
+	to, addr := serve(t, GRPCConfig{}, &quietHandler{forward: forward})
+	from, _ = serve(t, GRPCConfig{Resolver: fixedResolver(addr)}, &quietHandler{})
+	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+	to.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 2})
+	return from, to
+}
+
+func proposal(text string) *nodev1.ForwardRequest { return &nodev1.ForwardRequest{Data: []byte(text)} }
+
+// gate is a handler whose calls wait for their name to be let through, or for their end.
+type gate struct {
+	entered chan string // names of calls that have begun
+	ended   chan string // names of those whose context ended
+	mu      sync.Mutex  // guards open
+	open    map[string]chan struct{}
+}
+
+func newGate() *gate {
+	return &gate{entered: make(chan string, 100), ended: make(chan string, 100), open: map[string]chan struct{}{}}
+}
+
+func (g *gate) door(name string) chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[name] == nil {
+		g.open[name] = make(chan struct{})
+	}
+	return g.open[name]
+}
+
+func (g *gate) forward(ctx context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+	name := string(req.GetData())
+	if name != "late" { // nobody waits for those, and they may be many
+		g.entered <- name
+	}
+	switch {
+	case strings.HasPrefix(name, "refuse"):
+		return &nodev1.ForwardResponse{Error: nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER, LeaderHint: 3}
+	case strings.HasPrefix(name, "hold"):
+		select {
+		case <-g.door(name):
+		case <-ctx.Done():
+			g.ended <- name
+			return &nodev1.ForwardResponse{Error: nodev1.ForwardError_FORWARD_ERROR_OUTCOME_UNKNOWN}
+		}
+	}
+	return &nodev1.ForwardResponse{Result: req.GetData(), Index: 5}
+}
+
+// await receives a name within the patience of tests.
+func await(t *testing.T, names <-chan string, want string) {
+	t.Helper()
+	select {
+	case got := <-names:
+		if got != want {
+			t.Fatalf("came %q, want %q", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("waited in vain for %q", want)
+	}
+}
+
+func TestForwardsEndEachOnItsOwn(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	from, _ := forwardPair(t, g.forward)
+	held := make(chan error, 1)
+	go func() {
+		resp, err := from.Forward(t.Context(), 2, proposal("hold a"))
+		if err == nil && string(resp.GetResult()) != "hold a" {
+			err = fmt.Errorf("answered with %v", resp)
+		}
+		held <- err
+	}()
+	await(t, g.entered, "hold a")
+
+	// The end of one caller's time ends his call there, and nobody else's.
+	short, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := from.Forward(short, 2, proposal("hold b")); err == nil || errors.Is(err, ErrNotDelivered) {
+		t.Errorf("Forward beyond its time = %v, want an unknown outcome", err)
+	}
+	await(t, g.entered, "hold b")
+	await(t, g.ended, "hold b")
+
+	leaving, leave := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := from.Forward(leaving, 2, proposal("hold c"))
+		gone <- err
+	}()
+	await(t, g.entered, "hold c")
+	leave()
+	if err := <-gone; !errors.Is(err, context.Canceled) || errors.Is(err, ErrNotDelivered) {
+		t.Errorf("Forward that was left = %v, want an unknown outcome and why", err)
+	}
+	await(t, g.ended, "hold c")
+
+	// A refusal is one call's alone, and has its hint; the same request twice is the group's affair.
+	resp, err := from.Forward(t.Context(), 2, proposal("refuse"))
+	if err != nil || resp.GetError() != nodev1.ForwardError_FORWARD_ERROR_NOT_LEADER || resp.GetLeaderHint() != 3 {
+		t.Errorf("refused Forward = %v, %v", resp, err)
+	}
+	twice := &nodev1.ForwardRequest{RequestId: bytes.Repeat([]byte{9}, 16), Data: []byte("twice")}
+	for range 2 {
+		if resp, err := from.Forward(t.Context(), 2, twice); err != nil || string(resp.GetResult()) != "twice" {
+			t.Errorf("Forward of a repeated request = %v, %v", resp, err)
+		}
+	}
+	close(g.door("hold a"))
+	if err := <-held; err != nil {
+		t.Errorf("the call that all others outran: %v", err)
+	}
+}
+
+func TestForwardsBeyondTheBoundAreRefused(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	from, _ := forwardPair(t, func(_ context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+		<-release
+		return &nodev1.ForwardResponse{Result: req.GetData()}
+	})
+	var callers sync.WaitGroup
+	failures := make(chan error, maxForwards)
+	for i := range maxForwards {
+		callers.Go(func() {
+			text := strconv.Itoa(i)
+			if resp, err := from.Forward(t.Context(), 2, proposal(text)); err != nil || string(resp.GetResult()) != text {
+				failures <- fmt.Errorf("call %d = %v, %w", i, resp, err)
+			}
+		})
+	}
+	p, err := from.peer(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(20 * time.Second)
+	for full := false; !full; {
+		p.forwarder.mu.Lock()
+		full = len(p.forwarder.waiting) == maxForwards
+		p.forwarder.mu.Unlock()
+		select {
+		case <-deadline:
+			t.Fatal("the calls did not come under way")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	resp, err := from.Forward(t.Context(), 2, proposal("one more"))
+	if err != nil || resp.GetError() != nodev1.ForwardError_FORWARD_ERROR_OVERLOADED {
+		t.Errorf("call beyond the bound = %v, %v, want overloaded", resp, err)
+	}
+	close(release)
+	callers.Wait()
+	close(failures)
+	for err := range failures {
+		t.Error(err)
+	}
+	if resp, err := from.Forward(t.Context(), 2, proposal("room again")); err != nil || string(resp.GetResult()) != "room again" {
+		t.Errorf("call after the others = %v, %v", resp, err)
+	}
+}
+
+func TestForwardFramesAreBounded(t *testing.T) {
+	t.Parallel()
+	target := 100 * forwardEnvelope
+	f := newForwarder(&peer{transport: &GRPC{cfg: GRPCConfig{Clock: clock.Real{}, Limits: Limits{FrameTarget: target, FrameLimit: 1 << 20}}}})
+	push := func(size int) *forward {
+		c := &forward{size: size + forwardEnvelope, req: &nodev1.ForwardRequest{Data: make([]byte, size)}, done: make(chan forwardEnd, 1)}
+		if overloaded, err := f.push(nil, c); overloaded || err != nil {
+			t.Fatal(overloaded, err)
+		}
+		return c
+	}
+	frame := func() (calls []uint64) {
+		batch, ok := f.take().(*nodev1.ForwardBatch)
+		if !ok {
+			return nil
+		}
+		for _, call := range batch.GetCalls() {
+			calls = append(calls, call.GetNumber())
+		}
+		return calls
+	}
+	f.single = &grpc.ClientConn{}
+	for range 150 {
+		push(0)
+	}
+	large := push(10 * target)
+	left := push(0)
+	push(0)
+	if _, err := f.leave(left, context.Canceled); !errors.Is(err, ErrNotDelivered) {
+		t.Errorf("a call that was left before it was sent ended with %v", err)
+	}
+	first, second, third, fourth := frame(), frame(), frame(), frame()
+	if len(first) != 100 || len(second) != 50 || len(third) != 1 || third[0] != large.number || len(fourth) != 1 || fourth[0] != left.number+1 {
+		t.Errorf("frames of %d, %d, %v, %v calls", len(first), len(second), third, fourth)
+	}
+	if rest := frame(); rest != nil {
+		t.Errorf("another frame with %v", rest)
+	}
+}
+
+func TestForwardStreamRefusesNumbersTwice(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	_, conn, _ := victim(t, &quietHandler{forward: g.forward})
+	stream, err := nodev1.NewNodeServiceClient(conn).ForwardStream(metadata.NewOutgoingContext(t.Context(), metadata.New(goodHello())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(number uint64, text string) *nodev1.ForwardBatch {
+		return &nodev1.ForwardBatch{Calls: []*nodev1.ForwardCall{{Number: number, Request: proposal(text)}}}
+	}
+	if err = errors.Join(stream.Send(call(4, "first")), stream.Send(&nodev1.ForwardBatch{Abandoned: []uint64{1, 4, 9}})); err != nil {
+		t.Fatal(err)
+	}
+	answers, err := stream.Recv()
+	if err != nil || len(answers.GetAnswers()) != 1 || answers.GetAnswers()[0].GetNumber() != 4 {
+		t.Fatalf("answers %v, %v", answers, err)
+	}
+	if err = stream.Send(call(4, "again")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = stream.Recv(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "call 4 does not follow") {
+		t.Errorf("the stream ended with %v", err)
+	}
+	await(t, g.entered, "first")
+	if len(g.entered) > 0 {
+		t.Error("the second call of one number was run")
+	}
+}
+
+func TestForwardStreamBoundsItsPeer(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	_, conn, _ := victim(t, &quietHandler{forward: func(context.Context, *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+		<-release
+		return &nodev1.ForwardResponse{}
+	}})
+	stream, err := nodev1.NewNodeServiceClient(conn).ForwardStream(metadata.NewOutgoingContext(t.Context(), metadata.New(goodHello())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first := uint64(1); first <= maxForwards+1; first += 256 {
+		batch := &nodev1.ForwardBatch{}
+		for number := first; number < first+256 && number <= maxForwards+1; number++ {
+			batch.Calls = append(batch.Calls, &nodev1.ForwardCall{Number: number, Request: proposal("x")})
+		}
+		if err = stream.Send(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers, err := stream.Recv()
+	if err != nil || len(answers.GetAnswers()) != 1 {
+		t.Fatalf("answers %v, %v", answers, err)
+	}
+	if a := answers.GetAnswers()[0]; a.GetNumber() != maxForwards+1 || a.GetResponse().GetError() != nodev1.ForwardError_FORWARD_ERROR_OVERLOADED {
+		t.Errorf("the first answer is %v", a)
+	}
+	close(release)
+	for answered := 0; answered < maxForwards; answered += len(answers.GetAnswers()) {
+		if answers, err = stream.Recv(); err != nil {
+			t.Fatalf("after %d answers: %v", answered, err)
+		}
+	}
+}
+
+func TestStopAnswersRunningForwards(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	from, to := forwardPair(t, g.forward)
+	held := make(chan error, 1)
+	go func() {
+		resp, err := from.Forward(t.Context(), 2, proposal("hold"))
+		if err == nil && string(resp.GetResult()) != "hold" {
+			err = fmt.Errorf("answered with %v", resp)
+		}
+		held <- err
+	}()
+	await(t, g.entered, "hold")
+	stopped := make(chan struct{})
+	go func() { to.Stop(context.Background()); close(stopped) }()
+	for { // later ones are refused
+		resp, err := from.Forward(t.Context(), 2, proposal("late"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.GetError() == nodev1.ForwardError_FORWARD_ERROR_STOPPED {
+			break
+		}
+	}
+	close(g.door("hold"))
+	if err := <-held; err != nil {
+		t.Errorf("the call that ran when its node stopped: %v", err)
+	}
+	<-stopped
+}
+
+// TestPeerWithoutTheStream asks a peer of a version that answers single calls only.
+func TestPeerWithoutTheStream(t *testing.T) {
+	t.Parallel()
+	old, err := NewGRPC(GRPCConfig{Resolver: fixedResolver(""), Clock: clock.Real{}}, &quietHandler{
+		forward: func(_ context.Context, req *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+			return &nodev1.ForwardResponse{Result: req.GetData()}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { old.Stop(context.Background()) })
+	old.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 2})
+	desc := nodev1.NodeService_ServiceDesc
+	desc.Streams = nil
+	server := grpc.NewServer(grpc.ForceServerCodecV2(newWireCodec()))
+	server.RegisterService(&desc, &service{transport: old})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	from, _ := serve(t, GRPCConfig{Resolver: fixedResolver(listener.Addr().String())}, &quietHandler{})
+	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+	for i := range 3 {
+		text := strconv.Itoa(i)
+		if resp, err := from.Forward(t.Context(), 2, proposal(text)); err != nil || string(resp.GetResult()) != text {
+			t.Errorf("call %d = %v, %v", i, resp, err)
+		}
+	}
+}
