@@ -25,7 +25,7 @@ type TableWriter struct {
 // NewTableWriter creates a table file. The path must be on the engine's file system and outside its
 // directory; an existing file is replaced.
 func (e *Engine) NewTableWriter(path string) (*TableWriter, error) {
-	f, err := e.fs.Create(path, disk.Category)
+	f, err := e.FS().Create(path, disk.Category)
 	if err != nil {
 		return nil, fmt.Errorf("create table file: %w", err)
 	}

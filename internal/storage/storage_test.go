@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
 )
 
 func open(t *testing.T, fs disk.FS) *Engine {
@@ -51,6 +55,30 @@ func commit(t *testing.T, e *Engine, writes ...string) {
 	}
 	check(t, e.Commit(b))
 	check(t, b.Close())
+}
+
+// TestFilesBesideTheStoreDoNotWaitForRoom fills the disk under a store that waits for room: whoever writes a table file
+// beside it is told at once.
+func TestFilesBesideTheStoreDoNotWaitForRoom(t *testing.T) {
+	var full atomic.Bool
+	waiting := disk.WaitForRoom(faultfs.Wrap(vfs.NewMem(), func(op faultfs.Op) error {
+		if full.Load() && (op.Kind == faultfs.Create || op.Kind == faultfs.Write) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}), clock.Real{})
+	e := openClosed(t, waiting)
+	full.Store(true)
+	if _, err := e.NewTableWriter("staged.sst"); !disk.IsFull(err) {
+		t.Errorf("a table file: %v", err)
+	}
+	if _, err := e.FS().Create("record", disk.Category); !disk.IsFull(err) {
+		t.Errorf("another file: %v", err)
+	}
+	if n := waiting.Blocked(); n != 0 {
+		t.Errorf("%d changes wait for room", n)
+	}
+	full.Store(false)
 }
 
 // dump lists what a reader shows of a span as "key=value".
