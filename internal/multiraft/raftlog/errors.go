@@ -11,8 +11,7 @@ import (
 var (
 	// ErrClosed is returned by every call after Close.
 	ErrClosed = errors.New("raftlog: closed")
-	// ErrNoSpare means that the next segment could not be prepared, most likely because the disk is
-	// full. Nothing of what was asked is acknowledged; the log stays usable and the call may be repeated.
+	// ErrNoSpare means that the next segment could not be prepared because the disk is full. Nothing of what was asked is acknowledged; the log stays usable and the call may be repeated.
 	ErrNoSpare = errors.New("raftlog: no room for another segment")
 	// ErrEntryTooLarge means that an entry exceeds Config.MaxEntryBytes. Nothing was written.
 	ErrEntryTooLarge = errors.New("raftlog: entry too large")

@@ -56,7 +56,8 @@ func (s *spares) number() uint64 {
 	return s.next
 }
 
-// takeSpare returns the path of a spare file, which it writes now when none is ready.
+// takeSpare returns the path of a spare file, which it writes now when none is ready. That there is no room for it is
+// ErrNoSpare; another failure ends the log.
 func (l *Log) takeSpare() (string, error) {
 	if path, ok := l.spares.pop(); ok {
 		return path, nil
@@ -66,7 +67,11 @@ func (l *Log) takeSpare() (string, error) {
 	if path, ok := l.spares.pop(); ok {
 		return path, nil
 	}
-	return l.makeSpare(nil)
+	path, err := l.makeSpare(nil)
+	if errors.Is(err, ErrNoSpare) && !disk.IsFull(err) {
+		return "", l.fail(err) // a disk that fails gets no second chance
+	}
+	return path, err
 }
 
 // fillSpares writes spare files until the configured number is ready or the log closes.
