@@ -114,6 +114,21 @@ func (m *Manager) Pump() error {
 	}
 }
 
+// PumpApply is the part of Pump that goes on while a write of the log is under way: it applies what is committed. A
+// driver whose disk keeps Pump waiting calls it meanwhile, on the same terms.
+func (m *Manager) PumpApply() error {
+	for {
+		worked, err := m.apply.pass()
+		if err != nil {
+			m.fail(err)
+			return err
+		}
+		if !worked {
+			return m.Failure()
+		}
+	}
+}
+
 // guarded is pass, with what Raft could not read of the log as an error.
 func (w *worker) guarded() (worked bool, err error) {
 	defer func() {

@@ -146,7 +146,7 @@ func (n *simNode) foundDamage(err error) {
 	}
 	n.w.trace.event("node %d finds wrong bytes in %s", n.id, what)
 	n.crash("wrong bytes")
-	if n.w.mutant.onDamage != nil {
+	if n.w.mutant.onDamage != nil && what == "its log" {
 		n.w.mutant.onDamage(n)
 		return
 	}

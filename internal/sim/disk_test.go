@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -36,13 +38,24 @@ type simDisk struct {
 	node *simNode
 	base *vfs.MemFS
 
-	crashIn int  // changes of the log until the power fails; zero is never
-	tear    bool // the crash leaves a part of the write it hits
-	broken  bool // every change of the log fails
+	crashIn  int  // changes of the log until the power fails; zero is never
+	tear     bool // the crash leaves a part of the write it hits
+	broken   bool // every change of the log fails
+	failSync bool // the next sync of the log fails, and the ones behind it do not
+	unread   bool // every read of the log fails
 
 	brokenStore atomic.Bool // every change of the store fails; Pebble's goroutines look at it too
 
 	crashed *vfs.MemFS // what a power failure has left, until the node is halted
+	lost    *vfs.MemFS // all that is sure to be there since a sync has failed, whatever was synced later
+
+	// What follows belongs to the disk and not to a life of the node: it outlives restarts, and ends when healAt comes.
+	latency time.Duration // of a sync of the log
+	hung    bool          // syncs of the log do not return
+	tight   bool          // hardly anything is free
+	full    atomic.Bool   // nothing is; Pebble's goroutines look at it too
+	healAt  int           // step at which this ends
+	halting bool          // the process ends: whoever waits for the disk gets an error
 }
 
 func newDisk(n *simNode) *simDisk {
@@ -52,24 +65,34 @@ func newDisk(n *simNode) *simDisk {
 // fs is the file system of one life of the node.
 func (d *simDisk) fs() disk.FS {
 	life := d.node.life
-	return d.w.mutant.fs(d, faultfs.Wrap(d.base, func(op faultfs.Op) error {
+	d.node.watched = disk.Watch(faultfs.Wrap(&readable{d.base, d}, func(op faultfs.Op) error {
 		if d.brokenStore.Load() && strings.HasPrefix(op.Path, storeDir) {
 			return errDisk
+		}
+		if d.full.Load() && needsRoom(op) {
+			return syscall.ENOSPC
 		}
 		if !strings.HasPrefix(op.Path, logDir) || d.node.life != life {
 			return nil
 		}
 		return d.judge(op)
-	}))
+	}), d.w.clock)
+	return d.w.mutant.fs(d, d.node.watched)
 }
 
 func (d *simDisk) judge(op faultfs.Op) error {
 	d.w.trace.bytes('f', uint64(d.node.id), uint64(op.Kind)<<32|uint64(op.Bytes), []byte(op.Path))
+	sync := op.Kind == faultfs.Sync || op.Kind == faultfs.SyncDir
+	if sync && d.stalls() {
+		d.node.stall.wait(d)
+	}
 	switch {
-	case d.crashed != nil:
+	case d.crashed != nil || d.halting:
 		return errPower
 	case d.broken:
 		return errDisk
+	case sync && d.failSync:
+		return d.failOneSync(op)
 	case d.crashIn == 0:
 		return nil
 	}
@@ -78,12 +101,26 @@ func (d *simDisk) judge(op faultfs.Op) error {
 	}
 	// Not the operation's number: it counts what Pebble does in the background too.
 	d.w.trace.event("node %d loses power before the %v of %d bytes, %s", d.node.id, op.Kind, op.Bytes, op.Path)
+	if d.lost != nil {
+		d.crashed = d.lost
+		return errPower
+	}
 	d.crashed = d.base.CrashClone(vfs.CrashCloneCfg{})
 	if d.tear && op.Kind == faultfs.Write && op.Bytes > 1 {
 		d.crashed = nil
 		return d.tornWrite(op)
 	}
 	return errPower
+}
+
+// failOneSync lets a sync fail as kernels do: what it should have made durable is dropped, and the next sync succeeds. A
+// node that goes on after it meets a power cut soon.
+func (d *simDisk) failOneSync(op faultfs.Op) error {
+	d.w.trace.event("node %d cannot sync %s, once", d.node.id, op.Path)
+	d.w.stats.failedSyncs++
+	d.failSync, d.lost = false, d.base.CrashClone(vfs.CrashCloneCfg{})
+	d.crashIn = 1 + d.w.rng.IntN(30)
+	return errDisk
 }
 
 // tornWrite lets a part of a write reach the platter. The clone is taken when the node is halted.
@@ -107,7 +144,11 @@ func (d *simDisk) powerCut(tornPath string) error {
 			return err
 		}
 	}
-	if d.crashed == nil {
+	switch {
+	case d.crashed != nil:
+	case d.lost != nil:
+		d.crashed = d.lost
+	default:
 		d.crashed = d.base.CrashClone(vfs.CrashCloneCfg{})
 	}
 	return nil
@@ -122,6 +163,6 @@ func (d *simDisk) replace() {
 }
 
 func (d *simDisk) mend() {
-	d.crashed, d.crashIn, d.tear, d.broken = nil, 0, false, false
+	d.crashed, d.lost, d.crashIn, d.tear, d.broken, d.failSync, d.unread = nil, nil, 0, false, false, false, false
 	d.brokenStore.Store(false)
 }

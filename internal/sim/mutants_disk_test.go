@@ -7,6 +7,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
 
+// This file has the planted bugs of how a program treats its disk.
+
 // deaf is a file system whose syncs of one directory do nothing and say that they did.
 type deaf struct {
 	disk.FS
@@ -47,10 +49,8 @@ func (d *deaf) OpenDir(name string) (disk.File, error) {
 
 type deafFile struct{ disk.File }
 
-func (deafFile) Sync() error { return nil }
-
-func (deafFile) SyncData() error { return nil }
-
+func (deafFile) Sync() error                           { return nil }
+func (deafFile) SyncData() error                       { return nil }
 func (deafFile) SyncTo(int64) (fullSync bool, e error) { return true, nil }
 
 // stubborn files ignore every error of a broken disk.
@@ -77,10 +77,8 @@ func ignoreBroken(err error) error {
 	return err
 }
 
-func (f stubbornFile) Sync() error { return ignoreBroken(f.File.Sync()) }
-
+func (f stubbornFile) Sync() error     { return ignoreBroken(f.File.Sync()) }
 func (f stubbornFile) SyncData() error { return ignoreBroken(f.File.SyncData()) }
-
 func (f stubbornFile) WriteAt(p []byte, at int64) (int, error) {
 	n, err := f.File.WriteAt(p, at)
 	if errors.Is(err, errDisk) {
@@ -88,3 +86,30 @@ func (f stubbornFile) WriteAt(p []byte, at int64) (int, error) {
 	}
 	return n, err
 }
+
+// again is a file system of a program that syncs again when a sync has failed, and believes the second one.
+type again struct{ disk.FS }
+
+func syncsAgain(_ *simDisk, fs disk.FS) disk.FS { return &again{fs} }
+
+func (s *again) Create(name string, c disk.WriteCategory) (disk.File, error) {
+	f, err := s.FS.Create(name, c)
+	return againFile{f}, err
+}
+
+func (s *again) OpenReadWrite(name string, c disk.WriteCategory, o ...disk.OpenOption) (disk.File, error) {
+	f, err := s.FS.OpenReadWrite(name, c, o...)
+	return againFile{f}, err
+}
+
+type againFile struct{ disk.File }
+
+func twice(sync func() error) error {
+	if err := sync(); !errors.Is(err, errDisk) {
+		return err
+	}
+	return sync()
+}
+
+func (f againFile) Sync() error     { return twice(f.File.Sync) }
+func (f againFile) SyncData() error { return twice(f.File.SyncData) }

@@ -30,6 +30,7 @@ func mutants() []mutant {
 		{name: "the directory of the log is not synced", onFS: deafSync(logDir, true)},
 		{name: "the store is not synced", onFS: deafSync(storeDir, false)},
 		{name: "errors of the disk are ignored", onFS: deafErrors},
+		{name: "a failed sync is tried again", onFS: syncsAgain},
 		{name: "the vote is not saved", onOpen: forgetVotes},
 		{name: "the term is not saved", onOpen: forgetTerms},
 		{name: "the applied index is saved apart from the rows", onOpen: runAhead},

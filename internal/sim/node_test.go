@@ -12,6 +12,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -36,8 +37,13 @@ type simNode struct {
 	offset time.Duration // of its wall clock
 	lag    int           // one of this many ticks is lost; zero loses none
 
-	draining bool // an operator said so
-	flipped  bool // a bit of its disk is wrong, or harmless, and was not judged yet
+	draining bool          // an operator said so
+	watched  *disk.Watched // knows whether the disk answers
+	storeFS  *disk.Waiting // lets the store wait for room
+	room     *roomClock
+	flushing chan error // the log's maintenance, while its flush waits for room
+	stall    *stall     // the engine's pump, while it waits for the disk; nil else
+	flipped  bool       // a bit of its disk is wrong, or harmless, and was not judged yet
 
 	self     whoami
 	store    *storage.Engine
@@ -122,7 +128,9 @@ func (n *simNode) start() error {
 func (n *simNode) openStores() error {
 	fs := n.disk.fs()
 	var err error
-	n.store, err = storage.Open(storage.Options{FS: fs, Dir: storeDir, MemTableBytes: 64 << 20, CacheBytes: 1 << 20})
+	n.room = newRoomClock(n.disk)
+	n.storeFS = disk.WaitForRoom(fs, n.room)
+	n.store, err = storage.Open(storage.Options{FS: n.storeFS, Dir: storeDir, MemTableBytes: 64 << 20, CacheBytes: 1 << 20})
 	if err != nil {
 		return err
 	}
@@ -153,6 +161,7 @@ func (n *simNode) openEngine() error {
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,
+		MinFreeBytes: minFree, FreeBytes: n.disk.free, FreesSpace: command.FreesSpace,
 		SnapshotChunkBytes: w.opt.chunkBytes, SnapshotFileBytes: uint64(w.opt.chunkBytes) * 4,
 	}, n.wire)
 	if err != nil {
@@ -186,6 +195,10 @@ func realMachine(n *simNode, group shard.GroupID) (statemachine.Machine, error) 
 
 // stop ends the process. Everything it wrote stays, synced or not, as the operating system keeps it.
 func (n *simNode) stop(why string) {
+	if n.disk.lost != nil {
+		n.crash(why) // what the operating system still shows after a failed sync is no promise
+		return
+	}
 	n.w.trace.event("node %d stops: %s", n.id, why)
 	n.close()
 }
@@ -201,6 +214,7 @@ func (n *simNode) crash(why string) {
 }
 
 func (n *simNode) close() {
+	n.unwind()
 	n.up, n.paused = false, false
 	n.life++
 	if n.wire != nil {
@@ -216,7 +230,7 @@ func (n *simNode) close() {
 	if n.store != nil {
 		_ = n.store.Close()
 	}
-	n.manager, n.store, n.log, n.wire = nil, nil, nil, nil
+	n.manager, n.store, n.log, n.wire, n.storeFS = nil, nil, nil, nil, nil
 }
 
 // wipe throws the disk away.
@@ -233,7 +247,7 @@ func (n *simNode) pump() {
 	if !n.up || n.paused || n.manager == nil {
 		return
 	}
-	err := n.manager.Pump()
+	err := n.drive()
 	if err == nil {
 		n.look()
 		return
@@ -246,7 +260,7 @@ func (n *simNode) died(err error) {
 	switch {
 	case n.disk.crashed != nil || n.torn != "":
 		n.crash("power")
-	case n.disk.broken && errors.Is(err, errDisk):
+	case (n.disk.broken || n.disk.lost != nil || n.disk.unread) && errors.Is(err, errDisk):
 		// What the disk holds after a failed write or sync is unknown; the worst is that it holds what was synced.
 		n.crash("its disk is broken: " + err.Error())
 	case n.flipped && isDamage(err):
@@ -328,7 +342,11 @@ func (h handler) HandleSnapshot(ctx context.Context, header *nodev1.SnapshotHead
 	}
 	h.n.w.trace.event("node %d receives a snapshot of %s at %d from replica %d", h.n.id, shard.GroupID(header.GetGroup()),
 		header.GetIndex(), header.GetFrom())
-	return m.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
+	err := m.ReceiveSnapshot(ctx, header, next, make(chan error, 1))
+	if disk.IsFull(err) {
+		h.n.w.stats.roomless++
+	}
+	return err
 }
 
 // HandleSnapshotProgress implements transport.SnapshotKeeper.

@@ -23,6 +23,7 @@ type plan struct {
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
 	breakFlush, slow, crashReceiver, garble, flipBits, drain                                                        float64
+	slowDisk, hangDisk, fillDisk, failSync, breakReads                                                              float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -51,6 +52,8 @@ func (w *world) drawPlan() {
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
 	p.breakFlush, p.slow, p.crashReceiver, p.garble = maybe(0.001), maybe(0.002), maybe(0.05), maybe(0.02)
 	p.flipBits, p.drain = maybe(0.002), maybe(0.004)
+	p.slowDisk, p.hangDisk, p.fillDisk = maybe(0.002), maybe(0.001), maybe(0.001)
+	p.failSync, p.breakReads = maybe(0.001), maybe(0.001)
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -148,6 +151,7 @@ func (p *plan) strike() {
 	}
 	p.strikeProcesses()
 	p.strikeDisks()
+	p.strikeSlowly()
 	p.strikeBits()
 	p.strikeDrain()
 	p.strikeNetwork()
@@ -158,6 +162,9 @@ func (p *plan) strike() {
 func (p *plan) wake() {
 	w := p.w
 	for _, n := range w.nodes {
+		if n.disk.healAt != 0 && w.step >= n.disk.healAt {
+			n.healDisk()
+		}
 		switch at, waiting := p.wakeAt[n]; {
 		case !n.up && !waiting && w.step > 0 && n.life > 0:
 			p.wakeAt[n] = p.after(100*time.Millisecond, 5*time.Second)
@@ -167,6 +174,8 @@ func (p *plan) wake() {
 			w.trace.event("node %d goes on", n.id)
 			n.paused = false
 			w.readAtOnce(n)
+		case !n.up && !n.disk.answers():
+			p.wakeAt[n] = w.step + 10 // a process that starts would wait, too
 		case !n.up:
 			delete(p.wakeAt, n)
 			w.boot(n)
@@ -237,14 +246,14 @@ func (p *plan) strikeDisks() {
 		}
 	}
 	if p.chance(p.flush) {
-		if n := p.pick(running); n != nil {
+		if n := p.pick(running); n != nil && !n.disk.full.Load() {
 			if err := n.store.Flush(); err != nil {
 				w.fail("node %d flushes: %v", n.id, err)
 			}
 		}
 	}
 	if p.chance(p.breakFlush) {
-		if n := p.pick(running); n != nil {
+		if n := p.pick(running); n != nil && !n.disk.full.Load() {
 			w.stats.crashes++
 			n.disk.brokenStore.Store(true)
 			// With nothing to flush there is no error; the node ends all the same, so that Pebble's own goroutines,
@@ -376,6 +385,7 @@ func (p *plan) stopFaults() {
 	w.healNetwork()
 	for _, n := range w.nodes {
 		n.lag = 0
+		n.healDisk()
 		if n.up && n.torn == "" && n.disk.crashed == nil {
 			n.disk.mend()
 		}

@@ -86,7 +86,7 @@ func (s *session) execute(group shard.GroupID, cmd *commandv1.Command) result {
 		// Also a refusal is a promise: the request has changed nothing.
 		r.outcome = refused
 		w.oracle.refused(s.id)
-	case errors.As(err, &known) && (known.Kind == fault.Unavailable || known.Kind == fault.Overloaded):
+	case errors.As(err, &known) && (known.Kind == fault.Unavailable || known.Kind == fault.Overloaded || known.Kind == fault.DiskFull):
 		r.outcome = never
 		if s.proposed {
 			w.oracle.refused(s.id)
@@ -185,6 +185,8 @@ func attemptOf(response []byte, index uint64, err error) executor.Attempt {
 		return executor.Attempt{Outcome: executor.Done, Result: response, Index: index}
 	case errors.As(err, &notLeader):
 		return executor.Attempt{Outcome: executor.NotLeader, Leader: notLeader.Leader, Err: err}
+	case errors.Is(err, multiraft.ErrDiskFull):
+		return executor.Attempt{Outcome: executor.DiskFull, Err: err}
 	case errors.Is(err, multiraft.ErrOverloaded):
 		return executor.Attempt{Outcome: executor.Overloaded, Err: err}
 	case errors.Is(err, multiraft.ErrTooLarge):

@@ -79,6 +79,7 @@ type stats struct {
 	requests, acknowledged, reads, applied, repeats, digests uint64
 	crashes, wipes, partitions, pauses, resumed              uint64
 	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
+	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
 }
 
 // violation is the panic that ends a run whose rules were broken.
@@ -161,7 +162,7 @@ func (w *world) boot(n *simNode) {
 }
 
 func (w *world) bootFailed(n *simNode, err error) {
-	if n.disk.crashed != nil || n.torn != "" || n.disk.broken || n.flipped && isDamage(err) {
+	if n.disk.crashed != nil || n.torn != "" || n.disk.broken || n.disk.lost != nil || n.disk.unread || n.flipped && isDamage(err) {
 		n.died(err)
 		return
 	}
@@ -212,6 +213,9 @@ func (w *world) tick() {
 			continue
 		}
 		n.manager.Tick()
+		if n.watchdog() {
+			continue
+		}
 		if (w.step/stepsPerTick+int(n.id))%maintainTick == 0 {
 			n.maintain()
 		}
@@ -219,6 +223,10 @@ func (w *world) tick() {
 }
 
 func (n *simNode) maintain() {
+	if n.disk.full.Load() {
+		n.maintainFull()
+		return
+	}
 	if err := n.manager.Maintain(); err != nil {
 		n.w.fail("node %d maintains its log: %v", n.id, err)
 	}
