@@ -18,7 +18,7 @@ func newCheckCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check [--json] <data-dir>",
 		Short: "verify the files of a stopped node",
-		Long: "Verifies the data directory of a node that does not run: who it is, every checksum of its log and its store,\n" +
+		Long: "Verifies the data directory of a node that does not run: who it is, every checksum of its log, its store and its cold rows,\n" +
 			"whether all keys and values can be decoded, and whether they fit together. Nothing is changed.\n\n" +
 			"It exits with 0 when all is well, with 1 when something is damaged, and with 2 when the directory is not a\n" +
 			"node's, cannot be read, or is in use. docs/ops/check.md says what the findings mean.",
@@ -50,9 +50,9 @@ func printCheck(out io.Writer, r *server.CheckReport) error {
 	if r.ClusterID != "" {
 		who = fmt.Sprintf("node %d (replica %d) of cluster %q", r.Node, r.Replica, r.ClusterID)
 	}
-	_, err := fmt.Fprintf(out, "%s\n%s, store %s, state %s\nlog:   %d segments, %d records, %d bytes, %d spare files\nstore: %d tables, %d keys, %d bytes\n\n",
+	_, err := fmt.Fprintf(out, "%s\n%s, store %s, state %s\nlog:   %d segments, %d records, %d bytes, %d spare files\nstore: %d tables, %d keys, %d bytes\ncold:  %d files, %d bytes, %d files in buckets\n\n",
 		r.Dir, who, r.Store, r.State, r.Log.Segments, r.Log.Records, r.Log.Bytes, r.Log.Spares,
-		r.Tables.Files, r.Tables.Keys, r.Tables.Bytes)
+		r.Tables.Files, r.Tables.Keys, r.Tables.Bytes, r.Cold.Files, r.Cold.Bytes, r.Cold.InBuckets)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(r.Groups) > 0 {
 		_, headErr := fmt.Fprintln(table, "GROUP\tAPPLIED\tLOG\tCOMMIT\tTERM\tKEYS\tROWS\tDIGEST")

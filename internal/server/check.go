@@ -29,6 +29,7 @@ type CheckReport struct {
 	Store     string         `json:"store_id,omitempty"`
 	Log       CheckedLog     `json:"log"`
 	Tables    CheckedTables  `json:"store"`
+	Cold      CheckedCold    `json:"cold"`
 	Groups    []CheckedGroup `json:"groups"`
 	// Damage counts the findings that are damage; more of them may exist than Findings lists.
 	Damage   int            `json:"damage"`
@@ -68,7 +69,7 @@ type CheckedGroup struct {
 // CheckFinding is one thing that is to be said about a file or a group.
 type CheckFinding struct {
 	Damage bool   `json:"damage"` // false: it is harmless, or was taken care of
-	Part   string `json:"part"`   // node.id, orders, log, store, state or staging
+	Part   string `json:"part"`   // node.id, orders, log, store, state, cold or staging
 	Where  string `json:"where,omitempty"`
 	Text   string `json:"text"`
 }

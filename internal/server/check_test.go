@@ -40,6 +40,9 @@ func stoppedNode(t *testing.T) string {
 	}
 	c.sql("DELETE FROM shop.t WHERE id = 3")
 	c.sql("ALTER TABLE shop.t ADD COLUMN price DECIMAL(10,2)")
+	c.sql("CREATE TABLE shop.old (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO shop.old (id, name) VALUES (1, 'cold')")
+	flushTable(t, c, n, "shop.old")
 	closeNode(t, n)
 	return cfg.Storage.DataPath
 }
@@ -91,6 +94,9 @@ func TestCheckOfASoundDirectory(t *testing.T) {
 	}
 	if !maps.Equal(before, contents(t, dir)) {
 		t.Error("checking changed the directory")
+	}
+	if c := report.Cold; c.Manifests != 1 || c.Files != 1 || c.Bytes == 0 {
+		t.Errorf("cold rows: %+v", c)
 	}
 	rows := uint64(0)
 	for _, g := range report.Groups {
@@ -158,6 +164,9 @@ func TestCheckFindsDamage(t *testing.T) {
 		"a request without a form":       {plant(keys.Dedup(shard.Meta, 3), []byte{0xff}), "state", "restore"},
 		"a change without a form":        {plant(keys.Change(shard.UserShard(0), 1<<16), []byte{0xff}), "state", "malformed change"},
 		"a state in front of the log":    {plant(keys.Applied(shard.UserShard(1)), []byte{0xff}), "state", "unknown format"},
+		"a file of cold rows":            {flip("storage/shop/old", "*.parquet", 40), "cold", "not those of the manifest"},
+		"no file of cold rows":           {remove("storage/shop/old/*.parquet"), "cold", "no such file"},
+		"a manifest without a form":      {plant(keys.Manifest(shard.SharedShard(0), 1, ""), []byte{9}), "state", "malformed manifest"},
 		"a log of another store":         {otherStore, "log", "another store"},
 		"a state that was marked as bad": {markDamaged, "node.id", "has recorded damage"},
 	} {

@@ -173,9 +173,10 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 	case keys.KindIndex:
 		_, err := keys.ParseIndexEntry(key)
 		return err
-	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindFence,
-		keys.KindManifest:
+	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindFence:
 		return nil // read by checkMachine
+	case keys.KindManifest:
+		return s.checkManifest(key, value)
 	case keys.KindCluster, keys.KindNamespace, keys.KindTable, keys.KindUser, keys.KindMember, keys.KindCleanup,
 		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit, keys.KindBackup:
 		if s.group != shard.Meta {
