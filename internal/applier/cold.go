@@ -309,7 +309,7 @@ func (d *Data) replaceSegments(
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
-	added, next := uint64(0), m.GetNextNumber()
+	added := uint64(0)
 	var left, gone []*commandv1.Segment
 	for _, s := range m.GetSegments() {
 		if slices.Contains(body.GetNumbers(), s.GetNumber()) {
@@ -322,15 +322,20 @@ func (d *Data) replaceSegments(
 		return command.Refuse(fault.Internal, "a segment that would be replaced is not there"), nil
 	}
 	for _, s := range body.GetSegments() {
-		if s.GetNumber() < next || bytes.Compare(s.GetMinKey(), s.GetMaxKey()) > 0 {
+		// Its number may be lower than the next one: a flush may have taken a later one while these were written.
+		if numbered(left, s.GetNumber()) || numbered(gone, s.GetNumber()) || bytes.Compare(s.GetMinKey(), s.GetMaxKey()) > 0 {
 			return command.Refuse(fault.Internal, "the segment cannot be part of the table"), nil
 		}
 		// What is known of its rows was known before: no statement has to look again.
-		s.Added, next = added, s.GetNumber()+1
+		s.Added, m.NextNumber = added, max(m.GetNextNumber(), s.GetNumber()+1)
 		left = append(left, s)
 	}
-	m.Segments, m.NextNumber, m.Replaced = left, next, remember(m.GetReplaced(), gone)
+	m.Segments, m.Replaced = left, remember(m.GetReplaced(), gone)
 	return done("%d segments replaced", len(body.GetNumbers())), d.putManifest(batch, scope, m, nowMicros)
+}
+
+func numbered(segments []*commandv1.Segment, number uint64) bool {
+	return slices.ContainsFunc(segments, func(s *commandv1.Segment) bool { return s.GetNumber() == number })
 }
 
 // remember adds segments to what is remembered of those that were replaced.

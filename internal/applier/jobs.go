@@ -17,6 +17,7 @@ const (
 	JobTypeStatement    = "statement"
 	JobTypeSchemaChange = "schema_change"
 	JobTypeFlush        = "flush"
+	JobTypeCompact      = "compact"
 	JobTypeUserCleanup  = "user_cleanup"
 	JobTypeBackup       = "backup"
 	JobTypeRestore      = "restore"

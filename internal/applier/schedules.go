@@ -75,6 +75,28 @@ func NewFlushJob(table uint64, user string) *commandv1.Job {
 	}
 }
 
+// CompactParameters name the table whose segments a job of type JobTypeCompact merges.
+type CompactParameters struct {
+	Table uint64 `json:"table_id"`
+	// Light merges only what is worth it by itself; otherwise everything that can be merged is.
+	Light bool `json:"light,omitempty"`
+}
+
+// PrefixCompact begins the ids of jobs that merge segments.
+const PrefixCompact = "CO"
+
+// NewCompactJob is the job that merges the segments of a table. Light ones and others are not one job: a light one that
+// waits does not do what a statement asks for.
+func NewCompactJob(table uint64, light bool, user string) *commandv1.Job {
+	parameters, key := fmt.Sprintf(`{"table_id":%d}`, table), fmt.Sprintf("compact:%d", table)
+	if light {
+		parameters, key = fmt.Sprintf(`{"table_id":%d,"light":true}`, table), key+":light"
+	}
+	return &commandv1.Job{
+		Type: JobTypeCompact, IdPrefix: PrefixCompact, Parameters: parameters, IdempotencyKey: key, MaxRetries: 3, User: user,
+	}
+}
+
 // UserCleanupParameters name the dropped account whose rows a job of type JobTypeUserCleanup removes.
 type UserCleanupParameters struct {
 	User          string `json:"user_id"`

@@ -305,7 +305,7 @@ func (s *Store) Ensure(wanted *commandv1.Segment) error {
 }
 
 // column reads the values of a column in a block.
-func (s *Store) column(f *file, block, place int) ([]datum.Datum, error) {
+func (s *Store) column(f *file, block, place int, keep bool) ([]datum.Datum, error) {
 	key := columnKey{f.id, block, place}
 	if values, ok := s.cache.get(key); ok {
 		return values, nil
@@ -318,6 +318,8 @@ func (s *Store) column(f *file, block, place int) ([]datum.Datum, error) {
 		}
 		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
 	}
-	s.cache.put(key, values)
+	if keep {
+		s.cache.put(key, values)
+	}
 	return values, nil
 }

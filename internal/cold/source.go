@@ -16,6 +16,7 @@ type source struct {
 	view    *View
 	segment *commandv1.Segment
 	point   bool   // only the key at hand is wanted
+	passing bool   // what is read does not stay in the cache
 	key     []byte // of the row at hand; before the file is open, no row has a lower one
 	file    *file
 	mapping []values
@@ -124,7 +125,7 @@ func (s *source) read(column *[]datum.Datum, place int) (err error) {
 	if *column != nil {
 		return nil
 	}
-	if *column, err = s.view.store.column(s.file, s.block, place); !errors.Is(err, segment.ErrDamaged) {
+	if *column, err = s.view.store.column(s.file, s.block, place, !s.passing); !errors.Is(err, segment.ErrDamaged) {
 		return err
 	}
 	again, failure := s.view.store.acquire(s.segment)
@@ -133,7 +134,7 @@ func (s *source) read(column *[]datum.Datum, place int) (err error) {
 	}
 	s.view.store.release(s.file)
 	s.file = again
-	*column, err = s.view.store.column(s.file, s.block, place)
+	*column, err = s.view.store.column(s.file, s.block, place, !s.passing)
 	return err
 }
 

@@ -49,9 +49,14 @@ func (v *View) Cursor(low, high []byte, positions []int) *Cursor {
 	return v.cursor(v.manifest.GetSegments(), low, high, positions)
 }
 
-// CursorOf is Cursor over some of the segments only, in whole.
+// CursorOf is Cursor over some of the segments only, in whole. What it reads does not push out what statements keep in the
+// cache.
 func (v *View) CursorOf(segments []*commandv1.Segment, positions []int) *Cursor {
-	return v.cursor(segments, nil, nil, positions)
+	c := v.cursor(segments, nil, nil, positions)
+	for _, s := range c.sources {
+		s.passing = true
+	}
+	return c
 }
 
 func (v *View) cursor(segments []*commandv1.Segment, low, high []byte, positions []int) *Cursor {

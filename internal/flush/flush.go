@@ -1,4 +1,4 @@
-// Package flush moves rows from the row store into segments.
+// Package flush moves rows from the row store into segments, and merges segments.
 //
 // A Worker goes through the scopes of a table. Of each it reads up to SegmentRows rows from one snapshot of the store, writes
 // them as a segment, has the file kept by a majority of the members, and proposes the one command that makes it part of
@@ -11,6 +11,8 @@
 //
 // Tables whose descriptor is unfinished are left alone, because whoever finishes them relies on rows staying where
 // they are. A job runs a Worker (jobs); two at one table do no harm, the group refuses the later one.
+//
+// Compact merges segments that are there already. What is chosen is in choose.go, and why in the same ADR.
 package flush
 
 import (

@@ -49,7 +49,7 @@ func openRows(reader storage.Reader, t *schema.Table, group shard.GroupID, user 
 }
 
 // read moves to the next version; nil is the end, or that of a segment that is full.
-func (r *hotRows) read() (*row, error) {
+func (r *hotRows) read(int64) (*row, error) {
 	var ok bool
 	if !r.started {
 		r.started, ok = true, r.it.First()

@@ -18,9 +18,9 @@ import (
 // maxBoundBytes is the size of a bound of a column that a manifest repeats.
 const maxBoundBytes = 64
 
-// source gives the rows of one file in order; nil is the end.
+// source gives the rows of one file in order; nil is its end. It is told how large the file is by now.
 type source interface {
-	read() (*row, error)
+	read(sizeBytes int64) (*row, error)
 }
 
 // FileName is the name of a segment in its directory.
@@ -36,7 +36,7 @@ func FileNumber(name string) (number uint64, ok bool) {
 
 // write makes the next file of a scope out of rows, nil when there are none. Its number is at least the given one.
 func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number uint64, rows source) (*commandv1.Segment, error) {
-	first, err := rows.read()
+	first, err := rows.read(0)
 	if err != nil || first == nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func writeRows(to io.Writer, t *schema.Table, first *row, rows source) (*segment
 		if err = w.Add(next.key, next.seq, next.deleted, next.values); err != nil {
 			return nil, err
 		}
-		if next, err = rows.read(); err != nil {
+		if next, err = rows.read(w.Size()); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ func describe(at *place, number uint64, path string, t *schema.Table, s *segment
 	found := &commandv1.Segment{
 		Number: number, StorageId: at.storage, Path: path, SizeBytes: uint64(s.SizeBytes), Sha256: s.SHA256[:], //nolint:gosec // not negative
 		Rows: uint64(s.Rows), Deletions: uint64(s.Deletions), MinKey: s.MinKey, MaxKey: s.MaxKey, MinSeq: s.MinSeq, MaxSeq: s.MaxSeq, //nolint:gosec // not negative
-		SchemaVersion: t.Version, CreatedMicros: nowMicros,
+		SchemaVersion: t.Version, CreatedMicros: nowMicros, ChunkSums: s.ChunkSums, FirstDeletion: s.FirstDeletion,
 	}
 	for i := range s.Columns {
 		column := &commandv1.SegmentColumn{Id: s.Columns[i].ID, Nulls: uint64(s.Columns[i].Nulls)} //nolint:gosec // not negative

@@ -24,6 +24,7 @@ type chores struct {
 	historyDone time.Time
 	evictions   map[ident.TableID]time.Time // when a stream table is looked through next
 	flushes     flushes
+	compactions compactions
 }
 
 // keepHouse does what the leader owes the records. A refusal means that another leader did it.
@@ -47,6 +48,9 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 		return err
 	}
 	if err := r.flushDue(ctx, now); err != nil {
+		return err
+	}
+	if err := r.compactDue(ctx, now); err != nil {
 		return err
 	}
 	if now.Sub(r.chores.historyDone) < historyPeriod {

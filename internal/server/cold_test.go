@@ -84,7 +84,7 @@ func ask(c client, text string) string {
 	return fmt.Sprint(status, " ", unlike.ReplaceAllString(string(body), ""))
 }
 
-// TestColdRowsAreLikeHotOnes runs the same random statements on two tables, one of which is flushed again and again. Every
+// TestColdRowsAreLikeHotOnes runs the same random statements on two tables, one of which is flushed and compacted again and again. Every
 // answer must be the same, through whatever node it is asked.
 func TestColdRowsAreLikeHotOnes(t *testing.T) {
 	for _, kind := range []string{"SHARED", "USER"} {
@@ -100,7 +100,7 @@ func TestColdRowsAreLikeHotOnes(t *testing.T) {
 				c.sql(fmt.Sprintf("CREATE UNIQUE INDEX %s_amount ON app.%s (amount)", name, name))
 			}
 			r := rand.New(rand.NewPCG(7, uint64(len(kind))))
-			flushed := 0
+			flushed, merged := 0, 0
 			for step := range 160 {
 				n := nodes[r.IntN(3)]
 				c.url = "http://" + n.APIAddr()
@@ -118,6 +118,13 @@ func TestColdRowsAreLikeHotOnes(t *testing.T) {
 						t.Fatalf("step %d: flush: %v", step, err)
 					}
 					flushed += moved.Segments
+				}
+				if r.IntN(20) == 0 {
+					did, err := n.flusher().Compact(t.Context(), mustTable(t, n, "app", "cold"), r.IntN(3) == 0, nil)
+					if err != nil {
+						t.Fatalf("step %d: compact: %v", step, err)
+					}
+					merged += did.Merged
 				}
 				if step == 80 {
 					for _, name := range []string{"hot", "cold"} {
@@ -138,8 +145,8 @@ func TestColdRowsAreLikeHotOnes(t *testing.T) {
 					t.Errorf("node %d\nhot:  %.2000s\ncold: %.2000s", n.cfg.Cluster.NodeID, hot, cold)
 				}
 			}
-			if flushed < 10 {
-				t.Errorf("only %d segments were written", flushed)
+			if flushed < 10 || merged < 4 {
+				t.Errorf("only %d segments were written, and %d merged", flushed, merged)
 			}
 		})
 	}

@@ -105,7 +105,9 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 	case *parse.StorageCheck:
 		return e.storageCheck(node)
 	case *parse.StorageFlush:
-		return e.storageFlush(node)
+		return e.storageFlush(node.Table, node.Namespace, false)
+	case *parse.StorageCompact:
+		return e.storageFlush(node.Table, node.Namespace, true)
 	case *parse.BackupDatabase:
 		return e.backupDatabase(node)
 	case *parse.RestoreDatabase:
@@ -127,8 +129,6 @@ func (e *Environment) buildSettings(statement parse.Statement) (Statement, error
 // notSupported says what a statement would need that is not there.
 func notSupported(statement parse.Statement) error {
 	switch statement.(type) {
-	case *parse.StorageCompact:
-		return unsupported(statement, "STORAGE COMPACT is not supported yet")
 	case *parse.CreateTopic, *parse.DropTopic, *parse.ClearTopic, *parse.AlterTopic, *parse.Consume, *parse.Ack:
 		return unsupported(statement, "topics are not supported yet")
 	}
@@ -172,9 +172,7 @@ func Authorize(env *Environment, statement parse.Statement) error {
 	case *parse.StorageFlush:
 		return requireService(role, "STORAGE FLUSH")
 	case *parse.StorageCompact:
-		if err := requireService(role, "STORAGE COMPACT"); err != nil {
-			return err
-		}
+		return requireService(role, "STORAGE COMPACT")
 	case *parse.RestoreDatabase:
 		// A backup brings accounts of any role along, and nobody has signed it.
 		if role != session.RoleSystem {

@@ -260,33 +260,34 @@ func checkTemplate(setting parse.Option, value string, placeholders ...string) e
 	return nil
 }
 
-// StorageFlush asks for jobs that make the rows of tables cold.
+// StorageFlush asks for jobs that make the rows of tables cold, or that merge their segments.
 type StorageFlush struct {
-	Tables []*schema.Table
-	What   string // the tables, as the statement names them
+	Tables  []*schema.Table
+	What    string // the tables, as the statement names them
+	Compact bool
 }
 
 func (*StorageFlush) statement() {}
 
 // storageFlush finds the tables of a statement. ALL leaves out those that are never flushed.
-func (e *Environment) storageFlush(node *parse.StorageFlush) (Statement, error) {
-	if node.Table.Name != "" {
-		namespace, name := e.tableName(node.Table)
+func (e *Environment) storageFlush(table parse.ObjectName, in parse.Ident, compact bool) (Statement, error) {
+	if table.Name != "" {
+		namespace, name := e.tableName(table)
 		found, ok := e.Catalog.Table(namespace, name)
 		switch {
 		case !ok || !CanSee(e.Session.Role, found):
-			return nil, at(node.Table, fault.New(fault.TableNotFound, "table '%s.%s' not found", namespace, name))
+			return nil, at(table, fault.New(fault.TableNotFound, "table '%s.%s' not found", namespace, name))
 		case found.Kind != schema.KindShared && found.Kind != schema.KindUser:
-			return nil, at(node.Table, fault.New(fault.InvalidStatement,
+			return nil, at(table, fault.New(fault.InvalidStatement,
 				"table '%s' is a %s table; only user and shared tables can be flushed", found.FullName(), found.Kind))
 		}
-		return &StorageFlush{Tables: []*schema.Table{found}, What: "table '" + found.FullName() + "'"}, nil
+		return &StorageFlush{Tables: []*schema.Table{found}, What: "table '" + found.FullName() + "'", Compact: compact}, nil
 	}
-	statement := &StorageFlush{What: "all tables"}
-	namespace := node.Namespace.Name
+	statement := &StorageFlush{What: "all tables", Compact: compact}
+	namespace := in.Name
 	if namespace != "" {
 		if _, ok := e.Catalog.Namespace(namespace); !ok {
-			return nil, at(node.Namespace, fault.New(fault.TableNotFound, "Namespace '%s' not found", namespace))
+			return nil, at(in, fault.New(fault.TableNotFound, "Namespace '%s' not found", namespace))
 		}
 		statement.What = "all tables of namespace '" + namespace + "'"
 	}

@@ -33,6 +33,9 @@ const (
 	blockBytes  = 512 << 10 // of values, after which a block ends
 	groupBlocks = 16        // blocks of a row group
 	bloomBits   = 10        // of the filter, for each primary key
+
+	// ChunkBytes is the size of the chunks of a file that have a sum of their own, so that a part of it can be checked.
+	ChunkBytes = 1 << 20
 )
 
 const (

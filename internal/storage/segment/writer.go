@@ -22,7 +22,9 @@ type Summary struct {
 	Deletions      int64
 	MinKey, MaxKey []byte // encoded primary keys of the first and the last row
 	MinSeq, MaxSeq uint64
+	FirstDeletion  uint64        // lowest _seq of a deletion; zero without one
 	Columns        []ColumnStats // of the declared columns, in their order
+	ChunkSums      []byte        // SHA-256 of each ChunkBytes of the file in turn
 }
 
 // ColumnStats says which values a column holds. Min and Max are NULL when all values are.
@@ -47,18 +49,32 @@ type Writer struct {
 	lastKey []byte
 }
 
-// hashing passes on what is written, and counts and hashes it.
+// hashing passes on what is written, and counts and hashes it as a whole and by chunks.
 type hashing struct {
-	to   io.Writer
-	size int64
-	sum  hash.Hash
+	to     io.Writer
+	size   int64
+	sum    hash.Hash
+	chunk  hash.Hash
+	chunks []byte // sums of the chunks that are full
 }
 
 func (h *hashing) Write(p []byte) (int, error) {
 	n, err := h.to.Write(p)
-	h.size += int64(n)
 	_, _ = h.sum.Write(p[:n]) // a hash cannot fail
+	for rest := p[:n]; len(rest) > 0; {
+		part := rest[:min(int64(len(rest)), ChunkBytes-h.size%ChunkBytes)]
+		_, _ = h.chunk.Write(part) // a hash cannot fail
+		if h.size += int64(len(part)); h.size%ChunkBytes == 0 {
+			h.endChunk()
+		}
+		rest = rest[len(part):]
+	}
 	return n, err
+}
+
+func (h *hashing) endChunk() {
+	h.chunks = h.chunk.Sum(h.chunks)
+	h.chunk.Reset()
 }
 
 // NewWriter begins a file for rows of a table. A table with a column that has no form in Parquet is an error.
@@ -71,7 +87,7 @@ func NewWriter(to io.Writer, t *schema.Table) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{about: about, out: &hashing{to: to, sum: sha256.New()}, pending: make([][]parquet.Value, len(t.Columns)+2)}
+	w := &Writer{about: about, out: &hashing{to: to, sum: sha256.New(), chunk: sha256.New()}, pending: make([][]parquet.Value, len(t.Columns)+2)}
 	options := []parquet.WriterOption{layout, parquet.CreatedBy("kalamdb", "1", "go"), parquet.DataPageStatistics(false)}
 	key := about.key()
 	if kind := t.Columns[key].Type.Kind; kind == datum.Embedding {
@@ -132,7 +148,9 @@ func (w *Writer) note(key []byte, seq uint64, deleted bool) {
 	s.MinSeq, s.MaxSeq = min(s.MinSeq, seq), max(s.MaxSeq, seq)
 	s.Rows++
 	if deleted {
-		s.Deletions++
+		if s.Deletions++; s.Deletions == 1 || seq < s.FirstDeletion {
+			s.FirstDeletion = seq
+		}
 	}
 	w.lastKey = append(w.lastKey[:0], key...)
 }
@@ -201,5 +219,9 @@ func (w *Writer) Close() (*Summary, error) {
 	w.summary.MaxKey = bytes.Clone(w.lastKey)
 	w.summary.SizeBytes = w.out.size
 	w.out.sum.Sum(w.summary.SHA256[:0])
+	if w.out.size%ChunkBytes > 0 {
+		w.out.endChunk()
+	}
+	w.summary.ChunkSums = w.out.chunks
 	return &w.summary, nil
 }
