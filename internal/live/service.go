@@ -1,10 +1,13 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -52,6 +55,9 @@ type Config struct {
 	Engine  Engine // runs queries whose result is kept
 	// MaxPerUser bounds the subscriptions of one user on this node; zero means no limit. More are refused.
 	MaxPerUser int
+	// Driven says that the owner moves the streams with Step and that the service starts no goroutine for them. A
+	// simulation of one goroutine does so; queries whose result is kept are not for it.
+	Driven bool
 }
 
 // Service makes and keeps subscriptions. It may be used from any goroutine.
@@ -95,6 +101,9 @@ func (s *Service) Close() {
 	s.stop()
 	for _, st := range s.streams {
 		close(st.stop)
+		if s.config.Driven {
+			st.reader.Close()
+		}
 	}
 	s.streams = make(map[shard.GroupID]*stream)
 	s.mu.Unlock()
@@ -292,6 +301,19 @@ func (s *Service) stream(group shard.GroupID) (*stream, error) {
 		return nil, err
 	}
 	s.streams[group] = st
-	s.running.Go(st.run)
+	if !s.config.Driven {
+		s.running.Go(st.run)
+	}
 	return st, nil
+}
+
+// Step gives every subscription of a driven service what was published, in the order of the groups.
+func (s *Service) Step() {
+	s.mu.Lock()
+	streams := slices.SortedFunc(maps.Values(s.streams), func(a, b *stream) int { return cmp.Compare(a.group, b.group) })
+	s.mu.Unlock()
+	for _, st := range streams {
+		for st.step() {
+		}
+	}
 }

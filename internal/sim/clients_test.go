@@ -23,6 +23,7 @@ type clients struct {
 	users   []string
 	busy    bool // clients begin new requests
 	serial  int
+	live    liveTables
 }
 
 // gateway returns a node that takes requests, nil when there is none.
@@ -82,6 +83,7 @@ func (c *clients) begin() {
 	c.w.spawn("tables", c.tables)
 	c.w.spawn("follower0", c.follow)
 	c.w.spawn("follower1", c.follow)
+	c.beginLive()
 	c.w.spawn("boss", c.boss)
 	c.w.spawn("worker0", c.work)
 	c.w.spawn("worker1", c.work)

@@ -64,6 +64,11 @@ func (f *follower) take(s *session) {
 	switch {
 	case errors.Is(err, changelog.ErrTooOld) && (len(want) == 0 || want[0].seq>>16 > upto):
 		return // there never was a change here
+	case errors.Is(err, changelog.ErrTooOld) && w.dropped(f.group, f.seq):
+		for f.told < len(want) && want[f.told].seq>>16 <= upto {
+			f.told, f.seq = f.told+1, want[f.told].seq // it starts again
+		}
+		return
 	case err != nil:
 		w.fail("node %d does not have the changes of %s after %d: %v", s.n.id, f.group, f.seq, err)
 	}

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/live"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -25,6 +28,9 @@ type mutant struct {
 	noGossip    bool // nodes know only the addresses in their own catalog
 	onWipe      func(*simNode) whoami
 	onDamage    func(*simNode)
+	onPublisher func(*simNode, *changefeed.Feed) applier.Publisher
+	onLive      func(*session) bool // a live query begins without a barrier
+	onDeliver   func(*watcher, []live.Notification)
 }
 
 func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {
@@ -86,6 +92,23 @@ func (m *mutant) attempt(a executor.Attempt) executor.Attempt {
 	}
 	return a
 }
+
+func (m *mutant) publisher(n *simNode, feed *changefeed.Feed) applier.Publisher {
+	if m.onPublisher != nil {
+		return m.onPublisher(n, feed)
+	}
+	return feed
+}
+
+func (m *mutant) deliver(w *watcher, notifications []live.Notification) {
+	if m.onDeliver != nil {
+		m.onDeliver(w, notifications)
+		return
+	}
+	w.hear(notifications)
+}
+
+func (m *mutant) blindLive(s *session) bool { return m.onLive != nil && m.onLive(s) }
 
 // emptyDisk is the identity of a node whose disk was lost.
 func (m *mutant) emptyDisk(n *simNode) whoami {

@@ -51,6 +51,9 @@ func mutants() []mutant {
 		{name: "a damaged log is cut and used on", onDamage: startAnew},
 		{name: "a claim that was lost ends the job", onMachine: unfenced},
 		{name: "a snapshot lacks a change", onRestore: forgetKeys(keys.KindChange)},
+		{name: "the changes of a command are told one by one", onDeliver: tearApart},
+		{name: "live queries are not told of a change", onPublisher: lossyFeed},
+		{name: "a live query begins without a barrier", onLive: func(*session) bool { return true }},
 	}
 }
 
@@ -225,9 +228,9 @@ func impatient(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
 	always := func() uint64 { return math.MaxUint64 }
 	switch group.Class() {
 	case shard.ClassUser:
-		return statemachine.NewUserData(group, always, nil), nil
+		return statemachine.NewUserData(group, always, n.live.publisher), nil
 	case shard.ClassShared:
-		return statemachine.NewSharedData(group, always, nil), nil
+		return statemachine.NewSharedData(group, always, n.live.publisher), nil
 	case shard.ClassMeta:
 	}
 	return realMachine(n, group)

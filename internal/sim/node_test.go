@@ -51,6 +51,7 @@ type simNode struct {
 	wire     *transport.Memory
 	catalog  *catalog.Store
 	manager  *multiraft.Manager // nil until the node is a member
+	live     *livePart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
 }
@@ -108,6 +109,7 @@ func (n *simNode) start() error {
 	n.life++
 	n.up, n.paused, n.torn = true, false, ""
 	n.catalog, n.manager, n.store, n.log = catalog.NewStore(), nil, nil, nil
+	n.live = newLivePart(n)
 	n.machines, n.heard = make(map[shard.GroupID]*machine), make(map[ident.ReplicaID]string)
 	if err := n.loadIdentity(); err != nil {
 		return err
@@ -190,7 +192,7 @@ func (n *simNode) newMachine(group shard.GroupID) multiraft.StateMachine {
 }
 
 func realMachine(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
-	return statemachine.New(group, n.catalog)
+	return statemachine.NewWith(group, n.catalog, statemachine.Options{Publisher: n.live.publisher})
 }
 
 // stop ends the process. Everything it wrote stays, synced or not, as the operating system keeps it.
@@ -217,6 +219,9 @@ func (n *simNode) close() {
 	n.unwind()
 	n.up, n.paused = false, false
 	n.life++
+	if n.live != nil {
+		n.live.close()
+	}
 	if n.wire != nil {
 		n.wire.Stop(context.Background())
 	}
@@ -250,6 +255,7 @@ func (n *simNode) pump() {
 	err := n.drive()
 	if err == nil {
 		n.look()
+		n.live.step()
 		return
 	}
 	n.died(err)

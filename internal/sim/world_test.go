@@ -80,6 +80,7 @@ type stats struct {
 	crashes, wipes, partitions, pauses, resumed              uint64
 	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
 	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
+	liveBegun, liveResumed, liveTold, liveTooOld             uint64 // live queries, those with a cursor, changes, cursors that were refused
 }
 
 // violation is the panic that ends a run whose rules were broken.
