@@ -107,9 +107,11 @@ func (a *applyLoop) pass() (worked bool, err error) {
 	if len(staged) == 0 {
 		return installed, nil
 	}
+	// gofail: var applyCommit struct{}
 	if err = a.engine.Commit(batch); err != nil {
 		return false, fmt.Errorf("commit applied entries: %w", err)
 	}
+	// gofail: var applyCommitted struct{}
 	entries := 0
 	for i := range staged {
 		a.tell(&staged[i])

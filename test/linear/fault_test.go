@@ -105,6 +105,14 @@ func faults() []fault {
 	}
 }
 
+// faults are those that these servers can have.
+func (l *lab) faults() []fault {
+	if l.servers[0].points == "" {
+		return faults()
+	}
+	return append(faults(), pointFaults()...)
+}
+
 func (l *lab) mendWires() error {
 	l.wires.Mend()
 	return nil
@@ -117,7 +125,7 @@ func rage(l *lab, t *traffic, period time.Duration, random *rand.Rand) (log []ha
 	began := time.Now()
 	for round := 0; time.Since(began) < period; round++ {
 		if len(waiting) == 0 {
-			waiting = faults()
+			waiting = l.faults()
 			random.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 		}
 		one := waiting[0]

@@ -43,6 +43,7 @@ type process struct {
 	binary  string
 	dir     string
 	api     string
+	points  string // where its fail points are set; empty when it is built without
 	config  string
 	command *exec.Cmd
 	ended   chan struct{} // closed when the process of the last start has ended
@@ -59,14 +60,17 @@ func newLab(t *testing.T, binary string) *lab {
 	}
 	l := &lab{t: t, dir: dir, wires: loopback.NewWires()}
 	t.Cleanup(l.close)
-	addresses, err := loopback.Addresses(t.Context(), 2*size)
+	addresses, err := loopback.Addresses(t.Context(), 3*size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rpc, api := addresses[:size], addresses[size:]
+	rpc, api, points := addresses[:size], addresses[size:2*size], addresses[2*size:]
 	for i := range size {
 		p := &process{number: i + 1, binary: binary, dir: filepath.Join(dir, strconv.Itoa(i+1)), api: api[i]}
 		p.config = p.dir + ".toml"
+		if binary == builtWithPoints {
+			p.points = points[i]
+		}
 		l.servers = append(l.servers, p)
 		var peers []map[string]any
 		for j := range size {
@@ -132,6 +136,9 @@ func (p *process) start() error {
 	command := exec.CommandContext(context.Background(), p.binary, "serve", "--config", p.config)
 	command.Stdout, command.Stderr = log, log
 	command.Env = []string{"HOME=" + os.Getenv("HOME"), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	if p.points != "" {
+		command.Env = append(command.Env, "GOFAIL_HTTP="+p.points)
+	}
 	err = command.Start()
 	_ = log.Close() // the process has its own descriptor
 	if err != nil {

@@ -15,8 +15,16 @@ var binary = sync.OnceValues(func() (string, error) {
 	if prebuilt := os.Getenv("KALAMDB_E2E_BINARY"); prebuilt != "" {
 		return prebuilt, nil
 	}
-	return buildServer(filepath.Join(scratch, "kalamdb"))
+	overlay, err := withPoints(scratch)
+	if err != nil {
+		return "", err
+	}
+	builtWithPoints = filepath.Join(scratch, "kalamdb")
+	return buildServer(builtWithPoints, "-overlay", overlay)
 })
+
+// builtWithPoints is the server that has fail points; set by binary.
+var builtWithPoints string
 
 // scratch is a directory of this process; TestMain sets it before any test runs.
 var scratch string

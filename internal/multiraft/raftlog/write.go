@@ -224,12 +224,15 @@ func (l *Log) writeRecord(ops []op) error {
 		return l.fail(fmt.Errorf("raftlog: record at %d of segment %d would end at %d: the program is wrong",
 			w.offset, position.sequence, end))
 	}
+	// gofail: var logWrite struct{}
 	if _, err := w.active.out.WriteAt(buf, start); err != nil {
 		return l.fail(fmt.Errorf("raftlog: write %s at %d: %w", w.active.path, start, err))
 	}
+	// gofail: var logSync struct{}
 	if err := w.active.out.SyncData(); err != nil {
 		return l.fail(fmt.Errorf("raftlog: sync %s: %w", w.active.path, err))
 	}
+	// gofail: var logSynced struct{}
 	w.offset = next
 	w.tail = append(w.tail[:0], buf[(next&^(pageBytes-1))-start:next-start]...)
 	w.number++
