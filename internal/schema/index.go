@@ -126,3 +126,10 @@ func (t *Table) Unfinished() bool {
 	return slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Proof != ProofDone }) ||
 		slices.ContainsFunc(t.Indexes, func(x Index) bool { return x.State != IndexReady })
 }
+
+// LeadsIndex reports whether a column is the first one of an index that is ready.
+func (t *Table) LeadsIndex(position int) bool {
+	return position < len(t.Columns) && slices.ContainsFunc(t.Indexes, func(x Index) bool {
+		return x.State == IndexReady && len(x.Columns) > 0 && x.Columns[0] == t.Columns[position].ID
+	})
+}

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"sync"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -31,6 +32,8 @@ type cachedPlan struct {
 	catalog      *catalog.Catalog
 	bound        plan.Statement
 	needsCatalog bool
+	// until is when the sizes that the plan was made for are to be looked at again; zero for one that depends on none.
+	until time.Time
 }
 
 // planCache keeps the plans of statements that are likely to come again: queries, and changes with
@@ -65,7 +68,7 @@ func (c *planCache) find(key planKey) (cachedPlan, bool) {
 }
 
 // keep stores the plan of a request's only statement, if it is of a kind worth keeping.
-func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Parsed, bound plan.Statement) {
+func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Parsed, bound plan.Statement, until time.Time) {
 	switch bound.(type) {
 	case *plan.Query:
 	case *plan.Insert, *plan.Update, *plan.Delete:
@@ -83,5 +86,5 @@ func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Pa
 		}
 		delete(c.plans, victim)
 	}
-	c.plans[key] = cachedPlan{catalog: current, bound: bound, needsCatalog: plan.NeedsCatalog(parsed.Statement)}
+	c.plans[key] = cachedPlan{catalog: current, bound: bound, needsCatalog: plan.NeedsCatalog(parsed.Statement), until: until}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -23,7 +24,7 @@ func TestPlanCacheIsBounded(t *testing.T) {
 		if !ok {
 			t.Fatal("a short statement is not cached")
 		}
-		cache.keep(key, current, statement, &plan.Query{})
+		cache.keep(key, current, statement, &plan.Query{}, time.Time{})
 		if _, found := cache.find(key); !found {
 			t.Fatalf("statement %d is not there after it was kept", i)
 		}

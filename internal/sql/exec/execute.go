@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -233,7 +234,7 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 		err = ended(err)
 		return nil, false, refuse(CodeOf(err), err)
 	}
-	if current != found.catalog {
+	if current != found.catalog || !found.until.IsZero() && b.engine.deps.Clock.Now().After(found.until) {
 		return nil, false, nil
 	}
 	b.engine.running.reaches(b.running, key.sql, b.tx)
@@ -272,12 +273,18 @@ func (b *batchRun) statementOnce(ctx context.Context, parsed *parse.Parsed) (out
 	if current != b.authorized {
 		build = plan.Build // the catalog has changed since
 	}
-	bound, err := build(b.environment(current, b.session), parsed.Statement)
+	env, sizes := b.environment(current, b.session), &tableSizes{engine: b.engine, catalog: current}
+	env.Sizes = sizes
+	bound, err := build(env, parsed.Statement)
 	if err != nil {
 		return outcome{}, err
 	}
 	if b.key != nil {
-		b.engine.plans.keep(*b.key, current, parsed, bound)
+		var until time.Time
+		if sizes.asked {
+			until = b.engine.deps.Clock.Now().Add(sampleAge)
+		}
+		b.engine.plans.keep(*b.key, current, parsed, bound, until)
 	}
 	return b.bound(ctx, current, b.session, bound)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // joinAhead is how many left rows a join reads before the right ones. An input that ends within it is small, and
-// what it really holds decides what is read and kept of the right input: no statistics are needed, the order of
+// what it really holds decides what is read and kept of the right input: no estimate is needed, the order of
 // the result does not change, and the same data gives the same plan on every node.
 const joinAhead = 1024
 

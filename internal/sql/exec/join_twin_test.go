@@ -52,7 +52,7 @@ func TestJoinsEqualFilteredProducts(t *testing.T) {
 			// A condition above a join equals the same condition over its rows.
 			filtered := rows(join + " WHERE " + where)
 			derived := rows("SELECT j.ai, j.aa, j.bi, j.ba FROM (SELECT a.id AS ai, a.age AS aa, b.id AS bi, b.age AS ba, " + where +
-				" AS keep FROM people a " + kind + " JOIN other b ON " + on + ") j WHERE j.keep")
+				" AS keep FROM people a " + kind + " JOIN other b ON " + on + " OFFSET 0) j WHERE j.keep")
 			if filtered != derived {
 				t.Fatalf("%s WHERE %s\ngives\n%s\nwant\n%s", join, where, filtered, derived)
 			}

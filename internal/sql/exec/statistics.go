@@ -20,13 +20,20 @@ const (
 	leastDiskRowPart = 4096             // bytes on disk below which a sample says nothing
 )
 
-// statistics holds about how many rows scopes have, as this node sees them. They are never replicated and decide only how
+// statistics holds about how many rows scopes have, and different values in columns of them, as this node sees them. They are never replicated and decide only how
 // rows are found, never which. All methods may be called from any goroutine.
 type statistics struct {
 	clock clock.Clock
 
-	mu    sync.Mutex // guards known
-	known map[statisticsKey]rowEstimate
+	mu      sync.Mutex // guards known and sampled
+	known   map[statisticsKey]rowEstimate
+	sampled map[sampleKey]sampledColumn
+}
+
+// sampleKey is a column of a scope.
+type sampleKey struct {
+	scope  statisticsKey
+	column uint32
 }
 
 type statisticsKey struct {
@@ -40,7 +47,7 @@ type rowEstimate struct {
 }
 
 func newStatistics(wall clock.Clock) *statistics {
-	return &statistics{clock: wall, known: map[statisticsKey]rowEstimate{}}
+	return &statistics{clock: wall, known: map[statisticsKey]rowEstimate{}, sampled: map[sampleKey]sampledColumn{}}
 }
 
 // rows estimates the rows of a scope.

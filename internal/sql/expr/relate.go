@@ -141,3 +141,75 @@ func (ctx *EvalContext) Within(row []datum.Datum) *EvalContext {
 func NewCoalesce(t datum.Type, first, second Expr) Expr {
 	return &coalesceExpr{operands: []Expr{first, second}, typ: t}
 }
+
+// Substitute returns e over the rows from which values are computed: each column that e reads is replaced by the expression
+// that computes it. ok is false for an expression that reads its row in another way, such as a subquery that depends on it,
+// and where a value is missing or has another type.
+func Substitute(e Expr, values []Expr) (substituted Expr, ok bool) {
+	switch n := e.(type) {
+	case *columnExpr:
+		if n.position >= len(values) || values[n.position] == nil || values[n.position].Type() != n.typ {
+			return nil, false
+		}
+		return values[n.position], true
+	case *externalExpr:
+		return e, !n.PerRow && len(n.Operands) == 0
+	}
+	operands := e.children()
+	if len(operands) == 0 {
+		return e, e.volatility() != perRow
+	}
+	moved := make([]Expr, len(operands))
+	for i, operand := range operands {
+		if operand == nil {
+			continue
+		}
+		if moved[i], ok = Substitute(operand, values); !ok {
+			return nil, false
+		}
+	}
+	return e.rebuild(moved), true
+}
+
+// MayMove reports whether e may be computed in another place, or twice, than where it was written: it makes no new value each
+// time, and is no subquery, which costs too much to be repeated.
+func MayMove(e Expr) bool {
+	may := true
+	Walk(e, func(node Expr) bool {
+		_, external := node.(*externalExpr)
+		may = may && !external && node.volatility() != volatile
+		return may
+	})
+	return may
+}
+
+// ReadsOuter reports whether e reads a row of a query around its own.
+func ReadsOuter(e Expr) bool {
+	reads := false
+	Walk(e, func(node Expr) bool {
+		_, outer := node.(*outerExpr)
+		reads = reads || outer
+		return !reads
+	})
+	return reads
+}
+
+// Rearrange returns e over rows in which the value at a position stands at places[position]. ok is false as for Substitute.
+func Rearrange(e Expr, places []int) (moved Expr, ok bool) {
+	values := make([]Expr, len(places))
+	Walk(e, func(node Expr) bool {
+		if c, isColumn := node.(*columnExpr); isColumn && c.position < len(places) {
+			values[c.position] = &columnExpr{position: places[c.position], typ: c.typ, name: c.name}
+		}
+		return true
+	})
+	return Substitute(e, values)
+}
+
+// ColumnName is the name of a plain column, for printing; empty for other expressions.
+func ColumnName(e Expr) string {
+	if c, isColumn := e.(*columnExpr); isColumn {
+		return c.name
+	}
+	return ""
+}

@@ -157,7 +157,7 @@ func (e *Environment) checkNewView(node *parse.CreateView, view *catalog.View) e
 	edited.SetView(view)
 	next := *e
 	next.Catalog = edited.Picture()
-	if _, _, err := next.expand(view, new(int)); err != nil {
+	if _, _, err := next.expand(view, new(int), false); err != nil {
 		return at(node, fault.New(fault.KindOf(err), "view '%s' could not be read: %w", view.Name(), unplaced(err)))
 	}
 	if !node.OrReplace {
@@ -199,7 +199,7 @@ func (e *Environment) checkReaders(node parse.Node, of catalog.ObjectName) error
 	for _, reader := range e.Catalog.Readers(of) {
 		all := *e
 		all.Session.Role, all.impersonating = session.RoleSystem, false
-		_, _, err := all.expand(reader, new(int))
+		_, _, err := all.expand(reader, new(int), false)
 		switch {
 		case err == nil:
 		case !e.Session.Role.IsAdmin():

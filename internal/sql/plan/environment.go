@@ -7,6 +7,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -25,12 +26,22 @@ type Environment struct {
 	NowMicros   int64 // the time of the statement
 	DefaultRows int64 // LIMIT of a query without one; zero means none
 	MaxRows     int64 // bound of every LIMIT; zero means none
+	// Sizes estimates how large tables are; nil keeps joins in the order in which they are written.
+	Sizes Sizes
 	// impersonating is set inside EXECUTE AS USER, which must not reach shared tables.
 	impersonating bool
 	// expanding are the views whose queries are being planned, the outermost first.
 	expanding []catalog.ObjectName
 	// stars collects what * stands for in the query of a new view; nil elsewhere.
 	stars map[*parse.Star][]parse.SelectItem
+}
+
+// Sizes estimates what is stored. Estimates decide in which order tables are joined, never which rows are given.
+type Sizes interface {
+	// Rows is about how many rows a table has that exist for a user; ok is false when nothing is known.
+	Rows(t *schema.Table, user ident.UserID) (rows float64, ok bool)
+	// Distinct is about how many different values a column of them has, at least one; ok is false when nothing is known.
+	Distinct(t *schema.Table, user ident.UserID, position int) (values float64, ok bool)
 }
 
 // tableName completes a name with the session's namespace.

@@ -23,6 +23,8 @@ type Join struct {
 	Condition expr.Expr
 	// Partners finds the right rows when there are few left ones; nil when no index does.
 	Partners *PartnerIndex
+	// parts are what must hold of a pair, which Condition and the keys are made of.
+	parts []expr.Expr
 }
 
 // Width implements Node.
@@ -150,6 +152,7 @@ func (j *Join) where(condition expr.Expr) {
 			inner.where(part)
 			continue
 		}
+		j.parts = append(j.parts, part)
 		left, right, ok := expr.JoinKey(part, j.Left.Width())
 		if !ok {
 			j.Condition = and(j.Condition, part)

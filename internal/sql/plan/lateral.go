@@ -57,7 +57,7 @@ func (b *queryBuilder) beside(left relation, item parse.TableExpr) (right relati
 		return right, nil, err
 	}
 	around := &enclosing{builder: b, scope: left.scope, options: b.scoped("FROM", left.scope, nil), reads: map[int]expr.Expr{}}
-	inner := &queryBuilder{env: b.env, outer: around, named: b.named.within(), relations: b.relations}
+	inner := &queryBuilder{env: b.env, outer: around, named: b.named.within(), relations: b.relations, repeats: true}
 	if right, err = inner.item(item); err != nil {
 		return relation{}, nil, err
 	}

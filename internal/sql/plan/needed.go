@@ -26,7 +26,7 @@ func mark(node Node, used map[int]bool) {
 			n.ByIndex = scan.chooseOrder(n.Keys)
 		}
 	case *Project:
-		mark(n.Input, join(map[int]bool{}, n.Exprs...))
+		mark(n.Input, n.reads(used))
 	case *Aggregate:
 		read := join(map[int]bool{}, n.Grouping.Keys...)
 		for _, call := range n.Grouping.Calls {
@@ -59,6 +59,19 @@ func mark(node Node, used map[int]bool) {
 		mark(n.Step, nil)
 	case *Rows, *ViewScan, *WorkTable, *Function:
 	}
+}
+
+// reads are the positions of the input that are read for values that somebody reads. What is computed is computed for each row,
+// because it may fail; a plain column that nobody reads is left alone.
+func (n *Project) reads(used map[int]bool) map[int]bool {
+	read := map[int]bool{}
+	for i, e := range n.Exprs {
+		if _, plain := expr.ColumnPosition(e); plain && used != nil && !used[i] {
+			continue
+		}
+		read = join(read, e)
+	}
+	return read
 }
 
 // join adds what expressions read; used is nil when everything is read already.

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -71,7 +72,12 @@ func TestScripts(t *testing.T) {
 			d.MaybeScanArgs(t, "user", &user)
 			d.MaybeScanArgs(t, "role", &word)
 			env := environment(user, word)
+			known := sizes{}
 			for _, argument := range d.CmdArgs {
+				if number, err := strconv.ParseFloat(argument.Vals[0], 64); err == nil && argument.Key != "param" {
+					known[argument.Key] = number
+					env.Sizes = known
+				}
 				if argument.Key == "param" {
 					env.Params = append(env.Params, param(argument.Vals[0]))
 				}
@@ -94,6 +100,19 @@ func TestScripts(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// sizes are the rows of tables by name, and under the name distinct the different values of each of their columns.
+type sizes map[string]float64
+
+func (s sizes) Rows(t *schema.Table, _ ident.UserID) (float64, bool) {
+	rows, ok := s[t.Name]
+	return rows, ok
+}
+
+func (s sizes) Distinct(*schema.Table, ident.UserID, int) (float64, bool) {
+	values, ok := s["distinct"]
+	return values, ok
 }
 
 // param reads a parameter as JSON would give it: a number, or text.

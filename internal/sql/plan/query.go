@@ -13,9 +13,11 @@ type queryBuilder struct {
 	scans []*Scan
 	// capped says whether the row limits of results apply; the source of an INSERT is read whole.
 	capped bool
-	outer  *enclosing    // the query around a subquery; nil when there is none
-	named  *namedTables  // common table expressions that can be named
-	over   *expr.Windows // window functions of the SELECT at hand; nil when it has none
+	outer  *enclosing // the query around a subquery; nil when there is none
+	// repeats says that the rows of the query may be asked for again and again: it is within an expression, lateral, or a step.
+	repeats bool
+	named   *namedTables  // common table expressions that can be named
+	over    *expr.Windows // window functions of the SELECT at hand; nil when it has none
 	// relations counts the tables and queries of the whole statement.
 	relations *int
 }
@@ -48,6 +50,7 @@ func (e *Environment) buildQuery(node *parse.Query, capped bool) (*Query, error)
 	if err != nil {
 		return nil, err
 	}
+	root = e.optimize(root)
 	query := &Query{Root: root, Columns: columns, Scans: b.scans}
 	markNeeded(root)
 	return query, nil
@@ -242,7 +245,7 @@ func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
 
 // derived plans a query in FROM.
 func (b *queryBuilder) derived(ref *parse.SubqueryRef) (relation, error) {
-	inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations}
+	inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations, repeats: b.repeats}
 	root, columns, err := inner.query(ref.Query)
 	if err != nil {
 		return relation{}, err

@@ -26,7 +26,7 @@ func (b *queryBuilder) body(node parse.QueryBody) (Node, []Column, error) {
 	case *parse.SetOperation:
 		return b.setOperation(n)
 	case *parse.Query:
-		inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations}
+		inner := &queryBuilder{env: b.env, outer: b.outer, named: b.named, relations: b.relations, repeats: b.repeats}
 		root, columns, err := inner.query(n)
 		b.scans = append(b.scans, inner.scans...)
 		return root, columns, err

@@ -66,12 +66,13 @@ func (b *queryBuilder) outerColumn(ref *parse.ColumnRef) (e expr.Expr, found boo
 func (b *queryBuilder) subquery(node parse.Expr, scope *expr.Scope, options expr.Options) (expr.Expr, error) {
 	query := queryOf(node)
 	around := &enclosing{builder: b, scope: scope, options: options, reads: map[int]expr.Expr{}}
-	inner := &queryBuilder{env: b.env, outer: around, named: b.named.within(), relations: b.relations}
+	inner := &queryBuilder{env: b.env, outer: around, named: b.named.within(), relations: b.relations, repeats: true}
 	root, columns, err := inner.query(query)
 	if err != nil {
 		return nil, err
 	}
 	b.scans = append(b.scans, inner.scans...)
+	root = b.env.optimize(root)
 	markNeeded(root)
 	sub := &Subquery{Root: root, Reads: slices.Sorted(maps.Keys(around.reads)), Deep: around.deep}
 	external := expr.External{Description: "(" + parse.Print(node) + ")", PerRow: len(sub.Reads) > 0}

@@ -71,7 +71,7 @@ func (b *queryBuilder) view(ref *parse.TableRef, found *schema.Table) (relation,
 	if !ok {
 		return relation{}, at(ref, fault.New(fault.TableNotFound, "table '%s' not found or access denied", found.FullName()))
 	}
-	root, scans, err := b.env.expand(view, b.relations)
+	root, scans, err := b.env.expand(view, b.relations, b.repeats)
 	if err != nil {
 		return relation{}, at(ref, fault.New(fault.KindOf(err), "view '%s' cannot be read: %w", view.Name(), unplaced(err)))
 	}
@@ -105,7 +105,7 @@ func unplaced(err error) error {
 }
 
 // expand plans the query of a view; its rows have the types that the view is declared with.
-func (e *Environment) expand(view *catalog.View, relations *int) (Node, []*Scan, error) {
+func (e *Environment) expand(view *catalog.View, relations *int, repeats bool) (Node, []*Scan, error) {
 	switch {
 	case slices.Contains(e.expanding, view.Name()):
 		return nil, nil, fault.New(fault.InvalidStatement, "it reads itself")
@@ -123,7 +123,7 @@ func (e *Environment) expand(view *catalog.View, relations *int) (Node, []*Scan,
 	inner := *e
 	inner.Session.Namespace, inner.Params, inner.stars = view.Within, nil, nil
 	inner.expanding = append(slices.Clip(e.expanding), view.Name())
-	b := &queryBuilder{env: &inner, relations: relations}
+	b := &queryBuilder{env: &inner, relations: relations, repeats: repeats}
 	root, columns, err := b.query(query)
 	if err != nil {
 		return nil, nil, err

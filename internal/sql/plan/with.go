@@ -9,6 +9,10 @@ import (
 type Shared struct {
 	Name  string
 	Input Node
+	// readers counts the places that read it; kept says that its rows are wanted more often than that, or that the statement
+	// asks for them to be kept.
+	readers int
+	kept    bool
 }
 
 // Width implements Node.
@@ -91,7 +95,7 @@ func (b *queryBuilder) commonTable(node *parse.With, common *parse.CommonTable) 
 	if node.Recursive && mentions(common.Query, common.Name) {
 		return invalid(common, "recursive query %q must have the form first-part UNION [ALL] recursive-part", common.Name)
 	}
-	inner := &queryBuilder{env: b.env, named: b.named.within(), relations: b.relations}
+	inner := &queryBuilder{env: b.env, named: b.named.within(), relations: b.relations, repeats: b.repeats}
 	root, columns, err := inner.query(common.Query)
 	if err != nil {
 		return err
@@ -100,7 +104,8 @@ func (b *queryBuilder) commonTable(node *parse.With, common *parse.CommonTable) 
 	if columns, err = renamed(common, columns, common.Columns); err != nil {
 		return err
 	}
-	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: &Shared{Name: common.Name, Input: root}}
+	shared := &Shared{Name: common.Name, Input: root, kept: common.Materialized == parse.MaterializeAlways}
+	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: shared}
 	return nil
 }
 
@@ -138,7 +143,7 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 	case len(outer.OrderBy) > 0 || outer.Limit != nil || outer.Offset != nil || outer.With != nil:
 		return unsupported(common, "WITH, ORDER BY and LIMIT in a recursive query are not supported; use them around it")
 	}
-	base := &queryBuilder{env: b.env, named: b.named.within(), relations: b.relations}
+	base := &queryBuilder{env: b.env, named: b.named.within(), relations: b.relations, repeats: b.repeats}
 	root, columns, err := base.body(operation.Left)
 	if err != nil {
 		return err
@@ -150,7 +155,7 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 		columns[i].Flags = 0
 	}
 	work := &WorkTable{Name: common.Name, width: len(columns)}
-	step := &queryBuilder{env: b.env, relations: b.relations}
+	step := &queryBuilder{env: b.env, relations: b.relations, repeats: true}
 	step.named = &namedTables{parent: b.named.within(), name: common.Name, node: work, columns: columns}
 	next, nextColumns, err := step.body(operation.Right)
 	if err != nil {
@@ -178,6 +183,10 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 func (b *queryBuilder) common(ref *parse.TableRef, found *namedTables, nested bool) (relation, error) {
 	if _, working := found.node.(*WorkTable); working && nested {
 		return relation{}, unsupported(ref, "the recursive reference to %q must not stand within a subquery", found.name)
+	}
+	if shared, ok := found.node.(*Shared); ok {
+		shared.readers++
+		shared.kept = shared.kept || b.repeats
 	}
 	alias := ref.Alias.Name
 	if alias == "" {
