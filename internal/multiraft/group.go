@@ -51,8 +51,9 @@ type group struct {
 	quiet      quiet
 	lease      lease
 	succession succession
-	ledAt      int // tick at which a leader was last heard
-	skipTicks  int // ticks that Raft does not see, see alignHeartbeats
+	ledAt      int    // tick at which a leader was last heard
+	ownTerm    uint64 // the last term of which this replica, as its leader, has committed an entry
+	skipTicks  int    // ticks that Raft does not see, see alignHeartbeats
 
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
@@ -258,6 +259,9 @@ func (g *group) flushReads(next func() uint64, tick int) {
 		return
 	}
 	now := g.worker.serveLease(g)
+	if !g.knowsCommitted() {
+		return
+	}
 	if len(g.reads) == 0 || len(g.batches) >= maxReadBatches || g.node.BasicStatus().Lead == 0 {
 		return
 	}
