@@ -29,6 +29,8 @@ const (
 type Error struct {
 	Reason  Reason
 	Message string
+	// AwaitsSetup says of a token that was refused that nobody can have one: root has no password yet.
+	AwaitsSetup bool
 }
 
 // Error implements error.

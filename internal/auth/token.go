@@ -41,7 +41,17 @@ type Grant struct {
 // Authenticate checks an access token. The refusals are MissingAuthorization, TokenExpired and
 // InvalidCredentials.
 func (s *Service) Authenticate(ctx context.Context, token string) (Identity, error) {
-	return s.authenticate(ctx, token, typeAccess)
+	identity, err := s.authenticate(ctx, token, typeAccess)
+	if refusal, ok := errors.AsType[*Error](err); ok && s.awaitsSetup() {
+		return identity, &Error{Reason: refusal.Reason, Message: refusal.Message, AwaitsSetup: true}
+	}
+	return identity, err
+}
+
+// awaitsSetup reports whether root has no password, as far as this node knows.
+func (s *Service) awaitsSetup() bool {
+	root, ok := s.account(RootUser)
+	return ok && root.PasswordHash == ""
 }
 
 // Refresh exchanges a refresh token for new tokens. The refusals are those of Authenticate. The old token

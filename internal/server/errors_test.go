@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
@@ -271,30 +270,4 @@ func TestTooManyQueriesOverHTTP(t *testing.T) {
 		return
 	}
 	t.Error("20 requests were answered under a limit of one a second")
-}
-
-// TestErrorCodesOfACluster: the address of the node to ask, and a cluster that cannot answer.
-func TestErrorCodesOfACluster(t *testing.T) {
-	t.Parallel()
-	nodes := openCluster(t, func(cfg *config.Config) {
-		cfg.Cluster.ReplicationTimeoutMilli = 500
-		cfg.Server.ShutdownTimeoutMillis = 0
-	})
-	waitReady(t, nodes...)
-	first, second := login(t, nodes[0], "root", rootPassword), login(t, nodes[1], "root", rootPassword)
-	first.sql("CREATE NAMESPACE app")
-	first.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
-	elsewhere := request{statement("SELECT 1").body, map[string]string{"X-Transaction-ID": second.begin()}}
-	message := first.wantError(elsewhere, http.StatusServiceUnavailable, "NOT_LEADER", true)
-	if want := "Leader: http://" + nodes[1].APIAddr(); !strings.Contains(message, want) {
-		t.Errorf("message %q, want %q in it", message, want)
-	}
-	closeNode(t, nodes[1])
-	closeNode(t, nodes[2])
-	for _, sql := range []string{"INSERT INTO app.t VALUES (1)", "SELECT * FROM app.t"} {
-		status, _, a := first.send(statement(sql))
-		if (status != http.StatusServiceUnavailable && status != http.StatusGatewayTimeout) || a.Error == nil || a.Error.Code != "CLUSTER_UNAVAILABLE" {
-			t.Errorf("%s without a majority: %d %+v", sql, status, a.Error)
-		}
-	}
 }

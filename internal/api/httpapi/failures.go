@@ -24,8 +24,6 @@ const (
 	codeTokenExpired      exec.Code = "TOKEN_EXPIRED"
 	codeCredentials       exec.Code = "INVALID_CREDENTIALS" //nolint:gosec // the name of a failure
 	codeSetupRequired     exec.Code = "SETUP_REQUIRED"
-	codeAccountLocked     exec.Code = "ACCOUNT_LOCKED"
-	codeInsufficient      exec.Code = "INSUFFICIENT_PERMISSIONS"
 	codeAuthentication    exec.Code = "AUTHENTICATION_ERROR"
 	codePayloadTooLarge   exec.Code = "PAYLOAD_TOO_LARGE"
 	codeNotFound          exec.Code = "NOT_FOUND"
@@ -212,17 +210,15 @@ func (s *Server) authFailure(r *http.Request, err error) *failure {
 		}
 		return f
 	}
+	if refused, ok := errors.AsType[*auth.Error](err); ok && refused.AwaitsSetup {
+		return refusal(http.StatusUnauthorized, codeSetupRequired, "The server has to be set up first: root has no password")
+	}
 	code := codeCredentials
-	switch reason {
+	switch reason { //nolint:exhaustive // the others are reasons of logins and of the setup
 	case auth.MissingAuthorization:
 		code = codeMissingAuth
 	case auth.TokenExpired:
 		code = codeTokenExpired
-	case auth.SetupRequired:
-		code = codeSetupRequired
-	case auth.AccountLocked:
-		code = codeAccountLocked
-	case auth.InvalidCredentials, auth.AlreadyConfigured, auth.UserExists, auth.InvalidUser, auth.WeakPassword:
 	}
 	return refusal(http.StatusUnauthorized, code, err.Error())
 }
