@@ -105,3 +105,10 @@ func (s *Service) Check(ctx context.Context, caller session.Session, text string
 	}
 	return nil
 }
+
+// Peak is the highest number of subscriptions that there were at once.
+func (s *Service) Peak() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
+}

@@ -71,6 +71,7 @@ type Service struct {
 	streams map[shard.GroupID]*stream
 	users   map[ident.UserID]int // subscriptions
 	subs    map[uint64]*Subscription
+	peak    int    // the highest total so far
 	number  uint64 // of the newest subscription
 	total   int
 	views   int
@@ -264,6 +265,7 @@ func (s *Service) count(user ident.UserID) error {
 	}
 	s.users[user]++
 	s.total++
+	s.peak = max(s.peak, s.total)
 	return nil
 }
 

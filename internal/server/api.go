@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -113,26 +112,6 @@ func settingRows(cfg *config.Config) []table.Setting {
 		rows[i] = table.Setting{Name: s.Name, Value: value, Description: s.Doc, Category: category}
 	}
 	return rows
-}
-
-// statRows are rows of system.stats about this node, beside those that package table knows.
-func (n *Node) statRows() []table.Stat {
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	log := n.log.Stats()
-	row := func(name string, value any) table.Stat { return table.Stat{Name: name, Value: fmt.Sprint(value)} }
-	transactions, queryBytes := n.sql.Usage()
-	return []table.Stat{
-		row("open_transactions", transactions),
-		row("query_memory_bytes", queryBytes),
-		row("server_version", n.build.Version),
-		row("cluster_mode", !n.cfg.Standalone()),
-		row("memory_usage_mb", (memory.Sys-memory.HeapReleased)>>20),
-		row("uptime_seconds", int64(n.clock.Now().Sub(n.started).Seconds())),
-		row("log_segments", log.Segments),
-		row("log_live_bytes", log.LiveBytes),
-		row("log_syncs", log.Syncs),
-	}
 }
 
 // tokenSecret chooses the key that signs tokens: the configured one; a key of its own for a standalone node

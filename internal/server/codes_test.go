@@ -84,10 +84,13 @@ func provocations(t *testing.T, secret string) []provocation {
 		{"EXTRA_FILE", 400, say(fileForm(t))},
 		{"SQL_EXECUTION_ERROR", 400, say(statement("SELECT 1 / 0"))},
 		{"INTERNAL_ERROR", 500, say(statement("SELECT * FROM app.spoilt"))},
-		{"PERMISSION_DENIED", 403, func(_ *testing.T, p *provoked) (int, []byte) { return p.ann.answerTo(statement("CREATE NAMESPACE mine")) }},
+		{"PERMISSION_DENIED", 403, func(_ *testing.T, p *provoked) (int, []byte) {
+			return p.ann.answerTo(statement("CREATE NAMESPACE mine"))
+		}},
 		{"MISSING_AUTHORIZATION", 401, say(headed(one, "Authorization", ""))},
 		{"INVALID_CREDENTIALS", 401, say(headed(one, "Authorization", "Basic YTpi"))},
 		{"TOKEN_EXPIRED", 401, func(t *testing.T, p *provoked) (int, []byte) {
+			t.Helper()
 			return p.root.answerTo(headed(one, "Authorization", "Bearer "+aged(t, p.ann.token, secret)))
 		}},
 		{"TRANSACTION_NOT_FOUND", 400, say(headed(one, "X-Transaction-ID", "1-absent"))},
@@ -110,7 +113,7 @@ func provocations(t *testing.T, secret string) []provocation {
 
 // TestEveryCodeIsProvoked: for each code that clients know or that the code declares there is a request over HTTP that is answered with
 // it, or the code stands among those that are not given.
-func TestEveryCodeIsProvoked(t *testing.T) {
+func TestEveryCodeIsProvoked(t *testing.T) { //nolint:tparallel // the provocations come one after the other: two share a cluster
 	t.Parallel()
 	const secret = "the-secret-of-the-tests-0123456789abcdef"
 	cfg := testConfig(t.TempDir())
@@ -221,6 +224,7 @@ func (c client) postRaw(r request) (int, []byte) {
 }
 
 func provokeConflict(t *testing.T, p *provoked) (int, []byte) {
+	t.Helper()
 	id := p.root.begin()
 	p.root.continues(id, "UPDATE app.t SET v = v + 1 WHERE id = 1")
 	p.root.sql("UPDATE app.t SET v = 100 WHERE id = 1")
@@ -229,6 +233,7 @@ func provokeConflict(t *testing.T, p *provoked) (int, []byte) {
 
 // provokeBusy sends a long query in a transaction and another statement beside it.
 func provokeBusy(t *testing.T, p *provoked) (int, []byte) {
+	t.Helper()
 	id := p.root.begin()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -257,6 +262,7 @@ func provokeBusy(t *testing.T, p *provoked) (int, []byte) {
 
 // provokeSetup asks a server whose root has no password.
 func provokeSetup(t *testing.T, _ *provoked) (int, []byte) {
+	t.Helper()
 	cfg := testConfig(t.TempDir())
 	cfg.Auth.RootPassword = ""
 	n := openNode(t, cfg, Options{})
@@ -273,6 +279,7 @@ func (brokenAuthentication) Authenticate(context.Context, string) (auth.Identity
 }
 
 func provokeBrokenAuthentication(t *testing.T, p *provoked) (int, []byte) {
+	t.Helper()
 	api, err := httpapi.New(httpapi.Config{
 		Settings: p.node.cfg, SQL: p.node.sql, Auth: brokenAuthentication{p.node.users}, Health: clusterView{p.node},
 		Metrics: metrics.New(metrics.Build{}), Logger: p.node.logger, Clock: p.node.clock,
@@ -287,6 +294,7 @@ func provokeBrokenAuthentication(t *testing.T, p *provoked) (int, []byte) {
 }
 
 func provokeRateLimit(t *testing.T, _ *provoked) (int, []byte) {
+	t.Helper()
 	cfg := testConfig(t.TempDir())
 	cfg.RateLimit.MaxQueriesPerSec = 1
 	n := openNode(t, cfg, Options{})
@@ -301,6 +309,7 @@ func provokeRateLimit(t *testing.T, _ *provoked) (int, []byte) {
 }
 
 func provokeConnections(t *testing.T, _ *provoked) (int, []byte) {
+	t.Helper()
 	cfg := testConfig(t.TempDir())
 	cfg.Performance.MaxConnections = 1
 	n := openNode(t, cfg, Options{})
@@ -309,7 +318,7 @@ func provokeConnections(t *testing.T, _ *provoked) (int, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = held.Close() }() // nothing was sent over it
+	defer func() { _ = held.Close() }()                                               // nothing was sent over it
 	return client{t: t, url: "http://" + n.APIAddr()}.post("/v1/api/sql", struct{}{}) // connections are taken in their order
 }
 
@@ -325,6 +334,7 @@ func loneMember(t *testing.T, dir string, change func(*config.Config)) *Node {
 }
 
 func provokeFullDisk(t *testing.T, _ *provoked) (int, []byte) {
+	t.Helper()
 	dir := t.TempDir()
 	n := loneMember(t, dir, func(*config.Config) {})
 	c := login(t, n, "root", rootPassword)
@@ -337,6 +347,7 @@ func provokeFullDisk(t *testing.T, _ *provoked) (int, []byte) {
 
 // provokeOtherNode goes on in a transaction at a node that does not have it.
 func provokeOtherNode(t *testing.T, p *provoked) (int, []byte) {
+	t.Helper()
 	nodes := p.cluster()
 	waitReady(t, nodes...)
 	id := login(t, nodes[1], "root", rootPassword).begin()
@@ -349,6 +360,7 @@ func provokeOtherNode(t *testing.T, p *provoked) (int, []byte) {
 
 // provokeLostMajority asks the last of three nodes.
 func provokeLostMajority(t *testing.T, p *provoked) (int, []byte) {
+	t.Helper()
 	nodes := p.cluster()
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
@@ -169,9 +171,47 @@ func TestWhatTheNodeServes(t *testing.T) {
 	if want := "active|127.0.0.1|websocket|subscribe"; got != want {
 		t.Errorf("system.sessions shows %s, want %s", got, want)
 	}
+	before := time.Now().UTC().Truncate(time.Microsecond)
 	n.logger.Warn("something odd", slog.Int("count", 3))
 	if got, want := root.grid("SELECT level, message FROM system.server_logs WHERE message LIKE 'something%'"), "warn|something odd count=3"; got != want {
 		t.Errorf("system.server_logs shows %s, want %s", got, want)
+	}
+	logged, err := time.Parse(time.RFC3339, root.grid("SELECT timestamp FROM system.server_logs WHERE message LIKE 'something%'"))
+	if err != nil || logged.Before(before) {
+		t.Errorf("the line was logged at %v, %v; it was written after %v", logged, err, before)
+	}
+}
+
+// TestStatsAreThere reads the figures of a node by the names that clients know.
+func TestStatsAreThere(t *testing.T) {
+	n, root, ann := systemNode(t)
+	s := watch(t, n, ann)
+	s.subscribe("mine", "SELECT * FROM app.notes WHERE id > 3", "")
+	root.sql("CREATE SCHEDULE later EVERY '12 hours' DO SELECT 1")
+	figures := map[string]string{}
+	for line := range strings.Lines(root.grid("SELECT metric_name, metric_value FROM system.stats")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "|")
+		if _, twice := figures[name]; twice {
+			t.Errorf("%s is there twice", name)
+		}
+		figures[name] = value
+	}
+	for name, want := range map[string]string{
+		"total_users": "2", "total_namespaces": "3", "total_tables": "2", "total_storages": "1", "total_jobs": "0", "jobs_queued": "0", "jobs_running": "0",
+		"jobs_failed": "0", "total_live_queries": "1", "active_subscriptions": "1", "active_subscriptions_peak": "1", "websocket_sessions": "1",
+		"websocket_sessions_peak": "1", "schema_cache_size": "2", "node_id": "1", "cluster_mode": "false",
+	} {
+		if figures[name] != want {
+			t.Errorf("%s is %q, want %s", name, figures[name], want)
+		}
+	}
+	for _, name := range []string{
+		"active_connections", "active_connections_peak", "plan_cache_size", "memory_usage_mb", "cpu_usage_percent", "uptime_seconds", "open_files_total",
+	} {
+		value, err := strconv.ParseFloat(figures[name], 64)
+		if err != nil || value < 0 || strings.HasPrefix(name, "active") && value < 1 {
+			t.Errorf("%s is %q", name, figures[name])
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/session"
 )
 
 // PostgresVersion is the version of PostgreSQL whose dialect this server speaks, for clients that ask.
@@ -121,7 +122,8 @@ func postgresViews() []viewDefinition {
 		{PostgresNamespace, "pg_attribute", (*System).pgAttributeRows, []viewColumn{
 			bigInt("attrelid"), text("attname"), bigInt("atttypid"), smallInt("attlen"), smallInt("attnum"), integer("atttypmod"),
 			smallInt("attndims"), boolean("attnotnull"), boolean("atthasdef"), text("attidentity"), text("attgenerated"),
-			boolean("attisdropped"), bigInt("attcollation"),
+			boolean("attisdropped"), bigInt("attcollation"), boolean("attislocal"), integer("attinhcount"), text("attstorage"),
+			text("attcompression"), orNull(text("attacl")), orNull(text("attoptions")),
 		}},
 		{PostgresNamespace, "pg_attrdef", (*System).pgAttrdefRows, []viewColumn{
 			bigInt("oid"), bigInt("adrelid"), smallInt("adnum"), text("adbin"),
@@ -130,23 +132,29 @@ func postgresViews() []viewDefinition {
 			bigInt("oid"), text("relname"), bigInt("relnamespace"), bigInt("reltype"), bigInt("relowner"), bigInt("relam"),
 			float("reltuples"), bigInt("relpages"), boolean("relhasindex"), boolean("relisshared"), text("relpersistence"),
 			text("relkind"), smallInt("relnatts"), smallInt("relchecks"), boolean("relhasrules"), boolean("relhastriggers"),
-			boolean("relrowsecurity"), boolean("relispartition"), bigInt("reltablespace"),
+			boolean("relrowsecurity"), boolean("relispartition"), bigInt("reltablespace"), boolean("relforcerowsecurity"),
+			bigInt("reloftype"), bigInt("reltoastrelid"), text("relreplident"), boolean("relhassubclass"), orNull(text("relacl")),
+			orNull(text("reloptions")), orNull(text("relpartbound")),
 		}},
 		{PostgresNamespace, "pg_constraint", (*System).pgConstraintRows, []viewColumn{
 			bigInt("oid"), text("conname"), bigInt("connamespace"), text("contype"), boolean("condeferrable"),
 			boolean("condeferred"), boolean("convalidated"), bigInt("conrelid"), bigInt("conindid"), bigInt("confrelid"),
-			text("conkey"),
+			numbers("conkey"), orNull(numbers("confkey")), text("confupdtype"), text("confdeltype"), text("confmatchtype"),
+			bigInt("contypid"), boolean("conislocal"), integer("coninhcount"), boolean("connoinherit"), orNull(text("conbin")),
 		}},
 		{PostgresNamespace, "pg_database", (*System).pgDatabaseRows, []viewColumn{
 			bigInt("oid"), text("datname"), bigInt("datdba"), integer("encoding"), text("datcollate"), text("datctype"),
-			boolean("datistemplate"), boolean("datallowconn"), integer("datconnlimit"),
+			boolean("datistemplate"), boolean("datallowconn"), integer("datconnlimit"), bigInt("dattablespace"),
+			text("datlocprovider"), orNull(text("datacl")),
 		}},
 		{PostgresNamespace, "pg_description", (*System).noRows, []viewColumn{
 			bigInt("objoid"), bigInt("classoid"), integer("objsubid"), text("description"),
 		}},
 		{PostgresNamespace, "pg_index", (*System).pgIndexRows, []viewColumn{
 			bigInt("indexrelid"), bigInt("indrelid"), smallInt("indnatts"), boolean("indisunique"), boolean("indisprimary"),
-			boolean("indisvalid"), text("indkey"),
+			boolean("indisvalid"), numbers("indkey"), smallInt("indnkeyatts"), boolean("indisclustered"), boolean("indisreplident"),
+			boolean("indisexclusion"), boolean("indimmediate"), boolean("indisready"), boolean("indislive"), orNull(text("indexprs")),
+			orNull(text("indpred")),
 		}},
 		{PostgresNamespace, "pg_indexes", (*System).pgIndexesRows, []viewColumn{
 			text("schemaname"), text("tablename"), text("indexname"), orNull(text("tablespace")), text("indexdef"),
@@ -159,9 +167,12 @@ func postgresViews() []viewDefinition {
 		}},
 		{PostgresNamespace, "pg_roles", (*System).pgRolesRows, []viewColumn{
 			bigInt("oid"), text("rolname"), boolean("rolsuper"), boolean("rolcreaterole"), boolean("rolcreatedb"), boolean("rolcanlogin"),
+			boolean("rolinherit"), boolean("rolreplication"), boolean("rolbypassrls"), integer("rolconnlimit"),
+			orNull(timestamp("rolvaliduntil")),
 		}},
 		{PostgresNamespace, "pg_settings", (*System).pgSettingsRows, []viewColumn{
-			text("name"), text("setting"), text("short_desc"), text("category"),
+			text("name"), text("setting"), text("short_desc"), text("category"), orNull(text("unit")), text("context"), text("vartype"),
+			text("source"), boolean("pending_restart"),
 		}},
 		{PostgresNamespace, "pg_tables", (*System).pgTablesRows, []viewColumn{
 			text("schemaname"), text("tablename"), orNull(text("tableowner")), orNull(text("tablespace")), boolean("hasindexes"),
@@ -170,7 +181,8 @@ func postgresViews() []viewDefinition {
 		{PostgresNamespace, "pg_type", (*System).pgTypeRows, []viewColumn{
 			bigInt("oid"), text("typname"), bigInt("typnamespace"), bigInt("typowner"), smallInt("typlen"), boolean("typbyval"),
 			text("typtype"), text("typcategory"), bigInt("typrelid"), bigInt("typelem"), bigInt("typarray"), bigInt("typbasetype"),
-			boolean("typnotnull"), integer("typtypmod"), text("typdelim"),
+			boolean("typnotnull"), integer("typtypmod"), text("typdelim"), bigInt("typcollation"), boolean("typisdefined"),
+			boolean("typispreferred"), integer("typndims"), orNull(text("typdefault")), text("typinput"), text("typoutput"),
 		}},
 		{PostgresNamespace, "pg_views", (*System).pgViewsRows, []viewColumn{
 			text("schemaname"), text("viewname"), orNull(text("viewowner")), orNull(text("definition")),
@@ -193,10 +205,15 @@ func (s *System) pgNamespaceRows(_ context.Context, request *ViewRequest) ([][]d
 // pgClassRows lists tables and views, and behind them the indexes.
 func (s *System) pgClassRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	class := func(t *schema.Table, oid int64, name, kind string, columns int, indexed bool) []datum.Datum {
+		method := map[string]int64{"r": heapOID, "i": btreeOID}[kind] // a view has none
 		return []datum.Datum{
-			number(oid), textValue(name), number(namespaceOID(t.Namespace)), number(0), number(ownerOID), number(0),
+			number(oid), textValue(name), number(namespaceOID(t.Namespace)), number(0), number(ownerOID), number(method),
 			datum.NewFloat(-1), number(0), flag(indexed), flag(false), textValue("p"), textValue(kind), smallNumber(columns),
-			smallNumber(0), flag(false), flag(false), flag(t.Kind == schema.KindUser), flag(false), number(0),
+			smallNumber(0), flag(false), flag(false), flag(t.Kind == schema.KindUser), flag(false), number(0), flag(false),
+			number(0), number(0), textValue("d"), flag(false),
+			{},
+			{},
+			{},
 		}
 	}
 	var rows [][]datum.Datum
@@ -232,7 +249,10 @@ func (s *System) pgAttributeRows(_ context.Context, request *ViewRequest) ([][]d
 			rows = append(rows, []datum.Datum{
 				number(tableOID(t)), textValue(column.Name), number(like.oid), smallNumber(like.length), smallNumber(i + 1),
 				small(int32(modifier)), smallNumber(dimensions), flag(!column.Nullable),
-				flag(column.Default.Kind != schema.DefaultNone), textValue(""), textValue(""), flag(false), number(0),
+				flag(column.Default.Kind != schema.DefaultNone), textValue(""), textValue(""), flag(false), number(0), flag(true),
+				small(0), textValue("p"), textValue(""),
+				{},
+				{},
 			})
 		}
 	}
@@ -256,18 +276,22 @@ func (s *System) pgAttrdefRows(_ context.Context, request *ViewRequest) ([][]dat
 func (*System) pgDatabaseRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
 	return [][]datum.Datum{{
 		number(databaseOID), textValue(databaseName), number(ownerOID), small(6), textValue("C"), textValue("C"), flag(false), flag(true),
-		small(-1),
+		small(-1), number(0), textValue("c"),
+		{},
 	}}, nil
 }
 
 // pgRolesRows lists the roles, not the accounts: those are for administrators.
 func (*System) pgRolesRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
-	return [][]datum.Datum{
-		{number(ownerOID), textValue("system"), flag(true), flag(true), flag(true), flag(true)},
-		{number(ownerOID + 1), textValue("dba"), flag(true), flag(true), flag(true), flag(true)},
-		{number(ownerOID + 2), textValue("service"), flag(false), flag(false), flag(false), flag(true)},
-		{number(ownerOID + 3), textValue("user"), flag(false), flag(false), flag(false), flag(true)},
-	}, nil
+	var rows [][]datum.Datum
+	for i, role := range []session.Role{session.RoleSystem, session.RoleDBA, session.RoleService, session.RoleUser} {
+		admin := flag(role.IsAdmin())
+		rows = append(rows, []datum.Datum{
+			number(ownerOID + i), textValue(role.String()), admin, admin, admin, flag(true), flag(true), flag(false), flag(false), small(-1),
+			{},
+		})
+	}
+	return rows, nil
 }
 
 func (*System) pgSettingsRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
@@ -275,6 +299,8 @@ func (*System) pgSettingsRows(context.Context, *ViewRequest) ([][]datum.Datum, e
 	for _, setting := range SessionSettings() {
 		rows = append(rows, []datum.Datum{
 			textValue(setting.Name), textValue(setting.Value), textValue(setting.Description), textValue("Preset Options"),
+			{},
+			textValue("internal"), textValue("string"), textValue("default"), flag(false),
 		})
 	}
 	return rows, nil
@@ -322,7 +348,9 @@ func (*System) pgTypeRows(context.Context, *ViewRequest) ([][]datum.Datum, error
 		rows = append(rows, []datum.Datum{
 			number(t.oid), textValue(t.name), number(11), number(ownerOID), smallNumber(t.length), flag(t.length > 0 && t.length <= 8),
 			textValue("b"), textValue(t.category), number(0), number(element), number(t.array), number(0), flag(false), small(-1),
-			textValue(","),
+			textValue(","), number(0), flag(true), flag(false), small(0),
+			{},
+			textValue(t.name + "in"), textValue(t.name + "out"),
 		})
 	}
 	return rows, nil

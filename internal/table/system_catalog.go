@@ -161,6 +161,11 @@ func (s *System) settingsRows(context.Context, *ViewRequest) ([][]datum.Datum, e
 
 func (s *System) statsRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
 	stats := catalogStats(request.Catalog)
+	jobs, err := jobStats(request)
+	if err != nil {
+		return nil, err
+	}
+	stats = append(stats, jobs...)
 	stats = append(stats, Stat{"node_id", strconv.FormatUint(uint64(s.options.Node), 10)})
 	if s.options.Stats != nil {
 		stats = append(stats, s.options.Stats()...)
@@ -177,8 +182,34 @@ func catalogStats(current *catalog.Catalog) []Stat {
 		{"total_users", strconv.Itoa(current.UserCount())},
 		{"total_namespaces", strconv.Itoa(len(current.Namespaces()))},
 		{"total_tables", strconv.Itoa(len(current.Tables()))},
+		{"total_storages", strconv.Itoa(len(current.Storages()))},
 		{"catalog_index", strconv.FormatUint(current.Index(), 10)},
 	}
+}
+
+// jobStats counts the jobs that are remembered. One that waits for its next try counts as queued.
+func jobStats(request *ViewRequest) ([]Stat, error) {
+	jobs, err := request.allJobs()
+	if err != nil {
+		return nil, err
+	}
+	var queued, running, failed int
+	for _, job := range jobs {
+		switch catalog.JobState(job.GetState()) { //nolint:exhaustive // the others are not due, or have ended otherwise
+		case catalog.JobQueued, catalog.JobRetrying:
+			queued++
+		case catalog.JobRunning:
+			running++
+		case catalog.JobFailed:
+			failed++
+		}
+	}
+	return []Stat{
+		{"total_jobs", strconv.Itoa(len(jobs))},
+		{"jobs_queued", strconv.Itoa(queued)},
+		{"jobs_running", strconv.Itoa(running)},
+		{"jobs_failed", strconv.Itoa(failed)},
+	}, nil
 }
 
 // DefaultText prints a column's default as SQL; ok is false when there is none.

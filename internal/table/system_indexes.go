@@ -68,13 +68,13 @@ func (x *tableIndex) columnNames() string {
 	return strings.Join(names, ", ")
 }
 
-// numbers joins the numbers of the columns in their table, as PostgreSQL counts them.
-func (x *tableIndex) numbers(separator string) string {
-	list := make([]string, len(x.positions))
+// numbers are those of the columns in their table, as PostgreSQL counts them.
+func (x *tableIndex) numbers() datum.Datum {
+	list := make([]datum.Datum, len(x.positions))
 	for i, position := range x.positions {
-		list[i] = number(position + 1).String()
+		list[i] = smallNumber(position + 1)
 	}
-	return strings.Join(list, separator)
+	return datum.NewArray(list)
 }
 
 // constraintKind is the word of information_schema.
@@ -143,7 +143,10 @@ func (*System) pgConstraintRows(_ context.Context, request *ViewRequest) ([][]da
 		rows = append(rows, []datum.Datum{
 			number(objectID("constraint", x.table.Namespace+"."+x.name)), textValue(x.name), number(namespaceOID(x.table.Namespace)),
 			textValue(kind), flag(false), flag(false), flag(true), number(tableOID(x.table)), number(x.oid()), number(0),
-			textValue("{" + x.numbers(",") + "}"),
+			x.numbers(),
+			{},
+			textValue(" "), textValue(" "), textValue(" "), number(0), flag(true), small(0), flag(true),
+			{},
 		})
 	}
 	return rows, nil
@@ -154,7 +157,10 @@ func (*System) pgIndexRows(_ context.Context, request *ViewRequest) ([][]datum.D
 	for _, x := range request.indexes() {
 		rows = append(rows, []datum.Datum{
 			number(x.oid()), number(tableOID(x.table)), smallNumber(len(x.positions)), flag(x.unique), flag(x.primary),
-			flag(x.state == schema.IndexReady), textValue(x.numbers(" ")),
+			flag(x.state == schema.IndexReady), x.numbers(), smallNumber(len(x.positions)), flag(false), flag(false), flag(false), flag(true),
+			flag(x.state == schema.IndexReady), flag(true),
+			{},
+			{},
 		})
 	}
 	return rows, nil

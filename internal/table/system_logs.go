@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
@@ -17,9 +18,12 @@ type LogLine struct {
 // logViews declares the view of what this node has logged lately.
 func logViews() []viewDefinition {
 	return []viewDefinition{{SystemNamespace, "server_logs", (*System).logRows, []viewColumn{
-		timestamp("timestamp"), text("level"), orNull(text("thread")), orNull(text("target")), orNull(bigInt("line")), text("message"),
+		text("timestamp"), text("level"), orNull(text("thread")), orNull(text("target")), orNull(bigInt("line")), text("message"),
 	}}}
 }
+
+// logTime is how the view spells an instant: as texts they have the order of time.
+const logTime = "2006-01-02T15:04:05.000000Z"
 
 func (s *System) logRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
 	if s.options.Logs == nil {
@@ -29,7 +33,8 @@ func (s *System) logRows(context.Context, *ViewRequest) ([][]datum.Datum, error)
 	rows := make([][]datum.Datum, len(lines))
 	for i := range lines {
 		l := &lines[i]
-		rows[i] = []datum.Datum{moment(l.AtMicros), textValue(l.Level), {}, optionalText(l.Target), {}, textValue(l.Message)}
+		at := time.UnixMicro(l.AtMicros).UTC().Format(logTime)
+		rows[i] = []datum.Datum{textValue(at), textValue(l.Level), {}, optionalText(l.Target), {}, textValue(l.Message)}
 	}
 	return rows, nil
 }

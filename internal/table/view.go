@@ -25,6 +25,7 @@ type viewDefinition struct {
 type viewColumn struct {
 	name     string
 	kind     datum.Kind
+	elem     datum.Kind // of an array
 	nullable bool
 }
 
@@ -37,6 +38,10 @@ func jsonText(name string) viewColumn  { return viewColumn{name: name, kind: dat
 func timestamp(name string) viewColumn { return viewColumn{name: name, kind: datum.Timestamp} }
 func float(name string) viewColumn     { return viewColumn{name: name, kind: datum.Float} }
 
+func numbers(name string) viewColumn {
+	return viewColumn{name: name, kind: datum.Array, elem: datum.SmallInt}
+}
+
 func orNull(column viewColumn) viewColumn {
 	column.nullable = true
 	return column
@@ -46,7 +51,7 @@ func (d *viewDefinition) descriptor() *schema.Table {
 	descriptor := &schema.Table{Namespace: d.namespace, Name: d.name, Kind: schema.KindSystem, Version: 1}
 	for i, column := range d.columns {
 		descriptor.Columns = append(descriptor.Columns, schema.Column{
-			ID: uint32(i + 1), Name: column.name, Type: datum.Of(column.kind), Nullable: column.nullable,
+			ID: uint32(i + 1), Name: column.name, Type: datum.Type{Kind: column.kind, Elem: column.elem}, Nullable: column.nullable,
 		})
 	}
 	descriptor.NextColumnID = uint32(len(d.columns) + 1) //nolint:gosec // a few dozen

@@ -82,6 +82,7 @@ type Server struct {
 	requests     *ratelimit.Limiter
 	running      *ratelimit.Gate
 	downloads    *ratelimit.Gate
+	connections  *ratelimit.Gate
 	buffers      bufferPool
 	measurements measurements
 }
@@ -101,6 +102,7 @@ func New(cfg Config) (*Server, error) {
 		requests:     ratelimit.NewLimiter(cfg.Clock, rates.MaxRequestsPerIP, rates.MaxTrackedKeys),
 		running:      ratelimit.NewGate(0, rates.MaxConcurrentQueries),
 		downloads:    ratelimit.NewGate(downloadsPerUser, downloadsPerNode),
+		connections:  ratelimit.NewGate(rates.MaxConnectionsPerIP, cfg.Settings.Performance.MaxConnections),
 		measurements: newMeasurements(cfg.Metrics),
 	}
 	for _, text := range cfg.Settings.Security.TrustedProxyRanges {
@@ -143,17 +145,15 @@ func (s *Server) newHTTPServer() *http.Server {
 // Serve answers clients of the listener until Shutdown or Close, and then returns nil. It closes the
 // listener. Connections beyond the configured bounds are refused with 503.
 func (s *Server) Serve(listener net.Listener) error {
-	settings := s.config.Settings
-	guarded := &guardedListener{
-		Listener: listener,
-		gate:     ratelimit.NewGate(settings.RateLimit.MaxConnectionsPerIP, settings.Performance.MaxConnections),
-		refused:  s.measurements.refusedConnections,
-	}
+	guarded := &guardedListener{Listener: listener, gate: s.connections, refused: s.measurements.refusedConnections}
 	if err := s.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve clients on %s: %w", listener.Addr(), err)
 	}
 	return nil
 }
+
+// Connections returns how many connections are open, and how many were at most.
+func (s *Server) Connections() (open, peak int) { return s.connections.Open(), s.connections.Peak() }
 
 // Shutdown stops accepting and waits for the requests under way. When ctx ends first, it cuts them off and
 // returns ctx's error.

@@ -93,6 +93,7 @@ type Gate struct {
 	mu   sync.Mutex // guards all below
 	open map[string]int
 	sum  int
+	peak int // the highest sum so far
 }
 
 // NewGate allows perKey open things of one key and total of all keys; zero means no bound. The number of
@@ -116,6 +117,7 @@ func (g *Gate) Enter(key string) bool {
 		g.open[key]++
 	}
 	g.sum++
+	g.peak = max(g.peak, g.sum)
 	return true
 }
 
@@ -137,4 +139,11 @@ func (g *Gate) Open() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.sum
+}
+
+// Peak returns the highest number of things that were open at once.
+func (g *Gate) Peak() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.peak
 }

@@ -67,8 +67,9 @@ type Server struct {
 	codec    *codec
 	buffers  sync.Pool // of *[]byte, for outboxes
 
-	mu      sync.Mutex // guards conns, closed and opened
+	mu      sync.Mutex // guards conns, peak, closed and opened
 	conns   map[*Conn]struct{}
+	peak    int // the most conns so far
 	closed  bool
 	opened  uint64 // connections since the start
 	running sync.WaitGroup
@@ -199,6 +200,7 @@ func (s *Server) add(c *Conn) bool {
 	s.opened++
 	c.number = s.opened
 	s.conns[c] = struct{}{}
+	s.peak = max(s.peak, len(s.conns))
 	s.running.Add(1)
 	return true
 }
@@ -224,6 +226,13 @@ func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
+}
+
+// Peak is the highest number of connections that were open at once.
+func (s *Server) Peak() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
 }
 
 // Opened is the number of connections that were opened since the start.

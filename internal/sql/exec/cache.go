@@ -67,6 +67,12 @@ func (c *planCache) find(key planKey) (cachedPlan, bool) {
 	return found, ok
 }
 
+func (c *planCache) size() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.plans)
+}
+
 // keep stores the plan of a request's only statement, if it is of a kind worth keeping.
 func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Parsed, bound plan.Statement, until time.Time) {
 	switch bound.(type) {

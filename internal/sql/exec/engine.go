@@ -153,6 +153,9 @@ func (e *Engine) Usage() (transactions int, memoryBytes int64) {
 	return e.transactions.Len(), e.memory.usedBytes.Load()
 }
 
+// CachedPlans is the number of plans that are kept.
+func (e *Engine) CachedPlans() int { return e.plans.size() }
+
 // Tend ends transactions whose time is over. It is to be called now and then.
 func (e *Engine) Tend() { e.transactions.Sweep() }
 

@@ -30,6 +30,16 @@ func postgresFunction(name string) (definition, bool) {
 		return definition{operands: []operandClass{integerOperand}, result: boolean, apply: always(datum.NewBool(true))}, true
 	case "pg_get_userbyid":
 		return definition{operands: []operandClass{integerOperand}, result: text, apply: always(datum.NewText("system"))}, true
+	case "pg_encoding_to_char":
+		return definition{operands: []operandClass{integerOperand}, result: text, apply: always(datum.NewText("UTF8"))}, true
+	case "pg_backend_pid":
+		return constant(datum.NewInt(datum.Int, 0), datum.Of(datum.Int))
+	case "pg_is_in_recovery":
+		return constant(datum.NewBool(false), boolean)
+	case "pg_get_indexdef", "pg_get_constraintdef": // pg_indexes and information_schema tell
+		return definition{
+			operands: []operandClass{integerOperand, anyOperand, booleanOperand}, optional: 2, result: text, apply: always(datum.Datum{}),
+		}, true
 	case "obj_description", "shobj_description":
 		return definition{operands: []operandClass{integerOperand, textOperand}, optional: 1, result: text, apply: always(datum.Datum{})}, true
 	case "col_description":
