@@ -147,9 +147,6 @@ func postgresViews() []viewDefinition {
 			boolean("datistemplate"), boolean("datallowconn"), integer("datconnlimit"), bigInt("dattablespace"),
 			text("datlocprovider"), orNull(text("datacl")),
 		}},
-		{PostgresNamespace, "pg_description", (*System).noRows, []viewColumn{
-			bigInt("objoid"), bigInt("classoid"), integer("objsubid"), text("description"),
-		}},
 		{PostgresNamespace, "pg_index", (*System).pgIndexRows, []viewColumn{
 			bigInt("indexrelid"), bigInt("indrelid"), smallInt("indnatts"), boolean("indisunique"), boolean("indisprimary"),
 			boolean("indisvalid"), numbers("indkey"), smallInt("indnkeyatts"), boolean("indisclustered"), boolean("indisreplident"),

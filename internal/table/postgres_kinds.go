@@ -29,6 +29,9 @@ func postgresKinds() []viewDefinition {
 			bigInt("classid"), bigInt("objid"), integer("objsubid"), bigInt("refclassid"), bigInt("refobjid"), integer("refobjsubid"),
 			text("deptype"),
 		}},
+		{PostgresNamespace, "pg_description", none, []viewColumn{
+			bigInt("objoid"), bigInt("classoid"), integer("objsubid"), text("description"),
+		}},
 		{PostgresNamespace, "pg_enum", none, []viewColumn{bigInt("oid"), bigInt("enumtypid"), float("enumsortorder"), text("enumlabel")}},
 		{PostgresNamespace, "pg_extension", none, []viewColumn{
 			bigInt("oid"), text("extname"), bigInt("extowner"), bigInt("extnamespace"), boolean("extrelocatable"), text("extversion"),
