@@ -90,6 +90,7 @@ type RateLimit struct {
 	RequestBodyLimitBytes   int64 `toml:"request_body_limit_bytes" range:"1024..1073741824" doc:"Largest body of a request, in bytes; a larger one is refused with 413."`
 	MaxTrackedKeys          int   `toml:"max_tracked_keys" range:"16..10000000" doc:"Users and addresses whose rates are remembered; the one idle longest is forgotten first."`
 	MaxConcurrentQueries    int   `toml:"max_concurrent_queries" range:"1..1000000" doc:"SQL requests that run at once on this node; more are refused with 503."`
+	MaxConcurrentPerUser    int   `toml:"max_concurrent_queries_per_user" range:"1..1000000" doc:"SQL requests of one user that run at once on this node; more are refused with 429, so that one user leaves room for the others."`
 	MaxSubscriptionsPerUser int   `toml:"max_subscriptions_per_user" range:"0..1000000" doc:"Live queries of one user at once; 0 means no limit."`
 	MaxMessagesPerSec       int   `toml:"max_messages_per_sec" range:"0..1000000" doc:"WebSocket messages per second of one connection; 0 means no limit."`
 }
@@ -228,7 +229,7 @@ func Default() *Config {
 		Transaction: Transaction{TimeoutSeconds: 300, IdleTimeoutSeconds: 60, MaxBytes: 100 << 20, MaxPerUser: 16, MaxPerNode: 256},
 		RateLimit: RateLimit{
 			MaxQueriesPerSec: 100, MaxAuthRequestsPerIP: 20, MaxRequestsPerIP: 200, MaxConnectionsPerIP: 100,
-			RequestBodyLimitBytes: 10 << 20, MaxTrackedKeys: 100_000, MaxConcurrentQueries: 1024,
+			RequestBodyLimitBytes: 10 << 20, MaxTrackedKeys: 100_000, MaxConcurrentQueries: 1024, MaxConcurrentPerUser: 512,
 			MaxSubscriptionsPerUser: 10, MaxMessagesPerSec: 50,
 		},
 		Auth: Auth{

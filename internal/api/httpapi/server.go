@@ -100,7 +100,7 @@ func New(cfg Config) (*Server, error) {
 		queries:      ratelimit.NewLimiter(cfg.Clock, rates.MaxQueriesPerSec, rates.MaxTrackedKeys),
 		logins:       ratelimit.NewLimiter(cfg.Clock, rates.MaxAuthRequestsPerIP, rates.MaxTrackedKeys),
 		requests:     ratelimit.NewLimiter(cfg.Clock, rates.MaxRequestsPerIP, rates.MaxTrackedKeys),
-		running:      ratelimit.NewGate(0, rates.MaxConcurrentQueries),
+		running:      ratelimit.NewGate(rates.MaxConcurrentPerUser, rates.MaxConcurrentQueries),
 		downloads:    ratelimit.NewGate(downloadsPerUser, downloadsPerNode),
 		connections:  ratelimit.NewGate(rates.MaxConnectionsPerIP, cfg.Settings.Performance.MaxConnections),
 		measurements: newMeasurements(cfg.Metrics),

@@ -99,12 +99,17 @@ func (s *Server) runSQL(r *http.Request, identity auth.Identity, rows *rowStream
 		s.measurements.refusedRates.WithLabelValues("queries").Inc()
 		return nil, tooMany("Too many queries of this user; try again later", wait)
 	}
-	if !s.running.Enter("") {
+	user := string(identity.User.ID)
+	if !s.running.Enter(user) {
+		if s.running.FullFor(user) {
+			s.measurements.refusedRates.WithLabelValues("concurrent_queries").Inc()
+			return nil, tooMany("Too many queries of this user are under way on this node; try again later", time.Second)
+		}
 		f := refusal(http.StatusServiceUnavailable, exec.CodeClusterUnavailable, "Too many queries are under way on this node; try again later")
 		f.retry = true
 		return nil, f
 	}
-	defer s.running.Leave("")
+	defer s.running.Leave(user)
 	buffer := s.buffers.get()
 	defer s.buffers.put(buffer)
 	request, f := readSQLRequest(r, buffer, s.config.Settings.Limits)

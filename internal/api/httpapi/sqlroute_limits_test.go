@@ -71,6 +71,40 @@ func TestQueryRateOfOneUser(t *testing.T) {
 	}
 }
 
+// TestOneUserLeavesRoomForOthers fills what one user may take of a node, on which another user's query still runs.
+func TestOneUserLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	const each = 3
+	w := newWorld(t, func(c *config.Config) {
+		c.RateLimit.MaxConcurrentQueries, c.RateLimit.MaxConcurrentPerUser = 2*each, each
+	})
+	alice, bob := w.addUser("alice", session.RoleUser), w.addUser("bob", session.RoleUser)
+	entered, release := make(chan struct{}), make(chan struct{})
+	w.sql.work = func(context.Context) { entered <- struct{}{}; <-release }
+	codes := make(chan int, 2*each)
+	for range each {
+		go func() { codes <- w.query(alice, oneStatement).Code }()
+		<-entered
+	}
+	answer := w.query(alice, oneStatement)
+	if got := readFailure(t, answer); got.status != http.StatusTooManyRequests || got.code != "RATE_LIMIT_EXCEEDED" ||
+		answer.Header().Get("Retry-After") != "1" || !strings.Contains(got.message, "of this user are under way") {
+		t.Errorf("one more query of alice: %+v", got)
+	}
+	go func() { codes <- w.query(bob, oneStatement).Code }()
+	<-entered
+	close(release)
+	for range each + 1 {
+		if code := <-codes; code != http.StatusOK {
+			t.Errorf("a query ended with %d", code)
+		}
+	}
+	w.sql.work = nil
+	if answer := w.query(alice, oneStatement); answer.Code != http.StatusOK {
+		t.Errorf("afterwards: %d", answer.Code)
+	}
+}
+
 func TestConcurrentQueriesAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *config.Config) { c.RateLimit.MaxConcurrentQueries = 1 })

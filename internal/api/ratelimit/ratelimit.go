@@ -121,6 +121,13 @@ func (g *Gate) Enter(key string) bool {
 	return true
 }
 
+// FullFor reports whether a key has as many open things as one key may have.
+func (g *Gate) FullFor(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.perKey > 0 && g.open[key] >= g.perKey
+}
+
 // Leave closes one thing that Enter opened.
 func (g *Gate) Leave(key string) {
 	g.mu.Lock()
