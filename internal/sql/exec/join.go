@@ -25,7 +25,8 @@ type joinOperator struct {
 	split     int // width of a left row
 
 	rows  []joinRow
-	index *rowIndex // of rows; nil without keys
+	index *rowIndex  // of rows; nil without keys
+	merge *mergeSide // takes the place of rows when both inputs are in order; nil otherwise
 
 	values    []datum.Datum // keys of the row at hand
 	row       []datum.Datum // both rows
@@ -74,6 +75,10 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 	right, err := o.openRight(ctx, r, n, wanted)
 	if err != nil {
 		return err
+	}
+	if wanted == nil && n.Merge {
+		o.merge = &mergeSide{right: right, key: o.rightKeys[0], eval: o.eval}
+		return nil
 	}
 	defer func() { err = errors.Join(err, right.close()) }()
 	var arena rowArena
@@ -166,6 +171,13 @@ func (o *joinOperator) advance(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if usable && o.merge != nil {
+		found, err := o.merge.seek(ctx, o.values[0])
+		if found {
+			o.candidate = 0
+		}
+		return true, err
+	}
 	if usable {
 		if found, known := o.index.find(o.values); known {
 			o.candidate = found.first
@@ -191,8 +203,13 @@ func (o *joinOperator) partner(ctx context.Context) (bool, error) {
 		if o.tested++; o.tested%cancelInterval == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		right := &o.rows[o.candidate]
-		o.candidate = o.following(o.candidate)
+		var right *joinRow
+		if o.merge != nil {
+			right, o.candidate = &o.merge.row, noRow
+		} else {
+			right = &o.rows[o.candidate]
+			o.candidate = o.following(o.candidate)
+		}
 		copy(o.row[o.split:], right.values)
 		if o.condition != nil {
 			keep, err := expr.Test(o.condition, o.eval, o.row)
@@ -226,4 +243,9 @@ func (o *joinOperator) nextUnpaired() []datum.Datum {
 	return nil
 }
 
-func (o *joinOperator) close() error { return o.left.close() }
+func (o *joinOperator) close() error {
+	if o.merge == nil {
+		return o.left.close()
+	}
+	return errors.Join(o.left.close(), o.merge.right.close())
+}

@@ -23,14 +23,18 @@ const (
 // last of them: the sort then gives the rows that it would have found in the whole table, in the same order.
 func (r *run) openSorted(n *plan.Sort) (op operator, handled bool, err error) {
 	scan, ok := n.Input.(*plan.Scan)
-	if !ok || n.ByIndex == nil || r.tx != nil {
+	if !ok || !n.FromEnd && (n.ByIndex == nil || r.tx != nil) {
 		return nil, false, nil
 	}
 	skip, count, err := r.limits(n.Top)
 	if err != nil || count < 0 || skip > maxFirstRows || skip+count > maxFirstRows || skip+count == 0 {
 		return nil, false, err
 	}
-	at, err := r.firstRows(n, scan, int(skip+count))
+	find := r.firstRows
+	if n.FromEnd {
+		find = r.lastRows
+	}
+	at, err := find(n, scan, int(skip+count))
 	if at == nil || err != nil {
 		return nil, false, err
 	}
@@ -73,6 +77,46 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 	}
 	slices.SortFunc(f.points, bytes.Compare)
 	at.byIndex = &indexRead{index: x, points: f.points}
+	return at, nil
+}
+
+// lastRows locates the last rows of a scan: from a key on that has as many rows behind it as are wanted. It is nil when so many
+// do not satisfy the condition among those that are worth looking at, or are not hot. What a transaction has written may hide
+// as many of them, and is laid over what is read.
+func (r *run) lastRows(_ *plan.Sort, scan *plan.Scan, wanted int) (*location, error) {
+	at := &location{}
+	var err error
+	if at.scope, err = r.scope(scan.Table, scan); err != nil {
+		return nil, err
+	}
+	if at.bounds, err = scan.Bounds(r.eval); err != nil || at.bounds.Points != nil {
+		return nil, err
+	}
+	if r.tx != nil {
+		wanted += len(r.tx.Within(&at.scope, &at.bounds))
+	}
+	left := max(minFirstEntries, entriesForFirst*wanted)
+	condition := expr.Prepare(scan.Condition, r.eval)
+	row := make([]datum.Datum, scan.Width())
+	options := table.ScanOptions{Decoder: scan.Decoder, NowMicros: r.eval.Env.NowMicros}
+	err = table.WalkBack(r.openSnapshot(), at.scope, at.bounds, options, row, func(primaryKey []byte) (bool, error) {
+		if left--; left < 0 {
+			return false, nil
+		}
+		if condition != nil {
+			if keep, failure := expr.Test(condition, r.eval, row); !keep || failure != nil {
+				return true, failure
+			}
+		}
+		if wanted--; wanted > 0 {
+			return true, nil
+		}
+		at.bounds.Low = bytes.Clone(primaryKey)
+		return false, nil
+	})
+	if wanted > 0 || err != nil {
+		return nil, err
+	}
 	return at, nil
 }
 

@@ -23,6 +23,9 @@ type Join struct {
 	Condition expr.Expr
 	// Partners finds the right rows when there are few left ones; nil when no index does.
 	Partners *PartnerIndex
+	// Merge says that both inputs ascend by the only key, of which the right one has no value twice: a partner is found without
+	// keeping any row.
+	Merge bool
 	// parts are what must hold of a pair, which Condition and the keys are made of.
 	parts []expr.Expr
 }

@@ -23,7 +23,7 @@ func mark(node Node, used map[int]bool) {
 		}
 		mark(n.Input, join(used, keys...))
 		if scan, ok := n.Input.(*Scan); ok && n.Top != nil {
-			n.ByIndex = scan.chooseOrder(n.Keys)
+			n.ByIndex, n.FromEnd = scan.chooseOrder(n.Keys), scan.endsWith(n.Keys)
 		}
 	case *Project:
 		mark(n.Input, n.reads(used))
@@ -109,6 +109,7 @@ func (s *Scan) ReadsSystem() bool {
 // markJoin splits what is read of the rows of a join between its sides.
 func markJoin(n *Join, used map[int]bool) {
 	n.Partners = n.choosePartners()
+	n.Merge = n.merges()
 	if used == nil {
 		mark(n.Left, nil)
 		mark(n.Right, nil)

@@ -71,6 +71,8 @@ type Sort struct {
 	Top *Limit
 	// ByIndex finds the first rows when the input is a scan; nil when no index does.
 	ByIndex *IndexOrder
+	// FromEnd says that the first rows are the last ones of the scan that is the input, which is in the order of its key.
+	FromEnd bool
 }
 
 // Project computes the values of each row.

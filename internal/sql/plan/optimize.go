@@ -239,3 +239,31 @@ func ascending(node Node, position int) (ascends, unique bool) {
 	}
 	return false, false
 }
+
+// merges reports whether a join can go through both inputs side by side.
+func (j *Join) merges() bool {
+	if j.keepsRight() || len(j.LeftKeys) != 1 {
+		return false
+	}
+	left, leftPlain := expr.ColumnPosition(j.LeftKeys[0])
+	right, rightPlain := expr.ColumnPosition(j.RightKeys[0])
+	if !leftPlain || !rightPlain {
+		return false
+	}
+	ascends, _ := ascending(j.Left, left)
+	_, unique := ascending(j.Right, right)
+	return ascends && unique
+}
+
+// endsWith reports whether the first rows of an ordering are the last ones of a scan.
+func (s *Scan) endsWith(keys []expr.Order) bool {
+	if len(keys) == 0 || !keys[0].Descending || s.IncludeDeleted || s.Index != nil {
+		return false
+	}
+	place, plain := expr.ColumnPosition(keys[0].Expr)
+	if !plain {
+		return false
+	}
+	ascends, _ := ascending(s, place)
+	return ascends
+}

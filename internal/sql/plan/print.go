@@ -161,6 +161,9 @@ func (s *Sort) describe(p *printer) {
 	if s.ByIndex != nil {
 		by = " index=" + s.ByIndex.String()
 	}
+	if s.FromEnd {
+		by = " from the end"
+	}
 	p.line("Sort%s: %s%s", top, strings.Join(keys, ", "), by)
 	p.child(s.Input)
 }
@@ -207,7 +210,11 @@ func (j *Join) describe(p *printer) {
 	}[j.Kind]
 	text := kind + "Join: nested loop"
 	if len(j.LeftKeys) > 0 {
-		text = kind + "Join: hash [" + list(j.LeftKeys) + "] = [" + list(j.RightKeys) + "]"
+		way := "hash"
+		if j.Merge {
+			way = "merge"
+		}
+		text = kind + "Join: " + way + " [" + list(j.LeftKeys) + "] = [" + list(j.RightKeys) + "]"
 	}
 	if j.Partners != nil {
 		text += " index=" + j.Partners.Index.Name
