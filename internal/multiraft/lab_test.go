@@ -34,6 +34,7 @@ type lab struct {
 	groups  []shard.GroupID
 	nodes   map[ident.ReplicaID]*labNode
 	members []Member
+	opened  []*storage.Engine // and not closed yet
 	uid     ident.ClusterUID
 	retain  uint64
 	// followerLag is Config.MaxFollowerLag, zero for the default.
@@ -81,6 +82,7 @@ func newLab(t *testing.T, seed uint64, userShards uint32) *lab {
 		groups: shard.Map{UserShards: userShards, SharedShards: 1}.Groups(), uid: ident.ClusterUID{1}, retain: 1000,
 	}
 	l.network = transport.NewNetwork(l.clock)
+	t.Cleanup(l.close)
 	return l
 }
 
@@ -112,6 +114,7 @@ func (n *labNode) openStores() {
 	if n.store, err = storage.Open(storage.Options{FS: n.fs, Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 1 << 20}); err != nil {
 		l.t.Fatal(err)
 	}
+	l.opened = append(l.opened, n.store)
 	if n.log, err = raftlog.Open(raftlog.Config{FS: n.logFS(), Dir: "log", SegmentBytes: 1 << 18, SpareSegments: 1}); err != nil {
 		l.t.Fatal(err)
 	}
@@ -162,7 +165,27 @@ func (n *labNode) halt() {
 	n.manager.Stop()
 	// A crash closes nothing; these only free memory, on the disk that is thrown away.
 	_ = n.log.Close()
-	_ = n.store.Close()
+	_ = n.closeStore()
+}
+
+func (n *labNode) closeStore() error {
+	n.lab.opened = slices.DeleteFunc(n.lab.opened, func(e *storage.Engine) bool { return e == n.store })
+	return n.store.Close()
+}
+
+// close ends what a test has left, so that the goroutines of the stores end, too.
+func (l *lab) close() {
+	for _, n := range l.nodes {
+		if slices.Contains(l.opened, n.store) {
+			if n.manager != nil {
+				n.manager.Stop()
+			}
+			_ = n.log.Close() // the disk is thrown away
+		}
+	}
+	for _, store := range l.opened {
+		_ = store.Close()
+	}
 }
 
 func (n *labNode) restart() {

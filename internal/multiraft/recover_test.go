@@ -18,7 +18,7 @@ func (n *labNode) recoverAs(survivors ...ident.ReplicaID) []RecoveredGroup {
 		if err := n.log.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := n.store.Close(); err != nil {
+		if err := n.closeStore(); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -161,7 +161,7 @@ func TestRecoveryNeedsStateAndSurvivors(t *testing.T) {
 	if err := n.log.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := n.store.Close(); err != nil {
+	if err := n.closeStore(); err != nil {
 		t.Error(err)
 	}
 }

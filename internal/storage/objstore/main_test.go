@@ -1,0 +1,10 @@
+package objstore_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain checks that stores leave no goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
