@@ -69,6 +69,10 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return d.purgeTable(batch, index, ident.TableID(body.PurgeTable.GetTableId()))
 	case *commandv1.Command_PurgeUser:
 		return d.purgeUser(batch, body.PurgeUser)
+	case *commandv1.Command_PurgeDeleted:
+		return d.purgeDeleted(batch, body.PurgeDeleted)
+	case *commandv1.Command_MarkTime:
+		return d.markTime(batch, index, cmd.GetHeader().GetNowMicros())
 	case *commandv1.Command_FenceTable:
 		return d.fenceTable(batch, body.FenceTable)
 	case *commandv1.Command_IndexRows:

@@ -22,6 +22,7 @@ const (
 	JobTypeBackup       = "backup"
 	JobTypeRestore      = "restore"
 	JobTypeJobCleanup   = "job_cleanup"
+	JobTypeRetention    = "retention"
 	JobTypeUserExport   = catalog.TypeUserExport
 
 	JobTypeStreamEviction = "stream_eviction"

@@ -120,6 +120,7 @@ func examples() []*commandv1.Command {
 	}
 	bodies = append(bodies, auditExamples()...)
 	bodies = append(bodies, resultExamples()...)
+	bodies = append(bodies, retentionExamples()...)
 	return bodies
 }
 

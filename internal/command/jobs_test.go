@@ -50,3 +50,13 @@ func resultExamples() []*commandv1.Command {
 		Claim: &commandv1.JobClaim{Number: 3, Token: 9, NodeId: 7, Term: 4}, Message: "done", Result: `{"rows":1}`,
 	}}}}
 }
+
+// retentionExamples has every command about deletions whose time is over once.
+func retentionExamples() []*commandv1.Command {
+	return []*commandv1.Command{
+		{Header: header(), Body: &commandv1.Command_MarkTime{MarkTime: &commandv1.MarkTime{}}},
+		{Header: header(), Body: &commandv1.Command_PurgeDeleted{PurgeDeleted: &commandv1.PurgeDeleted{
+			TableId: 17, Scopes: []*commandv1.DeletedScope{{User: "alice", ExpectVersion: 3, Rows: []*commandv1.DeletedRow{{PrimaryKey: []byte{0x80, 1}, Seq: 65536}}}},
+		}}},
+	}
+}

@@ -22,9 +22,11 @@ const (
 // chores is what the leader's runner remembers between steps. Losing it does no harm.
 type chores struct {
 	historyDone time.Time
-	evictions   map[ident.TableID]time.Time // when a stream table is looked through next
-	flushes     flushes
-	compactions compactions
+	// retentionDone is when old deletions were last looked for.
+	retentionDone time.Time
+	evictions     map[ident.TableID]time.Time // when a stream table is looked through next
+	flushes       flushes
+	compactions   compactions
 }
 
 // keepHouse does what the leader owes the records. A refusal means that another leader did it.
@@ -51,6 +53,9 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 		return err
 	}
 	if err := r.compactDue(ctx, now); err != nil {
+		return err
+	}
+	if err := r.retainDeleted(ctx, now); err != nil {
 		return err
 	}
 	if now.Sub(r.chores.historyDone) < historyPeriod {

@@ -173,7 +173,7 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 	case keys.KindIndex:
 		_, err := keys.ParseIndexEntry(key)
 		return err
-	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindFence:
+	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindMark, keys.KindFence:
 		return nil // read by checkMachine
 	case keys.KindManifest:
 		return s.checkManifest(key, value)

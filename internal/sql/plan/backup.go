@@ -105,7 +105,9 @@ func (e *Environment) showExport() (Statement, error) {
 
 // runnableJobs are the types of jobs that RUN JOB starts, with the prefixes of their ids: those that need to be told
 // nothing.
-var runnableJobs = map[string]string{applier.JobTypeJobCleanup: "JC", applier.JobTypeStreamEviction: "SE"} //nolint:gochecknoglobals // a table
+var runnableJobs = map[string]string{ //nolint:gochecknoglobals // a table
+	applier.JobTypeJobCleanup: "JC", applier.JobTypeRetention: "RT", applier.JobTypeStreamEviction: "SE",
+}
 
 func runJob(node *parse.RunJob) (Statement, error) {
 	prefix, ok := runnableJobs[node.Kind.Name]

@@ -36,6 +36,7 @@ const (
 	KindChange    Kind = 0x04 // seq(8): one committed row change; see package changelog
 	KindChanges   Kind = 0x05 // where the changes that are kept begin
 	KindRetention Kind = 0x06 // how much of the changes is kept
+	KindMark      Kind = 0x07 // microseconds(8): how far the log of the group had come at a time
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
@@ -128,6 +129,17 @@ func Changes(group shard.GroupID) []byte { return kindPrefix(group, KindChanges,
 
 // Retention is the key of how much of the changes of a group is kept.
 func Retention(group shard.GroupID) []byte { return kindPrefix(group, KindRetention, 0) }
+
+// Mark is the key of how far the log of a group had come at a time, which is not negative.
+func Mark(group shard.GroupID, micros int64) []byte {
+	return binary.BigEndian.AppendUint64(kindPrefix(group, KindMark, 8), uint64(micros)) //nolint:gosec // documented: not negative
+}
+
+// MarkSpan is the span of all marks of a group.
+func MarkSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindMark, 0)
+	return lo, PrefixEnd(lo)
+}
 
 // Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
 // order-preserving encoding of the key value.

@@ -55,6 +55,7 @@ func TestGolden(t *testing.T) {
 	line("view", View("app", "open_notes"))
 	line("audit", Audit(258))
 	line("backup", Backup(258))
+	line("mark", Mark(group, 1_700_000_000_000_000))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)
 	lo, hi = TableSpan(group, table)
@@ -107,6 +108,7 @@ func TestParseRefusesMalformedKeys(t *testing.T) {
 	parseDedup := func(key []byte) error { _, _, err := ParseDedup(key); return err }
 	parsePurged := func(key []byte) error { _, _, err := ParsePurged(key); return err }
 	parseTable := func(key []byte) error { _, err := ParseNumber(key, KindTable); return err }
+	parseMark := func(key []byte) error { _, _, err := ParseMark(key); return err }
 	parseFence := func(key []byte) error { _, _, err := ParseFence(key); return err }
 	parseEntry := func(key []byte) error { _, err := ParseIndexEntry(key); return err }
 	parseName := func(key []byte) error { _, err := ParseName(key, KindUser); return err }
@@ -131,6 +133,9 @@ func TestParseRefusesMalformedKeys(t *testing.T) {
 		"table of another kind":  {parseTable, row},
 		"short table":            {parseTable, Table(1)[:groupLen+3]},
 		"fence of another kind":  {parseFence, row},
+		"mark of another kind":   {parseMark, row},
+		"short mark":             {parseMark, Mark(107, 1)[:groupLen+3]},
+		"mark before all time":   {parseMark, Mark(107, -1)},
 		"short fence":            {parseFence, Fence(107, 1)[:groupLen+3]},
 		"entry of another kind":  {parseEntry, row},
 		"entry without an index": {parseEntry, IndexEntry(107, 1, 2, "alice", nil, nil)[:groupLen+10]},
@@ -270,6 +275,7 @@ func FuzzParseOthers(f *testing.F) {
 	f.Add(Change(107, 77))
 	f.Add(Purged(200, 9))
 	f.Add(Fence(200, 9))
+	f.Add(Mark(107, 77))
 	f.Add(IndexEntry(107, 9, 2, "u", []byte{5}, []byte{1}))
 	f.Add(Table(9))
 	f.Add(Namespace("n"))
@@ -286,6 +292,8 @@ func FuzzParseOthers(f *testing.F) {
 		same("manifest", err, func() []byte { return Manifest(m.Group, m.Table, m.User) })
 		group, index, err := ParseDedup(key)
 		same("duplicate", err, func() []byte { return Dedup(group, index) })
+		group, micros, err := ParseMark(key)
+		same("mark", err, func() []byte { return Mark(group, micros) })
 		group, seq, err := ParseChange(key)
 		same("change", err, func() []byte { return Change(group, seq) })
 		group, table, err := ParsePurged(key)

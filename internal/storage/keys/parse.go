@@ -2,6 +2,7 @@ package keys
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -94,6 +95,19 @@ func ParsePurged(key []byte) (group shard.GroupID, table ident.TableID, err erro
 	}
 	id, err := number(key, rest)
 	return group, ident.TableID(id), err
+}
+
+// ParseMark returns the group and time of a Mark key.
+func ParseMark(key []byte) (group shard.GroupID, micros int64, err error) {
+	group, rest, err := expect(key, KindMark)
+	if err != nil {
+		return 0, 0, err
+	}
+	at, err := number(key, rest)
+	if err == nil && at > math.MaxInt64 {
+		return 0, 0, malformed(key, "a time that no clock shows")
+	}
+	return group, int64(at), err //nolint:gosec // checked above
 }
 
 // ParseFence returns the group and table of a Fence key.

@@ -127,6 +127,8 @@ type Command struct {
 	//	*Command_ReplaceSegments
 	//	*Command_RetainChanges
 	//	*Command_PurgeUser
+	//	*Command_MarkTime
+	//	*Command_PurgeDeleted
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -590,6 +592,24 @@ func (x *Command) GetPurgeUser() *PurgeUser {
 	return nil
 }
 
+func (x *Command) GetMarkTime() *MarkTime {
+	if x != nil {
+		if x, ok := x.Body.(*Command_MarkTime); ok {
+			return x.MarkTime
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPurgeDeleted() *PurgeDeleted {
+	if x != nil {
+		if x, ok := x.Body.(*Command_PurgeDeleted); ok {
+			return x.PurgeDeleted
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -780,6 +800,14 @@ type Command_PurgeUser struct {
 	PurgeUser *PurgeUser `protobuf:"bytes,103,opt,name=purge_user,json=purgeUser,proto3,oneof"`
 }
 
+type Command_MarkTime struct {
+	MarkTime *MarkTime `protobuf:"bytes,104,opt,name=mark_time,json=markTime,proto3,oneof"`
+}
+
+type Command_PurgeDeleted struct {
+	PurgeDeleted *PurgeDeleted `protobuf:"bytes,105,opt,name=purge_deleted,json=purgeDeleted,proto3,oneof"`
+}
+
 func (*Command_CreateNamespace) isCommand_Body() {}
 
 func (*Command_DropNamespace) isCommand_Body() {}
@@ -871,6 +899,10 @@ func (*Command_ReplaceSegments) isCommand_Body() {}
 func (*Command_RetainChanges) isCommand_Body() {}
 
 func (*Command_PurgeUser) isCommand_Body() {}
+
+func (*Command_MarkTime) isCommand_Body() {}
+
+func (*Command_PurgeDeleted) isCommand_Body() {}
 
 // Header is stamped by the executor; replicas never consult a clock.
 type Header struct {
@@ -7126,11 +7158,214 @@ func (x *UserTable) GetIndexIds() []uint32 {
 	return nil
 }
 
+// MarkTime has a data group remember that its log had come to this entry at header.now_micros.
+type MarkTime struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkTime) Reset() {
+	*x = MarkTime{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkTime) ProtoMessage() {}
+
+func (x *MarkTime) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkTime.ProtoReflect.Descriptor instead.
+func (*MarkTime) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
+}
+
+// PurgeDeleted removes deletions from the row store for good: those that are still the newest version of their key, in scopes whose manifest
+// still has the version at which no cold version of the key was found. What is not so any more is left out; affected counts the rest.
+type PurgeDeleted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Scopes        []*DeletedScope        `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeDeleted) Reset() {
+	*x = PurgeDeleted{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeDeleted) ProtoMessage() {}
+
+func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
+func (*PurgeDeleted) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *PurgeDeleted) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *PurgeDeleted) GetScopes() []*DeletedScope {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+type DeletedScope struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`                                         // empty for shared tables
+	ExpectVersion uint64                 `protobuf:"varint,2,opt,name=expect_version,json=expectVersion,proto3" json:"expect_version,omitempty"` // of the manifest; zero for none
+	Rows          []*DeletedRow          `protobuf:"bytes,3,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletedScope) Reset() {
+	*x = DeletedScope{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletedScope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletedScope) ProtoMessage() {}
+
+func (x *DeletedScope) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletedScope.ProtoReflect.Descriptor instead.
+func (*DeletedScope) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *DeletedScope) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *DeletedScope) GetExpectVersion() uint64 {
+	if x != nil {
+		return x.ExpectVersion
+	}
+	return 0
+}
+
+func (x *DeletedScope) GetRows() []*DeletedRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+type DeletedRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PrimaryKey    []byte                 `protobuf:"bytes,1,opt,name=primary_key,json=primaryKey,proto3" json:"primary_key,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"` // of the deletion
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletedRow) Reset() {
+	*x = DeletedRow{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletedRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletedRow) ProtoMessage() {}
+
+func (x *DeletedRow) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletedRow.ProtoReflect.Descriptor instead.
+func (*DeletedRow) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *DeletedRow) GetPrimaryKey() []byte {
+	if x != nil {
+		return x.PrimaryKey
+	}
+	return nil
+}
+
+func (x *DeletedRow) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xab\x19\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xb1\x1a\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -7196,7 +7431,9 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x10replace_segments\x18L \x01(\v2#.kalamdb.command.v1.ReplaceSegmentsH\x00R\x0freplaceSegments\x12J\n" +
 	"\x0eretain_changes\x18Z \x01(\v2!.kalamdb.command.v1.RetainChangesH\x00R\rretainChanges\x12>\n" +
 	"\n" +
-	"purge_user\x18g \x01(\v2\x1d.kalamdb.command.v1.PurgeUserH\x00R\tpurgeUserB\x06\n" +
+	"purge_user\x18g \x01(\v2\x1d.kalamdb.command.v1.PurgeUserH\x00R\tpurgeUser\x12;\n" +
+	"\tmark_time\x18h \x01(\v2\x1c.kalamdb.command.v1.MarkTimeH\x00R\bmarkTime\x12G\n" +
+	"\rpurge_deleted\x18i \x01(\v2 .kalamdb.command.v1.PurgeDeletedH\x00R\fpurgeDeletedB\x06\n" +
 	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
@@ -7768,7 +8005,21 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x06tables\x18\x02 \x03(\v2\x1d.kalamdb.command.v1.UserTableR\x06tables\"C\n" +
 	"\tUserTable\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1b\n" +
-	"\tindex_ids\x18\x02 \x03(\rR\bindexIds*;\n" +
+	"\tindex_ids\x18\x02 \x03(\rR\bindexIds\"\n" +
+	"\n" +
+	"\bMarkTime\"c\n" +
+	"\fPurgeDeleted\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x128\n" +
+	"\x06scopes\x18\x02 \x03(\v2 .kalamdb.command.v1.DeletedScopeR\x06scopes\"}\n" +
+	"\fDeletedScope\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12%\n" +
+	"\x0eexpect_version\x18\x02 \x01(\x04R\rexpectVersion\x122\n" +
+	"\x04rows\x18\x03 \x03(\v2\x1e.kalamdb.command.v1.DeletedRowR\x04rows\"?\n" +
+	"\n" +
+	"DeletedRow\x12\x1f\n" +
+	"\vprimary_key\x18\x01 \x01(\fR\n" +
+	"primaryKey\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq*;\n" +
 	"\x06Expect\x12\x0e\n" +
 	"\n" +
 	"EXPECT_ANY\x10\x00\x12\x11\n" +
@@ -7789,7 +8040,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -7876,114 +8127,122 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*ForgetUser)(nil),         // 82: kalamdb.command.v1.ForgetUser
 	(*PurgeUser)(nil),          // 83: kalamdb.command.v1.PurgeUser
 	(*UserTable)(nil),          // 84: kalamdb.command.v1.UserTable
-	nil,                        // 85: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 86: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 87: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 88: kalamdb.command.v1.Namespace.OptionsEntry
+	(*MarkTime)(nil),           // 85: kalamdb.command.v1.MarkTime
+	(*PurgeDeleted)(nil),       // 86: kalamdb.command.v1.PurgeDeleted
+	(*DeletedScope)(nil),       // 87: kalamdb.command.v1.DeletedScope
+	(*DeletedRow)(nil),         // 88: kalamdb.command.v1.DeletedRow
+	nil,                        // 89: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 90: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 91: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 92: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
-	2,  // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
-	5,  // 1: kalamdb.command.v1.Command.create_namespace:type_name -> kalamdb.command.v1.CreateNamespace
-	6,  // 2: kalamdb.command.v1.Command.drop_namespace:type_name -> kalamdb.command.v1.DropNamespace
-	7,  // 3: kalamdb.command.v1.Command.create_table:type_name -> kalamdb.command.v1.CreateTable
-	8,  // 4: kalamdb.command.v1.Command.drop_table:type_name -> kalamdb.command.v1.DropTable
-	20, // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
-	21, // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
-	22, // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
-	23, // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
-	25, // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	26, // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	30, // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	27, // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	56, // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	57, // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	58, // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	59, // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	60, // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	61, // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	62, // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	63, // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	64, // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	65, // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	67, // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	68, // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	69, // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	70, // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	75, // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	76, // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	77, // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	73, // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
-	15, // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
-	16, // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
-	11, // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
-	12, // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	78, // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	81, // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	82, // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
-	31, // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	52, // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	40, // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	42, // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	44, // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	50, // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	51, // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	41, // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	83, // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	71, // 47: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,  // 48: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	85, // 49: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13, // 50: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17, // 51: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10, // 52: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,  // 53: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17, // 54: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	86, // 55: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14, // 56: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13, // 57: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	87, // 58: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18, // 59: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18, // 60: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	19, // 61: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	24, // 62: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	24, // 63: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	88, // 64: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	38, // 65: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	39, // 66: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	33, // 67: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	34, // 68: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	35, // 69: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	36, // 70: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,  // 71: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	32, // 72: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,  // 73: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	37, // 74: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	37, // 75: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	43, // 76: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	37, // 77: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	47, // 78: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	46, // 79: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	49, // 80: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	48, // 81: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	47, // 82: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	47, // 83: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	54, // 84: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	55, // 85: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	53, // 86: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	54, // 87: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54, // 88: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54, // 89: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54, // 90: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54, // 91: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	66, // 92: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	74, // 93: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	79, // 94: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	80, // 95: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	84, // 96: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	97, // [97:97] is the sub-list for method output_type
-	97, // [97:97] is the sub-list for method input_type
-	97, // [97:97] is the sub-list for extension type_name
-	97, // [97:97] is the sub-list for extension extendee
-	0,  // [0:97] is the sub-list for field type_name
+	2,   // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
+	5,   // 1: kalamdb.command.v1.Command.create_namespace:type_name -> kalamdb.command.v1.CreateNamespace
+	6,   // 2: kalamdb.command.v1.Command.drop_namespace:type_name -> kalamdb.command.v1.DropNamespace
+	7,   // 3: kalamdb.command.v1.Command.create_table:type_name -> kalamdb.command.v1.CreateTable
+	8,   // 4: kalamdb.command.v1.Command.drop_table:type_name -> kalamdb.command.v1.DropTable
+	20,  // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
+	21,  // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
+	22,  // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
+	23,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
+	25,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
+	26,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	30,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	27,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	56,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	57,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	58,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	59,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	60,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	61,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	62,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	63,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	64,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	65,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	67,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	68,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	69,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	70,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	75,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	76,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	77,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	73,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	15,  // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
+	16,  // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
+	11,  // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
+	12,  // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
+	78,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	81,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	82,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	31,  // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	52,  // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	40,  // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	42,  // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	44,  // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	50,  // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	51,  // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	41,  // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	83,  // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	85,  // 47: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
+	86,  // 48: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
+	71,  // 49: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,   // 50: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	89,  // 51: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13,  // 52: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17,  // 53: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10,  // 54: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,   // 55: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17,  // 56: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	90,  // 57: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14,  // 58: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13,  // 59: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	91,  // 60: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18,  // 61: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18,  // 62: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	19,  // 63: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	24,  // 64: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	24,  // 65: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	92,  // 66: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	38,  // 67: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	39,  // 68: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	33,  // 69: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	34,  // 70: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	35,  // 71: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	36,  // 72: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 73: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	32,  // 74: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 75: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	37,  // 76: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	37,  // 77: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	43,  // 78: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	37,  // 79: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	47,  // 80: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	46,  // 81: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	49,  // 82: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	48,  // 83: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	47,  // 84: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	47,  // 85: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	54,  // 86: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	55,  // 87: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	53,  // 88: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	54,  // 89: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	54,  // 90: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	54,  // 91: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	54,  // 92: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	54,  // 93: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	66,  // 94: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	74,  // 95: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	79,  // 96: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	80,  // 97: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	84,  // 98: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	87,  // 99: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	88,  // 100: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	101, // [101:101] is the sub-list for method output_type
+	101, // [101:101] is the sub-list for method input_type
+	101, // [101:101] is the sub-list for extension type_name
+	101, // [101:101] is the sub-list for extension extendee
+	0,   // [0:101] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -8038,6 +8297,8 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_ReplaceSegments)(nil),
 		(*Command_RetainChanges)(nil),
 		(*Command_PurgeUser)(nil),
+		(*Command_MarkTime)(nil),
+		(*Command_PurgeDeleted)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
 	file_kalamdb_command_v1_command_proto_msgTypes[67].OneofWrappers = []any{}
@@ -8048,7 +8309,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   88,
+			NumMessages:   92,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
