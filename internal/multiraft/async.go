@@ -27,7 +27,7 @@ func (m *Manager) Submit(id shard.GroupID, request ident.RequestID, data []byte)
 	if err != nil {
 		return nil, err
 	}
-	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
+	g.worker.enqueue(item{group: g, proposal: newProposal(request, data)})
 	return &Submitted{group: g, w: w}, nil
 }
 

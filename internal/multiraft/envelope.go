@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"fmt"
+	"slices"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -16,9 +17,10 @@ const envelopeVersion = 1
 // envelopeBytes is the length of the envelope before the command: version and request id.
 const envelopeBytes = 1 + 16
 
-// sealEnvelope wraps a command for the log: one version byte, the 16 bytes of the request id, the command.
-func sealEnvelope(id ident.RequestID, data []byte) []byte {
-	sealed := make([]byte, 0, envelopeBytes+len(data))
+// sealEnvelope wraps a command for the log: one version byte, the 16 bytes of the request id, the command. It uses the
+// memory of into where that is enough.
+func sealEnvelope(into []byte, id ident.RequestID, data []byte) []byte {
+	sealed := slices.Grow(into[:0], envelopeBytes+len(data))
 	sealed = append(sealed, envelopeVersion)
 	sealed = append(sealed, id[:]...)
 	return append(sealed, data...)

@@ -62,12 +62,6 @@ type group struct {
 	transferred int           // tick at which leadership was last handed over by the balancer
 }
 
-// proposal is one admitted command on its way into the log.
-type proposal struct {
-	id   ident.RequestID
-	data []byte // sealed envelope
-}
-
 // readRequest asks for an index at which a read is linearizable.
 type readRequest struct {
 	done   chan readIndex  // has room for the one answer
@@ -213,32 +207,6 @@ func reconcileLog(log *raftlog.Log, g *raftlog.Group, r *replica) error {
 		return fmt.Errorf("align log of %s with its state: %w", r.id, err)
 	}
 	return nil
-}
-
-// flushProposals hands waiting proposals to Raft in one message. What Raft drops is answered at once.
-func (g *group) flushProposals(maxCount int) {
-	n := min(len(g.proposals), maxCount)
-	if n == 0 {
-		return
-	}
-	entries := make([]*raftpb.Entry, n)
-	block := make([]raftpb.Entry, n)
-	for i, p := range g.proposals[:n] {
-		block[i].Data = p.data
-		entries[i] = &block[i]
-	}
-	err := g.node.Step(&raftpb.Message{
-		Type: raftpb.MsgProp.Enum(), From: new(g.node.BasicStatus().ID), Entries: entries,
-	})
-	if err != nil {
-		refusal := g.refusal()
-		for _, p := range g.proposals[:n] {
-			g.resolve(p.id, proposalResult{err: refusal})
-		}
-	}
-	rest := copy(g.proposals, g.proposals[n:])
-	clear(g.proposals[rest:])
-	g.proposals = g.proposals[:rest]
 }
 
 // refusal says why Raft would drop a proposal now.

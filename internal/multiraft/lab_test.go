@@ -336,7 +336,7 @@ func (n *labNode) submit(g shard.GroupID, id ident.RequestID, data []byte) (*wai
 	if err != nil {
 		return nil, err
 	}
-	group.worker.enqueue(item{group: group, proposal: &proposal{id: id, data: sealEnvelope(id, data)}})
+	group.worker.enqueue(item{group: group, proposal: newProposal(id, data)})
 	return w, nil
 }
 

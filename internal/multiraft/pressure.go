@@ -102,7 +102,7 @@ func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.R
 		return nil, 0, err
 	}
 	asked := m.cfg.Clock.Now()
-	g.worker.enqueue(item{group: g, proposal: &proposal{id: request, data: sealEnvelope(request, data)}})
+	g.worker.enqueue(item{group: g, proposal: newProposal(request, data)})
 	result, index, err := g.await(ctx, w)
 	m.metrics.propose[id.Class()].Observe(m.seconds(asked))
 	return result, index, err

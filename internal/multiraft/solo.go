@@ -164,7 +164,7 @@ func (s *Solo) Propose(ctx context.Context, id shard.GroupID, request ident.Requ
 		return nil, 0, err
 	}
 	s.mu.Lock()
-	s.queue = append(s.queue, soloProposal{replica: r, data: sealEnvelope(request, data)})
+	s.queue = append(s.queue, soloProposal{replica: r, data: sealEnvelope(nil, request, data)})
 	s.mu.Unlock()
 	signal(s.wake)
 	return r.await(ctx, w)

@@ -38,6 +38,7 @@ type worker struct {
 	dirty []*group
 	tick  int // ticks of this worker so far
 	out   output
+	props propBlock
 
 	sleeping int  // of groups
 	resting  bool // all groups sleep and nothing is under way, as pace knows
