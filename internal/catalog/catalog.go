@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/hex"
 	"sync/atomic"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -119,6 +120,14 @@ func (c *Catalog) Index() uint64 { return c.index }
 
 // Cluster returns the cluster's identity, nil before the cluster is founded.
 func (c *Catalog) Cluster() *Cluster { return c.cluster }
+
+// Owner is the word by which the cluster knows its own files; empty before it is founded.
+func (c *Catalog) Owner() string {
+	if c.cluster == nil {
+		return ""
+	}
+	return hex.EncodeToString(c.cluster.UID[:])
+}
 
 // LastReplica is the highest replica id that was handed out.
 func (c *Catalog) LastReplica() ident.ReplicaID { return c.lastReplica }

@@ -7,14 +7,14 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
-// cache keeps decoded columns of blocks within a bound of bytes; what was not used for the longest time goes first.
-type cache struct {
+// cache keeps values within a bound of bytes; what was not used for the longest time goes first.
+type cache[K comparable, V any] struct {
 	limitBytes int64
 
 	mu      sync.Mutex // guards what follows
 	bytes   int64
-	entries map[columnKey]*list.Element
-	order   *list.List // of *cached; the newest in front
+	entries map[K]*list.Element
+	order   *list.List // of *cached[K, V]; the newest in front
 }
 
 // columnKey names the values of a column in a block of a file.
@@ -23,29 +23,29 @@ type columnKey struct {
 	block, place int
 }
 
-type cached struct {
-	key    columnKey
-	values []datum.Datum
-	bytes  int64
+type cached[K comparable, V any] struct {
+	key   K
+	value V
+	bytes int64
 }
 
-func newCache(limitBytes int64) *cache {
-	return &cache{limitBytes: limitBytes, entries: map[columnKey]*list.Element{}, order: list.New()}
+func newCache[K comparable, V any](limitBytes int64) *cache[K, V] {
+	return &cache[K, V]{limitBytes: limitBytes, entries: map[K]*list.Element{}, order: list.New()}
 }
 
-func (c *cache) get(key columnKey) ([]datum.Datum, bool) {
+func (c *cache[K, V]) get(key K) (value V, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok := c.entries[key]
 	if !ok {
-		return nil, false
+		return value, false
 	}
 	c.order.MoveToFront(found)
-	return found.Value.(*cached).values, true //nolint:errcheck // only put fills the list
+	return found.Value.(*cached[K, V]).value, true //nolint:errcheck // only put fills the list
 }
 
-func (c *cache) put(key columnKey, values []datum.Datum) {
-	entry := &cached{key: key, values: values, bytes: sizeOf(values)}
+func (c *cache[K, V]) put(key K, value V, bytes int64) {
+	entry := &cached[K, V]{key: key, value: value, bytes: bytes}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, again := c.entries[key]; again || entry.bytes > c.limitBytes {
@@ -55,13 +55,13 @@ func (c *cache) put(key columnKey, values []datum.Datum) {
 	c.bytes += entry.bytes
 	for c.bytes > c.limitBytes {
 		last := c.order.Back()
-		old := c.order.Remove(last).(*cached) //nolint:errcheck // only put fills the list
+		old := c.order.Remove(last).(*cached[K, V]) //nolint:errcheck // only put fills the list
 		delete(c.entries, old.key)
 		c.bytes -= old.bytes
 	}
 }
 
-func (c *cache) clear() {
+func (c *cache[K, V]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.entries)
@@ -70,7 +70,7 @@ func (c *cache) clear() {
 }
 
 // usedBytes is what the cache holds.
-func (c *cache) usedBytes() int64 {
+func (c *cache[K, V]) usedBytes() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bytes

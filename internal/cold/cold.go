@@ -1,14 +1,15 @@
 // Package cold reads rows that lie in segments.
 //
 // A Store is this node's way to the files of all storages: it opens them, checks that each is the one its manifest means,
-// fetches those that are missing or damaged from other members, and keeps a bounded amount of what was decoded. A View is the
+// fetches those that are missing or damaged from other members, and keeps a bounded amount of what was decoded. Files in
+// buckets are the same for all members: they are read in ranges, and a bounded amount of those is kept. A View is the
 // cold part of one scope in one picture of the store: the segments that its manifest names there. Find gives the newest
 // cold version of a key, a Cursor those of a range in order of their keys.
 //
 // What a View gives is not yet what a statement sees: a version in the row store counts before any cold one of its
 // key. Package table puts the two together.
 //
-// Always true: a file is read only after its SHA-256 was that of the manifest; a page that turns out to be damaged later is
+// Always true: no byte of a file is used before a SHA-256 over it was that of the manifest, of the whole file or of the part that is read; a page that turns out to be damaged later is
 // never shown, its file is fetched anew; a file is replaced only by the one that a manifest names; of the versions of one key the one with the highest _seq is given, deletions
 // included. A manifest that names segments and a Store that cannot read them is an error, never an empty answer.
 package cold
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -62,12 +64,19 @@ type Config struct {
 	// FetchPatience bounds how long a read waits for a file from one other member; zero means 30 s. The next one is asked
 	// afterwards.
 	FetchPatience time.Duration
+	// RangeBytes bounds what is kept of files in buckets; zero means 64 MiB.
+	RangeBytes int64
+	// RangePatience bounds how long a read waits for a bucket; zero means 5 s. It then fails, and may be tried again.
+	RangePatience time.Duration
+	// Leads reports whether this node leads a group, and so writes its manifests into buckets. Nil: it does.
+	Leads func(shard.GroupID) bool
 }
 
 // Store reads segments. All methods may be called from any goroutine.
 type Store struct {
-	cfg   Config
-	cache *cache
+	cfg    Config
+	cache  *cache[columnKey, []datum.Datum]
+	chunks *cache[chunkKey, []byte] // of files in buckets
 
 	mu        sync.Mutex // guards what follows
 	files     map[fileKey]*file
@@ -75,6 +84,7 @@ type Store struct {
 	nextFile  uint64
 	manifests map[string]*known    // by manifest key
 	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
+	suspected map[fileKey]struct{} // damage was found in them; the next one who opens them checks them as a whole
 	tended    map[string]uint64    // versions of the manifests that Tend wrote, by name
 }
 
@@ -95,6 +105,15 @@ func New(cfg Config) *Store {
 	if cfg.OpenFiles == 0 {
 		cfg.OpenFiles = 256
 	}
+	if cfg.RangeBytes == 0 {
+		cfg.RangeBytes = 64 << 20
+	}
+	if cfg.RangePatience == 0 {
+		cfg.RangePatience = 5 * time.Second
+	}
+	if cfg.Leads == nil {
+		cfg.Leads = func(shard.GroupID) bool { return true }
+	}
 	if cfg.FetchPatience == 0 {
 		cfg.FetchPatience = 30 * time.Second
 	}
@@ -102,8 +121,8 @@ func New(cfg Config) *Store {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Store{
-		cfg: cfg, cache: newCache(cfg.CacheBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
-		kept: map[fileKey]struct{}{}, tended: map[string]uint64{},
+		cfg: cfg, cache: newCache[columnKey, []datum.Datum](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
+		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{},
 	}
 }
 
@@ -125,17 +144,19 @@ func (s *Store) directory(id string) (string, error) {
 	return s.cfg.Storages.Directory(found), nil
 }
 
-// storage finds a storage that can hold segments.
+// storage finds a storage.
 func (s *Store) storage(id string) (*catalog.Storage, error) {
 	found, ok := s.cfg.Catalog.Current().Storage(id)
 	if !ok {
 		return nil, fault.New(fault.NotFound, "storage '%s' does not exist", id)
 	}
-	if found.Type != storages.TypeFilesystem {
-		return nil, fault.New(fault.Unsupported, "storage '%s' is of type %s; only storages of type %s can hold cold rows so far",
-			id, found.Type, storages.TypeFilesystem)
-	}
 	return found, nil
+}
+
+// Shared reports whether all members see the same files in a storage.
+func (s *Store) Shared(id string) (bool, error) {
+	found, err := s.storage(id)
+	return err == nil && found.Type == storages.TypeS3, err
 }
 
 // Manifest reads the manifest of a scope; nil when there is none. It must not be changed. The Store may be nil.
@@ -189,6 +210,7 @@ func (s *Store) Close() error {
 // Forget drops all that was decoded, as a restart does.
 func (s *Store) Forget() {
 	s.cache.clear()
+	s.chunks.clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.manifests)

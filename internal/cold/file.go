@@ -33,8 +33,9 @@ type file struct {
 	readers int  // guarded by Store.mu; the file is closed at zero only
 	dropped bool // guarded by Store.mu; nobody else finds it any more
 
+	sums    []byte     // of its chunks; empty in manifests of old
 	opening sync.Mutex // guards what follows until reader is set; taken before no other lock
-	handle  disk.File
+	handle  openFile
 	reader  *segment.Reader
 }
 
@@ -60,7 +61,7 @@ func (s *Store) acquire(wanted *commandv1.Segment) (*file, error) {
 	f := s.files[key]
 	if f == nil {
 		s.nextFile++
-		f = &file{id: s.nextFile, key: key, size: int64(wanted.GetSizeBytes())} //nolint:gosec // the size of a file
+		f = &file{id: s.nextFile, key: key, size: int64(wanted.GetSizeBytes()), sums: wanted.GetChunkSums()} //nolint:gosec // the size of a file
 		s.files[key] = f
 	}
 	if f.readers == 0 {
@@ -105,6 +106,22 @@ func (s *Store) release(f *file) {
 	}
 }
 
+// retire closes a file as soon as nobody reads it; nobody finds it any more.
+func (s *Store) retire(f *file) {
+	s.mu.Lock()
+	if s.files[f.key] != f {
+		s.mu.Unlock()
+		return
+	}
+	if f.readers == 0 {
+		s.unidle(f)
+	}
+	f.readers++
+	s.mu.Unlock()
+	s.drop(f)
+	s.release(f)
+}
+
 // drop makes the next reader open the file anew. Its decoded columns are found no more, because its id is gone.
 func (s *Store) drop(f *file) {
 	s.mu.Lock()
@@ -122,11 +139,71 @@ func (s *Store) open(f *file) error {
 	if f.reader != nil {
 		return nil
 	}
+	shared, err := s.Shared(f.key.storage)
+	if err != nil {
+		return err
+	}
+	if shared {
+		return s.openShared(f)
+	}
 	directory, err := s.directory(f.key.storage)
 	if err != nil {
 		return err
 	}
 	path := s.cfg.FS.PathJoin(directory, f.key.path)
+	s.mu.Lock()
+	_, suspected := s.suspected[f.key]
+	s.mu.Unlock()
+	if sums := (chunkSums{f.sums, f.size}); sums.complete() && !suspected {
+		if err := s.openLazily(path, f, sums); err == nil {
+			return nil
+		}
+	}
+	return s.openWhole(path, f)
+}
+
+// openLazily opens a file that is checked part by part when it is read.
+func (s *Store) openLazily(path string, f *file, sums chunkSums) error {
+	handle, err := s.cfg.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	info, err := handle.Stat()
+	if err == nil && info.Size() != f.size {
+		err = fmt.Errorf("%w: it has %d bytes", segment.ErrDamaged, info.Size())
+	}
+	var reader *segment.Reader
+	local := newLocalFile(handle, sums)
+	if err == nil {
+		reader, err = segment.Open(local, f.size)
+	}
+	if err != nil {
+		return errors.Join(err, handle.Close())
+	}
+	f.handle, f.reader = local, reader
+	return nil
+}
+
+// openShared opens a file that all members see.
+func (s *Store) openShared(f *file) error {
+	sums := chunkSums{f.sums, f.size}
+	if !sums.complete() {
+		return fmt.Errorf("%w: the manifest has no sums of the file's parts", segment.ErrDamaged)
+	}
+	objects, err := s.Objects(f.key.storage)
+	if err != nil {
+		return err
+	}
+	remote := &remoteFile{chunkSums: sums, store: s, objects: objects, key: f.key, id: f.id}
+	if f.reader, err = segment.Open(remote, f.size); err != nil {
+		return err
+	}
+	f.handle = remote
+	return nil
+}
+
+// openWhole opens a file after all of it was checked, and fetches it when it is not the right one.
+func (s *Store) openWhole(path string, f *file) error {
 	handle, err := s.openChecked(path, f)
 	if err != nil {
 		s.cfg.Logger.Info("a segment is fetched from another member",
@@ -143,7 +220,23 @@ func (s *Store) open(f *file) error {
 		return errors.Join(err, handle.Close())
 	}
 	f.handle, f.reader = handle, reader
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.suspected, f.key)
 	return nil
+}
+
+// maxSuspected bounds the files in which damage was found and that nobody opened since; beyond it they are forgotten, and the damage is found again.
+const maxSuspected = 1024
+
+// suspect makes the next one who opens a file check all of it.
+func (s *Store) suspect(key fileKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.suspected) >= maxSuspected {
+		clear(s.suspected)
+	}
+	s.suspected[key] = struct{}{}
 }
 
 // openChecked opens a file whose size and SHA-256 are those of the manifest.
@@ -294,8 +387,16 @@ func (s *Store) here(key fileKey, size int64) (bool, error) {
 	return true, handle.Close()
 }
 
-// Ensure makes a segment's file be here, fetched if need be, and right.
+// Ensure makes a segment's file be here, fetched if need be, and right. Of one in a bucket it reads what the file says of
+// itself.
 func (s *Store) Ensure(wanted *commandv1.Segment) error {
+	shared, err := s.Shared(wanted.GetStorageId())
+	if err != nil {
+		return err
+	}
+	if !shared {
+		s.suspect(keyOf(wanted))
+	}
 	f, err := s.acquire(wanted)
 	if err != nil {
 		return err
@@ -314,12 +415,13 @@ func (s *Store) column(f *file, block, place int, keep bool) ([]datum.Datum, err
 	if err != nil {
 		if errors.Is(err, segment.ErrDamaged) {
 			s.cfg.Logger.Error("a segment is damaged", slog.String("path", f.key.path), slog.Any("error", err))
+			s.suspect(f.key)
 			s.drop(f)
 		}
 		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
 	}
 	if keep {
-		s.cache.put(key, values)
+		s.cache.put(key, values, sizeOf(values))
 	}
 	return values, nil
 }

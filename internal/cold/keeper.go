@@ -99,6 +99,13 @@ func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	if err != nil {
 		return err
 	}
+	shared, err := s.Shared(last.GetStorageId())
+	if err != nil {
+		return err
+	}
+	if shared && !s.cfg.Leads(scope.Group) {
+		return nil
+	}
 	objects, err := s.Objects(last.GetStorageId())
 	if err != nil {
 		return err
@@ -120,6 +127,9 @@ func (s *Store) tendFile(ctx context.Context, wanted *commandv1.Segment) error {
 	s.mu.Unlock()
 	if kept {
 		return nil
+	}
+	if shared, err := s.Shared(key.storage); shared || err != nil {
+		return err
 	}
 	if s.cfg.Peers == nil {
 		return nil // a read says what is missing; there is nobody to fetch it from

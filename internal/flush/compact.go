@@ -116,6 +116,9 @@ func (w *Worker) compactScope(ctx context.Context, t *schema.Table, group shard.
 			return err
 		}
 		attempt = 0
+		if _, err = w.Executor.Barrier(ctx, group); err != nil { // so that this node knows what it did
+			return err
+		}
 	}
 	return nil
 }

@@ -151,19 +151,15 @@ func Flushable(current *catalog.Catalog, id ident.TableID) error {
 	return err
 }
 
-// placeOf finds the storage of a table and refuses one that cannot hold segments.
+// placeOf finds the storage of a table.
 func placeOf(current *catalog.Catalog, t *schema.Table) (*catalog.Storage, error) {
 	id := t.Options["STORAGE_ID"]
 	if id == "" {
 		id = catalog.LocalStorage
 	}
 	found, ok := current.Storage(id)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, fault.New(fault.NotFound, "storage '%s' of table '%s' not found", id, t.FullName())
-	case found.Type != storages.TypeFilesystem:
-		return nil, fault.New(fault.Unsupported, "storage '%s' of table '%s' is of type %s; only storages of type %s can hold cold rows so far",
-			id, t.FullName(), found.Type, storages.TypeFilesystem)
 	}
 	return found, nil
 }
@@ -238,6 +234,9 @@ func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID
 			return nil
 		}
 		low, attempt = next, 0
+		if _, err = w.Executor.Barrier(ctx, group); err != nil { // so that this node knows what it did
+			return err
+		}
 	}
 }
 
@@ -303,10 +302,14 @@ func (w *Worker) keep(ctx context.Context, s *commandv1.Segment) error {
 	if err := w.Cold.Ensure(s); err != nil { // what was written is what will be read
 		return err
 	}
-	if w.Keepers == nil {
+	shared, err := w.Cold.Shared(s.GetStorageId())
+	if err != nil {
+		return err
+	}
+	if w.Keepers == nil || shared {
 		return nil
 	}
-	err := w.Keepers.Keep(ctx, s.GetStorageId(), s.GetPath(), s.GetSha256(), int64(s.GetSizeBytes())) //nolint:gosec // the size of a file
+	err = w.Keepers.Keep(ctx, s.GetStorageId(), s.GetPath(), s.GetSha256(), int64(s.GetSizeBytes())) //nolint:gosec // the size of a file
 	if err != nil {
 		return fmt.Errorf("have %s kept by a majority: %w", s.GetPath(), err)
 	}

@@ -52,7 +52,7 @@ func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number u
 	done := make(chan error, 1)
 	go func() {
 		var ended error
-		summary, ended = writeRows(to, t, first, rows)
+		summary, ended = writeRows(to, t, w.Catalog.Current().Owner(), first, rows)
 		_ = to.CloseWithError(ended) // never fails
 		done <- ended
 	}()
@@ -84,11 +84,12 @@ func NextNumber(ctx context.Context, objects objstore.Store, directory string, n
 }
 
 // writeRows writes a whole file.
-func writeRows(to io.Writer, t *schema.Table, first *row, rows source) (*segment.Summary, error) {
+func writeRows(to io.Writer, t *schema.Table, owner string, first *row, rows source) (*segment.Summary, error) {
 	w, err := segment.NewWriter(to, t)
 	if err != nil {
 		return nil, err
 	}
+	w.SetOwner(owner)
 	for next := first; next != nil; {
 		if err = w.Add(next.key, next.seq, next.deleted, next.values); err != nil {
 			return nil, err

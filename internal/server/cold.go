@@ -11,6 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/export"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
@@ -18,7 +21,10 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
@@ -34,6 +40,10 @@ func (n *Node) buildStorages() error {
 	}
 	if !n.cfg.Standalone() {
 		cfg.Peers = coldPeers{n}.peers
+		cfg.Leads = func(group shard.GroupID) bool {
+			m := n.engine()
+			return m != nil && m.Leader(group) == m.Self()
+		}
 	}
 	n.cold = cold.New(cfg)
 	n.buildExports()
@@ -59,6 +69,63 @@ func (n *Node) tendCold(ctx context.Context) {
 		}
 		n.pause(ctx, coldPeriod)
 	}
+}
+
+// sweepPeriod is the time between two looks for files that nobody names.
+const sweepPeriod = 5 * time.Minute
+
+// sweepCold deletes files that nobody names, until the context ends.
+func (n *Node) sweepCold(ctx context.Context) {
+	sweeper := n.sweeper(n.clock)
+	for ctx.Err() == nil {
+		n.pause(ctx, sweepPeriod)
+		if !n.admitted() || ctx.Err() != nil {
+			continue
+		}
+		if _, err := sweeper.Sweep(ctx); err != nil && ctx.Err() == nil {
+			n.logger.Info("files that nobody names are looked for again later", slog.Any("error", err))
+		}
+	}
+}
+
+func (n *Node) sweeper(clock clock.Clock) *cold.Sweeper {
+	return &cold.Sweeper{Store: n.cold, Clock: clock, Names: n.namedFiles, Busy: n.readsOldFiles, Buckets: func() bool {
+		return n.metaLeadership().Leading
+	}}
+}
+
+// namedFiles lists the files that manifests name as far as this node knows, or as everybody knows.
+func (n *Node) namedFiles(ctx context.Context, current bool) (*cold.Names, error) {
+	names := cold.NewNames()
+	if current {
+		if _, err := n.exec.Barrier(ctx, shard.Meta); err != nil {
+			return nil, err
+		}
+	}
+	for _, group := range dataGroups(n.who().Shards) {
+		if current {
+			if _, err := n.exec.Barrier(ctx, group); err != nil {
+				return nil, err
+			}
+		}
+		lo, hi := keys.ManifestsSpan(group)
+		err := manifest.Each(n.store, lo, hi, func(_ []byte, m *commandv1.Manifest) error {
+			names.Add(m)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("manifests of %s: %w", group, err)
+		}
+	}
+	return names, nil
+}
+
+// readsOldFiles reports whether a backup or an export runs somewhere: they read one picture for as long as they need.
+func (n *Node) readsOldFiles() (bool, error) {
+	live, err := catalog.LoadLiveJobs(n.store)
+	return slices.ContainsFunc(live, func(job *commandv1.Job) bool {
+		return catalog.JobState(job.GetState()) == catalog.JobRunning && slices.Contains([]string{applier.JobTypeBackup, applier.JobTypeUserExport}, job.GetType())
+	}), err
 }
 
 // dataGroups lists the groups that can have rows.

@@ -175,6 +175,7 @@ func (n *Node) open(ctx context.Context, opts Options) error {
 	}
 	n.startJobs(background)
 	n.spawn(func() { n.tendCold(background) })
+	n.spawn(func() { n.sweepCold(background) })
 	n.spawn(func() { n.tendExports(background) })
 	if n.cfg.Standalone() {
 		if err := n.runAlone(); err != nil {

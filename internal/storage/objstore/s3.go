@@ -251,6 +251,9 @@ func (s *S3) Sweep(ctx context.Context, before time.Time) (int, error) {
 	defer cancel()
 	swept := 0
 	for upload := range s.core.ListIncompleteUploads(ctx, s.cfg.Bucket, s.cfg.Prefix, true) {
+		if errors.Is(judge(upload.Err), ErrNotFound) {
+			break // some servers say so of a bucket without uploads
+		}
 		if upload.Err != nil {
 			return swept, fmt.Errorf("sweep bucket %s: %w", s.cfg.Bucket, judge(upload.Err))
 		}

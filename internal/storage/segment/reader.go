@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync/atomic"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -17,6 +18,8 @@ import (
 // opened it.
 type Reader struct {
 	file   *parquet.File
+	from   *noting
+	owner  string
 	about  description
 	types  []datum.Type
 	blocks []block
@@ -41,11 +44,14 @@ const (
 // Open reads what a file says about itself. Wrong bytes are ErrDamaged.
 func Open(from io.ReaderAt, size int64) (r *Reader, err error) {
 	defer catch(&err)
-	file, err := parquet.OpenFile(from, size, parquet.ReadBufferSize(64<<10))
+	noted := &noting{from: from}
+	file, err := parquet.OpenFile(noted, size, parquet.ReadBufferSize(64<<10))
+	r = &Reader{file: file, from: noted}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, r.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
-	r = &Reader{file: file, rows: file.NumRows()}
+	r.rows = file.NumRows()
+	r.owner, _ = file.Lookup(ownerKey)
 	for key, to := range map[string]any{descriptionKey: &r.about, blocksKey: &r.blocks} {
 		text, ok := file.Lookup(key)
 		if !ok {
@@ -96,6 +102,9 @@ func (r *Reader) findGroups() error {
 	}
 	return nil
 }
+
+// Owner is the cluster that wrote the file; empty when that is not known.
+func (r *Reader) Owner() string { return r.owner }
 
 // Rows is the number of rows.
 func (r *Reader) Rows() int64 { return r.rows }
@@ -152,7 +161,7 @@ func (r *Reader) MayHold(n int, key datum.Datum) (may bool, err error) {
 	}
 	may, err = filter.Check(values[0])
 	if err != nil {
-		return false, fmt.Errorf("%w: filter: %w", ErrDamaged, err)
+		return false, r.failed(fmt.Errorf("%w: filter: %w", ErrDamaged, err))
 	}
 	return may, nil
 }
@@ -184,11 +193,11 @@ func (r *Reader) ReadColumn(n, place int) (values []datum.Datum, err error) {
 		}
 	}()
 	if err = pages.SeekToRow(r.blocks[n].Row - g.firstRow); err != nil {
-		return nil, fmt.Errorf("%w: block %d: %w", ErrDamaged, n, err)
+		return nil, r.failed(fmt.Errorf("%w: block %d: %w", ErrDamaged, n, err))
 	}
 	page, err := pages.ReadPage()
 	if err != nil {
-		return nil, readFailure(n, place, err)
+		return nil, readFailure(n, place, r.failed(err))
 	}
 	defer parquet.Release(page)
 	if page.NumRows() != int64(r.BlockRows(n)) {
@@ -198,6 +207,29 @@ func (r *Reader) ReadColumn(n, place int) (values []datum.Datum, err error) {
 		return nil, readFailure(n, place, err)
 	}
 	return values, nil
+}
+
+// noting passes reads on and notes why one failed: the library may lose that on the way.
+type noting struct {
+	from    io.ReaderAt
+	failure atomic.Pointer[error]
+}
+
+// ReadAt implements io.ReaderAt.
+func (n *noting) ReadAt(p []byte, offset int64) (int, error) {
+	read, err := n.from.ReadAt(p, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.failure.Store(&err)
+	}
+	return read, err
+}
+
+// failed prefers the reason why bytes did not come to what the library made of it.
+func (r *Reader) failed(err error) error {
+	if failure := r.from.failure.Swap(nil); failure != nil {
+		return *failure
+	}
+	return err
 }
 
 // readFailure tells wrong bytes from a file that could not be read.

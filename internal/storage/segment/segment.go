@@ -6,7 +6,7 @@
 //
 // What only we need is in the file's key-value metadata: under "kalamdb.segment" a description (format, table, version
 // of the schema, columns with their ids and types), and under "kalamdb.blocks" the encoded primary key and the number of
-// the first row of every block. A block is what is read at once: one page of every column, at most BlockRows rows. So a
+// the first row of every block; and under "kalamdb.cluster" whose file it is. A block is what is read at once: one page of every column, at most BlockRows rows. So a
 // key is found without decoding the primary keys, and without the ordering of Parquet, which is not ours for every type.
 //
 // Always true: keys ascend strictly; what Reader gives for a row is what was given to Writer, bit for bit; a byte that
@@ -42,6 +42,7 @@ const (
 	format         = 1
 	descriptionKey = "kalamdb.segment"
 	blocksKey      = "kalamdb.blocks"
+	ownerKey       = "kalamdb.cluster"
 )
 
 // ErrDamaged is wrapped by every error that wrong bytes cause.

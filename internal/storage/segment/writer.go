@@ -47,6 +47,7 @@ type Writer struct {
 	blocks  []block
 	summary Summary
 	lastKey []byte
+	owner   string
 }
 
 // hashing passes on what is written, and counts and hashes it as a whole and by chunks.
@@ -193,6 +194,9 @@ func (w *Writer) endBlock() error {
 	return nil
 }
 
+// SetOwner says whose file it is: a bucket may have files of many clusters.
+func (w *Writer) SetOwner(cluster string) { w.owner = cluster }
+
 // Size is about how many bytes were written so far.
 func (w *Writer) Size() int64 { return w.out.size }
 
@@ -213,6 +217,9 @@ func (w *Writer) Close() (*Summary, error) {
 	}
 	w.writer.SetKeyValueMetadata(descriptionKey, about)
 	w.writer.SetKeyValueMetadata(blocksKey, starts)
+	if w.owner != "" {
+		w.writer.SetKeyValueMetadata(ownerKey, w.owner)
+	}
 	if err := w.writer.Close(); err != nil {
 		return nil, fmt.Errorf("segment: finish: %w", err)
 	}

@@ -1,0 +1,293 @@
+package server
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore/objstoretest"
+)
+
+func withKey(cfg *config.Config) {
+	cfg.Storage.CredentialsKey = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+}
+
+// bucketFiles lists the segments of app.t in storage "archive".
+func bucketFiles(t *testing.T, n *Node) (found []string) {
+	t.Helper()
+	objects, err := n.cold.Objects("archive")
+	if err == nil {
+		err = objects.List(t.Context(), "app/t/", func(o objstore.ObjectInfo) error {
+			if strings.HasSuffix(o.Key, ".parquet") {
+				found = append(found, o.Key)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestColdRowsInABucket has a table whose segments lie in S3: written once, read by every node, merged, and swept by one.
+func TestColdRowsInABucket(t *testing.T) {
+	server := objstoretest.NewServer(t)
+	nodes := openCluster(t, withKey)
+	waitReady(t, nodes...)
+	c := login(t, nodes[0], "root", rootPassword)
+	c.sql(s3Statement("archive", server))
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE = 'SHARED', STORAGE_ID = 'archive')")
+	writes := 0
+	server.Fail(func(r *http.Request) http.Handler {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, ".parquet") {
+			writes++
+		}
+		return nil
+	})
+	for round, row := range []string{"(1, 'one'), (2, 'two')", "(3, 'three')", "(4, 'four')"} {
+		c.sql("INSERT INTO app.t VALUES " + row)
+		flushTable(t, c, nodes[round], "app.t")
+	}
+	c.sql("UPDATE app.t SET name = 'zwei' WHERE id = 2")
+	flushTable(t, c, nodes[0], "app.t")
+	const rows = `[["1","one"],["2","zwei"],["3","three"],["4","four"]]`
+	for _, n := range nodes {
+		wantRows(t, c, n, rows)
+		if _, err := os.Stat(tableDirectory(n)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("node %d has files of the table: %v", n.cfg.Cluster.NodeID, err)
+		}
+	}
+	if got := bucketFiles(t, nodes[0]); len(got) != 4 || writes != 4 {
+		t.Errorf("%d files after four flushes, and %d requests that wrote: %v", len(got), writes, got)
+	}
+	before := server.Requests()
+	wantRows(t, c, nodes[1], rows)
+	if after := server.Requests(); after != before {
+		t.Errorf("a query that was just run asks the bucket %d times", after-before)
+	}
+	compactTable(t, c, nodes[0], "app.t")
+	reopenSegments(t, nodes...)
+	for _, n := range nodes {
+		wantRows(t, c, n, rows)
+	}
+	if got := bucketFiles(t, nodes[0]); len(got) != 5 {
+		t.Errorf("%v, want what was merged to be there for whoever reads an older manifest", got)
+	}
+	later := clock.NewManual(time.Now())
+	var sweepers []*cold.Sweeper
+	for _, n := range nodes {
+		sweepers = append(sweepers, n.sweeper(later))
+	}
+	deleted := 0
+	for range 3 {
+		for _, s := range sweepers {
+			swept, err := s.Sweep(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			deleted += swept
+		}
+		later.Advance(time.Hour)
+	}
+	if got := bucketFiles(t, nodes[0]); len(got) != 1 || deleted != 4 {
+		t.Errorf("%v after %d files were swept, want one of five", got, deleted)
+	}
+	reopenSegments(t, nodes...)
+	wantRows(t, c, nodes[2], rows)
+}
+
+// TestBucketThatDoesNotAnswer takes the bucket away from under a table: writes and hot rows go on, cold ones answer an error
+// that says to try again, and everything is as before when the bucket is back.
+func TestBucketThatDoesNotAnswer(t *testing.T) {
+	server := objstoretest.NewServer(t)
+	n, c := oneNode(t, withKey)
+	c.sql(s3Statement("archive", server))
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE = 'SHARED', STORAGE_ID = 'archive')")
+	c.sql("CREATE SHARED TABLE app.other (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("INSERT INTO app.t VALUES (1, 'one'), (2, 'two')")
+	throttled := 0
+	server.Fail(func(*http.Request) http.Handler {
+		if throttled++; throttled%2 == 1 {
+			return objstoretest.Answer(http.StatusServiceUnavailable, "SlowDown")
+		}
+		return nil
+	})
+	if _, err := n.flusher().Table(t.Context(), mustTable(t, n, "app", "t"), nil); err != nil {
+		t.Fatalf("a bucket that throttles: %v", err)
+	}
+	c.sql("INSERT INTO app.t VALUES (10, 'hot')")
+	reopenSegments(t, n)
+	server.Fail(func(*http.Request) http.Handler {
+		return objstoretest.Answer(http.StatusInternalServerError, "InternalError")
+	})
+	c.sql("INSERT INTO app.t VALUES (11, 'written meanwhile')")
+	c.sql("INSERT INTO app.other VALUES (1, 'x')")
+	if got := c.grid("SELECT name FROM app.t WHERE id = 10"); got != "hot" {
+		t.Errorf("a hot row: %s", got)
+	}
+	status, body := c.post("/v1/api/sql", map[string]any{"sql": "SELECT name FROM app.t WHERE id = 1"})
+	if status != http.StatusServiceUnavailable || !strings.Contains(string(body), "storage 'archive' does not answer") {
+		t.Errorf("a cold row: %d %s, want 503 and what does not answer", status, body)
+	}
+	server.Fail(nil)
+	if got := c.grid("SELECT id, name FROM app.t"); got != "1|one\n2|two\n10|hot\n11|written meanwhile" {
+		t.Errorf("when the bucket is back: %s", got)
+	}
+	// Bytes that are damaged on the way are asked for again; those that are damaged for good are never shown.
+	reopenSegments(t, n)
+	damage := objstoretest.Wrap(func(w http.ResponseWriter, r *http.Request, s3 http.Handler) {
+		s3.ServeHTTP(&flipping{ResponseWriter: w}, r)
+	})
+	reads := func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, ".parquet")
+	}
+	server.Fail(objstoretest.First(1, reads, damage))
+	if got := c.grid("SELECT name FROM app.t WHERE id = 1"); got != "one" {
+		t.Errorf("damaged once on the way: %s", got)
+	}
+	reopenSegments(t, n)
+	server.Fail(objstoretest.First(1000, reads, damage))
+	if status, body = c.post("/v1/api/sql", map[string]any{"sql": "SELECT name FROM app.t WHERE id = 1"}); status == http.StatusOK {
+		t.Errorf("damaged for good: %d %s", status, body)
+	}
+}
+
+// flipping flips a bit of what passes.
+type flipping struct{ http.ResponseWriter }
+
+func (f *flipping) Write(p []byte) (int, error) {
+	changed := append([]byte(nil), p...)
+	changed[len(changed)/2] ^= 8
+	return f.ResponseWriter.Write(changed)
+}
+
+// TestSweepDeletesOnlyWhatNobodyNames leaves files in all ways in which they can be left, and looks for them again and again.
+func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
+	n := openNode(t, testConfig(t.TempDir()), Options{})
+	waitReady(t, n)
+	c := login(t, n, "root", rootPassword)
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+	c.sql("CREATE SHARED TABLE app.gone (id BIGINT PRIMARY KEY, name TEXT)")
+	id := mustTable(t, n, "app", "t")
+	stopped := errors.New("the node dies here")
+	die := func(step string) func(string) error {
+		return func(at string) error {
+			if at == step {
+				return stopped
+			}
+			return nil
+		}
+	}
+	for i := range 3 {
+		c.sql(fmt.Sprintf("INSERT INTO app.t VALUES (%d, 'row')", i))
+		w := n.flusher()
+		w.Step = die("commit") // between file and command
+		if _, err := w.Table(t.Context(), id, nil); !errors.Is(err, stopped) {
+			t.Fatal(err)
+		}
+		flushTable(t, c, n, "app.t")
+	}
+	w := n.flusher()
+	w.Step = die("replace")
+	if _, err := w.Compact(t.Context(), id, false, nil); !errors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	w.Step = nil
+	if _, err := w.Compact(t.Context(), id, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.sql("INSERT INTO app.gone VALUES (1, 'row')")
+	flushTable(t, c, n, "app.gone")
+	c.sql("DROP TABLE app.gone")
+	files := func() (found int) {
+		t.Helper()
+		objects, err := n.cold.Objects("local")
+		if err == nil {
+			err = objects.List(t.Context(), "", func(o objstore.ObjectInfo) error {
+				if strings.HasSuffix(o.Key, ".parquet") {
+					found++
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if got := files(); got != 3+3+2+1 {
+		t.Fatalf("%d files, want those of three flushes that died, three that did not, two compactions and a dropped table", got)
+	}
+	later := clock.NewManual(time.Now())
+	s := n.sweeper(later)
+	sweep := func(what string, want int) {
+		t.Helper()
+		if _, err := s.Sweep(t.Context()); err != nil && !errors.Is(err, stopped) {
+			t.Fatal(err)
+		}
+		if got := files(); got != want {
+			t.Errorf("%s: %d files, want %d", what, got, want)
+		}
+	}
+	waitPurged(t, n)
+	sweep("at first sight", 9)
+	later.Advance(time.Hour - time.Second)
+	sweep("before the grace is over", 9)
+	later.Advance(time.Second)
+	busy := s.Busy
+	s.Busy = func() (bool, error) { return true, nil }
+	sweep("while a backup runs", 9)
+	s.Busy = busy
+	deletions := 0
+	s.Step = func(string) error {
+		if deletions++; deletions == 4 {
+			return stopped
+		}
+		return nil
+	}
+	sweep("until the node dies", 6)
+	s.Step = nil
+	// A file that somebody names after all, however late, stays.
+	late := n.flusher()
+	c.sql("INSERT INTO app.t VALUES (100, 'late')")
+	late.Step = func(at string) error {
+		if at == "commit" {
+			sweep("with a new file", 7-5)
+			later.Advance(time.Hour)
+		}
+		return nil
+	}
+	if _, err := late.Table(t.Context(), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	sweep("when it is named", 2)
+	reopenSegments(t, n)
+	wantRows(t, c, n, `[["0","row"],["1","row"],["2","row"],["100","late"]]`)
+}
+
+// waitPurged returns when no dropped table is left.
+func waitPurged(t *testing.T, n *Node) {
+	t.Helper()
+	deadline, ticker := time.Now().Add(30*time.Second), time.NewTicker(20*time.Millisecond)
+	defer ticker.Stop()
+	for len(n.catalog.Current().Cleanups()) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("a dropped table was not purged")
+		}
+		<-ticker.C
+	}
+}
