@@ -117,7 +117,7 @@ func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) e
 	switch {
 	case last.Outcome == Behind:
 		return fault.New(fault.Timeout, "replication mode all: %w; the write will be there soon", last.Err)
-	case last.Outcome == Missing:
+	case last.Outcome == Missing && !ran:
 		return fault.New(fault.Unavailable, "replication mode all: %w; nothing was written", last.Err)
 	case last.Outcome == TooLarge:
 		return fault.New(fault.LimitExceeded, "the statement writes too much at once: %w", last.Err)

@@ -115,6 +115,7 @@ func TestOutcomesBecomeFaults(t *testing.T) {
 		{"the leader's disk is full", []Attempt{{Outcome: DiskFull}}, fault.DiskFull},
 		{"a full disk after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: DiskFull}}, fault.Timeout},
 		{"committed, not applied everywhere", []Attempt{{Outcome: Behind, Err: errors.New("not yet applied on node 3")}}, fault.Timeout},
+		{"a voter is missing after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: Missing, Err: errors.New("no answer from node 3")}}, fault.Timeout},
 		{"a voter is missing", []Attempt{{Outcome: Missing, Err: errors.New("no answer from node 3")}}, fault.Unavailable},
 		{"too large", []Attempt{{Outcome: TooLarge, Err: errors.New("5 MiB")}}, fault.LimitExceeded},
 		{"refused by the state machine", []Attempt{done(t, &commandv1.Response{
