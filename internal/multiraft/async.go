@@ -3,8 +3,10 @@ package multiraft
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
+	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -49,6 +51,67 @@ func (s *Submitted) Forget() {
 	if s.end == nil {
 		s.group.drop(s.w)
 	}
+}
+
+// SubmittedAll is a proposal for all voters whose result is looked for and not waited for.
+type SubmittedAll struct {
+	*Submitted
+	m     *Manager
+	asked time.Time // when the voters that are behind were last asked
+}
+
+// SubmitAll is ProposeAll without waiting, as Submit is Propose.
+func (m *Manager) SubmitAll(id shard.GroupID, request ident.RequestID, data []byte) (*SubmittedAll, error) {
+	g := m.groups[id]
+	if g == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	}
+	if g.leading.Load() {
+		if missing := m.missingVoters(g); len(missing) > 0 {
+			return nil, &MissingVoterError{Group: id, Missing: missing, Nodes: m.nodeNames(missing)}
+		}
+	}
+	s, err := m.Submit(id, request, data)
+	if err != nil {
+		return nil, err
+	}
+	return &SubmittedAll{Submitted: s, m: m}, nil
+}
+
+// Poll returns how the proposal ended, as ProposeAll does; done is false while it has not, also while voters are behind.
+func (s *SubmittedAll) Poll() (result []byte, index uint64, done bool, err error) {
+	result, index, done, err = s.Submitted.Poll()
+	if !done || err != nil {
+		return nil, 0, done, err
+	}
+	behind, _ := s.group.peers.behind(s.group.members.Load().voters, s.m.cfg.Replica, index)
+	if len(behind) == 0 {
+		return result, index, true, nil
+	}
+	if now := s.m.cfg.Clock.Now(); s.asked.IsZero() || now.Sub(s.asked) >= askAgain*s.m.cfg.TickInterval || now.Before(s.asked) {
+		s.asked = now
+		for _, id := range behind {
+			s.m.notify(s.group, id, raftpb.MsgStorageApply, index)
+		}
+	}
+	if s.m.Failure() != nil {
+		return result, index, true, s.m.behind(s.group, behind)
+	}
+	return nil, 0, false, nil
+}
+
+// Forget gives up. What is committed by then is returned as ProposeAll does when its context ends; done is false when
+// nobody knows.
+func (s *SubmittedAll) Forget() (result []byte, index uint64, done bool, err error) {
+	result, index, done, err = s.Submitted.Poll()
+	if !done {
+		s.Submitted.Forget()
+	}
+	if !done || err != nil {
+		return nil, 0, done, err
+	}
+	behind, _ := s.group.peers.behind(s.group.members.Load().voters, s.m.cfg.Replica, index)
+	return result, index, true, s.m.behind(s.group, behind)
 }
 
 // Reading is a linearizable read that is not waited for.

@@ -158,13 +158,20 @@ func (m *Manager) awaitAll(ctx context.Context, g *group, index uint64) error {
 				waiting = false
 			case <-m.failed:
 				timer.Stop()
-				return &BehindError{Group: g.id, Behind: behind, Nodes: m.nodeNames(behind)}
+				return m.behind(g, behind)
 			case <-ctx.Done():
 				timer.Stop()
-				return &BehindError{Group: g.id, Behind: behind, Nodes: m.nodeNames(behind)}
+				return m.behind(g, behind)
 			}
 		}
 	}
+}
+
+func (m *Manager) behind(g *group, ids []ident.ReplicaID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return &BehindError{Group: g.id, Behind: ids, Nodes: m.nodeNames(ids)}
 }
 
 // notify sends a notice about an applied index to a peer.

@@ -12,6 +12,7 @@ type actor struct {
 	name  string
 	node  *simNode // the process it belongs to; nil for a client
 	life  int
+	s     *session // its request
 	at    *simNode // where its request is being served; it stands still while that node is paused
 	next  func() (struct{}, bool)
 	stop  func()
@@ -55,6 +56,7 @@ func (a *actor) resume() {
 		a.end()
 		return
 	}
+	a.w.current = a
 	if _, more := a.next(); !more {
 		a.ended = true
 	}

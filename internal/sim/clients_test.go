@@ -79,6 +79,7 @@ func (c *clients) begin() {
 	c.w.spawn("register0", c.register)
 	c.w.spawn("register1", c.register)
 	c.w.spawn("notes", c.notes)
+	c.w.spawn("everywhere", c.everywhere)
 	c.w.spawn("bank", c.bank)
 	c.w.spawn("tables", c.tables)
 	c.w.spawn("follower0", c.follow)
@@ -88,6 +89,9 @@ func (c *clients) begin() {
 	c.w.spawn("worker0", c.work)
 	c.w.spawn("worker1", c.work)
 	c.w.spawn("foreman", c.foreman)
+	if c.w.opt.sql {
+		c.bySQL()
+	}
 }
 
 // someCell draws a row: one of a few, so that clients meet.

@@ -55,8 +55,9 @@ func newModel(group shard.GroupID) *model {
 	}
 }
 
-// apply runs one committed command; repeated says that its request ran before, at a lower index.
-func (m *model) apply(index uint64, cmd *commandv1.Command) (end answered, repeated bool) {
+// apply runs one committed command; repeated says that its request ran before, at a lower index. An outcome that is given
+// is not judged.
+func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (end answered, repeated bool) {
 	id := command.RequestID(cmd)
 	if first, ok := m.requests[id]; ok {
 		return first, true
@@ -64,7 +65,11 @@ func (m *model) apply(index uint64, cmd *commandv1.Command) (end answered, repea
 	end = answered{ok: true}
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_WriteRows:
-		if kind, refused := m.refuse(body.WriteRows); refused {
+		kind, refused := m.refuse(body.WriteRows)
+		if given != nil {
+			kind, refused = given.kind, !given.ok
+		}
+		if refused {
 			end = answered{kind: kind}
 			break
 		}
@@ -87,6 +92,9 @@ func (m *model) apply(index uint64, cmd *commandv1.Command) (end answered, repea
 				delete(m.scopes, name)
 			}
 		}
+	}
+	if given != nil {
+		end = *given
 	}
 	m.requests[id] = end
 	return end, false

@@ -25,6 +25,7 @@ type mutant struct {
 	onBarrier   func(*session, shard.GroupID) bool
 	onRoute     func(*world, cell) shard.GroupID
 	onAttempt   func(executor.Attempt) executor.Attempt
+	early       bool // mode all answers as quorum does
 	noGossip    bool // nodes know only the addresses in their own catalog
 	onWipe      func(*simNode) whoami
 	onDamage    func(*simNode)

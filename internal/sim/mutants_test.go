@@ -54,6 +54,9 @@ func mutants() []mutant {
 		{name: "the changes of a command are told one by one", onDeliver: tearApart},
 		{name: "live queries are not told of a change", onPublisher: lossyFeed},
 		{name: "a live query begins without a barrier", onLive: func(*session) bool { return true }},
+		{name: "mode all answers when a quorum has it", early: true},
+		{name: "a transaction is half applied", onMachine: halfHearted},
+		{name: "an index is not maintained", onMachine: indexless},
 	}
 }
 
@@ -279,6 +282,34 @@ func careless(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
 			}
 			if write := cmd.GetWriteRows(); write != nil {
 				write.Scopes = nil
+			}
+		})
+	})
+}
+
+// halfHearted drops the last row of every fourth command that writes several, at all replicas alike.
+func halfHearted(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return bend(n, group, func(e *command.Entry) {
+		if e.Index%4 != 0 {
+			return
+		}
+		e.Data = rewrite(e.Data, func(cmd *commandv1.Command) {
+			if write := cmd.GetWriteRows(); len(write.GetRows()) > 1 {
+				write.Rows = write.Rows[:len(write.Rows)-1]
+			}
+		})
+	})
+}
+
+// indexless forgets to change the indexes with every fourth command, at all replicas alike.
+func indexless(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	return bend(n, group, func(e *command.Entry) {
+		if e.Index%4 != 0 {
+			return
+		}
+		e.Data = rewrite(e.Data, func(cmd *commandv1.Command) {
+			for _, row := range cmd.GetWriteRows().GetRows() {
+				row.Index, row.Unindex = nil, nil
 			}
 		})
 	})

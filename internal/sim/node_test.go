@@ -18,6 +18,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
@@ -47,6 +48,7 @@ type simNode struct {
 
 	self     whoami
 	store    *storage.Engine
+	sql      *exec.Engine // made when the first statement comes
 	log      *raftlog.Log
 	wire     *transport.Memory
 	catalog  *catalog.Store
@@ -235,7 +237,7 @@ func (n *simNode) close() {
 	if n.store != nil {
 		_ = n.store.Close()
 	}
-	n.manager, n.store, n.log, n.wire, n.storeFS = nil, nil, nil, nil, nil
+	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil
 }
 
 // wipe throws the disk away.

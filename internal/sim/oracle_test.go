@@ -212,7 +212,7 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 	if truth.model == nil {
 		return
 	}
-	want, repeated := truth.model.apply(e.Index, cmd)
+	want, repeated := truth.model.apply(e.Index, cmd, o.w.trusted(cmd, got))
 	if repeated {
 		o.w.stats.repeats++
 	}
@@ -245,6 +245,7 @@ func (o *oracle) digest(n *simNode, g shard.GroupID) {
 	}
 	truth.digests[index] = digest{sum, n.id}
 	o.w.stats.digests++
+	o.w.indexes(n, g)
 	if g.Class() == shard.ClassUser {
 		o.isolation(n, g, view)
 	}
@@ -255,6 +256,12 @@ func (o *oracle) isolation(n *simNode, g shard.GroupID, reader storage.Reader) {
 	err := eachRow(reader, g, func(name rowName, row modelRow) {
 		if o.w.load != nil && o.w.load.live.rows[row.value].id != "" && name.user == liveUser && o.w.shards.RouteUser(liveUser) == g {
 			return // a row of columns does not say whose it is; only one user has such rows
+		}
+		if o.w.sqlIDs[name.table] {
+			if o.w.shards.RouteUser(ident.UserID(name.user)) != g {
+				o.w.fail("node %d holds a row of user %q in %s", n.id, name.user, g)
+			}
+			return
 		}
 		owner, _, _ := strings.Cut(row.value, "/")
 		if owner != name.user || o.w.shards.RouteUser(ident.UserID(name.user)) != g {

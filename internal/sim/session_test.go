@@ -27,6 +27,7 @@ type session struct {
 	unknowns int // attempts without an answer; the executor doubles the limit after each
 	id       ident.RequestID
 	proposed bool
+	mode     executor.Mode // of what it writes for a user
 
 	done  chan struct{}
 	err   error
@@ -39,8 +40,8 @@ func (a *actor) serve(n *simNode, run func(*session)) {
 	s := &session{
 		a: a, n: n, life: n.life, deadline: a.w.clock.Now().Add(patience), done: make(chan struct{}), after: make(map[int]func()),
 	}
-	a.at = n
-	defer func() { a.at = nil }()
+	a.at, a.s = n, s
+	defer func() { a.at, a.s = nil, nil }()
 	run(s)
 	s.cancel(context.Canceled)
 }
@@ -48,7 +49,7 @@ func (a *actor) serve(n *simNode, run func(*session)) {
 // executor is the real one. Its own patience runs on the machine's clock, so it is out of reach; the session's
 // decides.
 func (s *session) executor() *executor.Raft {
-	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{}, nil)
+	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{User: s.mode, Shared: s.mode}, nil)
 }
 
 // outcome is what the client of a request knows about it.
@@ -72,9 +73,14 @@ type result struct {
 
 // execute replicates a command from this session's node.
 func (s *session) execute(group shard.GroupID, cmd *commandv1.Command) result {
+	return s.executeIn(s, group, cmd)
+}
+
+// executeIn is execute under a context that derives from the session.
+func (s *session) executeIn(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) result {
 	w := s.a.w
 	s.unknowns, s.id, s.proposed = 0, ident.RequestID{}, false
-	response, err := s.executor().Execute(s, group, cmd)
+	response, err := s.executor().Execute(ctx, group, cmd)
 	r := result{response: response, err: err, id: s.id, kind: fault.KindOf(err)}
 	var known *fault.Error
 	switch {
@@ -145,19 +151,22 @@ func (s *session) attempt(a executor.Attempt) executor.Attempt {
 }
 
 // Propose implements executor.Proposer.
-func (s *session) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
+func (s *session) Propose(_ context.Context, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte) executor.Attempt {
 	if s.gone() {
 		return executor.Attempt{Outcome: executor.Stopped, Err: multiraft.ErrStopped}
 	}
-	return s.attempt(s.proposeAt(s.n, s.life, group, id, data, s.limit()))
+	return s.attempt(s.proposeAt(s.n, s.life, mode, group, id, data, s.limit()))
 }
 
 // proposeAt runs one attempt at a node, this session's or another.
 func (s *session) proposeAt(
-	n *simNode, life int, group shard.GroupID, id ident.RequestID, data []byte, limit time.Time,
+	n *simNode, life int, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte, limit time.Time,
 ) executor.Attempt {
 	s.id = id
 	id, data = s.a.w.mutant.beforePropose(s, id, data)
+	if mode == executor.All {
+		return s.proposeAll(n, life, group, id, data)
+	}
 	submitted, err := n.manager.Submit(group, id, data)
 	if err != nil {
 		return attemptOf(nil, 0, err)
@@ -180,7 +189,13 @@ func (s *session) proposeAt(
 // attemptOf is how a server reads the engine's errors.
 func attemptOf(response []byte, index uint64, err error) executor.Attempt {
 	var notLeader *multiraft.NotLeaderError
+	var behind *multiraft.BehindError
+	var missing *multiraft.MissingVoterError
 	switch {
+	case errors.As(err, &behind):
+		return executor.Attempt{Outcome: executor.Behind, Result: response, Index: index, Err: err}
+	case errors.As(err, &missing):
+		return executor.Attempt{Outcome: executor.Missing, Err: err}
 	case err == nil:
 		return executor.Attempt{Outcome: executor.Done, Result: response, Index: index}
 	case errors.As(err, &notLeader):
@@ -199,7 +214,7 @@ func attemptOf(response []byte, index uint64, err error) executor.Attempt {
 
 // Forward implements executor.Peers: a call to another node, which can be lost on its way there or back.
 func (s *session) Forward(
-	_ context.Context, to ident.ReplicaID, _ executor.Mode, group shard.GroupID, id ident.RequestID, data []byte,
+	_ context.Context, to ident.ReplicaID, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte,
 ) executor.Attempt {
 	w, limit := s.a.w, s.limit()
 	s.id = id
@@ -227,7 +242,7 @@ func (s *session) Forward(
 	if !peer.up || peer.life != life || peer.manager == nil {
 		return unreachable
 	}
-	answer := s.proposeAt(peer, life, group, id, data, limit)
+	answer := s.proposeAt(peer, life, mode, group, id, data, limit)
 	if !s.travel() || w.plan.loseCall() || w.isCut(peer, s.n) {
 		return hang()
 	}
@@ -318,7 +333,12 @@ func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Err() error { return s.err }
 
 // Value implements context.Context.
-func (s *session) Value(any) any { return nil }
+func (s *session) Value(key any) any {
+	if key == (sessionKey{}) {
+		return s
+	}
+	return nil
+}
 
 // AfterFunc lets contexts derive from a session without a goroutine.
 func (s *session) AfterFunc(run func()) func() bool {

@@ -37,6 +37,7 @@ type options struct {
 	logWrites    int // that a worker may have under way
 	chunkBytes   int // of a snapshot; zero for the usual
 	noBalance    bool
+	sql          bool // some clients speak SQL
 	verbose      bool
 }
 
@@ -64,11 +65,13 @@ type world struct {
 	groups  []shard.GroupID
 	nodes   []*simNode
 	actors  []*actor
+	current *actor // the one that runs
 	oracle  *oracle
 	trace   *trace
 	step    int
 	cuts    map[[2]ident.NodeID]bool
-	store   *truth // what clients know
+	sqlIDs  map[uint64]bool // tables whose rows SQL makes
+	store   *truth          // what clients know
 	stats   stats
 	load    *clients // nil until clients begin
 	end     string   // how the groups stood when the run failed
@@ -79,6 +82,8 @@ type stats struct {
 	requests, acknowledged, reads, applied, repeats, digests uint64
 	crashes, wipes, partitions, pauses, resumed              uint64
 	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
+	everywhere, missing                                      uint64 // writes in mode all: answered, refused for a silent voter
+	statements, compared, altered, indexed                   uint64 // of SQL: all, pairs of reads, changed tables, entries checked
 	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
 	liveBegun, liveResumed, liveTold, liveTooOld             uint64 // live queries, those with a cursor, changes, cursors that were refused
 }
@@ -115,7 +120,7 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 	w := &world{
 		t: t, seed: seed, rng: rng, random: randomReader{rng}, opt: opt, plan: faults, mutant: m,
 		start: time.Unix(1_700_000_000, 0), uid: ident.ClusterUID{1}, shards: opt.shards, groups: opt.shards.Groups(),
-		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(),
+		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(), sqlIDs: make(map[uint64]bool),
 	}
 	if w.mutant == nil {
 		w.mutant = &mutant{}

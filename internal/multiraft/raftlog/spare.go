@@ -68,7 +68,7 @@ func (l *Log) takeSpare() (string, error) {
 		return path, nil
 	}
 	path, err := l.makeSpare(nil)
-	if errors.Is(err, ErrNoSpare) && !disk.IsFull(err) {
+	if err != nil && !errors.Is(err, ErrNoSpare) {
 		return "", l.fail(err) // a disk that fails gets no second chance
 	}
 	return path, err
@@ -96,7 +96,7 @@ func (l *Log) fillSpares() {
 	}
 }
 
-// makeSpare writes a new spare file. A failure to write it is ErrNoSpare and leaves nothing behind: no
+// makeSpare writes a new spare file. That there is no room for it is ErrNoSpare, and leaves nothing behind: no
 // byte of the log was in that file. The caller holds making.
 func (l *Log) makeSpare(stop <-chan struct{}) (string, error) {
 	fs := l.cfg.FS
@@ -106,6 +106,9 @@ func (l *Log) makeSpare(stop <-chan struct{}) (string, error) {
 		_ = fs.Remove(partial) // it may not exist; Open removes what is left
 		if errors.Is(err, ErrClosed) {
 			return "", err
+		}
+		if !disk.IsFull(err) {
+			return "", fmt.Errorf("raftlog: prepare a segment: %w", err)
 		}
 		return "", fmt.Errorf("%w: %w", ErrNoSpare, err)
 	}

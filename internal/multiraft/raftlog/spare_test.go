@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog/raftlogtest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
 )
@@ -36,6 +37,9 @@ func TestFailureToPrepareASegmentIsFinal(t *testing.T) {
 				}
 			}
 			failing = false
+			if errors.Is(err, raftlog.ErrNoSpare) {
+				t.Errorf("append: %v, which says that there may be room later", err)
+			}
 			if again := w.Next().Run(l); !errors.Is(err, syscall.EIO) || !errors.Is(again, syscall.EIO) {
 				t.Errorf("append: %v, and then: %v; want the error of the disk twice", err, again)
 			}
