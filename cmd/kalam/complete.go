@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type words struct {
 	loaded  bool
 	tables  []string            // namespace.table
 	columns map[string][]string // by namespace.table
+	rows    int                 // of the catalog that were read
 }
 
 // maxWords bounds the names that are kept.
@@ -50,22 +52,33 @@ func (w *words) load(ctx context.Context) {
 		return
 	}
 	w.loaded = true
-	w.tables, w.columns = nil, map[string][]string{}
+	w.tables, w.columns, w.rows = nil, map[string][]string{}, 0
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	result, err := w.client.Query(ctx, "SELECT table_schema, table_name, column_name FROM information_schema.columns "+
-		"ORDER BY table_schema, table_name, ordinal_position LIMIT 10000")
-	if err != nil {
-		return
-	}
-	for _, row := range result.Rows {
-		table := plain(row[0]) + "." + plain(row[1])
-		if n := len(w.tables); n == 0 || w.tables[n-1] != table {
-			w.tables = append(w.tables, table)
+	for len(w.tables) < maxWords {
+		result, err := w.client.Query(ctx, columnsSQL+strconv.Itoa(w.rows))
+		if err != nil {
+			return
 		}
-		w.columns[table] = append(w.columns[table], plain(row[2]))
+		for _, row := range result.Rows {
+			table := plain(row[0]) + "." + plain(row[1])
+			if n := len(w.tables); n == 0 || w.tables[n-1] != table {
+				w.tables = append(w.tables, table)
+			}
+			w.columns[table] = append(w.columns[table], plain(row[2]))
+		}
+		if w.rows += len(result.Rows); len(result.Rows) < columnsPage || w.rows >= maxWords {
+			return
+		}
 	}
 }
+
+// columnsPage is how many columns are asked for at once; servers give no more by default.
+const columnsPage = 1000
+
+// columnsSQL reads a page of the columns behind a number of them, people's own tables first.
+const columnsSQL = "SELECT table_schema, table_name, column_name FROM information_schema.columns " +
+	"ORDER BY table_schema IN ('information_schema', 'pg_catalog', 'system'), table_schema, table_name, ordinal_position LIMIT 1000 OFFSET "
 
 // complete implements liner.WordCompleter: it offers what the word before pos can become.
 func (w *words) complete(ctx context.Context, line string, pos int) (head string, offers []string, tail string) {

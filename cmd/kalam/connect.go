@@ -27,6 +27,7 @@ type access struct {
 	client *client.Client
 	urls   []string
 	user   string
+	token  string // "" when the client logs in with a password
 }
 
 // connect finds out where to go and who asks: flags before variables before kept credentials before config.toml.
@@ -40,11 +41,13 @@ func connect(ctx context.Context, p process, o options, s settings, h home) (*ac
 	config := client.Config{URLs: addresses(o, s, mine, p.env), HTTP: o.http()}
 	config.Token = first(o.token, p.env("KALAM_TOKEN"))
 	config.User = first(o.user, p.env("KALAM_USER"))
-	config.Password = first(o.password, p.env("KALAM_PASSWORD"))
+	if !o.askPassword {
+		config.Password = first(o.password, p.env("KALAM_PASSWORD"))
+	}
 	named := config.User != ""
 	config.User = first(config.User, mine.User, s.Auth.User)
 	renew := ""
-	if config.Token == "" && config.Password == "" && (!named || config.User == mine.User) && mine.AccessToken != "" {
+	if config.Token == "" && config.Password == "" && !o.askPassword && (!named || config.User == mine.User) && mine.AccessToken != "" {
 		switch now := time.Now(); {
 		case now.Before(mine.ExpiresAt):
 			config.Token, config.User = mine.AccessToken, ""
@@ -60,7 +63,7 @@ func connect(ctx context.Context, p process, o options, s settings, h home) (*ac
 			return nil, err
 		}
 	}
-	a := &access{urls: config.URLs, user: first(config.User, mine.User)}
+	a := &access{urls: config.URLs, user: first(config.User, mine.User), token: config.Token}
 	if a.client, err = client.New(config); err != nil {
 		return nil, &usageError{err}
 	}

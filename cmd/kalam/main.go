@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -52,7 +53,7 @@ func main() {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, p process) int {
 	root := newRootCommand(p)
-	root.SetArgs(args)
+	root.SetArgs(askedFor(args))
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
@@ -85,6 +86,8 @@ func exitCode(err error) int {
 	switch {
 	case isUsage(err):
 		return exitUsage
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return exitUnreachable
 	case errors.As(err, &refused):
 		return exitFailure
 	case errors.Is(err, client.ErrUnauthorized), client.Unreachable(err):

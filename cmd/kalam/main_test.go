@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -149,6 +150,35 @@ func TestComplete(t *testing.T) {
 		head, offers, tail := w.complete(t.Context(), line, len(line))
 		if got := strings.Join(offers, " "); got != want || tail != "" || !strings.HasPrefix(line, head) {
 			t.Errorf("complete(%q) offers %q behind %q, want %q", line, got, head, want)
+		}
+	}
+}
+
+// TestCompletionKnowsAllTables: the catalog has more columns than a server gives at once, and the namespace sorts behind those of the server.
+func TestCompletionKnowsAllTables(t *testing.T) {
+	c, err := client.New(client.Config{URLs: []string{startServer(t)}, User: "root", Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := []string{"CREATE NAMESPACE zoo", "CREATE SHARED TABLE zoo.zebra (id INT PRIMARY KEY, stripes INT)"}
+	for i := range 12 {
+		var columns strings.Builder
+		for j := range 100 {
+			fmt.Fprintf(&columns, ", c%d INT", j)
+		}
+		statements = append(statements, fmt.Sprintf("CREATE SHARED TABLE zoo.pen%02d (id INT PRIMARY KEY%s)", i, columns.String()))
+	}
+	if _, err = c.Exec(t.Context(), strings.Join(statements, "; ")); err != nil {
+		t.Fatal(err)
+	}
+	w := newWords(c)
+	for line, want := range map[string]string{
+		"SELECT * FROM zoo.z":                  "zoo.zebra",
+		"SELECT * FROM pg_catalog.pg_cl":       "pg_catalog.pg_class",
+		"SELECT id FROM zoo.zebra WHERE strip": "stripes",
+	} {
+		if _, offers, _ := w.complete(t.Context(), line, len(line)); strings.Join(offers, " ") != want {
+			t.Errorf("complete(%q) offers %q, want %q", line, offers, want)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/client"
 )
 
 // errQuit ends the prompt or the script.
@@ -24,6 +26,10 @@ type metaCommand struct {
 	run   func(s *session, ctx context.Context, rest string) error
 }
 
+// tablesSQL lists what people made. A query without LIMIT is given the server's default, which is short.
+const tablesSQL = "SELECT table_schema AS namespace, table_name, table_type FROM information_schema.tables " +
+	"WHERE table_schema NOT IN ('information_schema', 'pg_catalog', 'system') ORDER BY table_schema, table_name LIMIT 1000"
+
 // metaCommands lists them in the order of the help.
 func metaCommands() []metaCommand {
 	query := func(sql string) func(*session, context.Context, string) error {
@@ -33,9 +39,8 @@ func metaCommands() []metaCommand {
 		{[]string{"?", "help"}, "", "this list", 0, (*session).help},
 		{[]string{"q", "quit", "exit"}, "", "end", 0, func(*session, context.Context, string) error { return errQuit }},
 		{[]string{"info", "session"}, "", "the server, the user, the settings", 0, (*session).info},
-		{[]string{"dt", "tables"}, "", "list tables", 0, query(
-			"SELECT table_schema AS namespace, table_name, table_type FROM information_schema.tables ORDER BY table_schema, table_name")},
-		{[]string{"d", "describe"}, "table", "columns of a table", 1, (*session).describe},
+		{[]string{"dt", "tables"}, "", "list tables", 0, query(tablesSQL)},
+		{[]string{"d", "describe"}, "[table]", "columns of a table, or the tables", 0, (*session).describe},
 		{[]string{"l", "namespaces"}, "", "list namespaces", 0, query("SHOW NAMESPACES")},
 		{[]string{"use"}, "namespace", "namespace of names without one", 1, (*session).use},
 		{[]string{"x"}, "", "a line for each column, or back to tables", 0, (*session).expand},
@@ -43,14 +48,14 @@ func metaCommands() []metaCommand {
 		{[]string{"format", "f"}, "table|json|csv|markdown", "how results look", 1, (*session).format},
 		{[]string{"watch", "live", "subscribe"}, "seconds | SELECT …", "run the newest statement again and again, or follow a live query", 0, (*session).watch},
 		{[]string{"subscriptions"}, "", "list live queries (administrators)", 0, query(
-			"SELECT live_id, user_id, namespace_id, table_name, query FROM system.live ORDER BY live_id")},
+			"SELECT live_id, user_id, namespace_id, table_name, query FROM system.live ORDER BY live_id LIMIT 1000")},
 		{[]string{"unsubscribe"}, "live_id", "end a live query (administrators)", 1, func(s *session, ctx context.Context, rest string) error {
 			return s.show(ctx, "KILL LIVE QUERY "+quote(rest))
 		}},
 		{[]string{"as"}, "user statement", "run a statement in another user's name", 2, (*session).as},
 		{[]string{"cluster"}, "[groups | words of CLUSTER …]", "the nodes, the groups, or a CLUSTER statement", 0, (*session).cluster},
-		{[]string{"sessions"}, "", "who is connected", 0, query("SELECT * FROM system.sessions")},
-		{[]string{"stats", "metrics"}, "", "counters of the server", 0, query("SELECT * FROM system.stats ORDER BY metric_name")},
+		{[]string{"sessions"}, "", "who is connected", 0, query("SELECT * FROM system.sessions LIMIT 1000")},
+		{[]string{"stats", "metrics"}, "", "counters of the server", 0, query("SELECT * FROM system.stats ORDER BY metric_name LIMIT 1000")},
 		{[]string{"health"}, "", "is the server there", 0, (*session).health},
 		{[]string{"flush"}, "", "move rows to cold storage", 0, query("STORAGE FLUSH ALL")},
 		{[]string{"job"}, "id", "follow a job until it is over", 1, (*session).job},
@@ -60,6 +65,9 @@ func metaCommands() []metaCommand {
 		{[]string{"i"}, "file", "run the statements of a file", 1, func(s *session, ctx context.Context, rest string) error {
 			return s.include(ctx, rest)
 		}},
+		{[]string{"show-credentials", "credentials"}, "", "what is kept for this instance, without the tokens", 0, manages(func(o *options) { o.showCredentials = true })},
+		{[]string{"update-credentials"}, "", "keep the tokens of this login", 0, (*session).keep},
+		{[]string{"delete-credentials"}, "", "forget what is kept for this instance", 0, manages(func(o *options) { o.deleteCredentials = true })},
 		{[]string{"history", "h"}, "", "what was typed", 0, (*session).history},
 		{[]string{"refresh"}, "", "read names for completion again", 0, func(s *session, _ context.Context, _ string) error {
 			if s.words != nil {
@@ -104,6 +112,9 @@ func (s *session) info(context.Context, string) error {
 }
 
 func (s *session) describe(ctx context.Context, rest string) error {
+	if rest == "" {
+		return s.show(ctx, tablesSQL)
+	}
 	return s.show(ctx, "DESCRIBE TABLE "+rest)
 }
 
@@ -189,10 +200,10 @@ func (s *session) cluster(ctx context.Context, rest string) error {
 	switch strings.ToLower(rest) {
 	case "", "status", "list", "ls", "nodes":
 		return s.show(ctx, "SELECT node_id, role, status, rpc_addr, api_addr, is_self, is_leader, groups_leading, total_groups, "+
-			"replication_lag FROM system.cluster ORDER BY node_id")
+			"replication_lag FROM system.cluster ORDER BY node_id LIMIT 1000")
 	case "groups":
 		return s.show(ctx, "SELECT group_id, group_type, node_id, state, current_term, current_leader, last_applied, committed "+
-			"FROM system.cluster_groups ORDER BY group_id, node_id")
+			"FROM system.cluster_groups ORDER BY group_id, node_id LIMIT 1000")
 	}
 	return s.show(ctx, "CLUSTER "+rest)
 }
@@ -239,4 +250,31 @@ func (s *session) job(ctx context.Context, id string) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// manages is a command about what is kept of logins.
+func manages(set func(*options)) func(*session, context.Context, string) error {
+	return func(s *session, _ context.Context, _ string) error {
+		asked := options{instance: s.options.instance}
+		set(&asked)
+		if _, err := manage(s.process, asked, s.home); err != nil {
+			return s.failed(err)
+		}
+		return nil
+	}
+}
+
+// keep logs in anew and keeps the tokens.
+func (s *session) keep(ctx context.Context, _ string) error {
+	kept, err := s.home.credentials()
+	if err != nil {
+		return s.failed(err)
+	}
+	asked := s.options
+	asked.updateCredentials = true
+	if err := s.access.login(ctx, asked, s.home, kept, client.Config{Token: s.access.token}, ""); err != nil {
+		return s.failed(err)
+	}
+	s.say("kept the tokens of %s for the instance %s", s.access.user, s.options.instance)
+	return nil
 }

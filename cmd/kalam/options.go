@@ -16,6 +16,7 @@ type options struct {
 	port           int
 	token          string
 	user, password string
+	askPassword    bool
 	instance       string
 	command, file  string
 	format         string
@@ -36,8 +37,26 @@ type options struct {
 	consume                bool
 	topic, group, from     string
 	consumeLimit           int
+	consumeTimeout         float64 // s
 
 	showCredentials, updateCredentials, deleteCredentials, saveCredentials, listInstances bool
+}
+
+// askPasswordFlag stands for --password without a value, which the parser of flags cannot tell from one with the next word.
+const askPasswordFlag = "ask-password"
+
+// askedFor replaces --password that nothing follows, or another flag.
+func askedFor(args []string) []string {
+	list := slices.Clone(args)
+	for i, arg := range list {
+		if arg == "--" {
+			break
+		}
+		if arg == "--password" && (i+1 == len(list) || strings.HasPrefix(list[i+1], "-")) {
+			list[i] = "--" + askPasswordFlag
+		}
+	}
+	return list
 }
 
 // formats are the ways to print a result.
@@ -81,7 +100,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVarP(&o.port, "port", "p", 3000, "port of the server, used with --host alone")
 	f.StringVar(&o.token, "token", "", "access token instead of a user and password")
 	f.StringVar(&o.user, "user", "", "user to log in as")
-	f.StringVar(&o.password, "password", "", "password; KALAM_PASSWORD keeps it out of the list of processes")
+	f.StringVar(&o.password, "password", "", "password; KALAM_PASSWORD keeps it out of the list of processes; without a value it is asked for")
+	f.BoolVar(&o.askPassword, askPasswordFlag, false, "ask for the password")
+	_ = f.MarkHidden(askPasswordFlag) // the flag exists
 	f.StringVar(&o.instance, "instance", "local", "name under which credentials are kept")
 	f.StringVarP(&o.command, "command", "c", "", "run this, one statement or several with semicolons, and end")
 	f.StringVarP(&o.file, "file", "f", "", "run the statements of a file and end; - is standard input")
@@ -110,6 +131,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.group, "group", "", "consumer group")
 	f.StringVar(&o.from, "from", "", "where to begin: earliest, latest or an offset")
 	f.IntVar(&o.consumeLimit, "consume-limit", 100, "messages to read")
+	f.Float64Var(&o.consumeTimeout, "consume-timeout", 0, "seconds for reading a topic; 0 is --timeout")
 	f.BoolVar(&o.showCredentials, "show-credentials", false, "show what is kept for --instance, without the tokens")
 	f.BoolVar(&o.updateCredentials, "update-credentials", false, "log in and keep the tokens for --instance")
 	f.BoolVar(&o.deleteCredentials, "delete-credentials", false, "forget what is kept for --instance")
@@ -121,6 +143,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 func (o *options) check(f *pflag.FlagSet) error {
 	exclusive := [][]string{
 		{"url", "host"},
+		{"password", askPasswordFlag},
 		{"json", "csv", "format"},
 		{"fast-timeouts", "relaxed-timeouts"},
 		{
@@ -154,7 +177,7 @@ func (o *options) check(f *pflag.FlagSet) error {
 	for name, value := range map[string]float64{
 		"timeout": o.timeout, "connection-timeout": o.connectionTimeout, "receive-timeout": o.receiveTimeout,
 		"auth-timeout": o.authTimeout, "initial-data-timeout": o.initialDataTimeout,
-		"subscription-timeout": o.subscriptionTimeout,
+		"subscription-timeout": o.subscriptionTimeout, "consume-timeout": o.consumeTimeout,
 	} {
 		if value < 0 || value > 86_400 {
 			return usagef("--%s %g: want 0 to 86400 seconds", name, value)

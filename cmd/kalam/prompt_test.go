@@ -117,3 +117,79 @@ func TestPrompt(t *testing.T) {
 		t.Errorf("the history is:\n%s", text)
 	}
 }
+
+// atTerminal runs the program at a terminal of ten lines, until the test ends or it does.
+func atTerminal(t *testing.T, url string, env []string, args ...string) (*exec.Cmd, *os.File, *screen) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "kalam") // the test binary runs main under this name
+	if err = os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), bin, append([]string{"--url", url, "--user", "root"}, args...)...)
+	command.Env = append([]string{
+		"HOME=" + t.TempDir(), "TERM=xterm", "PATH=" + os.Getenv("PATH"), "KALAM_PASSWORD=" + password,
+	}, env...)
+	file, err := pty.StartWithSize(command, &pty.Winsize{Rows: 10, Cols: 120})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := &screen{}
+	shown.changed = sync.NewCond(&shown.mu)
+	var reading sync.WaitGroup
+	reading.Go(func() { shown.fill(file) })
+	t.Cleanup(func() {
+		_ = file.Close() // the program has ended, or ends with its terminal
+		reading.Wait()
+	})
+	return command, file, shown
+}
+
+// TestTerminalLooks: colours unless NO_COLOR or a flag forbids them, a sign of life for what takes long, the pager for what is long,
+// \watch until it is interrupted.
+func TestTerminalLooks(t *testing.T) {
+	url := startServer(t)
+	for _, look := range []struct {
+		env, args []string
+		want      string
+	}{
+		{nil, nil, "\x1b[31mERROR SQL_EXECUTION_ERROR: "},
+		{[]string{"NO_COLOR=1"}, nil, "ERROR SQL_EXECUTION_ERROR: "},
+		{nil, []string{"--no-color"}, "ERROR SQL_EXECUTION_ERROR: "},
+	} {
+		command, _, shown := atTerminal(t, url, look.env, append(look.args, "--no-spinner", "-c", "SELECT nothing")...)
+		shown.await(t, 0, look.want)
+		if err := command.Wait(); command.ProcessState.ExitCode() != exitFailure {
+			t.Errorf("%v %v: ended with %v", look.env, look.args, err)
+		}
+		shown.mu.Lock()
+		if text := shown.text.String(); strings.Contains(text, "\x1b[31m") != strings.HasPrefix(look.want, "\x1b") {
+			t.Errorf("%v %v: the terminal shows %q", look.env, look.args, text)
+		}
+		shown.mu.Unlock()
+	}
+
+	command, file, shown := atTerminal(t, url, []string{"KALAM_PAGER=sed s/^/paged:/"}, "--loading-threshold-ms", "0")
+	at := 0
+	for _, step := range []struct{ prompt, keys, want string }{
+		{"kalam=> ", "SELECT generate_series FROM generate_series(1, 3);\r", "(3 rows)"},
+		{"kalam=> ", "SELECT generate_series FROM generate_series(1, 30);\r", "paged:(30 rows)"},
+		{"kalam=> ", "SELECT count(*) FROM generate_series(1, 3000000);\r", "running, "},
+		{"kalam=> ", "SELECT 41 + 1 AS n;\r", "│ 42 │"},
+		{"kalam=> ", "\\watch 0.1\r", "(every 0.1 s)"},
+		{"(every 0.1 s)", "\x03", ""},
+		{"kalam=> ", "\\q\r", ""},
+	} {
+		at = shown.await(t, at, step.prompt)
+		if _, err := io.WriteString(file, step.keys); err != nil {
+			t.Fatal(err)
+		}
+		at = shown.await(t, at, step.want)
+	}
+	if err := command.Wait(); err != nil {
+		t.Errorf("the program ended with %v", err)
+	}
+}

@@ -91,8 +91,13 @@ func (s *session) work(ctx context.Context, c settings) error {
 	case o.unsubscribe != "":
 		return s.show(ctx, "KILL LIVE QUERY "+quote(o.unsubscribe))
 	case o.listSubscriptions:
-		return s.show(ctx, "SELECT live_id, user_id, namespace_id, table_name, query, created_at FROM system.live ORDER BY live_id")
+		return s.show(ctx, "SELECT live_id, user_id, namespace_id, table_name, query, created_at FROM system.live ORDER BY live_id LIMIT 1000")
 	case o.consume:
+		if o.consumeTimeout > 0 {
+			limited, cancel := context.WithTimeout(ctx, seconds(o.consumeTimeout))
+			defer cancel()
+			ctx = limited
+		}
 		return s.show(ctx, o.consumeSQL())
 	case o.command != "" && strings.HasPrefix(strings.TrimSpace(o.command), `\`):
 		return s.meta(ctx, strings.TrimSpace(o.command))
