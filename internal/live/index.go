@@ -101,6 +101,9 @@ func (x *scopeIndex) add(sub *Subscription) {
 	} else {
 		x.projections[q.projection.identity] = q.projection
 	}
+	if sub.schema.identity == q.projection.identity {
+		sub.schema = q.projection
+	}
 	x.count++
 	if q.indexed < 0 {
 		x.plain.add(sub)

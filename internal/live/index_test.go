@@ -66,3 +66,35 @@ func TestIndexEqualsTesting(t *testing.T) {
 		}
 	}
 }
+
+// TestConditionsAreIndexed: which conditions are found by a value, and which of them say nothing beside it. Without that
+// matching costs as much as there are subscriptions, and nothing else would tell.
+func TestConditionsAreIndexed(t *testing.T) {
+	l := newLab(t, changefeed.Config{})
+	l.sql("admin", "CREATE NAMESPACE app")
+	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, room INT, body TEXT, at TIMESTAMP) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
+	for _, c := range []struct {
+		condition string
+		column    int // -1 for none
+		exact     bool
+		bounded   bool // the initial rows are found by the primary key
+	}{
+		{"room = 5", 1, true, false},
+		{"5 = room", 1, true, false},
+		{"room IN (5, 6)", 1, true, false},
+		{"room = 5 AND body <> 'x'", 1, false, false},
+		{"body = 'x'", 2, true, false},
+		{"body = CURRENT_USER()", 2, true, false},
+		{"at = '2026-01-02T03:04:05Z'", 3, true, false},
+		{"id = 7", 0, true, true},
+		{"id > 7 AND id < 9 AND room = 1", 1, false, true},
+		{"room > 5", -1, false, false},
+		{"room = 5 OR body = 'x'", -1, false, false},
+	} {
+		q, err := bind(l.catalog.Current(), callerOf("alice"), "SELECT * FROM app.t WHERE "+c.condition, 0, nil)
+		l.must(err)
+		if q.indexed != c.column || q.exact != c.exact || (q.bounds != nil) != c.bounded {
+			t.Errorf("%s: column %d, exact %v, bounds %v; want %+v", c.condition, q.indexed, q.exact, q.bounds, c)
+		}
+	}
+}

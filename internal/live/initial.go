@@ -239,7 +239,11 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 			return nil
 		}
 	}
-	cursor, err := table.Open(snapshot, q.scope, q.bounds, table.ScanOptions{NowMicros: sub.service.config.Clock.Now().UnixMicro()})
+	var bounds table.Bounds
+	if q.bounds != nil {
+		bounds = *q.bounds
+	}
+	cursor, err := table.Open(snapshot, q.scope, bounds, table.ScanOptions{NowMicros: sub.service.config.Clock.Now().UnixMicro()})
 	if err != nil {
 		return err
 	}

@@ -20,16 +20,15 @@ import (
 type query struct {
 	scope      table.Scope
 	projection *Projection
-	condition  expr.Expr // nil is every row; depends on nothing but the row
-	eval       *expr.EvalContext
-	bounds     table.Bounds // of the primary key, for the initial rows
+	condition  expr.Expr         // nil is every row; depends on nothing but the row
+	eval       *expr.EvalContext // nil without a condition
+	bounds     *table.Bounds     // of the primary key, for the initial rows; nil reads all
 	// indexed is the position of a column that the condition compares for equality, -1 when there is none;
 	// values are the encodings it must have one of.
 	indexed int
 	values  []string
 	exact   bool       // the condition says that and nothing else, or there is none
 	view    *viewQuery // nil when changes are given row by row
-	caller  session.Session
 }
 
 // parseQuery reads the text and refuses everything that is not one SELECT without parameters.
@@ -121,10 +120,10 @@ func bind(current *catalog.Catalog, caller session.Session, text string, nowMicr
 func (q *query) bindCondition(
 	caller session.Session, found *schema.Table, ref *parse.TableRef, where parse.Expr, nowMicros int64,
 ) error {
-	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
 	if where == nil {
 		return nil
 	}
+	q.eval = expr.NewEvalContext(&expr.Env{NowMicros: nowMicros, User: caller.User, Role: caller.Role})
 	condition, err := expr.BindCondition(where, columnScope(found, ref), expr.Options{Clause: "WHERE of a live query"})
 	if err != nil {
 		return err
@@ -201,7 +200,9 @@ func (q *query) index() error {
 			return err
 		}
 		if found.Columns[i].PrimaryKey {
-			q.bounds = table.BoundsOf(keyRange)
+			if bounds := table.BoundsOf(keyRange); bounds.Points != nil || bounds.Low != nil || bounds.High != nil {
+				q.bounds = &bounds
+			}
 		}
 		if !keyRange.IsPoints || len(keyRange.Points) > maxIndexedValues || q.indexed >= 0 && len(q.values) <= len(keyRange.Points) {
 			continue

@@ -176,7 +176,7 @@ func (v *view) refresh(ctx context.Context) (*result, error) {
 	st := v.stream
 	st.mu.Lock()
 	v.dirty = false
-	known, q, caller := v.result, v.query, v.query.caller
+	known, q, caller := v.result, v.query, v.query.view.caller
 	if len(v.subs) > 0 {
 		caller = v.subs[0].caller
 	}

@@ -21,6 +21,7 @@ const (
 // viewQuery is what makes a query one whose result is kept as a whole: aggregates, groups, or the first rows of an
 // order. A row of the result is known by its key.
 type viewQuery struct {
+	caller  session.Session
 	node    *parse.Query // with whatever it takes that the order is that of one query only
 	grouped bool
 	ordered bool
@@ -58,7 +59,7 @@ func bindView(current *catalog.Catalog, caller session.Session, node *parse.Quer
 	if err != nil {
 		return nil, err
 	}
-	q := &query{indexed: -1, view: &viewQuery{}, caller: caller}
+	q := &query{indexed: -1, view: &viewQuery{caller: caller}}
 	if q.scope, err = scopeOf(current, caller, found); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ type KeyBound struct {
 // KeyConstraint finds column = value, column IN (values), comparisons of a column with a value, and the
 // same the other way round; column is a position in the row. ok is false for every other condition.
 func KeyConstraint(e Expr, column int) (bound KeyBound, ok bool) {
+	if fast, ok := e.(*wholeComparison); ok {
+		e = fast.compareExpr // conditions may have been prepared before
+	}
 	switch n := e.(type) {
 	case *compareExpr:
 		op, value := n.op, n.right
