@@ -1,16 +1,19 @@
 package server
 
 import (
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/metrics"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-// TestSettingsReachTheEngine: what a file says of retention, pressure and balance is what the engine is opened with.
+// TestSettingsReachTheEngine: what a file says of retention, pressure, balance, timers and workers is what the engine is opened with.
 func TestSettingsReachTheEngine(t *testing.T) {
 	t.Parallel()
 	cfg, warnings, err := config.Parse([]byte(`
@@ -22,7 +25,11 @@ balance_leaders = false
 max_waiting_proposals = 11
 max_waiting_bytes = 65536
 max_follower_lag_entries = 321
+workers = 3
+log_writes = 2
 [cluster]
+heartbeat_interval_ms = 100
+election_timeout_ms = [300, 600]
 cluster_id = "c"
 snapshot_policy = "LogsSinceLast(900)"
 max_snapshots_to_keep = 2
@@ -30,7 +37,7 @@ max_snapshots_to_keep = 2
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(warnings, err)
 	}
-	n := &Node{cfg: cfg}
+	n := &Node{cfg: cfg, logger: slog.New(slog.DiscardHandler), metrics: metrics.New(metrics.Build{})}
 	retain, byClass := n.retention()
 	if diff := cmp.Diff(multiraft.Retention{Entries: 900, Bytes: 64 << 20}, retain); diff != "" {
 		t.Errorf("retention (-want +got):\n%s", diff)
@@ -41,7 +48,13 @@ max_snapshots_to_keep = 2
 	if diff := cmp.Diff(want, byClass); diff != "" {
 		t.Errorf("retention by class (-want +got):\n%s", diff)
 	}
-	engine := n.bounds(multiraft.Config{})
+	engine := n.engineConfig(identity{Replica: 7, Shards: shard.Map{UserShards: 2, SharedShards: 1}})
+	if engine.TickInterval != 20*time.Millisecond || engine.HeartbeatTicks != 5 || engine.ElectionTicks != 15 {
+		t.Errorf("a tick of %v, %d to a heartbeat, %d to an election", engine.TickInterval, engine.HeartbeatTicks, engine.ElectionTicks)
+	}
+	if engine.Replica != 7 || len(engine.Groups) != 4 || engine.Workers != 3 || engine.LogWrites != 2 {
+		t.Errorf("replica %d, groups %v, %d workers, %d writes of the log", engine.Replica, engine.Groups, engine.Workers, engine.LogWrites)
+	}
 	if !engine.NoBalance || engine.MaxWaiting != 11 || engine.MaxWaitingBytes != 65536 || engine.MaxFollowerLag != 321 || engine.SnapshotReceive != 2 {
 		t.Errorf("bounds = %+v", engine)
 	}

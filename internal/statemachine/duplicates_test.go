@@ -1,11 +1,13 @@
 package statemachine
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -54,5 +56,52 @@ func TestRequestWindow(t *testing.T) {
 				t.Errorf("window %d: repeated %d entries later: %v, want an unknown outcome", window, index-first, response)
 			}
 		}
+	}
+}
+
+// TestRememberedRequestsAreBounded applies many times more requests than the window holds: in memory and in the store
+// there are never more than the window and a chunk.
+func TestRememberedRequestsAreBounded(t *testing.T) {
+	const window = 2 * chunk
+	r := newReplica(t, shard.Meta)
+	machine, err := NewWith(r.group, r.store, Options{RequestWindow: window})
+	must(t, err)
+	must(t, machine.Restore(r.engine))
+	r.machine = machine
+	meta, ok := machine.(*Meta)
+	if !ok {
+		t.Fatalf("the machine of %s is a %T", r.group, machine)
+	}
+	most := 0
+	for first := uint64(1); first < 10*window; first += chunk / 2 {
+		run := make([]command.Entry, 0, chunk/2)
+		for index := first; index < first+chunk/2; index++ {
+			id := binary.BigEndian.AppendUint64(make([]byte, 8, 16), index)
+			data, err := command.Encode(&commandv1.Command{
+				Header: &commandv1.Header{RequestId: id, Actor: "root", MinIndex: index - 1},
+				Body:   &commandv1.Command_CreateNamespace{CreateNamespace: &commandv1.CreateNamespace{Name: "shop"}},
+			})
+			must(t, err)
+			run = append(run, command.Entry{Index: index, Term: 1, Data: data})
+		}
+		_, err := r.apply(run)
+		must(t, err)
+		stored := 0
+		lo, hi := keys.DedupAll(r.group)
+		it, err := r.engine.Scan(lo, hi)
+		must(t, err)
+		for ok := it.First(); ok; ok = it.Next() {
+			stored++
+		}
+		must(t, it.Close())
+		listed := len(meta.duplicates.order) - meta.duplicates.head
+		if len(meta.duplicates.found) != stored || listed != stored || stored > window+chunk {
+			t.Fatalf("after index %d: %d requests in the store, %d in memory, %d in order; want at most %d",
+				first+chunk/2-1, stored, len(meta.duplicates.found), listed, window+chunk)
+		}
+		most = max(most, stored)
+	}
+	if most < window {
+		t.Errorf("never more than %d requests were remembered, want at least the window of %d", most, window)
 	}
 }
