@@ -62,7 +62,7 @@ func (s *stateChecker) checkSegment(want *commandv1.Segment) error {
 		s.note("cold", where, "the file is not here; the node fetches it from another member")
 	case err != nil:
 		s.damage("cold", where, err.Error())
-	case size != int64(want.GetSizeBytes()) || !bytes.Equal(sum, want.GetSha256()): //nolint:gosec // the size of a file
+	case size != int64(want.GetSizeBytes()) || !bytes.Equal(sum, want.GetSha256()):
 		s.damage("cold", where, fmt.Sprintf("its %d bytes are not those of the manifest (%d bytes, SHA-256 %x)", size, want.GetSizeBytes(), want.GetSha256()))
 	default:
 		s.report.Cold.Bytes += size

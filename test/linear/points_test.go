@@ -28,35 +28,7 @@ var pointFiles = map[string][]string{
 func withPoints(dir string) (overlay string, err error) {
 	replace := map[string]string{}
 	for pkg, files := range pointFiles {
-		var points []*code.Failpoint
-		var packageDir string
-		for _, file := range files {
-			path, err := filepath.Abs(filepath.Join("../..", file))
-			if err != nil {
-				return "", err
-			}
-			source, err := os.ReadFile(path)
-			if err != nil {
-				return "", err
-			}
-			var changed bytes.Buffer
-			found, err := code.ToFailpoints(&changed, bytes.NewReader(source))
-			if err != nil || len(found) == 0 {
-				return "", fmt.Errorf("%s: %d fail points, %w", file, len(found), err)
-			}
-			points, packageDir = append(points, found...), filepath.Dir(path)
-			replace[path] = filepath.Join(dir, pkg+"-"+filepath.Base(path))
-			if err := os.WriteFile(replace[path], changed.Bytes(), 0o600); err != nil {
-				return "", err
-			}
-		}
-		var binding bytes.Buffer
-		if err := code.NewBinding(pkg, points).Write(&binding); err != nil {
-			return "", err
-		}
-		added := filepath.Join(dir, pkg+"-points.go")
-		replace[filepath.Join(packageDir, "points.fail.go")] = added
-		if err := os.WriteFile(added, binding.Bytes(), 0o600); err != nil {
+		if err = bindPoints(dir, pkg, files, replace); err != nil {
 			return "", err
 		}
 	}
@@ -66,6 +38,39 @@ func withPoints(dir string) (overlay string, err error) {
 	}
 	overlay = filepath.Join(dir, "overlay.json")
 	return overlay, os.WriteFile(overlay, text, 0o600)
+}
+
+// bindPoints does so for the files of one package.
+func bindPoints(dir, pkg string, files []string, replace map[string]string) error {
+	var points []*code.Failpoint
+	packageDir := ""
+	for _, file := range files {
+		path, err := filepath.Abs(filepath.Join("../..", file))
+		if err != nil {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var changed bytes.Buffer
+		found, err := code.ToFailpoints(&changed, bytes.NewReader(source))
+		if err != nil || len(found) == 0 {
+			return fmt.Errorf("%s: %d fail points, %w", file, len(found), err)
+		}
+		points, packageDir = append(points, found...), filepath.Dir(path)
+		replace[path] = filepath.Join(dir, pkg+"-"+filepath.Base(path))
+		if err = os.WriteFile(replace[path], changed.Bytes(), 0o600); err != nil {
+			return err
+		}
+	}
+	added := filepath.Join(dir, pkg+"-points.go")
+	replace[filepath.Join(packageDir, "points.fail.go")] = added
+	var binding bytes.Buffer
+	if err := code.NewBinding(pkg, points).Write(&binding); err != nil {
+		return err
+	}
+	return os.WriteFile(added, binding.Bytes(), 0o600)
 }
 
 // setPoint says what a fail point of a running server does; "" makes it do nothing.

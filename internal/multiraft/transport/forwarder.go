@@ -23,6 +23,10 @@ const (
 	maxForwards      = 4096     // calls that are not answered
 	maxForwardBytes  = 64 << 20 // their data
 	maxForwardsFrame = 1024     // calls or answers that travel together; a frame is bounded by the frame target too
+
+	// mostUnanswered ends the stream of a peer that asks on and on. It leaves room for refusals, and for calls whose
+	// callers have gone, which the peer counts no more.
+	mostUnanswered = 4 * maxForwards
 )
 
 // forwardEnvelope is room for everything but the data of a call or an answer, in bytes.

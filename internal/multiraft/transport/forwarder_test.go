@@ -292,6 +292,32 @@ func TestForwardStreamBoundsItsPeer(t *testing.T) {
 	}
 }
 
+// TestForwardStreamEndsForAPeerThatTakesNoAnswers starts calls whose answers nobody sends on, as for a peer that asks and does not read.
+func TestForwardStreamEndsForAPeerThatTakesNoAnswers(t *testing.T) {
+	t.Parallel()
+	node, _, _ := victim(t, &quietHandler{forward: func(ctx context.Context, _ *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+		<-ctx.Done()
+		return &nodev1.ForwardResponse{}
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := &forwardRun{service: &service{transport: node}, wake: make(chan struct{}, 1), running: make(map[uint64]context.CancelFunc)}
+	for number := uint64(1); number <= mostUnanswered; number++ {
+		if wrong := r.start(ctx, &nodev1.ForwardCall{Number: number}); wrong != "" {
+			t.Fatalf("call %d: %s", number, wrong)
+		}
+	}
+	if wrong := r.start(ctx, &nodev1.ForwardCall{Number: mostUnanswered + 1}); !strings.Contains(wrong, "answers are not taken") {
+		t.Errorf("call %d: %q", mostUnanswered+1, wrong)
+	}
+	r.mu.Lock()
+	running, refused := len(r.running), len(r.answers)
+	r.mu.Unlock()
+	if running != maxForwards || refused != mostUnanswered-maxForwards {
+		t.Errorf("%d calls run and %d were refused, want %d and %d", running, refused, maxForwards, mostUnanswered-maxForwards)
+	}
+}
+
 func TestStopAnswersRunningForwards(t *testing.T) {
 	t.Parallel()
 	g := newGate()

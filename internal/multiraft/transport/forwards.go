@@ -81,17 +81,16 @@ func (r *forwardRun) read(stream grpc.BidiStreamingServer[nodev1.ForwardBatch, n
 			r.abandon(number)
 		}
 		for _, call := range batch.GetCalls() {
-			if !r.start(ctx, call) {
-				return r.service.refuse(ctx, &refusal{
-					reason: refusedMalformed, sentence: fmt.Sprintf("call %d does not follow the calls before it", call.GetNumber()),
-				})
+			if wrong := r.start(ctx, call); wrong != "" {
+				return r.service.refuse(ctx, &refusal{reason: refusedMalformed, sentence: wrong})
 			}
 		}
 	}
 }
 
-// start runs a call, unless its number is not higher than that of every call before.
-func (r *forwardRun) start(ctx context.Context, call *nodev1.ForwardCall) bool {
+// start runs a call, or says what is wrong with a peer that sends it: its number is not higher than that of every call
+// before, or the peer goes on asking and does not take the answers.
+func (r *forwardRun) start(ctx context.Context, call *nodev1.ForwardCall) (wrong string) {
 	number, size := call.GetNumber(), len(call.GetRequest().GetData())+forwardEnvelope
 	patience := call.GetPatienceMicros()
 	if patience == 0 || patience > maxPatienceMicros {
@@ -100,9 +99,14 @@ func (r *forwardRun) start(ctx context.Context, call *nodev1.ForwardCall) bool {
 	bound, cancel := context.WithTimeout(ctx, time.Duration(patience)*time.Microsecond)
 	r.mu.Lock()
 	if number <= r.last {
+		wrong = fmt.Sprintf("call %d does not follow the calls before it", number)
+	} else if r.open >= mostUnanswered {
+		wrong = fmt.Sprintf("%d calls are not answered, and their answers are not taken", r.open)
+	}
+	if wrong != "" {
 		r.mu.Unlock()
 		cancel()
-		return false
+		return wrong
 	}
 	r.last = number
 	full := r.open >= maxForwards || r.open > 0 && r.bytes+size > maxForwardBytes
@@ -127,7 +131,7 @@ func (r *forwardRun) start(ctx context.Context, call *nodev1.ForwardCall) bool {
 	default:
 		go r.run(bound, cancel, call, size)
 	}
-	return true
+	return ""
 }
 
 // maxPatienceMicros is how long a call may run whose caller names no end.
