@@ -129,9 +129,9 @@ func roleMatrix() []struct{ sql, outcomes string } {
 }
 
 // rolesNode is a node with a user of every role, tables of every kind, and rows of somebody else in them.
-func rolesNode(t *testing.T) (root client, callers []client) {
+func rolesNode(t *testing.T) (n *Node, root client, callers []client) {
 	t.Helper()
-	n := openNode(t, testConfig(t.TempDir()), Options{})
+	n = openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	root = login(t, n, "root", rootPassword)
 	root.sql("CREATE NAMESPACE app")
@@ -147,13 +147,13 @@ func rolesNode(t *testing.T) (root client, callers []client) {
 		root.sql(fmt.Sprintf("CREATE USER r_%s WITH PASSWORD 'Secret-of-%s-1' ROLE %s", role, role, role))
 		callers = append(callers, login(t, n, "r_"+role, "Secret-of-"+role+"-1"))
 	}
-	return root, callers
+	return n, root, callers
 }
 
 // TestRoleMatrix lets every role say every kind of statement.
 func TestRoleMatrix(t *testing.T) {
 	t.Parallel()
-	_, callers := rolesNode(t)
+	_, _, callers := rolesNode(t)
 	nobody := client{t: t, url: callers[0].url}
 	for _, line := range roleMatrix() {
 		for i, role := range roleNames() {
@@ -197,7 +197,7 @@ func hiddenMessage(message string) bool {
 // TestAdministratorsSeeTheirOwnRowsAlone: no role sees or changes what another user has in a private table.
 func TestAdministratorsSeeTheirOwnRowsAlone(t *testing.T) {
 	t.Parallel()
-	root, callers := rolesNode(t)
+	_, root, callers := rolesNode(t)
 	for _, c := range append(slices.Clone(callers), root) {
 		if got := c.grid("SELECT count(*) FROM app.mine"); got != "0" {
 			t.Errorf("somebody sees %s of another's rows", got)
@@ -208,4 +208,61 @@ func TestAdministratorsSeeTheirOwnRowsAlone(t *testing.T) {
 	if got, want := callers[2].grid("EXECUTE AS USER 'child' (SELECT id, body FROM app.mine ORDER BY id)"), "1|secret of child\n7|secret of child"; got != want {
 		t.Errorf("afterwards the user has\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestLiveQueriesTellOwnRowsAlone: callers of every role follow a private table, some with conditions that try to reach further, while
+// another user writes. Each is told of his own row and of nothing before it.
+func TestLiveQueriesTellOwnRowsAlone(t *testing.T) {
+	t.Parallel()
+	n, _, callers := rolesNode(t)
+	child := login(t, n, "child", "Secret-of-child-1")
+	for i, condition := range []string{"", " WHERE body LIKE '%'", " WHERE CURRENT_USER() <> 'child' OR TRUE", " WHERE id >= 0 OR body = 'child'"} {
+		follower := watch(t, n, callers[i])
+		follower.send(fmt.Sprintf(`{"type":"subscribe","subscription":{"id":"s","sql":"SELECT * FROM app.mine%s","options":{}}}`, condition))
+		for f := follower.next(); f.Control == nil || f.Control.Status != "ready" || f.Type != "initial_data_batch"; f = follower.next() {
+			if f.Type == "error" || len(f.Rows) > 0 {
+				t.Fatalf("%q gives %+v", condition, f)
+			}
+		}
+		child.sql(fmt.Sprintf("INSERT INTO app.mine VALUES (%d, 'secret of child'); UPDATE app.mine SET body = 'secret of child again' WHERE id = 1; "+
+			"DELETE FROM app.mine WHERE id = 7", 100+i))
+		callers[i].sql("INSERT INTO app.mine VALUES (500, 'own')")
+		if f := follower.next(); f.ChangeType != "insert" || len(f.Rows) != 1 || f.Rows[0]["body"] != "own" {
+			t.Errorf("%q, role %s: the first change is %+v", condition, roleNames()[i], f)
+		}
+	}
+}
+
+// TestAccountsOfEveryKind: the words of roles, accounts without a password, and what a request leaves behind.
+func TestAccountsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	_, root, callers := rolesNode(t)
+	for word, role := range map[string]string{
+		"dba": "dba", "admin": "dba", "service": "service", "developer": "service", "analyst": "service", "user": "user", "viewer": "user",
+		"readonly": "user", "system": "system",
+	} {
+		root.sql("CREATE USER as_" + word + " WITH PASSWORD 'Secret-of-word-1' ROLE " + word + " EMAIL '" + word + "@example.org'")
+		if got, want := root.grid("SELECT role, email, auth_type FROM system.users WHERE user_id = 'as_"+word+"'"), role+"|"+word+"@example.org|password"; got != want {
+			t.Errorf("ROLE %s gives %s, want %s", word, got, want)
+		}
+	}
+	root.sql(`CREATE USER outside WITH OAUTH '{"provider":"google","subject":"abc"}' ROLE user`)
+	root.sql("CREATE USER inside WITH INTERNAL ROLE service")
+	got := root.grid("SELECT user_id, auth_type, auth_data FROM system.users WHERE user_id IN ('inside', 'outside') ORDER BY user_id")
+	if want := `inside|internal|null` + "\n" + `outside|oauth|{"provider":"google","subject":"abc"}`; got != want {
+		t.Errorf("accounts without a password:\n%s\nwant\n%s", got, want)
+	}
+	for _, user := range []string{"inside", "outside"} {
+		for _, word := range []string{"", "x"} {
+			if status, body := root.post("/v1/api/auth/login", map[string]any{"user": user, "password": word}); status != http.StatusUnauthorized {
+				t.Errorf("%s logs in with %q: %d %s", user, word, status, body)
+			}
+		}
+	}
+	callers[0].sql("USE app")
+	if status, a := callers[0].ask("SELECT * FROM mine"); status != http.StatusBadRequest {
+		t.Errorf("USE outlives its request: %d %v", status, a.Results)
+	}
+	callers[0].sql("USE app; SELECT count(*) FROM mine")
+	root.wantError(statement("STORAGE FLUSH TABLE app.flow"), http.StatusBadRequest, "SQL_EXECUTION_ERROR", true)
 }
