@@ -270,6 +270,43 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
+// BenchmarkFind is the finding alone: which ten of many subscriptions a row concerns, without reading and encoding it.
+func BenchmarkFind(b *testing.B) {
+	for _, subscriptions := range []int{1_000, 10_000, 100_000} {
+		b.Run(strconv.Itoa(subscriptions), func(b *testing.B) {
+			rooms := subscriptions / 10
+			st, change := benchStream(b, subscriptions, func(i int) string {
+				return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d", i%rooms)
+			})
+			index := st.scopes[scopeKey{table: change(0).Table}]
+			found := make([]*rows, rooms)
+			for i := range found {
+				made := change(i)
+				var before, after []datum.Datum
+				var err error
+				if found[i], err = decodeRows(index, &made, &before, &after); err != nil {
+					b.Fatal(err)
+				}
+			}
+			hits := 0
+			var key []byte
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				index.find(found[i*7919%rooms], &key, func(b *bucket, _ visit) {
+					for at := range b.entries {
+						if b.entries[at].exact {
+							hits++
+						}
+					}
+				})
+			}
+			if hits != 10*b.N {
+				b.Errorf("%d hits for %d changes", hits, b.N)
+			}
+		})
+	}
+}
+
 // BenchmarkFanOut is one change that all of 1,000 or 10,000 subscriptions see; it is encoded once.
 func BenchmarkFanOut(b *testing.B) {
 	for _, subscriptions := range []int{1_000, 10_000} {
