@@ -200,14 +200,14 @@ func TestFailedApplyStopsTheNode(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		m.Stop()
-		if err := errors.Join(log.Close(), store.Close()); err != nil {
-			t.Error(err)
+		if failed := errors.Join(log.Close(), store.Close()); failed != nil {
+			t.Error(failed)
 		}
 	})
 	g := groups[1]
 	for range 10 * defaultElectionTicks {
 		m.Tick()
-		if err := m.Pump(); err != nil {
+		if err = m.Pump(); err != nil {
 			t.Fatal(err)
 		}
 	}
