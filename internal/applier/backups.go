@@ -35,7 +35,16 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 		return nil, err
 	}
 	mark := restoreMark(body.GetBackup())
+	restoredBy, err := catalog.LoadSequence(c.batch, catalog.SequenceRestoredBy)
+	if err != nil {
+		return nil, err
+	}
 	switch {
+	case restoring == 0 && body.GetJob() != 0 && restoredBy == body.GetJob():
+		// Its node died before it could say so. The cluster is in use: nothing of the backup may come a second time.
+		response := done("The backup is restored already")
+		response.ObjectId = restoredBy
+		return response, nil
 	case restoring == 0 && (len(c.Tables()) > 0 || len(c.Cleanups()) > 0):
 		return command.Refuse(fault.InvalidStatement, "a backup is restored into an empty cluster only; this one has tables"), nil
 	case restoring != 0 && restoring != mark:
@@ -53,6 +62,9 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 	}
 	if body.GetFinish() {
 		mark = 0
+		if err = setSequence(c.batch, catalog.SequenceRestoredBy, body.GetJob()); err != nil {
+			return nil, err
+		}
 	}
 	if err = setSequence(c.batch, catalog.SequenceRestoring, mark); err != nil {
 		return nil, err

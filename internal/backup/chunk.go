@@ -97,6 +97,7 @@ func sumOf(content []byte) string {
 type reader struct {
 	store   objstore.Store
 	decoder *zstd.Decoder
+	patient // asks once unless it has a clock
 }
 
 func newReader(store objstore.Store) (*reader, error) {
@@ -137,7 +138,15 @@ func (r *reader) chunk(ctx context.Context, c *Chunk) ([]byte, error) {
 }
 
 // object reads a whole object of at most limit bytes.
-func (r *reader) object(ctx context.Context, key string, limit int64) ([]byte, error) {
+func (r *reader) object(ctx context.Context, key string, limit int64) (data []byte, err error) {
+	err = r.try(ctx, func(bool) error {
+		data, err = r.readObject(ctx, key, limit)
+		return err
+	})
+	return data, err
+}
+
+func (r *reader) readObject(ctx context.Context, key string, limit int64) ([]byte, error) {
 	body, err := r.store.Get(ctx, key, 0, -1)
 	if err != nil {
 		return nil, err

@@ -138,20 +138,24 @@ func List(ctx context.Context, store objstore.Store) ([]string, error) {
 
 // Load reads the manifest of a backup; an empty name is the newest one.
 func Load(ctx context.Context, store objstore.Store, name string) (*Manifest, error) {
-	if name == "" {
-		names, err := List(ctx, store)
-		if err != nil {
-			return nil, err
-		}
-		if len(names) == 0 {
-			return nil, ErrNoBackup
-		}
-		name = names[len(names)-1]
-	}
 	r, err := newReader(store)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
-	return r.manifest(ctx, name)
+	return r.load(ctx, name)
+}
+
+func (r *reader) load(ctx context.Context, name string) (*Manifest, error) {
+	if name != "" {
+		return r.manifest(ctx, name)
+	}
+	names, err := List(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, ErrNoBackup
+	}
+	return r.manifest(ctx, names[len(names)-1])
 }

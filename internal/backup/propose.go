@@ -95,7 +95,7 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 	}
 	p.under.Go(func() {
 		defer func() { <-p.slots }()
-		err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
+		_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
 			WriteRows: &commandv1.WriteRows{Rows: batch.rows},
 		}})
 		if err != nil {

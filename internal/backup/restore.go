@@ -39,26 +39,29 @@ type Target struct {
 	Executor executor.CommandExecutor
 	Rows     Rows // reads back what was written
 	Clock    clock.Clock
+	Job      uint64 // number of the job that restores; zero for none. It may run again after it finished.
 }
 
 // Restore puts a backup into a cluster without tables and returns its manifest; an empty name is the newest one. It can be repeated
 // after a failure, with the same backup. Users and schedules come last, so that nobody but who was there before works with half of the rows.
 func Restore(ctx context.Context, target Target, store objstore.Store, name string, progress Progress) (*Manifest, error) {
-	m, err := Load(ctx, store, name)
-	if err != nil {
-		return nil, err
-	}
+	store = patientStore{store, patient{target.Clock}}
 	r, err := newReader(store)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
+	r.patient = patient{target.Clock}
+	m, err := r.load(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	if err := chunksAreThere(ctx, store, m); err != nil {
 		return nil, err
 	}
 	rs := &restorer{target: target, reader: r, manifest: m, progress: progress, tables: map[ident.TableID]*restoredTable{}}
-	if err := rs.catalog(ctx, false); err != nil {
-		return nil, err
+	if err := rs.catalog(ctx, false); err != nil || rs.already {
+		return m, err
 	}
 	if err := rs.rows(ctx); err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ type restorer struct {
 	progress Progress
 	tables   map[ident.TableID]*restoredTable
 	done     int64 // records
+	already  bool  // a run of the same job restored all of it, and could not say so
 }
 
 // restoredTable is what is needed to write rows of a table.
@@ -121,8 +125,9 @@ func (rs *restorer) catalog(ctx context.Context, last bool) error {
 	body := rs.newCatalogCommand()
 	bytes := 0
 	send := func() error {
-		err := rs.execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: body}})
+		response, err := rs.execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: body}})
 		body, bytes = rs.newCatalogCommand(), 0
+		rs.already = response.GetObjectId() != 0
 		return err
 	}
 	for _, chunk := range rs.manifest.Catalog.Chunks {
@@ -152,7 +157,7 @@ func (rs *restorer) catalog(ctx context.Context, last bool) error {
 
 func (rs *restorer) newCatalogCommand() *commandv1.RestoreCatalog {
 	return &commandv1.RestoreCatalog{
-		Backup: rs.manifest.ClusterUID + "/" + rs.manifest.Name, LastTableId: uint64(rs.manifest.LastTableID),
+		Backup: rs.manifest.ClusterUID + "/" + rs.manifest.Name, LastTableId: uint64(rs.manifest.LastTableID), Job: rs.target.Job,
 	}
 }
 
@@ -232,21 +237,21 @@ func (rs *restorer) check(ctx context.Context) error {
 }
 
 // execute replicates a command, again and again while its group cannot take it.
-func (rs *restorer) execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) error {
+func (rs *restorer) execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
 	until := rs.target.Clock.Now().Add(patience)
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		_, err := rs.target.Executor.Execute(ctx, group, cmd)
+		response, err := rs.target.Executor.Execute(ctx, group, cmd)
 		kind := fault.KindOf(err)
 		if err == nil || kind != fault.Unavailable && kind != fault.Overloaded && kind != fault.NotLeader && kind != fault.Timeout ||
 			rs.target.Clock.Now().After(until) {
-			return err
+			return response, err
 		}
 		timer := rs.target.Clock.NewTimer(pause)
 		select {
 		case <-timer.C():
 		case <-ctx.Done():
 			timer.Stop()
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -51,6 +51,7 @@ type Progress func(percent uint32, text string)
 
 // Write makes a backup and returns its manifest. What was acknowledged before the call is in it.
 func Write(ctx context.Context, source Source, store objstore.Store, progress Progress) (*Manifest, error) {
+	store = patientStore{store, patient{source.Clock}}
 	cluster := source.Catalog.Current().Cluster()
 	if cluster == nil {
 		return nil, errors.New("the cluster is not founded yet")

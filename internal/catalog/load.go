@@ -21,6 +21,8 @@ const (
 	// SequenceTableBase is added to the index that makes a table's id: the highest id of a backup that was restored.
 	SequenceTableBase = "table_base"
 	SequenceRestoring = "restoring" // RestoreMark of the backup that is being restored; zero for none
+	// SequenceRestoredBy is the number of the job that restored a backup to the end; zero for none.
+	SequenceRestoredBy = "restored_by"
 )
 
 // Load builds the picture that the meta group's keys describe.

@@ -121,6 +121,7 @@ func examples() []*commandv1.Command {
 	bodies = append(bodies, auditExamples()...)
 	bodies = append(bodies, resultExamples()...)
 	bodies = append(bodies, retentionExamples()...)
+	bodies = append(bodies, restoreExample())
 	return bodies
 }
 

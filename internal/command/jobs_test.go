@@ -51,6 +51,13 @@ func resultExamples() []*commandv1.Command {
 	}}}}
 }
 
+// restoreExample names the job that restores.
+func restoreExample() *commandv1.Command {
+	return &commandv1.Command{Header: header(), Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: &commandv1.RestoreCatalog{
+		Backup: "uid/20260102T030405.000000Z", Finish: true, Job: 9,
+	}}}
+}
+
 // retentionExamples has every command about deletions whose time is over once.
 func retentionExamples() []*commandv1.Command {
 	return []*commandv1.Command{

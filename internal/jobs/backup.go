@@ -50,6 +50,8 @@ func Restore(target backup.Target, open Place) Kind {
 		if err != nil {
 			return err
 		}
+		target := target
+		target.Job = work.Job.GetNumber()
 		m, err := backup.Restore(ctx, target, store, parameters.Backup, work.Report)
 		switch {
 		case errors.Is(err, backup.ErrDamaged), errors.Is(err, backup.ErrNoBackup):

@@ -6731,6 +6731,7 @@ type RestoreCatalog struct {
 	Records       []*CatalogRecord       `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`                               // in the order of their keys
 	Finish        bool                   `protobuf:"varint,3,opt,name=finish,proto3" json:"finish,omitempty"`                                // nothing more comes
 	LastTableId   uint64                 `protobuf:"varint,4,opt,name=last_table_id,json=lastTableId,proto3" json:"last_table_id,omitempty"` // ids of tables to come are higher
+	Job           uint64                 `protobuf:"varint,5,opt,name=job,proto3" json:"job,omitempty"`                                      // number of the job that restores; when it has finished already, object_id of the answer says so
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6789,6 +6790,13 @@ func (x *RestoreCatalog) GetFinish() bool {
 func (x *RestoreCatalog) GetLastTableId() uint64 {
 	if x != nil {
 		return x.LastTableId
+	}
+	return 0
+}
+
+func (x *RestoreCatalog) GetJob() uint64 {
+	if x != nil {
+		return x.Job
 	}
 	return 0
 }
@@ -7974,12 +7982,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x15_user_tables_template\":\n" +
 	"\vDropStorage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\xa1\x01\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\xb3\x01\n" +
 	"\x0eRestoreCatalog\x12\x16\n" +
 	"\x06backup\x18\x01 \x01(\tR\x06backup\x12;\n" +
 	"\arecords\x18\x02 \x03(\v2!.kalamdb.command.v1.CatalogRecordR\arecords\x12\x16\n" +
 	"\x06finish\x18\x03 \x01(\bR\x06finish\x12\"\n" +
-	"\rlast_table_id\x18\x04 \x01(\x04R\vlastTableId\"7\n" +
+	"\rlast_table_id\x18\x04 \x01(\x04R\vlastTableId\x12\x10\n" +
+	"\x03job\x18\x05 \x01(\x04R\x03job\"7\n" +
 	"\rCatalogRecord\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\x8d\x02\n" +
