@@ -55,6 +55,13 @@ func connect(ctx context.Context, p process, o options, s settings, h home) (*ac
 			renew, config.Token = mine.RefreshToken, mine.AccessToken
 		}
 	}
+	if config.Token == "" && config.Password == "" && p.inTTY {
+		user, password, failed := setUp(ctx, p, o, config)
+		if failed != nil {
+			return nil, failed
+		}
+		config.User, config.Password = first(user, config.User), password
+	}
 	if config.Token == "" && config.User == "" {
 		return nil, usagef("nobody to log in as; give --user (and --password or KALAM_PASSWORD), --token, or --save-credentials once")
 	}

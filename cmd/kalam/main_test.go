@@ -22,8 +22,22 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kalam": main})
 }
 
-// startServer runs a standalone node until the test ends and returns its URL.
+// startServer is serve, with a namespace app.
 func startServer(t *testing.T) string {
+	t.Helper()
+	url := serve(t, password)
+	c, err := client.New(client.Config{URLs: []string{url}, User: "root", Password: password, Attempts: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE app"); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// serve runs a standalone node until the test ends and returns its URL.
+func serve(t *testing.T, rootPassword string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,7 +45,7 @@ func startServer(t *testing.T) string {
 	}
 	cfg := config.Default()
 	cfg.Storage.DataPath = t.TempDir()
-	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = password, 4
+	cfg.Auth.RootPassword, cfg.Auth.BcryptCost = rootPassword, 4
 	cfg.RateLimit.MaxAuthRequestsPerIP = 0
 	cfg.Raft.LogSegmentBytes = 1 << 20
 	node, err := server.Open(t.Context(), cfg, server.Options{APIListener: listener})
@@ -45,15 +59,7 @@ func startServer(t *testing.T) string {
 			t.Error(failed)
 		}
 	})
-	url := "http://" + listener.Addr().String()
-	c, err := client.New(client.Config{URLs: []string{url}, User: "root", Password: password, Attempts: 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE app"); err != nil {
-		t.Fatal(err)
-	}
-	return url
+	return "http://" + listener.Addr().String()
 }
 
 // TestScripts runs what a person types and compares what he sees. Files in testdata use the testscript format; the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/kalamdb/kalamdb-go/client"
 )
 
 // screen collects what a terminal shows, and wakes those who wait for something.
@@ -191,5 +194,49 @@ func TestTerminalLooks(t *testing.T) {
 	}
 	if err := command.Wait(); err != nil {
 		t.Errorf("the program ended with %v", err)
+	}
+}
+
+// TestFirstSetup is the first person at a new server.
+func TestFirstSetup(t *testing.T) {
+	url := serve(t, "")
+	c, err := client.New(client.Config{URLs: []string{url}, User: "root", Password: "the password of root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, failed := false, error(nil) // a new server founds itself first
+	for late := time.Now().Add(20 * time.Second); !ready && time.Now().Before(late); {
+		ready, failed = c.NeedsSetup(t.Context())
+	}
+	if !ready {
+		t.Fatalf("a new server does not need setup: %v", failed)
+	}
+	_, file, shown := atTerminal(t, url, []string{"KALAM_PASSWORD=", "KALAM_PAGER=off"})
+	at := 0
+	for _, step := range []struct{ prompt, keys string }{
+		{"New password for root: ", "the password of root\r"},
+		{"The same again: ", "the password of root\r"},
+		{"Name of the administrator: ", "boss\r"},
+		{"New password for boss: ", "the password of boss\r"},
+		{"The same again: ", "the password of boss\r"},
+		{"you are boss.", ""},
+		{"kalam=> ", "SELECT CURRENT_USER(), CURRENT_ROLE();\r"},
+		{"│ boss", "\\q\r"},
+	} {
+		at = shown.await(t, at, step.prompt)
+		if _, err := io.WriteString(file, step.keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if needed, err := c.NeedsSetup(t.Context()); needed || err != nil {
+		t.Errorf("afterwards the server needs setup: %v, %v", needed, err)
+	}
+	var refused *client.Error
+	if err := c.SetUp(t.Context(), client.Setup{User: "x", Password: "long enough", RootPassword: "long enough"}); !errors.As(err, &refused) ||
+		refused.Code != "already_configured" {
+		t.Errorf("a second setup: %v", err)
+	}
+	if _, err := c.Exec(t.Context(), "CREATE NAMESPACE mine"); err != nil {
+		t.Errorf("root logs in: %v", err)
 	}
 }
