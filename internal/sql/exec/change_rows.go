@@ -123,11 +123,17 @@ func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
 
 // add computes one row; values read the source's row, and a nil one stands for the column's default.
 func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
+	held := int64(0)
+	defer func() { b.run.budget.usedBytes -= held }() // what is kept is accounted for where it is kept
 	for i, position := range b.targets {
 		if values[i] == nil {
 			b.row[position], err = expr.EvalDefault(&b.columns[position], b.defaults)
 		} else {
 			b.row[position], err = values[i].Eval(b.run.eval, source)
+		}
+		if size := int64(valueBytes(b.row[position])); err == nil && size > largeValueBytes {
+			held += size
+			err = b.run.budget.takeBytes(size)
 		}
 		if err != nil {
 			return inColumn(err, b.columns[position].Name)

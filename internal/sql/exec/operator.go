@@ -154,18 +154,29 @@ type projectOperator struct {
 	// columns holds the position that exprs[i] reads when it is a plain column, else -1.
 	columns []int
 	row     []datum.Datum
+	// large are the positions of computed values that may be of any size, when there are several: together they may be more
+	// than the statement may hold, although each of them is bounded.
+	large  []int
+	budget *budget
 }
 
 func (r *run) wrapProject(n *plan.Project, input operator) operator {
 	o := &projectOperator{
 		input: input, eval: r.eval, exprs: make([]expr.Expr, len(n.Exprs)), columns: make([]int, len(n.Exprs)),
-		row: make([]datum.Datum, len(n.Exprs)),
+		row: make([]datum.Datum, len(n.Exprs)), budget: r.budget,
 	}
 	for i, e := range n.Exprs {
 		o.exprs[i], o.columns[i] = expr.Prepare(e, r.eval), -1
 		if position, ok := expr.ColumnPosition(e); ok && position < n.Input.Width() {
 			o.columns[i] = position
+			continue
 		}
+		if kind := e.Type().Kind; kind.IsString() || kind == datum.Bytes || kind == datum.Array {
+			o.large = append(o.large, i)
+		}
+	}
+	if len(o.large) == 1 {
+		o.large = nil
 	}
 	return o
 }
@@ -175,6 +186,9 @@ func (o *projectOperator) next(ctx context.Context) ([]datum.Datum, error) {
 	if row == nil || err != nil {
 		return nil, err
 	}
+	for _, i := range o.large {
+		o.row[i] = datum.Datum{} // of the row before
+	}
 	for i, position := range o.columns {
 		if position >= 0 {
 			o.row[i] = row[position]
@@ -183,8 +197,27 @@ func (o *projectOperator) next(ctx context.Context) ([]datum.Datum, error) {
 		if o.row[i], err = o.exprs[i].Eval(o.eval, row); err != nil {
 			return nil, err
 		}
+		if o.large != nil && valueBytes(o.row[i]) > largeValueBytes {
+			if err = o.fits(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return o.row, nil
+}
+
+// largeValueBytes is the size of a value from which on it is worth looking what a row has become.
+const largeValueBytes = 64 << 10
+
+// fits fails when the values of the row at hand are more than the statement may still hold.
+func (o *projectOperator) fits() error {
+	size := int64(0)
+	for _, i := range o.large {
+		size += int64(valueBytes(o.row[i]))
+	}
+	err := o.budget.takeBytes(size)
+	o.budget.usedBytes -= size
+	return err
 }
 
 func (o *projectOperator) close() error { return o.input.close() }

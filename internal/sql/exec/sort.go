@@ -143,7 +143,11 @@ func (o *sortOperator) keep(row []datum.Datum, place int) error {
 		}
 		// The last row makes room; its memory is used again.
 		o.budget.give(last.row)
+		o.budget.give(last.keys)
 		if err := o.budget.take(row); err != nil {
+			return err
+		}
+		if err := o.budget.take(o.scratch); err != nil {
 			return err
 		}
 		copy(last.row, row)

@@ -231,11 +231,16 @@ func (w *windowRun) frame(i int) (low, high int) {
 func (w *windowRun) aggregate(ctx context.Context) error {
 	running := expr.NewAggregate(w.call.Aggregate)
 	added, from := 0, 0
+	var value datum.Datum
 	for i := range w.part {
 		if i%cancelInterval == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		low, high := w.frame(i)
+		if i > 0 && low == from && high == added { // the same rows again
+			w.set(i, value)
+			continue
+		}
 		if low != from || high < added {
 			running, added, from = expr.NewAggregate(w.call.Aggregate), low, low
 		}
@@ -247,8 +252,11 @@ func (w *windowRun) aggregate(ctx context.Context) error {
 				return err
 			}
 		}
-		value, err := running.Result()
-		if err != nil {
+		var err error
+		if value, err = running.Result(); err != nil {
+			return err
+		}
+		if err = w.run.budget.takeBytes(int64(valueBytes(value))); err != nil {
 			return err
 		}
 		w.set(i, value)

@@ -12,6 +12,22 @@ import (
 // maxArrayElements bounds an array; together with the bound of each value it bounds memory.
 const maxArrayElements = 100_000
 
+// ArrayOf makes an array, unless it would have more elements, or more bytes in them, than a value may have. Elements count as
+// often as they are there, shared or not: whoever prints or stores the array writes each of them.
+func ArrayOf(elements []datum.Datum) (datum.Datum, error) {
+	if len(elements) > maxArrayElements {
+		return datum.Datum{}, fault.New(fault.LimitExceeded, "an array of %d elements exceeds the limit of %d", len(elements), maxArrayElements)
+	}
+	size := 0
+	for _, element := range elements {
+		size += valueBytes(element)
+	}
+	if err := limitBytes(size); err != nil {
+		return datum.Datum{}, err
+	}
+	return datum.NewArray(elements), nil
+}
+
 func (b *binder) bindArray(n *parse.Array) (Expr, error) {
 	if n.Query != nil {
 		return b.bindSubquery(n)
@@ -32,7 +48,7 @@ func (b *binder) bindArray(n *parse.Array) (Expr, error) {
 		return nil, err
 	}
 	build := definition{takesNull: true, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
-		return datum.NewArray(slices.Clone(a)), nil
+		return ArrayOf(slices.Clone(a))
 	}}
 	return &callExpr{name: "array", operands: elements, typ: datum.Type{Kind: datum.Array, Elem: t.Kind}, function: build}, nil
 }
@@ -127,10 +143,7 @@ func (b *binder) concatArrays(n *parse.Binary, left, right Expr) (Expr, error) {
 				out = append(out, a[i].Array()...)
 			}
 		}
-		if len(out) > maxArrayElements {
-			return datum.Datum{}, fault.New(fault.LimitExceeded, "an array of %d elements exceeds the limit of %d", len(out), maxArrayElements)
-		}
-		return datum.NewArray(out), nil
+		return ArrayOf(out)
 	}}
 	return &callExpr{name: "array_cat", operands: []Expr{l, r}, typ: t, function: join}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
-	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
 // arrayEditFunction holds the functions that make arrays of arrays and elements.
@@ -94,16 +93,13 @@ func extended(name string, array, value datum.Datum, front bool) (datum.Datum, e
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	if len(elements) >= maxArrayElements {
-		return datum.Datum{}, fault.New(fault.LimitExceeded, "an array of more than %d elements is too large", maxArrayElements)
-	}
 	if value, err = like(elements, value); err != nil {
 		return datum.Datum{}, err
 	}
 	if front {
-		return datum.NewArray(append([]datum.Datum{value}, elements...)), nil
+		return ArrayOf(append([]datum.Datum{value}, elements...))
 	}
-	return datum.NewArray(append(slices.Clone(elements), value)), nil
+	return ArrayOf(append(slices.Clone(elements), value))
 }
 
 // same compares two elements; NULL is the same as NULL.
@@ -151,7 +147,7 @@ func substituted(name string, a arguments) (datum.Datum, error) {
 			out[i] = to
 		}
 	}
-	return datum.NewArray(out), nil
+	return ArrayOf(out)
 }
 
 func placeOf(name string, a arguments) (datum.Datum, error) {
@@ -181,7 +177,7 @@ func stringToArray(a arguments) (datum.Datum, error) {
 	switch {
 	case text == "":
 	case a[1].IsNull():
-		parts = strings.Split(text, "")
+		parts = strings.SplitN(text, "", maxArrayElements+1)
 	case a[1].Str() == "":
 		parts = []string{text}
 	default:

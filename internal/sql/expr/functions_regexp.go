@@ -190,14 +190,14 @@ func groupsOf(text string, found []int) datum.Datum {
 }
 
 func textsOf(parts []string) (datum.Datum, error) {
-	if len(parts) > maxArrayElements {
+	if len(parts) > maxArrayElements { // before there is an array
 		return datum.Datum{}, fault.New(fault.LimitExceeded, "an array of more than %d elements is too large", maxArrayElements)
 	}
 	list := make([]datum.Datum, len(parts))
 	for i, part := range parts {
 		list[i] = datum.NewText(part)
 	}
-	return datum.NewArray(list), nil
+	return ArrayOf(list)
 }
 
 // replaceRegular puts a replacement in the place of the first match, or of all. In it \1 to \9 are groups, \& is the match

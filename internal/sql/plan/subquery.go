@@ -154,22 +154,16 @@ func (s *Subquery) scalar(ctx *expr.EvalContext, row []datum.Datum) (datum.Datum
 	return found.Rows[0][0], nil
 }
 
-// maxSubqueryArray bounds the elements of ARRAY(query).
-const maxSubqueryArray = 100_000
-
 func (s *Subquery) array(ctx *expr.EvalContext, row []datum.Datum) (datum.Datum, error) {
 	found, err := s.rows(ctx, row)
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	if len(found.Rows) > maxSubqueryArray {
-		return datum.Datum{}, fault.New(fault.LimitExceeded, "an array holds at most %d elements", maxSubqueryArray)
-	}
 	values := make([]datum.Datum, len(found.Rows))
 	for i := range found.Rows {
 		values[i] = found.Rows[i][0]
 	}
-	return datum.NewArray(values), nil
+	return expr.ArrayOf(values)
 }
 
 // quantified makes left op ANY (query), or ALL. NOT IN is <> ALL.
