@@ -30,7 +30,10 @@ type sessionKey struct{}
 // sqlExecutor is the executor of a node's SQL engine: it is the one of the session in the context.
 type sqlExecutor struct{}
 
-func sessionOf(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
+func sessionOf(ctx context.Context) *session {
+	s, _ := ctx.Value(sessionKey{}).(*session)
+	return s
+}
 
 // Execute implements executor.CommandExecutor.
 func (sqlExecutor) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
@@ -164,12 +167,11 @@ func (c *clients) sqlWrite(a *actor) {
 
 // judgeSQL ends the run when a statement failed for a reason that no fault gives.
 func (c *clients) judgeSQL(_ [][]datum.Datum, err error) {
-	switch fault.KindOf(err) {
-	case fault.Internal, fault.InvalidStatement:
-		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-			c.w.fail("a statement fails: %v", err)
-		}
-	default:
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.InvalidStatement {
+		c.w.fail("a statement fails: %v", err)
 	}
 }
 

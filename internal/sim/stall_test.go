@@ -112,7 +112,7 @@ func (n *simNode) unwind() {
 		n.storeFS.Close()
 	}
 	if n.flushing != nil {
-		_ = <-n.flushing // it could not flush; the store is thrown away with the process
+		<-n.flushing //nolint:errcheck // it could not flush; the store is thrown away with the process
 		n.flushing = nil
 	}
 }
