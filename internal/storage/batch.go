@@ -1,6 +1,11 @@
 package storage
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"bytes"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // Batch collects writes and commits them as one. As a Reader it shows the newest state of the engine with
 // its own writes on top, in the order they were made. A batch belongs to one goroutine.
@@ -41,9 +46,38 @@ func (b *Batch) Set(key, value []byte) error {
 // Delete removes a key.
 func (b *Batch) Delete(key []byte) error { return wrap(b.b.Delete(key, nil), "delete %x", key) }
 
-// DeleteRange removes every key with lo <= key < hi, including those written earlier in this batch.
+// fewKeys is up to how many keys of a range are deleted one by one.
+const fewKeys = 16
+
+// DeleteRange removes every key with lo <= key < hi, including those written earlier in this batch. A range with few keys
+// costs their deletions and nothing else: what the memtable holds of deleted ranges is put in order anew with every
+// further one, and every read looks at it. Most ranges of dropped tables are empty, since a table has rows in few groups.
 func (b *Batch) DeleteRange(lo, hi []byte) error {
+	few, err := b.keysWithin(lo, hi, fewKeys)
+	if err != nil {
+		return err
+	}
+	if len(few) <= fewKeys {
+		for _, key := range few {
+			if err := b.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return wrap(b.b.DeleteRange(lo, hi, nil), "delete range %x to %x", lo, hi)
+}
+
+// keysWithin returns the first keys of a range, at most one more than most.
+func (b *Batch) keysWithin(lo, hi []byte, most int) (found [][]byte, err error) {
+	it, err := b.Scan(lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok && len(found) <= most; ok = it.Next() {
+		found = append(found, bytes.Clone(it.Key()))
+	}
+	return found, errors.Join(it.Err(), it.Close())
 }
 
 // Len returns the size of the batch in bytes.

@@ -173,7 +173,7 @@ func TestBatchReadsItsOwnWrites(t *testing.T) {
 	check(t, b.Delete([]byte("c")))
 	expect(t, b, "a", "z", "b=new")
 	expect(t, e, "a", "z", "a=1", "b=2", "c=3")
-	if b.Count() != 3 || b.Len() == 0 {
+	if b.Count() != 4 || b.Len() == 0 { // a range of two keys is their two deletions
 		t.Errorf("count %d, length %d", b.Count(), b.Len())
 	}
 	check(t, e.Commit(b))
