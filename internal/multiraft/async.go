@@ -17,9 +17,9 @@ import (
 
 // Submitted is a proposal whose result is looked for and not waited for.
 type Submitted struct {
-	group *group
-	w     *waiter
-	end   *proposalResult
+	replica *replica
+	w       *waiter
+	end     *proposalResult
 }
 
 // Submit is Propose without waiting. It returns the same errors where nothing was proposed; the result of
@@ -30,7 +30,16 @@ func (m *Manager) Submit(id shard.GroupID, request ident.RequestID, data []byte)
 		return nil, err
 	}
 	g.worker.enqueue(item{group: g, proposal: newProposal(request, data)})
-	return &Submitted{group: g, w: w}, nil
+	return &Submitted{replica: g.replica, w: w}, nil
+}
+
+// Submit is Propose without waiting, as that of Manager.
+func (s *Solo) Submit(id shard.GroupID, request ident.RequestID, data []byte) (*Submitted, error) {
+	r, w, err := s.queueUp(id, request, data)
+	if err != nil {
+		return nil, err
+	}
+	return &Submitted{replica: r, w: w}, nil
 }
 
 // Poll returns how the proposal ended, as Propose does; done is false while it has not. It can be repeated.
@@ -49,7 +58,7 @@ func (s *Submitted) Poll() (result []byte, index uint64, done bool, err error) {
 // Forget gives up: the proposal may still be applied, and nobody waits for its result.
 func (s *Submitted) Forget() {
 	if s.end == nil {
-		s.group.drop(s.w)
+		s.replica.drop(s.w)
 	}
 }
 
@@ -57,6 +66,7 @@ func (s *Submitted) Forget() {
 type SubmittedAll struct {
 	*Submitted
 	m     *Manager
+	group *group
 	asked time.Time // when the voters that are behind were last asked
 }
 
@@ -75,7 +85,7 @@ func (m *Manager) SubmitAll(id shard.GroupID, request ident.RequestID, data []by
 	if err != nil {
 		return nil, err
 	}
-	return &SubmittedAll{Submitted: s, m: m}, nil
+	return &SubmittedAll{Submitted: s, m: m, group: g}, nil
 }
 
 // Poll returns how the proposal ended, as ProposeAll does; done is false while it has not, also while voters are behind.

@@ -149,25 +149,34 @@ func (s *Solo) task(r *replica, entries []*raftpb.Entry) *applyTask {
 // Propose appends a command and returns its result once it is durable and applied. Errors: ErrUnknownGroup,
 // ErrOverloaded, ErrDiskFull, ErrTooLarge and ErrStopped (nothing was appended), ErrOutcomeUnknown when the context ends first.
 func (s *Solo) Propose(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
+	r, w, err := s.queueUp(id, request, data)
+	if err != nil {
+		return nil, 0, err
+	}
+	return r.await(ctx, w)
+}
+
+// queueUp registers a proposal for the next commit, or says why not.
+func (s *Solo) queueUp(id shard.GroupID, request ident.RequestID, data []byte) (*replica, *waiter, error) {
 	r := s.replicas[id]
 	switch {
 	case r == nil:
-		return nil, 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+		return nil, nil, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
 	case len(data) > s.cfg.MaxProposal:
-		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), s.cfg.MaxProposal)
+		return nil, nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), s.cfg.MaxProposal)
 	}
 	if err := s.room.admits(data); err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	w, err := r.register(request, len(data), &s.cfg)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	s.queue = append(s.queue, soloProposal{replica: r, data: sealEnvelope(nil, request, data)})
 	s.mu.Unlock()
 	signal(s.wake)
-	return r.await(ctx, w)
+	return r, w, nil
 }
 
 // Barrier returns the applied index: whatever was acknowledged was applied before.
