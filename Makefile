@@ -64,7 +64,7 @@ pgparse: ## what our printer writes, read by PostgreSQL's own parser (needs a C 
 	cd test/oracle/pgparse && CGO_ENABLED=1 $(GO) test -count=1 -v .
 
 sim: ## a cluster on one goroutine: N seeds from SEED on
-	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$' ./internal/sim
+	SEED=$(SEED) N=$(N) $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestSeeds$$|TestDefaultCluster$$' ./internal/sim
 
 mutants: ## plant each known bug in five stretches of seeds and show that the simulation sees it
 	MUTANTS=5 $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim

@@ -67,7 +67,8 @@ func (w *world) judge() {
 	for _, g := range w.groups {
 		truth := w.oracle.groups[g]
 		applied := w.nodes[0].manager.Applied(g)
-		if applied+1 != uint64(len(truth.committed)) {
+		// A group that was founded and never written to, without a cluster, is where its founding has put it.
+		if applied+1 != uint64(len(truth.committed)) && (applied > 1 || len(truth.committed) > 0) {
 			w.fail("%s ends at %d, but %d entries were applied", g, applied, len(truth.committed)-1)
 		}
 		for _, n := range w.nodes {
@@ -82,6 +83,24 @@ func (w *world) judge() {
 		}
 	}
 	w.judgeRows()
+}
+
+// judgeLeaks ends all processes and wants nothing to be left of what requests had open: transactions, iterators, views.
+func (w *world) judgeLeaks() {
+	for _, n := range w.nodes {
+		if n.sql != nil {
+			if open, _ := n.sql.Usage(); open != 0 {
+				w.fail("node %d has %d open transactions at the end", n.id, open)
+			}
+		}
+		if open := n.store.Metrics().OpenIterators; open != 0 {
+			w.fail("node %d has %d open iterators at the end", n.id, open)
+		}
+		n.close()
+		if n.closing != nil {
+			w.fail("node %d does not end well: %v", n.id, n.closing)
+		}
+	}
 }
 
 // judgeRows reads back what clients were told.

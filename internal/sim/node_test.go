@@ -42,6 +42,7 @@ type simNode struct {
 	watched  *disk.Watched // knows whether the disk answers
 	storeFS  *disk.Waiting // lets the store wait for room
 	room     *roomClock
+	closing  error      // what log and store said when they were closed, for instance of views that nobody has closed
 	flushing chan error // the log's maintenance, while its flush waits for room
 	stall    *stall     // the engine's pump, while it waits for the disk; nil else
 	flipped  bool       // a bit of its disk is wrong, or harmless, and was not judged yet
@@ -52,7 +53,7 @@ type simNode struct {
 	log      *raftlog.Log
 	wire     *transport.Memory
 	catalog  *catalog.Store
-	manager  *multiraft.Manager // nil until the node is a member
+	manager  engine // nil until the node is a member
 	live     *livePart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
@@ -160,14 +161,14 @@ func (n *simNode) openEngine() error {
 	if err := w.mutant.beforeOpen(n); err != nil {
 		return err
 	}
-	manager, err := multiraft.Open(multiraft.Config{
+	manager, err := n.openManager(multiraft.Config{
 		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,
 		MinFreeBytes: minFree, FreeBytes: n.disk.free, FreesSpace: command.FreesSpace,
 		SnapshotChunkBytes: w.opt.chunkBytes, SnapshotFileBytes: uint64(w.opt.chunkBytes) * 4,
-	}, n.wire)
+	})
 	if err != nil {
 		return err
 	}
@@ -231,11 +232,12 @@ func (n *simNode) close() {
 		n.manager.Stop()
 	}
 	// These only free memory where the disk is thrown away; where it stays, what they write is not needed.
+	n.closing = nil
 	if n.log != nil {
-		_ = n.log.Close()
+		n.closing = n.log.Close()
 	}
 	if n.store != nil {
-		_ = n.store.Close()
+		n.closing = errors.Join(n.closing, n.store.Close())
 	}
 	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil
 }
@@ -254,13 +256,11 @@ func (n *simNode) pump() {
 	if !n.up || n.paused || n.manager == nil {
 		return
 	}
-	err := n.drive()
-	if err == nil {
-		n.look()
-		n.live.step()
+	if err := n.drive(); err != nil {
+		n.died(err)
 		return
 	}
-	n.died(err)
+	n.live.step()
 }
 
 // died judges why the engine failed: only an injected fault may do that.
@@ -278,7 +278,7 @@ func (n *simNode) died(err error) {
 	}
 }
 
-// look checks what can be checked after every pump.
+// look checks what can be checked whenever a node is at rest.
 func (n *simNode) look() {
 	for _, g := range n.w.groups {
 		if n.manager.Leader(g) == n.self.Replica {
@@ -320,7 +320,7 @@ type handler struct {
 	life int
 }
 
-func (h handler) manager() *multiraft.Manager {
+func (h handler) manager() engine {
 	if !h.n.up || h.n.life != h.life {
 		return nil
 	}

@@ -52,6 +52,9 @@ func (w *world) drawPlan() {
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
 	p.breakFlush, p.slow, p.crashReceiver, p.garble = maybe(0.001), maybe(0.002), maybe(0.05), maybe(0.02)
 	p.flipBits, p.drain = maybe(0.002), maybe(0.004)
+	if len(w.nodes) == 1 {
+		p.wipe, p.flipBits = 0, 0 // nobody has another copy
+	}
 	p.slowDisk, p.hangDisk, p.fillDisk = maybe(0.002), maybe(0.001), maybe(0.001)
 	p.failSync, p.breakReads = maybe(0.001), maybe(0.001)
 }

@@ -58,6 +58,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	// Of the seed itself, so that what else a seed draws stays as it is.
 	shape.logWrites, shape.chunkBytes = []int{1, 2, 1, 4}[seed%4], []int{0, 300, 2000}[seed%3]
 	shape.sql = seed%2 == 0
+	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)
 	if *verbose {
 		w.trace.print = func(line string) { t.Log(line) }
@@ -104,6 +105,7 @@ func (w *world) wholeRun(trouble time.Duration) {
 	}
 	w.heal(c)
 	w.judge()
+	w.judgeLeaks()
 }
 
 // sample compares the digests of one group where it is applied.
@@ -176,7 +178,7 @@ func TestDefaultCluster(t *testing.T) {
 	scenario(t, 3, func(o *options) { o.shards, o.noBalance = shard.Default(), false }, func(l *lab) {
 		l.c.begin()
 		l.run(time.Minute)
-		t.Logf("34 groups on 3 nodes, %+v: %.0f times real time", l.stats,
-			l.clock.Now().Sub(l.start).Seconds()/time.Since(began).Seconds())
+		t.Logf("34 groups on 3 nodes under traffic: %.0f times real time; %+v",
+			l.clock.Now().Sub(l.start).Seconds()/time.Since(began).Seconds(), l.stats)
 	})
 }

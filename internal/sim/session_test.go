@@ -48,7 +48,10 @@ func (a *actor) serve(n *simNode, run func(*session)) {
 
 // executor is the real one. Its own patience runs on the machine's clock, so it is out of reach; the session's
 // decides.
-func (s *session) executor() *executor.Raft {
+func (s *session) executor() executor.CommandExecutor {
+	if _, single := s.n.manager.(alone); single {
+		return executor.NewDirect(s, s, s.a.w.random, nil)
+	}
 	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{User: s.mode, Shared: s.mode}, nil)
 }
 
@@ -264,6 +267,9 @@ func (s *session) travel() bool {
 func (s *session) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
 	if s.gone() {
 		return 0, multiraft.ErrStopped
+	}
+	if single, ok := s.n.manager.(alone); ok {
+		return single.Solo.Barrier(ctx, group)
 	}
 	reading, err := s.n.manager.BeginRead(group)
 	if err != nil {

@@ -37,6 +37,7 @@ type options struct {
 	logWrites    int // that a worker may have under way
 	chunkBytes   int // of a snapshot; zero for the usual
 	noBalance    bool
+	solo         bool // one node, without a cluster
 	sql          bool // some clients speak SQL
 	verbose      bool
 }
@@ -251,10 +252,20 @@ func (w *world) pump() {
 			most = 1 + w.rng.IntN(8)
 		}
 		if w.network.Deliver(most) == 0 {
+			w.look()
 			return
 		}
 	}
 	w.fail("the cluster does not come to rest")
+}
+
+// look checks what the nodes that run believe.
+func (w *world) look() {
+	for _, n := range w.nodes {
+		if running(n) {
+			n.look()
+		}
+	}
 }
 
 // run lets time pass.
