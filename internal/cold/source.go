@@ -15,12 +15,14 @@ import (
 type source struct {
 	view    *View
 	segment *commandv1.Segment
-	point   bool   // only the key at hand is wanted
-	passing bool   // what is read does not stay in the cache
-	key     []byte // of the row at hand; before the file is open, no row has a lower one
-	file    *file
-	mapping []values
-	ended   bool
+	point   bool // only the key at hand is wanted
+	passing bool // what is read does not stay in the cache
+	// unwanted reports whether a block may be left out; nil leaves none out.
+	unwanted func(bounds func(column uint32) (low, high datum.Datum, ok bool)) bool
+	key      []byte // of the row at hand; before the file is open, no row has a lower one
+	file     *file
+	mapping  []values
+	ended    bool
 
 	block, row, rows int
 	// columns of the block at hand, as far as they were read.
@@ -74,6 +76,11 @@ func (s *source) mayHold(block int, key []byte) (bool, error) {
 // enter moves to the first row of a block, or to the end.
 func (s *source) enter(block int) error {
 	reader := s.file.reader
+	for s.unwanted != nil && block < reader.Blocks() && s.unwanted(func(id uint32) (low, high datum.Datum, ok bool) {
+		return reader.Bounds(block, id)
+	}) {
+		block++
+	}
 	if block >= reader.Blocks() {
 		s.ended = true
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
@@ -25,6 +26,8 @@ type ScanOptions struct {
 	OmitSystem bool
 	// SkipSeq says that nobody asks for the _seq of the rows. Those of cold ones are then not read.
 	SkipSeq bool
+	// Unwanted leaves cold rows out that nobody needs to see; nil leaves none out.
+	Unwanted *cold.Unwanted
 	// NowMicros hides the rows of a stream table that have ceased to exist by then. It is required for stream tables.
 	NowMicros int64
 }
@@ -83,6 +86,7 @@ func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions
 	}
 	if view != nil {
 		c.cold.rows = view.Cursor(bounds.Low, bounds.High, c.decoder.Positions())
+		c.cold.rows.Without(options.Unwanted)
 		c.cold.prefix = len(keys.Row(scope.Group, scope.Table.ID, scope.User, nil))
 	}
 	return c, nil

@@ -59,6 +59,28 @@ func (c *Cursor) merged() (value []byte, ok bool, err error) {
 	return p.value, true, nil
 }
 
+// Columns gives the rows that come next by columns when they are cold and lie side by side: n of them, with the needed values in
+// their positions. It gives none when others come next; Next gives those. A cursor that shows deletions or system columns
+// gives none.
+func (c *Cursor) Columns(columns [][]datum.Datum) (n int, err error) {
+	p := &c.cold
+	if p.rows == nil || c.iterator == nil || c.includeDeleted || !c.omitSystem {
+		return 0, nil
+	}
+	if !p.waiting {
+		if p.value, p.ok, err = c.hot(); err != nil {
+			return 0, c.failure(err)
+		}
+		p.waiting = true
+	}
+	var bound []byte
+	if p.ok {
+		bound = c.iterator.Key()[p.prefix:]
+	}
+	n, err = p.rows.Columns(bound, columns)
+	return n, c.failure(err)
+}
+
 // coldPoint looks for a key that is not hot. The manifest is read after the row store: a row that was moved between the
 // two reads is found.
 func (c *Cursor) coldPoint(primaryKey []byte) (found bool, err error) {

@@ -99,7 +99,13 @@ func (o *aggregateOperator) fill(ctx context.Context) error {
 			return err
 		}
 	}
+	columns := o.columnReader()
 	for {
+		if columns != nil {
+			if err := columns.add(ctx, o); err != nil {
+				return err
+			}
+		}
 		row, err := o.input.next(ctx)
 		if row == nil || err != nil {
 			return err
@@ -121,6 +127,11 @@ func (o *aggregateOperator) accumulate(current *group, row []datum.Datum) error 
 			return err
 		}
 	}
+	return o.account(current)
+}
+
+// account accounts for what a group keeps.
+func (o *aggregateOperator) account(current *group) error {
 	if !o.keeps {
 		return nil
 	}

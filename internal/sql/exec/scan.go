@@ -73,7 +73,7 @@ func (r *run) openStored(n *plan.Scan, scope *table.Scope, bounds *table.Bounds)
 	}
 	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{
 		Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted, OmitSystem: !n.ReadsSystem(), NowMicros: r.eval.Env.NowMicros,
-		SkipSeq: n.Needed != nil && !n.Needed[len(n.Table.Columns)],
+		SkipSeq: n.Needed != nil && !n.Needed[len(n.Table.Columns)], Unwanted: r.unwanted(n, bounds),
 	})
 	if err != nil {
 		return nil, err

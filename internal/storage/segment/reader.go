@@ -166,6 +166,31 @@ func (r *Reader) MayHold(n int, key datum.Datum) (may bool, err error) {
 	return may, nil
 }
 
+// Bounds gives the lowest and the highest value of a column in a block, from the file's page index; ok is false when they are
+// not known. Only numbers without a fraction, dates and times have bounds there that are exact.
+func (r *Reader) Bounds(n int, id uint32) (low, high datum.Datum, ok bool) {
+	place, t, found := r.Column(id)
+	if !found {
+		return low, high, false
+	}
+	var of func(parquet.Value) datum.Datum
+	switch t.Kind { //nolint:exhaustive // the others have no exact bounds
+	case datum.SmallInt, datum.Int, datum.Date:
+		of = func(v parquet.Value) datum.Datum { return datum.NewInt(t.Kind, int64(v.Int32())) }
+	case datum.BigInt, datum.Timestamp, datum.DateTime, datum.Time:
+		of = func(v parquet.Value) datum.Datum { return datum.NewInt(t.Kind, v.Int64()) }
+	default:
+		return low, high, false
+	}
+	g := r.group(n)
+	index, err := g.chunks[place].ColumnIndex()
+	page := n - g.firstBlock
+	if err != nil || index == nil || page >= index.NumPages() || index.NullPage(page) {
+		return low, high, false
+	}
+	return of(index.MinValue(page)), of(index.MaxValue(page)), true
+}
+
 // group finds the row group of a block.
 func (r *Reader) group(n int) *group {
 	i := sort.Search(len(r.groups), func(i int) bool { return r.groups[i].firstBlock > n })
@@ -217,6 +242,9 @@ type noting struct {
 
 // ReadAt implements io.ReaderAt.
 func (n *noting) ReadAt(p []byte, offset int64) (int, error) {
+	if offset < 0 {
+		return 0, fmt.Errorf("%w: a read at %d", ErrDamaged, offset) // a length in it is wrong
+	}
 	read, err := n.from.ReadAt(p, offset)
 	if err != nil && !errors.Is(err, io.EOF) {
 		n.failure.Store(&err)
