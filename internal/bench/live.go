@@ -53,6 +53,8 @@ type liveCase struct {
 	P50           float64 `json:"p50_us"`
 	P99           float64 `json:"p99_us"`
 	CPU           float64 `json:"cpu_us_per_frame"` // of the server, or of all servers
+	// AckP50 is until the writer has its answer: an event may come before, and hardly after.
+	AckP50 float64 `json:"ack_p50_us,omitempty"`
 }
 
 // liveCaseOf is one case; each has servers of its own.
@@ -104,6 +106,7 @@ func runLiveCase(ctx context.Context, o LiveOptions, c liveCaseOf, out io.Writer
 	defer func() { err = errors.Join(err, servers.stop()) }()
 	l := &liveLab{serverCluster: servers, ctx: ctx, options: o, name: c.name, out: out}
 	defer l.disconnect()
+	defer l.writers.close()
 	return c.run(l)
 }
 
@@ -116,6 +119,7 @@ type liveLab struct {
 	out     io.Writer
 	target  int // the server of the sockets
 	sockets []*liveSocket
+	writers liveWriters
 	nextID  atomic.Int64
 }
 
@@ -267,6 +271,7 @@ func (l *liveLab) insertToEvent(subscriptions, rate, matching int) error {
 		return err
 	}
 	l.takeLatencies() // what came before does not count
+	l.writers.takeWaits()
 	frames, cpu := l.frames(), l.cpu()
 	count, err := l.paced(rate, rooms)
 	if err != nil {
@@ -280,6 +285,7 @@ func (l *liveLab) insertToEvent(subscriptions, rate, matching int) error {
 	return l.print(liveCase{
 		Subscriptions: subscriptions, Rate: rate, Value: float64(count) / l.options.Duration.Seconds(), Unit: "changes_per_s",
 		P50: 1000 * took.quantile(0.5), P99: 1000 * took.quantile(0.99), CPU: float64((l.cpu() - cpu).Microseconds()) / float64(frames),
+		AckP50: round(1000 * l.writers.takeWaits().quantile(0.5)),
 	})
 }
 
@@ -359,7 +365,7 @@ func (l *liveLab) selects() error {
 			var mine latencies
 			for open(stop) {
 				started := time.Now()
-				if _, err := l.sql(l.ctx, l.servers[0], "SELECT 1"); err != nil {
+				if err := l.ask(selectOne(0, 0)); err != nil {
 					return err
 				}
 				mine = append(mine, time.Since(started))

@@ -144,14 +144,6 @@ func (l *liveLab) settledRSS() (int64, error) {
 // liveBody makes a change about 200 bytes on the wire.
 var liveBody = strings.Repeat("words ", 10)
 
-// insert writes a row to one of the rooms.
-func (l *liveLab) insert(rooms int) error {
-	id := l.nextID.Add(1)
-	_, err := l.sql(l.ctx, l.servers[0], fmt.Sprintf("INSERT INTO bench.live VALUES (%d, %d, %d, '%s')",
-		id, id%int64(rooms), time.Now().UnixNano(), liveBody))
-	return err
-}
-
 // clients runs as many at once for the duration of a case.
 func (l *liveLab) clients(count int, run func(stop <-chan struct{}) error) error {
 	stop := make(chan struct{})

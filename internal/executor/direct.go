@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -54,7 +52,7 @@ type stamper struct {
 	history  *History
 }
 
-// seal stamps a copy of cmd's header and encodes it. The request id, the time and the floor below which the
+// seal encodes cmd's body under a header of its own; cmd is not changed. The request id, the time and the floor below which the
 // group may have forgotten it are drawn once for all attempts; for a request with an origin, once for all times
 // that its sender sends it.
 func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (ident.RequestID, []byte, error) {
@@ -82,9 +80,7 @@ func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	if group != shard.Meta {
 		header.MetaIndex = s.proposer.Applied(shard.Meta)
 	}
-	stamped, _ := proto.Clone(cmd).(*commandv1.Command)
-	stamped.Header = header
-	data, err := command.Encode(stamped)
+	data, err := command.Encode(&commandv1.Command{Header: header, Body: cmd.GetBody()})
 	return id, data, err
 }
 

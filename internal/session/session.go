@@ -62,4 +62,7 @@ type Session struct {
 	Role      Role
 	Namespace string // default namespace of unqualified names; never empty ("default")
 	ClientIP  string // peer address without port, for the audit log; may be empty
+	// Account says that User is a stored account and Role was its role here a moment ago. Statements hold it against the
+	// current catalog once more: this node may not have heard of a change when the caller was let in.
+	Account bool
 }

@@ -37,6 +37,30 @@ func newMeasurements(registry *metrics.Registry) measurements {
 	}
 }
 
+// routeMeter measures the requests of one route. Its series are looked up once; statuses other than success are rare.
+type routeMeter struct {
+	name      string
+	seconds   prometheus.Observer
+	succeeded prometheus.Counter
+	requests  *prometheus.CounterVec
+}
+
+func (m *measurements) of(route string) *routeMeter {
+	return &routeMeter{
+		name: route, seconds: m.seconds.WithLabelValues(route), requests: m.requests,
+		succeeded: m.requests.WithLabelValues(route, strconv.Itoa(http.StatusOK)),
+	}
+}
+
+func (m *routeMeter) note(status int, took time.Duration) {
+	m.seconds.Observe(took.Seconds())
+	if status == http.StatusOK {
+		m.succeeded.Inc()
+		return
+	}
+	m.requests.WithLabelValues(m.name, strconv.Itoa(status)).Inc()
+}
+
 // route is one path and what it accepts.
 type route struct {
 	methods      []string
@@ -73,14 +97,19 @@ func (s *Server) routes() map[string]route {
 // Handler returns the whole surface, for tests and for servers that listen elsewhere.
 func (s *Server) Handler() http.Handler {
 	routes := s.routes()
+	unknown, meters := s.measurements.of("unknown"), make(map[string]*routeMeter, len(routes))
+	for name := range routes {
+		meters[name] = s.measurements.of(name)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.URL.Path
 		if strings.HasPrefix(name, exportsPath) {
 			name = exportsPath
 		}
 		found, known := routes[name]
-		if !known {
-			name = "unknown"
+		meter := unknown
+		if known {
+			meter = meters[name]
 		}
 		recorder := &statusRecorder{ResponseWriter: w}
 		started := time.Now()
@@ -89,8 +118,7 @@ func (s *Server) Handler() http.Handler {
 			if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // a cause is no chain of errors
 				s.answerPanic(recorder, r, cause)
 			}
-			s.measurements.seconds.WithLabelValues(name).Observe(time.Since(started).Seconds())
-			s.measurements.requests.WithLabelValues(name, strconv.Itoa(recorder.status)).Inc()
+			meter.note(recorder.status, time.Since(started))
 			if cause == http.ErrAbortHandler { //nolint:errorlint // the same
 				panic(cause) // net/http cuts the connection
 			}

@@ -119,9 +119,11 @@ func bodyTooLarge(limitBytes int64) *failure {
 
 // readSQLRequest decodes the body of a request, JSON or a multipart form. buffer is scratch space.
 func readSQLRequest(r *http.Request, buffer *bytes.Buffer, limits config.Limits) (sqlRequest, *failure) {
-	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err == nil && mediaType == "multipart/form-data" {
-		return readForm(multipart.NewReader(r.Body, parameters["boundary"]), limits)
+	if given := r.Header.Get("Content-Type"); given != contentTypeJSON {
+		mediaType, parameters, err := mime.ParseMediaType(given)
+		if err == nil && mediaType == "multipart/form-data" {
+			return readForm(multipart.NewReader(r.Body, parameters["boundary"]), limits)
+		}
 	}
 	if _, err := buffer.ReadFrom(r.Body); err != nil {
 		return sqlRequest{}, unreadable(err)
@@ -137,17 +139,25 @@ func unreadable(err error) *failure {
 	return invalidInput("The body could not be read to its end")
 }
 
+// readSQLBody reads any body.
+func readSQLBody(raw []byte) (body sqlBody, err error) {
+	err = readObject(raw, map[string]any{
+		"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace, "replication_mode": &body.Mode,
+		"read_level": &body.Level, "max_staleness_ms": &body.Staleness,
+	}, false)
+	return body, err
+}
+
 func decodeSQLBody(raw []byte, limits config.Limits) (sqlRequest, *failure) {
 	if !utf8.Valid(raw) {
 		return sqlRequest{}, invalidInput("The body is not valid UTF-8")
 	}
-	var body sqlBody
-	err := readObject(raw, map[string]any{
-		"sql": &body.SQL, "params": &body.Params, "namespace_id": &body.Namespace, "replication_mode": &body.Mode,
-		"read_level": &body.Level, "max_staleness_ms": &body.Staleness,
-	}, false)
-	if err != nil {
-		return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + err.Error())
+	body, scanned := scanSQLBody(raw)
+	if !scanned {
+		var err error
+		if body, err = readSQLBody(raw); err != nil {
+			return sqlRequest{}, invalidInput("The body is not a JSON object of the expected form: " + err.Error())
+		}
 	}
 	if body.SQL == nil {
 		return sqlRequest{}, invalidInput(`The body needs the key "sql" with a text`)
@@ -201,9 +211,11 @@ func decodeParam(raw json.RawMessage, maxBytes int64) (value datum.Datum, proble
 	case text == "true" || text == "false":
 		return datum.NewBool(text == "true"), ""
 	case text[0] == '"':
-		var decoded string
-		if err := json.Unmarshal(raw, &decoded); err != nil {
-			return datum.Datum{}, "is not a valid text"
+		decoded := text[1 : len(text)-1]
+		if strings.IndexByte(decoded, '\\') >= 0 {
+			if err := json.Unmarshal(raw, &decoded); err != nil {
+				return datum.Datum{}, "is not a valid text"
+			}
 		}
 		if int64(len(decoded)) > maxBytes {
 			return datum.Datum{}, fmt.Sprintf("is larger than %d bytes", maxBytes)

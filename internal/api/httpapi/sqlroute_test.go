@@ -141,7 +141,7 @@ func TestRequestReachesTheEngine(t *testing.T) {
 	}
 	got := w.sql.last
 	if got.SQL != "SELECT $1" || got.RequestID != "request-7" ||
-		got.Session != (session.Session{User: "alice", Role: session.RoleService, Namespace: "shop", ClientIP: "198.51.100.4"}) {
+		got.Session != (session.Session{User: "alice", Role: session.RoleService, Namespace: "shop", ClientIP: "198.51.100.4", Account: true}) {
 		t.Errorf("request = %+v", got)
 	}
 	want := []datum.Datum{

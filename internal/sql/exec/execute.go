@@ -179,7 +179,8 @@ func (b *batchRun) refused(ctx context.Context, statement parse.Statement, err e
 	return err
 }
 
-// catalog returns the catalog with everything that was acknowledged before this request.
+// catalog returns the catalog with everything that was acknowledged before this request, as long as the caller is in it
+// what he was when he was let in.
 func (b *batchRun) catalog(ctx context.Context) (*catalog.Catalog, error) {
 	if b.stale {
 		if _, err := b.engine.deps.Executor.Barrier(ctx, shard.Meta); err != nil {
@@ -187,7 +188,13 @@ func (b *batchRun) catalog(ctx context.Context) (*catalog.Catalog, error) {
 		}
 		b.stale = false
 	}
-	return b.engine.deps.Catalog.Current(), nil
+	current := b.engine.deps.Catalog.Current()
+	if caller := &b.session; caller.Account {
+		if account, ok := current.User(caller.User); !ok || account.Deleted() || account.Role != caller.Role {
+			return nil, fault.New(fault.PermissionDenied, "the account '%s' was changed meanwhile; sign in again", caller.User)
+		}
+	}
+	return current, nil
 }
 
 func (b *batchRun) environment(current *catalog.Catalog, caller session.Session) *plan.Environment {
