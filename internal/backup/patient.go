@@ -59,15 +59,15 @@ func (s patientStore) Put(ctx context.Context, key string, body io.Reader, size 
 		return s.Store.Put(ctx, key, body, size, opts)
 	}
 	err = s.try(ctx, func(repeated bool) error {
-		if _, err := content.Seek(0, io.SeekStart); err != nil {
-			return err
+		_, failed := content.Seek(0, io.SeekStart)
+		if failed != nil {
+			return failed
 		}
-		var err error
-		info, err = s.Store.Put(ctx, key, content, size, opts)
-		if repeated && errors.Is(err, objstore.ErrExists) {
+		info, failed = s.Store.Put(ctx, key, content, size, opts)
+		if repeated && errors.Is(failed, objstore.ErrExists) {
 			return s.own(ctx, key, content, size) // an earlier try may have arrived without an answer
 		}
-		return err
+		return failed
 	})
 	return info, err
 }

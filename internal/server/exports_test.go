@@ -364,3 +364,35 @@ func TestExportsDoNotFillTheJobs(t *testing.T) {
 		t.Errorf("system.exports has %s rows", got)
 	}
 }
+
+// TestDroppedUsersColdRowsAreGone drops a user whose rows lie in segments and whose export lies on the disk: no file of his is left.
+func TestDroppedUsersColdRowsAreGone(t *testing.T) {
+	n, root := oneNode(t, func(cfg *config.Config) {
+		withShards(2, 1)(cfg)
+		cfg.Auth.UserCleanupDelaySecs = 1
+	})
+	_, people := fillDatabase(t, n, 2)
+	completed(t, n, root, "STORAGE FLUSH TABLE app.notes")
+	completed(t, n, people[0], "EXPORT USER DATA")
+	files := func(user string) int {
+		found, err := filepath.Glob(filepath.Join(n.cfg.Storage.DataPath, "storage", "app", "notes", user, "*.parquet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	if files("user0") == 0 || files("user1") == 0 || len(exportFiles(t, n)) != 1 {
+		t.Fatalf("before: %d and %d segments, exports %v", files("user0"), files("user1"), exportFiles(t, n))
+	}
+	root.sql("DROP USER user0")
+	waitJob(t, n, jobOfType(t, n, "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	if _, err := n.exports.Tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if files("user0") != 0 || files("user1") == 0 || len(exportFiles(t, n)) != 0 {
+		t.Errorf("after: %d and %d segments, exports %v", files("user0"), files("user1"), exportFiles(t, n))
+	}
+	if got := people[1].grid("SELECT count(*) FROM app.notes"); got != "39" {
+		t.Errorf("the other user has %s rows", got)
+	}
+}
