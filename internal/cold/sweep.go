@@ -24,28 +24,40 @@ const SweepGrace = time.Hour
 // maxOrphans bounds the files that a Sweeper has in mind; others wait until some of these are gone.
 const maxOrphans = 10_000
 
-// Names is a set of files.
+// Names is a set of files. It knows them by their paths, whatever their storage: the directory of a storage may lie in that of
+// another one, or be the same, and then one file has a path in both, one of which ends in the other.
 type Names struct {
-	seed   maphash.Seed
-	hashes map[uint64]struct{} // of eight bytes each: two files with one hash make an orphan stay, nothing else
+	seed  maphash.Seed
+	paths map[uint64]struct{} // hashes of eight bytes each: two files with one hash make an orphan stay, nothing else
+	ends  map[uint64]struct{} // of the paths, and of what is left of them behind each slash
 }
 
 // NewNames makes an empty set.
-func NewNames() *Names { return &Names{seed: maphash.MakeSeed(), hashes: map[uint64]struct{}{}} }
+func NewNames() *Names {
+	return &Names{seed: maphash.MakeSeed(), paths: map[uint64]struct{}{}, ends: map[uint64]struct{}{}}
+}
 
 // Add adds the files of a manifest.
 func (n *Names) Add(m *commandv1.Manifest) {
 	for _, s := range m.GetSegments() {
-		n.hashes[n.hash(place{s.GetStorageId(), s.GetPath()})] = struct{}{}
+		n.paths[maphash.String(n.seed, s.GetPath())] = struct{}{}
+		for end, more := s.GetPath(), true; more; _, end, more = strings.Cut(end, "/") {
+			n.ends[maphash.String(n.seed, end)] = struct{}{}
+		}
 	}
 }
 
 func (n *Names) has(p place) bool {
-	_, ok := n.hashes[n.hash(p)]
-	return ok
+	if _, ok := n.ends[maphash.String(n.seed, p.path)]; ok {
+		return true
+	}
+	for end, more := p.path, true; more; _, end, more = strings.Cut(end, "/") {
+		if _, ok := n.paths[maphash.String(n.seed, end)]; ok {
+			return true
+		}
+	}
+	return false
 }
-
-func (n *Names) hash(p place) uint64 { return maphash.String(n.seed, p.storage+"\x00"+p.path) }
 
 // place is where a file is.
 type place struct{ storage, path string }

@@ -26,6 +26,9 @@ import (
 const (
 	retentionPeriod = time.Hour // between two runs, and so the precision of the age of deletions
 	retentionRows   = 1000      // deletions that one command removes
+	// retentionLeast is the age that a deletion has at least when it goes, whatever its table wants. A flush that read the row
+	// before it was deleted, and says so after the deletion went, would bring the row back; none takes nearly as long.
+	retentionLeast = time.Hour
 )
 
 // retention is what a job of that kind works with.
@@ -92,7 +95,7 @@ func (r *retention) group(ctx context.Context, group shard.GroupID, tables []*sc
 	}
 	now := r.clock.Now()
 	for _, t := range tables {
-		upto := applier.WrittenBy(marks, now.Add(-t.DeletedRetention()).UnixMicro())
+		upto := applier.WrittenBy(marks, now.Add(-max(t.DeletedRetention(), retentionLeast)).UnixMicro())
 		if upto == 0 {
 			continue
 		}

@@ -279,6 +279,30 @@ func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
 	wantRows(t, c, n, `[["0","row"],["1","row"],["2","row"],["100","late"]]`)
 }
 
+// TestSweepSparesFilesOfStoragesThatShareADirectory looks for files from storages whose directories lie above, below and at the
+// one in which a table has its segments.
+func TestSweepSparesFilesOfStoragesThatShareADirectory(t *testing.T) {
+	n, c := oneNode(t, withShards(1, 1))
+	base := t.TempDir()
+	for _, s := range [][2]string{{"above", base}, {"here", base + "/mid"}, {"again", base + "/mid"}, {"below", base + "/mid/app/t"}} {
+		c.sql("CREATE STORAGE " + s[0] + " TYPE filesystem NAME 'x' BASE_DIRECTORY '" + s[1] + "'")
+	}
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE = 'SHARED', STORAGE_ID = 'here')")
+	c.sql("INSERT INTO app.t VALUES (1, 'one')")
+	flushTable(t, c, n, "app.t")
+	later := clock.NewManual(time.Now())
+	s := n.sweeper(later)
+	for range 3 {
+		if deleted, err := s.Sweep(t.Context()); deleted > 0 || err != nil {
+			t.Errorf("%d files were swept that a manifest names: %v", deleted, err)
+		}
+		later.Advance(time.Hour)
+	}
+	reopenSegments(t, n)
+	wantRows(t, c, n, `[["1","one"]]`)
+}
+
 // waitPurged returns when no dropped table is left.
 func waitPurged(t *testing.T, n *Node) {
 	t.Helper()

@@ -94,3 +94,30 @@ func TestRestoredDeletions(t *testing.T) {
 		t.Errorf("after retention of no time: %q", got)
 	}
 }
+
+// TestDeletionsStayWhileAFlushIsUnderWay deletes a row of a table that keeps no deletions after a flush has read the row, and
+// before the flush says so.
+func TestDeletionsStayWhileAFlushIsUnderWay(t *testing.T) {
+	n, root := oneNode(t, withShards(1, 1))
+	root.sql("CREATE NAMESPACE app")
+	root.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', DELETED_RETENTION_HOURS = '0')")
+	root.sql("INSERT INTO app.t VALUES (1, 'a'), (2, 'b')")
+	w := n.flusher()
+	w.Step = func(at string) error {
+		if at == "commit" {
+			root.sql("DELETE FROM app.t WHERE id = 1")
+			wall := clock.NewManual(time.Now().Add(time.Minute))
+			err := jobs.Retention(n.catalog, n.store, n.exec, n.cold, wall).Run(t.Context(), &jobs.Work{Job: &commandv1.Job{}})
+			if err != nil && !errors.Is(err, jobs.ErrNothingToDo) {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	if _, err := w.Table(t.Context(), mustTable(t, n, "app", "t"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := root.grid("SELECT id, body FROM app.t"); got != "2|b" {
+		t.Errorf("after the flush: %q, want the deleted row to be gone", got)
+	}
+}
