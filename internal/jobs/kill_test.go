@@ -75,7 +75,7 @@ func TestFlapsCompleteNothingTwice(t *testing.T) {
 			select {
 			case <-l.wall.timers:
 			case <-p.started:
-			case _ = <-p.ended:
+			case <-p.ended:
 			case <-stop:
 				return
 			}
