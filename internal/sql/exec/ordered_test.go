@@ -113,3 +113,16 @@ func TestMergeJoins(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstRowsWithEveryLimit asks for as many rows as can be counted behind an OFFSET, by the key from its end and by an index.
+func TestFirstRowsWithEveryLimit(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(deps *exec.Deps) { deps.Limits = exec.Limits{} })
+	n.must(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE INDEX t_v ON t (v); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4)")
+	for order, want := range map[string]string{"id DESC": "2\n1", "v": "3\n4", "v DESC": "2\n1"} {
+		query := "SELECT id FROM t ORDER BY " + order + " LIMIT 9223372036854775807 OFFSET 2"
+		if got := strings.TrimSpace(text(t, n.must(t, query))); got != want {
+			t.Errorf("%s gives %q, want %q", query, got, want)
+		}
+	}
+}

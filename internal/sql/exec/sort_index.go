@@ -27,7 +27,7 @@ func (r *run) openSorted(n *plan.Sort) (op operator, handled bool, err error) {
 		return nil, false, nil
 	}
 	skip, count, err := r.limits(n.Top)
-	if err != nil || count < 0 || skip > maxFirstRows || skip+count > maxFirstRows || skip+count == 0 {
+	if err != nil || count < 0 || skip > maxFirstRows || count > maxFirstRows-skip || skip+count == 0 {
 		return nil, false, err
 	}
 	find := r.firstRows

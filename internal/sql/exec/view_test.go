@@ -127,3 +127,23 @@ func TestCachedPlansFollowViews(t *testing.T) {
 		t.Errorf("from another namespace: %q", got)
 	}
 }
+
+// TestConditionsSeeNoRowThatAViewHides divides by a value that is zero in the rows for which the condition of a view is false or
+// unknown only.
+func TestConditionsSeeNoRowThatAViewHides(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE TABLE t (id INT PRIMARY KEY, x INT, hidden BOOLEAN)")
+	n.must(t, "INSERT INTO t VALUES (1, 0, NULL), (2, 5, false), (3, 0, true), (4, 2, false), (5, 20, false)")
+	n.must(t, "CREATE VIEW shown AS SELECT id, x FROM t WHERE NOT hidden")
+	for _, query := range []string{
+		"SELECT id FROM shown WHERE 10 / x > 1 ORDER BY id",
+		"SELECT id FROM (SELECT id, x FROM shown WHERE id > 0) s WHERE 10 / x > 1 ORDER BY id",
+		"WITH s AS (SELECT id, x FROM t WHERE NOT hidden) SELECT id FROM s WHERE 10 / x > 1 ORDER BY id",
+		"SELECT id FROM t WHERE NOT hidden AND (id > 0 AND 10 / x > 1) ORDER BY id",
+	} {
+		if got := strings.Fields(text(t, n.must(t, query))); fmt.Sprint(got) != "[2 4]" {
+			t.Errorf("%s gives %v", query, got)
+		}
+	}
+}

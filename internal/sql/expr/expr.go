@@ -75,6 +75,14 @@ func NewEvalContext(env *Env) *EvalContext { return &EvalContext{Env: env} }
 
 // Test evaluates a condition; NULL counts as false, as in WHERE.
 func Test(e Expr, ctx *EvalContext, row []datum.Datum) (bool, error) {
+	if chain, ok := e.(*logicalExpr); ok && !chain.or {
+		for _, operand := range chain.operands {
+			if keep, err := Test(operand, ctx, row); !keep || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
 	value, err := e.Eval(ctx, row)
 	if err != nil {
 		return false, err
