@@ -226,3 +226,29 @@ func TestRoleMatrix(t *testing.T) {
 		}
 	}
 }
+
+// TestDroppedConstraintsKeepNothingUnique adds a constraint while one over the same column is on its way out.
+func TestDroppedConstraintsKeepNothingUnique(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[schema.IndexState]bool{schema.IndexReady: false, schema.IndexRetiring: true, schema.IndexDropping: true} {
+		env := environment("boss", "system")
+		found, _ := env.Catalog.Table("shop", "items")
+		found = found.Clone()
+		found.Indexes = []schema.Index{{ID: 1, Name: "items_stock_key", Columns: []uint32{4}, Unique: true, State: state}}
+		found.NextIndexID = 2
+		e := env.Catalog.Edit()
+		e.SetTable(found)
+		env.Catalog = e.Picture()
+		parsed, err := parse.Parse("ALTER TABLE items ADD UNIQUE (stock)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound, err := plan.Build(env, parsed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, added := bound.(*plan.Meta); added != want {
+			t.Errorf("beside an index that is %s (%d): %+v", state, state, bound)
+		}
+	}
+}

@@ -65,7 +65,8 @@ func kept(descriptor *schema.Table, x *schema.Index) bool {
 		return true
 	}
 	return slices.ContainsFunc(descriptor.Indexes, func(other schema.Index) bool {
-		return other.ID != x.ID && other.Unique && slices.Equal(slices.Sorted(slices.Values(other.Columns)), slices.Sorted(slices.Values(x.Columns)))
+		return other.ID != x.ID && other.Unique && !other.Dropped() &&
+			slices.Equal(slices.Sorted(slices.Values(other.Columns)), slices.Sorted(slices.Values(x.Columns)))
 	})
 }
 
