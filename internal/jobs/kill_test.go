@@ -75,7 +75,7 @@ func TestFlapsCompleteNothingTwice(t *testing.T) {
 			select {
 			case <-l.wall.timers:
 			case <-p.started:
-			case <-p.ended:
+			case <-p.ended: //nolint:errcheck // any end is one
 			case <-stop:
 				return
 			}
