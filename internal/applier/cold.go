@@ -236,12 +236,16 @@ func (d *Data) removeFlushed(
 	if err != nil {
 		return nil, err
 	}
+	if last == 0 { // the user was purged; the account that has the name now must not see what was read before
+		return command.Refuse(fault.Conflict, "the rows were removed meanwhile; run the job again"), nil
+	}
 	if last <= uptoIndex && !invariant.Enabled {
 		return nil, batch.DeleteRange(low, high)
 	}
 	var kept, values [][]byte
-	removed := uint64(0)
+	removed, found := uint64(0), uint64(0)
 	err = d.eachFlushed(batch, low, high, uptoIndex, func(key, value []byte, gone bool) error {
+		found++
 		switch {
 		case gone:
 			removed++
@@ -255,6 +259,9 @@ func (d *Data) removeFlushed(
 	}
 	if removed > segment.GetRows() {
 		return command.Refuse(fault.Internal, "the segment has %d rows and would replace %d", segment.GetRows(), removed), nil
+	}
+	if last > uptoIndex && found < segment.GetRows() { // each row of the file is still there, or a newer version of it
+		return command.Refuse(fault.Conflict, "the rows were removed meanwhile; run the job again"), nil
 	}
 	if len(kept) > maxKept {
 		return nil, d.eachFlushed(batch, low, high, uptoIndex, func(key, _ []byte, gone bool) error {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/config"
@@ -301,6 +302,44 @@ func TestSweepSparesFilesOfStoragesThatShareADirectory(t *testing.T) {
 	}
 	reopenSegments(t, n)
 	wantRows(t, c, n, `[["1","one"]]`)
+}
+
+// TestFlushOfADroppedUser drops an account after a flush has read its rows and before the flush says so: the next account of
+// the name sees none of them.
+func TestFlushOfADroppedUser(t *testing.T) {
+	for _, writes := range []bool{false, true} {
+		n, root := oneNode(t, func(cfg *config.Config) {
+			withShards(1, 1)(cfg)
+			cfg.Auth.UserCleanupDelaySecs = 1
+		})
+		root.sql("CREATE NAMESPACE app")
+		root.sql("CREATE USER TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
+		account := func() client {
+			root.sql("CREATE USER ann WITH PASSWORD 'Secret-of-a-user-1' ROLE user")
+			return login(t, n, "ann", "Secret-of-a-user-1")
+		}
+		account().sql("INSERT INTO app.t VALUES (1, 'secret'), (2, 'secret'), (3, 'secret')")
+		var again client
+		w := n.flusher()
+		w.Step = func(at string) error {
+			if at == "commit" && again.url == "" {
+				root.sql("DROP USER ann")
+				waitJob(t, n, jobOfType(t, n, "user_cleanup"), "completed", inState(catalog.JobCompleted))
+				if again = account(); writes {
+					again.sql("INSERT INTO app.t VALUES (2, 'mine')")
+				}
+			}
+			return nil
+		}
+		_, err := w.Table(t.Context(), mustTable(t, n, "app", "t"), nil)
+		want := ""
+		if writes {
+			want = "2|mine"
+		}
+		if got := again.grid("SELECT id, name FROM app.t"); got != want || err != nil {
+			t.Errorf("the new account, which has written %v: %q, want %q (%v)", writes, got, want, err)
+		}
+	}
 }
 
 // waitPurged returns when no dropped table is left.
