@@ -211,7 +211,8 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 	}
 }
 
-// keepTime ticks the workers. Ticks that come late are not made up for: a node that was paused counts none of the pause.
+// keepTime ticks the workers. Ticks that come late are not made up for: a node that was paused counts none of the
+// pause, or, while all its groups sleep, at most the ticks up to the next beat.
 func (m *Manager) keepTime(ctx context.Context) {
 	m.pace.start(m.cfg.Clock.Now())
 	for {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,6 +145,10 @@ func (f *forwarder) leave(c *forward, why error) (*nodev1.ForwardResponse, error
 	}
 	f.forget(c)
 	if !c.sent {
+		// Its data goes with it: the sender may stand still for longer than many callers wait.
+		if i := slices.Index(f.queue, c); i >= 0 {
+			f.queue = slices.Delete(f.queue, i, i+1)
+		}
 		return nil, notDelivered(f.peer.replica, why)
 	}
 	f.abandoned = append(f.abandoned, c.number)

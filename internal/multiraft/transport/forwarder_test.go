@@ -187,6 +187,26 @@ func TestForwardsBeyondTheBoundAreRefused(t *testing.T) {
 	}
 }
 
+// TestForwardsThatLeaveTakeTheirDataAlong lets callers go while nothing is sent, as when the peer stands still.
+func TestForwardsThatLeaveTakeTheirDataAlong(t *testing.T) {
+	t.Parallel()
+	f := newForwarder(&peer{replica: 2})
+	for range 3 {
+		for n := range 10 {
+			c := &forward{size: 100, req: proposal("x"), done: make(chan forwardEnd, 1)}
+			if full, err := f.push(&grpc.ClientConn{}, c); full || err != nil {
+				t.Fatalf("call %d: full %t, %v", n, full, err)
+			}
+			if _, err := f.leave(c, context.DeadlineExceeded); !errors.Is(err, ErrNotDelivered) {
+				t.Fatalf("call %d left with %v", n, err)
+			}
+		}
+	}
+	if len(f.queue) != 0 || len(f.waiting) != 0 || f.waitingBytes != 0 {
+		t.Errorf("%d calls are queued and %d wait with %d bytes, want none", len(f.queue), len(f.waiting), f.waitingBytes)
+	}
+}
+
 func TestForwardFramesAreBounded(t *testing.T) {
 	t.Parallel()
 	target := 100 * forwardEnvelope
