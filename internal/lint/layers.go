@@ -34,7 +34,7 @@ func Layers() []Layer {
 		{"execution", []string{
 			"internal/sql/plan", "internal/sql/exec", "internal/schemachange", "internal/executor", "internal/txn", "internal/flush",
 		}},
-		{"service", []string{"internal/admin", "internal/auth", "internal/admin", "internal/backup", "internal/export", "internal/jobs", "internal/live"}},
+		{"service", []string{"internal/admin", "internal/auth", "internal/backup", "internal/export", "internal/jobs", "internal/live"}},
 		{"api", []string{"internal/api/*"}},
 		{"assembly", []string{"internal/loopback", "internal/server", "internal/demo", "internal/bench", "internal/sim"}},
 		{"program", []string{"cmd/*", "client", "examples/*"}},
