@@ -10,7 +10,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
-	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
@@ -35,39 +34,16 @@ type Compacting func(done, all int, did Compacted)
 // its cost by itself; else everything that can be merged is. What was merged before an error stays merged.
 func (w *Worker) Compact(ctx context.Context, id ident.TableID, light bool, progress Compacting) (Compacted, error) {
 	var did Compacted
-	if _, err := w.Executor.Barrier(ctx, shard.Meta); err != nil {
-		return did, err
-	}
-	current := w.Catalog.Current()
-	t, err := flushable(current, id)
-	if err != nil {
-		return did, err
-	}
-	groups := schemachange.Groups(current, t)
-	var failed []error
-	for i, group := range groups {
-		if _, err := w.Executor.Barrier(ctx, group); err != nil {
-			return did, err
-		}
-		users, err := w.worthwhile(t, group, light)
-		if err != nil {
-			return did, err
-		}
-		for _, user := range users {
-			err := w.compactScope(ctx, t, group, user, light, &did)
-			if err == nil {
-				continue
-			}
-			failed = append(failed, fmt.Errorf("compact %s in %s: %w", t.FullName(), group, err))
-			if !concernsScope(err) || len(failed) == maxErrors {
-				return did, errors.Join(failed...)
-			}
-		}
+	err := w.eachScope(ctx, id, "compact", func(t *schema.Table, group shard.GroupID) ([]ident.UserID, error) {
+		return w.worthwhile(t, group, light)
+	}, func(t *schema.Table, group shard.GroupID, user ident.UserID) error {
+		return w.compactScope(ctx, t, group, user, light, &did)
+	}, func(done, all int) {
 		if progress != nil {
-			progress(i+1, len(groups), did)
+			progress(done, all, did)
 		}
-	}
-	return did, errors.Join(failed...)
+	})
+	return did, err
 }
 
 // forgetBefore is the time before which the deletions of a table may go.

@@ -100,39 +100,55 @@ type Progress func(done, all int, moved Result)
 // whose directory no storage takes, keeps no other one from it; the run ends with the error after maxErrors of them.
 func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress) (Result, error) {
 	var result Result
+	err := w.eachScope(ctx, id, "flush", func(t *schema.Table, group shard.GroupID) ([]ident.UserID, error) {
+		return w.scopes(group, t)
+	}, func(t *schema.Table, group shard.GroupID, user ident.UserID) error {
+		return w.scope(ctx, t, group, user, &result)
+	}, func(done, all int) {
+		if progress != nil {
+			progress(done, all, result)
+		}
+	})
+	return result, err
+}
+
+// eachScope works on the scopes of a table that list names in each of its groups, and tells how many groups are done. An error
+// that concerns one scope alone keeps no other one from its work, until there are maxErrors of them.
+func (w *Worker) eachScope(
+	ctx context.Context, id ident.TableID, verb string, list func(*schema.Table, shard.GroupID) ([]ident.UserID, error),
+	work func(*schema.Table, shard.GroupID, ident.UserID) error, tell func(done, all int),
+) error {
 	if _, err := w.Executor.Barrier(ctx, shard.Meta); err != nil {
-		return result, err
+		return err
 	}
 	current := w.Catalog.Current()
 	t, err := flushable(current, id)
 	if err != nil {
-		return result, err
+		return err
 	}
 	groups := schemachange.Groups(current, t)
 	var failed []error
 	for i, group := range groups {
 		if _, err := w.Executor.Barrier(ctx, group); err != nil {
-			return result, err
+			return err
 		}
-		users, err := w.scopes(group, t)
+		users, err := list(t, group)
 		if err != nil {
-			return result, err
+			return err
 		}
 		for _, user := range users {
-			err := w.scope(ctx, t, group, user, &result)
+			err := work(t, group, user)
 			if err == nil {
 				continue
 			}
-			failed = append(failed, fmt.Errorf("flush %s in %s: %w", t.FullName(), group, err))
+			failed = append(failed, fmt.Errorf("%s %s in %s: %w", verb, t.FullName(), group, err))
 			if !concernsScope(err) || len(failed) == maxErrors {
-				return result, errors.Join(failed...)
+				return errors.Join(failed...)
 			}
 		}
-		if progress != nil {
-			progress(i+1, len(groups), result)
-		}
+		tell(i+1, len(groups))
 	}
-	return result, errors.Join(failed...)
+	return errors.Join(failed...)
 }
 
 // concernsScope reports whether an error says nothing about other scopes of the table.
