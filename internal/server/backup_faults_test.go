@@ -20,6 +20,7 @@ import (
 
 // TestFlippedBitsAreFound changes one bit in every file of a backup in turn: verify and restore must see each.
 func TestFlippedBitsAreFound(t *testing.T) {
+	t.Parallel()
 	n, _ := oneNode(t, withShards(2, 1))
 	root, _ := fillDatabase(t, n, 2)
 	place := t.TempDir()
@@ -93,6 +94,7 @@ func (s *failingStore) Put(ctx context.Context, key string, body io.Reader, size
 // TestBackupThatIsKilledAtAnyStep ends a backup before each of its writes: there is no backup then, what is there already serves the
 // next one, and that one is whole.
 func TestBackupThatIsKilledAtAnyStep(t *testing.T) {
+	t.Parallel()
 	n, _ := oneNode(t, withShards(2, 1))
 	fillDatabase(t, n, 3)
 	source := backupSource(n)
@@ -131,6 +133,7 @@ func TestBackupThatIsKilledAtAnyStep(t *testing.T) {
 // TestRestoreThatIsInterruptedGoesOn ends a restore after some rows; the same backup can be restored again and is whole, another one is
 // refused meanwhile.
 func TestRestoreThatIsInterruptedGoesOn(t *testing.T) {
+	t.Parallel()
 	const users = 3
 	n, _ := oneNode(t, withShards(2, 1))
 	root, people := fillDatabase(t, n, users)

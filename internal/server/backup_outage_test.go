@@ -34,6 +34,7 @@ func quiet(uint32, string) {}
 // TestBackupFailsAtEveryStepOfTheDisk lets every change of the file system fail in turn, and looks at the place as it is and as it is after a
 // loss of power: there is no backup, or one that verifies, and one that was reported is there.
 func TestBackupFailsAtEveryStepOfTheDisk(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, body TEXT)")
@@ -111,6 +112,7 @@ func (d *dyingExecutor) Execute(ctx context.Context, group shard.GroupID, cmd *c
 // TestRestoreThatIsKilledAtEveryProposal kills one run of a restore after the other, each one proposal later, before and after the
 // proposal is applied; then the job runs to its end, once more after that, and the rows are those of the backup.
 func TestRestoreThatIsKilledAtEveryProposal(t *testing.T) {
+	t.Parallel()
 	const users = 2
 	n, _ := oneNode(t, withShards(2, 1))
 	root, people := fillDatabase(t, n, users)
@@ -165,6 +167,7 @@ func TestRestoreThatIsKilledAtEveryProposal(t *testing.T) {
 // TestBackupWithAFullDisk backs up to a place that is full: the job fails and says so, there is no backup, and there is one when there
 // is room again.
 func TestBackupWithAFullDisk(t *testing.T) {
+	t.Parallel()
 	place := filepath.Join(t.TempDir(), "backups")
 	var full atomic.Bool
 	fs := faultfs.Wrap(disk.Local(), func(op faultfs.Op) error {
@@ -218,6 +221,7 @@ func (c *hurryingClock) NewTimer(d time.Duration) clock.Timer {
 // TestBackupOverAnOutageOfS3 has the object store answer nothing for a minute in the middle of a backup, and of a restore: both wait and
 // end well. One that is down for longer than anybody waits is an error, and no backup.
 func TestBackupOverAnOutageOfS3(t *testing.T) {
+	t.Parallel()
 	server := objstoretest.NewServer(t)
 	wall := &hurryingClock{Manual: clock.NewManual(time.Now())}
 	store, err := objstore.OpenS3(objstore.S3Config{
@@ -292,6 +296,7 @@ func TestBackupOverAnOutageOfS3(t *testing.T) {
 // TestBackupInS3FromOneNodeIntoThree takes the whole way through statements: cold and hot rows of one node, a bucket, three nodes with other
 // numbers of shards. The second backup writes what changed and little more.
 func TestBackupInS3FromOneNodeIntoThree(t *testing.T) {
+	t.Parallel()
 	const users = 4
 	server := objstoretest.NewServer(t)
 	withKey := func(cfg *config.Config) {

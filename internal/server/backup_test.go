@@ -103,6 +103,7 @@ func withShards(users, shared int) func(*config.Config) {
 // TestBackupUnderWritesIntoOtherClusters backs three nodes up while clients write, and restores into one node and into three with other
 // numbers of shards. Everything that was acknowledged before is there, nothing is there by half, and digests are equal.
 func TestBackupUnderWritesIntoOtherClusters(t *testing.T) {
+	t.Parallel()
 	const users = 6
 	nodes := openCluster(t, withShards(4, 2))
 	waitReady(t, nodes...)
@@ -221,6 +222,7 @@ func number(t *testing.T, text string) (n int64) {
 
 // TestUnchangedIsNotWrittenAgain shows what a second backup of almost the same rows costs.
 func TestUnchangedIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, body TEXT)")
@@ -259,6 +261,7 @@ func TestUnchangedIsNotWrittenAgain(t *testing.T) {
 
 // TestDroppedUserIsGone drops a user and looks for what is left of him: rows, index entries, files, the account.
 func TestDroppedUserIsGone(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, func(cfg *config.Config) {
 		withShards(2, 1)(cfg)
 		cfg.Auth.UserCleanupDelaySecs = 1

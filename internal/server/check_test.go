@@ -86,6 +86,7 @@ func check(t *testing.T, dir string) *CheckReport {
 
 // TestCheckOfASoundDirectory finds nothing, counts what is there, changes no byte, and the node starts afterwards.
 func TestCheckOfASoundDirectory(t *testing.T) {
+	t.Parallel()
 	dir := stoppedNode(t)
 	before := contents(t, dir)
 	report := check(t, dir)

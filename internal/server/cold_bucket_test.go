@@ -43,6 +43,7 @@ func bucketFiles(t *testing.T, n *Node) (found []string) {
 
 // TestColdRowsInABucket has a table whose segments lie in S3: written once, read by every node, merged, and swept by one.
 func TestColdRowsInABucket(t *testing.T) {
+	t.Parallel()
 	server := objstoretest.NewServer(t)
 	nodes := openCluster(t, withKey)
 	waitReady(t, nodes...)
@@ -112,6 +113,7 @@ func TestColdRowsInABucket(t *testing.T) {
 // TestBucketThatDoesNotAnswer takes the bucket away from under a table: writes and hot rows go on, cold ones answer an error
 // that says to try again, and everything is as before when the bucket is back.
 func TestBucketThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	server := objstoretest.NewServer(t)
 	n, c := oneNode(t, withKey)
 	c.sql(s3Statement("archive", server))
@@ -177,6 +179,7 @@ func (f *flipping) Write(p []byte) (int, error) {
 
 // TestSweepDeletesOnlyWhatNobodyNames leaves files in all ways in which they can be left, and looks for them again and again.
 func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -283,6 +286,7 @@ func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
 // TestSweepSparesFilesOfStoragesThatShareADirectory looks for files from storages whose directories lie above, below and at the
 // one in which a table has its segments.
 func TestSweepSparesFilesOfStoragesThatShareADirectory(t *testing.T) {
+	t.Parallel()
 	n, c := oneNode(t, withShards(1, 1))
 	base := t.TempDir()
 	for _, s := range [][2]string{{"above", base}, {"here", base + "/mid"}, {"again", base + "/mid"}, {"below", base + "/mid/app/t"}} {
@@ -307,6 +311,7 @@ func TestSweepSparesFilesOfStoragesThatShareADirectory(t *testing.T) {
 // TestFlushOfADroppedUser drops an account after a flush has read its rows and before the flush says so: the next account of
 // the name sees none of them.
 func TestFlushOfADroppedUser(t *testing.T) {
+	t.Parallel()
 	for _, writes := range []bool{false, true} {
 		n, root := oneNode(t, func(cfg *config.Config) {
 			withShards(1, 1)(cfg)

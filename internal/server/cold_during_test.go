@@ -12,6 +12,7 @@ import (
 
 // TestRowsThatChangeDuringAFlushStayHot changes rows between the picture and the commit.
 func TestRowsThatChangeDuringAFlushStayHot(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -60,6 +61,7 @@ func TestRowsThatChangeDuringAFlushStayHot(t *testing.T) {
 // TestWipedStorageIsFilledAgain removes all files of cold rows of one node: without a single read they come back from the
 // others, and manifests are beside them.
 func TestWipedStorageIsFilledAgain(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

@@ -45,6 +45,7 @@ func wantRows(t *testing.T, c client, n *Node, rows string) {
 // TestTwoFlushesOnTwoNodes has a flush go on after its job moved to a node without its file: that one's flush must not
 // replace the copies which the first is about to name.
 func TestTwoFlushesOnTwoNodes(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -86,6 +87,7 @@ func TestTwoFlushesOnTwoNodes(t *testing.T) {
 
 // TestFlushTakesTheNextNumber has other files lie under the names that a flush would take, on the other members only.
 func TestFlushTakesTheNextNumber(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -126,6 +128,7 @@ func TestFlushTakesTheNextNumber(t *testing.T) {
 
 // TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile: one copy is damaged, one is gone, one is good.
 func TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -155,6 +158,7 @@ func TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile(t *testing.T) {
 
 // TestFullScopeIsNotFlushed gives a scope the most segments that there may be.
 func TestFullScopeIsNotFlushed(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)

@@ -31,6 +31,7 @@ func (i *interrupted) Execute(ctx context.Context, group shard.GroupID, cmd *com
 // TestInsertOfAKeyThatIsFlushedMeanwhile has an INSERT look while the row with its key is hot, and be applied when it is
 // cold: the key is taken all the same.
 func TestInsertOfAKeyThatIsFlushedMeanwhile(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -62,6 +63,7 @@ func TestInsertOfAKeyThatIsFlushedMeanwhile(t *testing.T) {
 // TestColdReadWithAnOldDescriptorIsAltered reads a cold row with the descriptor of a statement that was planned before
 // ALTER TABLE. The statement is to be planned again.
 func TestColdReadWithAnOldDescriptorIsAltered(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -85,6 +87,7 @@ func TestColdReadWithAnOldDescriptorIsAltered(t *testing.T) {
 
 // TestFlushOfAUserWithALongName flushes the rows of a user whose name, escaped, is longer than a directory may be.
 func TestFlushOfAUserWithALongName(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)

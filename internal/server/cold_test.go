@@ -87,6 +87,7 @@ func ask(c client, text string) string {
 // TestColdRowsAreLikeHotOnes runs the same random statements on two tables, one of which is flushed and compacted again and again. Every
 // answer must be the same, through whatever node it is asked.
 func TestColdRowsAreLikeHotOnes(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"SHARED", "USER"} {
 		t.Run(kind, func(t *testing.T) {
 			nodes := openCluster(t, func(cfg *config.Config) { cfg.Limits.MaxQueryLimit = 0 })
@@ -199,6 +200,7 @@ func someStatement(r *rand.Rand) string {
 
 // TestReplicaFetchesASegmentThatIsGone removes and damages files under nodes. Reads fetch them anew from others.
 func TestReplicaFetchesASegmentThatIsGone(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -268,6 +270,7 @@ func TestReplicaFetchesASegmentThatIsGone(t *testing.T) {
 
 // TestColdRowsSurviveARestart also reads them with nothing in memory.
 func TestColdRowsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n := openNode(t, testConfig(dir), Options{})
 	waitReady(t, n)
@@ -305,6 +308,7 @@ func TestColdRowsSurviveARestart(t *testing.T) {
 // TestFlushThatStopsAnywhereLosesNothing ends flushes at every step, as a crash of the node would, changes rows meanwhile,
 // and flushes again.
 func TestFlushThatStopsAnywhereLosesNothing(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)

@@ -25,6 +25,7 @@ func compactTable(t *testing.T, c client, n *Node, name string) string {
 // TestCompactTable merges the segments of a table through SQL: every node reads the same rows before and after, from fewer
 // files, with what is hot on top.
 func TestCompactTable(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -81,6 +82,7 @@ func TestCompactTable(t *testing.T) {
 // TestCompactionThatStopsAnywhereLosesNothing ends compactions at every step, as a crash of the node would, while rows are
 // changed and flushed, and compacts again.
 func TestCompactionThatStopsAnywhereLosesNothing(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -156,6 +158,7 @@ func TestCompactionThatStopsAnywhereLosesNothing(t *testing.T) {
 
 // TestTwoCompactionsAtOnce has one node compact while another one, which took the job over, does the same.
 func TestTwoCompactionsAtOnce(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

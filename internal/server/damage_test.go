@@ -122,6 +122,7 @@ func splitAddress(t *testing.T, addr string) (host string, port int) {
 // TestDamagedNodeIsRepairedByTheOthers flips bits in the log of one node, in the tables of another and in the list of
 // tables, one after the other. Each must come back as a new replica with every row, and say so.
 func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -165,6 +166,7 @@ func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
 // TestDamagedNodesFoundNoCluster damages every node of a cluster: none has anybody to ask, and none may start over
 // with nothing. What was there stays beside the empty directories.
 func TestDamagedNodesFoundNoCluster(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	for _, n := range nodes {
@@ -198,6 +200,7 @@ func TestDamagedNodesFoundNoCluster(t *testing.T) {
 
 // TestDamageOfALonelyNodeIsLeftAlone opens a damaged standalone directory twice: it is refused, and not a byte changes.
 func TestDamageOfALonelyNodeIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	n := openNode(t, cfg, Options{})
 	waitReady(t, n)

@@ -12,6 +12,7 @@ import (
 
 // TestHungDiskEndsTheNode holds a sync of the log: after the limit the node says which call the disk has not answered.
 func TestHungDiskEndsTheNode(t *testing.T) {
+	t.Parallel()
 	var hangs atomic.Bool
 	release := make(chan struct{})
 	cfg := testConfig(t.TempDir())

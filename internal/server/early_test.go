@@ -9,6 +9,7 @@ import (
 // TestNobodyIsWrongTooEarly: as long as a new node has not made the account of root, a correct password is answered
 // with "try again", never with "wrong".
 func TestNobodyIsWrongTooEarly(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	cfg.RateLimit.MaxAuthRequestsPerIP = 0
 	n := openNode(t, cfg, Options{})

@@ -70,6 +70,7 @@ func openZIP(t *testing.T, body []byte) (files map[string][]byte, about export.A
 // TestExportIsDownloadedFromEveryNode exports a user's rows, hot and cold, and downloads the file from all three nodes: by the
 // user, by an administrator, and not by others.
 func TestExportIsDownloadedFromEveryNode(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, withShards(2, 1))
 	waitReady(t, nodes...)
 	root, people := fillDatabase(t, nodes[0], 2)
@@ -201,6 +202,7 @@ func exportFiles(t *testing.T, n *Node) (found []string) {
 // TestExportsAreRemoved looks at everything that ends the life of a file: a newer export, time, the end of the account; and at what runs
 // without an end leave.
 func TestExportsAreRemoved(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	_, people := fillDatabase(t, n, 2)
 	first := completed(t, n, people[0], "EXPORT USER DATA")
@@ -264,6 +266,7 @@ func TestExportsAreRemoved(t *testing.T) {
 
 // TestExportThatIsDamagedIsNotGivenOut flips a bit: no client gets a whole file.
 func TestExportThatIsDamagedIsNotGivenOut(t *testing.T) {
+	t.Parallel()
 	n, _ := oneNode(t, withShards(1, 1))
 	_, people := fillDatabase(t, n, 1)
 	job := completed(t, n, people[0], "EXPORT USER DATA")
@@ -285,6 +288,7 @@ func TestExportThatIsDamagedIsNotGivenOut(t *testing.T) {
 
 // TestExportHasALimit exports more than what the node has room for: the job fails with a word for it, and nothing stays on the disk.
 func TestExportHasALimit(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, func(cfg *config.Config) {
 		withShards(1, 1)(cfg)
 		cfg.Storage.ExportMaxBytes = 1 << 20
@@ -312,6 +316,7 @@ func TestExportHasALimit(t *testing.T) {
 
 // TestExportIsStreamed looks at how much is written while rows are read: bytes leave long before the last row is read.
 func TestExportIsStreamed(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE USER TABLE app.t (id BIGINT PRIMARY KEY, body TEXT)")
@@ -347,6 +352,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 
 // TestExportsDoNotFillTheJobs asks for more exports than may wait; asking again for the own one is no further one.
 func TestExportsDoNotFillTheJobs(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	_, people := fillDatabase(t, n, 1)
 	for i := range 128 {
@@ -367,6 +373,7 @@ func TestExportsDoNotFillTheJobs(t *testing.T) {
 
 // TestDroppedUsersColdRowsAreGone drops a user whose rows lie in segments and whose export lies on the disk: no file of his is left.
 func TestDroppedUsersColdRowsAreGone(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, func(cfg *config.Config) {
 		withShards(2, 1)(cfg)
 		cfg.Auth.UserCleanupDelaySecs = 1

@@ -49,6 +49,7 @@ func inState(state catalog.JobState) func(*commandv1.Job) bool {
 // TestDropTableNamesItsCleanupJob follows the job that DROP TABLE names to its end, on a node that did not get the
 // statement.
 func TestDropTableNamesItsCleanupJob(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -104,6 +105,7 @@ func probeRunner(n *Node, exec executor.CommandExecutor, run func(context.Contex
 // TestJobMovesFromANodeThatIsCutOff cuts a node off while it runs a job. It must notice and stop the work, another node
 // must do it, and the first node's claim must be worth nothing.
 func TestJobMovesFromANodeThatIsCutOff(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -153,6 +155,7 @@ func TestJobMovesFromANodeThatIsCutOff(t *testing.T) {
 
 // TestScheduleRunsItsStatement goes through the life of a schedule in SQL, and through KILL JOB.
 func TestScheduleRunsItsStatement(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)
@@ -201,6 +204,7 @@ func TestScheduleRunsItsStatement(t *testing.T) {
 
 // TestOneOfTwoRunnersGetsAJob lets the runners of all nodes race.
 func TestOneOfTwoRunnersGetsAJob(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -241,6 +245,7 @@ func TestOneOfTwoRunnersGetsAJob(t *testing.T) {
 
 // TestLeaderOnlyJobSurvivesAFlap moves the leadership of the meta group while its leader runs a job for leaders.
 func TestLeaderOnlyJobSurvivesAFlap(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)

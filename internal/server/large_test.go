@@ -9,6 +9,7 @@ import (
 // TestStatementThatTheLogCannotHold writes more at once than an entry of the log may have. The statement is refused, and
 // the node lives.
 func TestStatementThatTheLogCannotHold(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	n := openNode(t, cfg, Options{})
 	waitReady(t, n)

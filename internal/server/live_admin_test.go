@@ -9,6 +9,7 @@ import (
 
 // TestLiveAdministration: SUBSCRIBE TO says where to subscribe, system.live shows live queries, KILL LIVE QUERY ends them.
 func TestLiveAdministration(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	row := firstResult(t, c.sql("SUBSCRIBE TO chat.log WHERE id > 5 OPTIONS (last_rows = 3)"))[0]
 	var told struct {

@@ -9,6 +9,7 @@ import (
 
 // TestKillReachesOtherNodes: KILL LIVE QUERY ends a live query wherever it is.
 func TestKillReachesOtherNodes(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := loginSoon(t, nodes[0])
@@ -50,6 +51,7 @@ func TestKillReachesOtherNodes(t *testing.T) {
 // TestStreamRowsLeaveEveryNode: presence. Rows of a STREAM table cease to exist on all nodes when their time is over,
 // whoever wrote them and whoever leads; those who follow are told of each that goes, once, and a result counts them.
 func TestStreamRowsLeaveEveryNode(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := loginSoon(t, nodes[0])

@@ -40,6 +40,7 @@ var refusals = []struct{ what, sql, code string }{
 
 // TestLiveRefusals: every query that the surface excludes is refused with its code, under its id, and the connection goes on.
 func TestLiveRefusals(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, func(cfg *config.Config) { cfg.RateLimit.MaxSubscriptionsPerUser = 3 })
 	c.sql("CREATE TABLE chat.other (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
 	c.sql("CREATE TABLE chat.secret (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED', ACCESS_LEVEL='restricted')")
@@ -78,6 +79,7 @@ func TestLiveRefusals(t *testing.T) {
 // TestLiveLimitsOfCuts: subscriptions that begin together count one by one, for the connection and for the user, and when
 // one is too many none is made.
 func TestLiveLimitsOfCuts(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, func(cfg *config.Config) { cfg.RateLimit.MaxSubscriptionsPerUser = 120 })
 	together := func(s *socket, from, to int) {
 		var list []string
@@ -119,6 +121,7 @@ func TestLiveLimitsOfCuts(t *testing.T) {
 
 // TestMessageSizeIsConfigured: max_ws_message_size is what a client may send.
 func TestMessageSizeIsConfigured(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, func(cfg *config.Config) {
 		cfg.Security.MaxWSMessageBytes, cfg.Security.StrictWSOrigin = 2048, true
 	})

@@ -87,6 +87,7 @@ func (c *eventClient) expect(want ...string) {
 
 // TestServerSentEvents: live rows without WebSocket; the last id resumes them, deletes included.
 func TestServerSentEvents(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	c.sql("INSERT INTO chat.log VALUES (1, 'one'), (2, 'two')")
 	const all = "SELECT id FROM chat.log"

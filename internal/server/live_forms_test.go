@@ -176,6 +176,7 @@ func packAny(dst []byte, value any) []byte {
 // TestFormsSayTheSame: JSON and msgpack, compressed and not, say the same of everything: acknowledgements, batches, changes,
 // results, cuts, errors and authentication. Authentication is JSON whatever was chosen, by header and by message.
 func TestFormsSayTheSame(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	c.sql("CREATE TABLE chat.every (id BIGINT PRIMARY KEY, n INT, f DOUBLE, b BOOLEAN, t TEXT, j JSON, d DECIMAL(9,2), at TIMESTAMP) WITH (TYPE='SHARED')")
 	long := strings.Repeat("long ", 200)

@@ -11,7 +11,7 @@ import (
 
 // TestIdleConnectionIsSmall: what an authenticated connection that does nothing holds beside the stack of its goroutine, its
 // client in this process included.
-func TestIdleConnectionIsSmall(t *testing.T) {
+func TestIdleConnectionIsSmall(t *testing.T) { // not beside others: it counts the memory of the process
 	n, c := liveNode(t, nil)
 	const connections = 1000
 	var dialer net.Dialer

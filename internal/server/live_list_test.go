@@ -13,6 +13,7 @@ import (
 // TestLiveQueriesOfAllNodes: system.live has the live queries of every node, whichever is asked, page by page when there
 // are many; those of a node that is gone are left out.
 func TestLiveQueriesOfAllNodes(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, func(cfg *config.Config) { cfg.RateLimit.MaxSubscriptionsPerUser = 0 })
 	waitReady(t, nodes...)
 	c := loginSoon(t, nodes[0])

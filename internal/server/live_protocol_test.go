@@ -82,6 +82,7 @@ func (s *socket) closed() (code int, messages []string) {
 }
 
 func TestLiveAuthentication(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	const protocol = `"protocol":{"serialization":"json","compression":"gzip"}`
 	for name, message := range map[string]string{
@@ -130,6 +131,7 @@ func TestLiveAuthentication(t *testing.T) {
 }
 
 func TestLiveMessages(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, func(cfg *config.Config) { cfg.RateLimit.MaxSubscriptionsPerUser = 101 })
 	s := watch(t, n, c)
 	s.send(`{"type":"nothing"}`)
@@ -177,6 +179,7 @@ func TestLiveMessages(t *testing.T) {
 }
 
 func TestLiveMessageRate(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, func(cfg *config.Config) { cfg.RateLimit.MaxMessagesPerSec = 5 })
 	s := watch(t, n, c)
 	for range 30 {
@@ -189,6 +192,7 @@ func TestLiveMessageRate(t *testing.T) {
 
 // TestLiveMsgpack: everything after the authentication is binary, compressed from 512 bytes on.
 func TestLiveMsgpack(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	s := dial(t, n, "", nil)
 	s.send(`{"type":"authenticate","method":"jwt","token":"` + c.token + `","protocol":{"serialization":"msgpack","compression":"gzip"}}`)
@@ -224,6 +228,7 @@ func TestLiveMsgpack(t *testing.T) {
 
 // TestLiveShutdown: clients are told to go elsewhere.
 func TestLiveShutdown(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	s := watch(t, n, c)
 	s.subscribe("a", "SELECT * FROM chat.log", "")
@@ -235,6 +240,7 @@ func TestLiveShutdown(t *testing.T) {
 
 // TestSlowClient: a client that does not read is told and disconnected, slows nobody, and resumes without a gap.
 func TestSlowClient(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	slow, quick := watch(t, n, c), watch(t, n, c)
 	slow.subscribe("s", "SELECT * FROM chat.log", "")

@@ -49,6 +49,7 @@ func subscribeText(id, sql, options string) string {
 // TestLiveSurface pins the messages to the letter: acknowledgements with their schema, batches and their status, what
 // changes hold, and what the options mean.
 func TestLiveSurface(t *testing.T) {
+	t.Parallel()
 	n, c := liveNode(t, nil)
 	c.sql("CREATE TABLE chat.notes (id BIGINT PRIMARY KEY, title TEXT NOT NULL, mood TEXT, owner TEXT) WITH (TYPE='USER')")
 	c.sql("INSERT INTO chat.notes VALUES (1, 'a', NULL, 'root'), (2, 'b', 'x', 'root'), (3, 'c', NULL, 'nobody')")

@@ -145,6 +145,7 @@ func seqOf(t *testing.T, row map[string]any) uint64 {
 // TestLiveRowsAcrossNodes: a row written on one node arrives on another, and a third resumes what was missed, with
 // deletes.
 func TestLiveRowsAcrossNodes(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := loginSoon(t, nodes[0])
@@ -206,6 +207,7 @@ func without(row map[string]any, names ...string) map[string]any {
 
 // TestLiveRowsStandalone: what a standalone node serves, and what it refuses.
 func TestLiveRowsStandalone(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t.TempDir())
 	cfg.RateLimit.MaxSubscriptionsPerUser = 0
 	n := openNode(t, cfg, Options{})

@@ -1,13 +1,26 @@
 package server
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain checks that nodes leave no goroutine behind; idle connections of HTTP clients may stay.
+// TestMain lets more tests run side by side than there are processors, for most of their time they wait for
+// elections, syncs and deadlines, and checks that nodes leave no goroutine behind; idle connections of HTTP
+// clients may stay.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			println(err.Error())
+			os.Exit(2)
+		}
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }

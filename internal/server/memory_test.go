@@ -7,6 +7,7 @@ import (
 
 // TestMemoryIsHandedBackAfterABurst: once, when it is over, and not too often.
 func TestMemoryIsHandedBackAfterABurst(t *testing.T) {
+	t.Parallel()
 	var k memoryKeeper
 	start := time.Unix(1_700_000_000, 0)
 	for i, step := range []struct {

@@ -126,6 +126,7 @@ func lagUnderAFollowerThatIsAway(t *testing.T, nodes []*Node, c client) {
 // TestViewsAreTrueEverywhere: every node shows every replica of every node, and a dead one within two election
 // timeouts.
 func TestViewsAreTrueEverywhere(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.ElectionTimeoutMillis = []int64{500, 1000} })
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

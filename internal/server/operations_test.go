@@ -120,6 +120,7 @@ func within(t *testing.T, what string, ok func() bool) {
 }
 
 func TestLeadershipMovesOnDemand(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -170,6 +171,7 @@ func TestLeadershipMovesOnDemand(t *testing.T) {
 }
 
 func TestDrainedNodeGetsNoLeadership(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -194,6 +196,7 @@ func TestDrainedNodeGetsNoLeadership(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeFollowed(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -231,6 +234,7 @@ func TestOrdersThatCannotBeFollowed(t *testing.T) {
 }
 
 func TestLogsAreCutOnDemand(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[1], "root", rootPassword)
@@ -279,6 +283,7 @@ func TestLogsAreCutOnDemand(t *testing.T) {
 }
 
 func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -341,6 +346,7 @@ func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
 }
 
 func TestLeavingMustKeepAMajorityAlive(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

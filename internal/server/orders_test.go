@@ -16,6 +16,7 @@ import (
 
 // TestOrdersOutliveARestart: what is stored is what was asked, and holds end.
 func TestOrdersOutliveARestart(t *testing.T) {
+	t.Parallel()
 	dir, now := t.TempDir(), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	load := func() *orders {
 		t.Helper()
@@ -65,6 +66,7 @@ func TestOrdersOutliveARestart(t *testing.T) {
 
 // TestDrainedNodeStaysDrained restarts a drained node: it leads nothing until it is told to.
 func TestDrainedNodeStaysDrained(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

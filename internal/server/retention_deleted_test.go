@@ -13,6 +13,7 @@ import (
 // TestDeletionsGoWhenTheirTimeIsOver removes deletions by the age that their tables want: those of hot rows go, younger ones and those that hide a
 // cold version stay, and what a query for live rows finds is the same before and after.
 func TestDeletionsGoWhenTheirTimeIsOver(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(2, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE SHARED TABLE app.week (id BIGINT PRIMARY KEY, body TEXT)")
@@ -74,6 +75,7 @@ func TestDeletionsGoWhenTheirTimeIsOver(t *testing.T) {
 
 // TestRestoredDeletions has the deletions of a table that wants none kept in a backup: they are restored, so that digests are equal, and go later.
 func TestRestoredDeletions(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY) WITH (DELETED_RETENTION_HOURS = '0')")
@@ -101,6 +103,7 @@ func TestRestoredDeletions(t *testing.T) {
 // TestDeletionsStayWhileAFlushIsUnderWay deletes a row of a table that keeps no deletions after a flush has read the row, and
 // before the flush says so.
 func TestDeletionsStayWhileAFlushIsUnderWay(t *testing.T) {
+	t.Parallel()
 	n, root := oneNode(t, withShards(1, 1))
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', DELETED_RETENTION_HOURS = '0')")

@@ -11,6 +11,7 @@ import (
 // that is older is refused by every node, one that is not is resumed by every node; also by a node that started again,
 // and by one that got the group as a snapshot.
 func TestCursorTooOldEverywhere(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := loginSoon(t, nodes[0])

@@ -147,6 +147,7 @@ func TestRequestWindowIsTheClusters(t *testing.T) {
 // TestEmptyMajorityFoundsNothing: two of three nodes lost their disks and do not see the third, which still has the
 // cluster. A new one must not appear.
 func TestEmptyMajorityFoundsNothing(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	for _, n := range nodes {

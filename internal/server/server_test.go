@@ -176,6 +176,7 @@ func openCluster(t *testing.T, change ...func(*config.Config)) []*Node {
 }
 
 func TestThreeNodesServeSQL(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
@@ -199,6 +200,7 @@ func TestThreeNodesServeSQL(t *testing.T) {
 }
 
 func TestStandaloneServesSQLAndRemembers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n := openNode(t, testConfig(dir), Options{})
 	waitReady(t, n)
@@ -216,6 +218,7 @@ func TestStandaloneServesSQLAndRemembers(t *testing.T) {
 }
 
 func TestReplicationModeAll(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.ReplicationMode = "all" })
 	waitReady(t, nodes...)
 	c := login(t, nodes[1], "root", rootPassword)
@@ -245,6 +248,7 @@ func TestReplicationModeAll(t *testing.T) {
 // TestReadLevels reads on a node that is left alone: only a local read, and a bounded one of what it has just read, are
 // answered.
 func TestReadLevels(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t, func(cfg *config.Config) { cfg.Cluster.ReplicationTimeoutMilli = 500 })
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)

@@ -12,6 +12,7 @@ import (
 
 // TestClosedConnectionStopsItsQuery leaves in the middle of a query that would run for hours.
 func TestClosedConnectionStopsItsQuery(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testConfig(t.TempDir()), Options{})
 	waitReady(t, n)
 	c := login(t, n, "root", rootPassword)

@@ -32,6 +32,7 @@ func s3Statement(name string, server *objstoretest.Server) string {
 
 // TestS3Storage creates, checks, alters and drops a storage in S3, and looks for its secret wherever a dba looks.
 func TestS3Storage(t *testing.T) {
+	t.Parallel()
 	server := objstoretest.NewServer(t)
 	n, root := oneNode(t, func(cfg *config.Config) {
 		cfg.Storage.CredentialsKey = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))

@@ -83,6 +83,7 @@ func systemNode(t *testing.T) (n *Node, root, ann client) {
 // TestEveryViewIsReadOverHTTP reads every computed table with the columns that it declares. Those of system are for
 // administrators alone, the others for everybody.
 func TestEveryViewIsReadOverHTTP(t *testing.T) {
+	t.Parallel()
 	_, root, ann := systemNode(t)
 	for _, view := range table.NewSystem(table.SystemOptions{}).Views() {
 		status, a := root.ask("SELECT * FROM " + view.FullName())
@@ -115,6 +116,7 @@ func TestEveryViewIsReadOverHTTP(t *testing.T) {
 
 // TestCatalogViewsShowWhatTheCallerMayKnow asks as drivers and the command line do.
 func TestCatalogViewsShowWhatTheCallerMayKnow(t *testing.T) {
+	t.Parallel()
 	_, root, ann := systemNode(t)
 	tables := "SELECT table_schema, table_name, table_type FROM information_schema.tables WHERE table_schema = 'app' ORDER BY table_name"
 	if got, want := root.grid(tables), "app|hidden|BASE TABLE\napp|notes|BASE TABLE"; got != want {
@@ -153,6 +155,7 @@ func TestCatalogViewsShowWhatTheCallerMayKnow(t *testing.T) {
 
 // TestWhatTheNodeServes shows live queries, connections and log lines as they are.
 func TestWhatTheNodeServes(t *testing.T) {
+	t.Parallel()
 	n, root, ann := systemNode(t)
 	if got := root.grid("SELECT live_id FROM system.live"); got != "" {
 		t.Errorf("live queries before there are any: %s", got)
@@ -184,6 +187,7 @@ func TestWhatTheNodeServes(t *testing.T) {
 
 // TestStatsAreThere reads the figures of a node by the names that clients know.
 func TestStatsAreThere(t *testing.T) {
+	t.Parallel()
 	n, root, ann := systemNode(t)
 	s := watch(t, n, ann)
 	s.subscribe("mine", "SELECT * FROM app.notes WHERE id > 3", "")
@@ -217,6 +221,7 @@ func TestStatsAreThere(t *testing.T) {
 
 // TestLogRingIsBounded shows that the oldest line makes room.
 func TestLogRingIsBounded(t *testing.T) {
+	t.Parallel()
 	var ring logRing
 	for i := range maxLogLines + 10 {
 		ring.add(table.LogLine{AtMicros: int64(i)})
@@ -229,6 +234,7 @@ func TestLogRingIsBounded(t *testing.T) {
 
 // TestStorages makes, tries, uses and drops a storage.
 func TestStorages(t *testing.T) {
+	t.Parallel()
 	_, root, ann := systemNode(t)
 	directory := filepath.Join(t.TempDir(), "archive")
 	root.sql("CREATE STORAGE archive TYPE filesystem NAME 'Old rows' PATH '" + directory + "'")
@@ -277,6 +283,7 @@ func TestStorages(t *testing.T) {
 // TestAuditOfLogins shows that counted failures and the lock are in the audit log, with the caller's address, and
 // that neither unknown users nor a locked account can fill it.
 func TestAuditOfLogins(t *testing.T) {
+	t.Parallel()
 	_, root, ann := systemNode(t)
 	for range 8 {
 		ann.post("/v1/api/auth/login", map[string]any{"user": "ann", "password": "wrong"})

@@ -60,6 +60,7 @@ func (c client) continues(id, sql string) string {
 }
 
 func TestTransactionsOnThreeNodes(t *testing.T) {
+	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	clients := make([]client, len(nodes))

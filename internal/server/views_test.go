@@ -9,6 +9,7 @@ import (
 // TestViewsAndUniqueOverHTTP: a violated UNIQUE is told to everybody, and a view over a table that the caller must not read
 // answers as a missing one does.
 func TestViewsAndUniqueOverHTTP(t *testing.T) {
+	t.Parallel()
 	_, root, ann := systemNode(t)
 	for _, sql := range []string{
 		"CREATE USER TABLE app.codes (id INT PRIMARY KEY, code TEXT UNIQUE)",
