@@ -145,12 +145,12 @@ func (w *worker) guarded() (worked bool, err error) {
 
 // Tick lets one tick of Raft time pass for every group.
 func (m *Manager) Tick() {
-	m.passTicks(1)
+	m.passTicks(1, m.peers.advance(1))
 }
 
-// passTicks lets ticks pass, of which only the last may be one of a beat.
-func (m *Manager) passTicks(ticks int) {
-	m.beat(m.peers.advance(ticks))
+// passTicks lets ticks pass that were counted just now, of which only the last may be one of a beat.
+func (m *Manager) passTicks(ticks int, all int64) {
+	m.beat(all)
 	m.room.look()
 	for _, w := range m.workers {
 		w.addTicks(ticks)
@@ -214,9 +214,9 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 // keepTime ticks the workers. Ticks that come late are not made up for: a node that was paused counts none of the
 // pause, or, while all its groups sleep, at most the ticks up to the next beat.
 func (m *Manager) keepTime(ctx context.Context) {
-	m.pace.start(m.cfg.Clock.Now())
+	m.peers.start(m.cfg.Clock.Now())
 	for {
-		timer := m.cfg.Clock.NewTimer(m.pace.plan(m.cfg.Clock.Now(), len(m.workers), m.untilEvent()))
+		timer := m.cfg.Clock.NewTimer(m.peers.plan(m.cfg.Clock.Now(), len(m.workers), m.cfg.HeartbeatTicks, m.cfg.silentAfter()))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -224,10 +224,10 @@ func (m *Manager) keepTime(ctx context.Context) {
 		case <-m.failed:
 			timer.Stop()
 			return
-		case <-m.pace.hurry:
+		case <-m.peers.hurry:
 			timer.Stop()
 		case <-timer.C():
-			m.passTicks(m.pace.take(m.cfg.Clock.Now()))
+			m.passTicks(m.peers.take(m.cfg.Clock.Now()))
 		}
 	}
 }

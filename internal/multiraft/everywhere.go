@@ -192,7 +192,7 @@ func (m *Manager) takeNotice(g *group, message *raftpb.Message) bool {
 		return true
 	case raftpb.MsgStorageApplyResp:
 		if run := message.GetCommit(); run != 0 {
-			m.peers.beaten(from, run, m.pace.uncounted(m.cfg.Clock.Now()))
+			m.peers.beaten(from, run, m.cfg.Clock.Now())
 			return true
 		}
 		g.peers.raise(from, message.GetIndex())

@@ -1,9 +1,6 @@
 package multiraft
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // This file lets the ticks between two beats pass together while all groups of the node sleep, which is a lull. A tick
 // then changes nothing, but each costs a timer, a wake-up of a worker and the runtime's monitor, more than all the rest
@@ -16,67 +13,62 @@ import (
 //
 // Only the goroutine that keeps the time makes lulls: a driver that calls Tick counts every tick itself.
 
-// pace is how far the next tick that the timekeeper counts is away.
+// pace is how far the next tick that the timekeeper counts is away. It is part of the peerClock, under the same lock:
+// how many ticks are counted, how many of a lull have passed besides, and at which tick a peer was heard are one thing.
 type pace struct {
-	interval time.Duration
-
-	mu      sync.Mutex // guards all below
-	counted time.Time  // when the newest counted tick was due
-	planned int        // ticks that pass when the timer fires: one, or more in a lull; zero while nobody keeps the time
-	resting int        // workers whose groups all sleep, and that have nothing to do
-	hurry   chan struct{}
-}
-
-func newPace(interval time.Duration) *pace {
-	return &pace{interval: interval, hurry: make(chan struct{}, 1)}
+	counted time.Time // when the newest counted tick was due
+	planned int       // ticks that pass when the timer fires: one, or more in a lull; zero while nobody keeps the time
+	resting int       // workers whose groups all sleep, and that have nothing to do
 }
 
 // start begins to count.
-func (p *pace) start(now time.Time) {
+func (p *peerClock) start(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counted = now
 }
 
-// plan sets how many ticks pass next, at most in a lull, and returns for how long the timekeeper sleeps.
-func (p *pace) plan(now time.Time, workers, most int) time.Duration {
+// plan sets how many ticks pass next, and returns for how long the timekeeper sleeps. In a lull, when all workers rest,
+// they are those up to the next multiple of beat, but not beyond the tick at which a peer would be silent for more than
+// so many ticks that is heard of no more.
+func (p *peerClock) plan(now time.Time, workers, beat, silent int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.planned = 1
 	if p.resting == workers {
-		p.planned = max(most, 1)
+		p.planned = max(int(p.untilSilent(int64(beat), silent)), 1)
 	}
 	return p.counted.Add(time.Duration(p.planned) * p.interval).Sub(now)
 }
 
-// take returns the ticks that were planned, now that their time is over.
-func (p *pace) take(now time.Time) int {
+// take counts the ticks that were planned, now that their time is over, and returns them and all that have passed.
+func (p *peerClock) take(now time.Time) (ticks int, all int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ticks := p.planned
+	ticks = p.planned
 	p.planned, p.counted = 0, now
-	return ticks
+	p.now += int64(ticks)
+	return ticks, p.now
 }
 
-// uncounted is how many ticks of a lull have passed that nobody has counted.
-func (p *pace) uncounted(now time.Time) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// uncounted is how many ticks of a lull have passed that nobody has counted. The caller holds mu.
+func (p *peerClock) uncounted(now time.Time) int64 {
 	if p.planned <= 1 {
 		return 0
 	}
-	return max(min(int(now.Sub(p.counted)/p.interval), p.planned), 0)
+	return int64(max(min(int(now.Sub(p.counted)/p.interval), p.planned), 0))
 }
 
 // rest notes that a worker has come to rest.
-func (p *pace) rest() {
+func (p *peerClock) rest() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resting++
 }
 
-// rouse notes that a resting worker has something to do, and ends a lull. It returns the ticks that have passed in it.
-func (p *pace) rouse(now time.Time) int {
+// rouse notes that a resting worker has something to do, and ends a lull: it counts and returns the ticks that have
+// passed in it.
+func (p *peerClock) rouse(now time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resting--
@@ -87,15 +79,9 @@ func (p *pace) rouse(now time.Time) int {
 	ticks := max(min(int(now.Sub(p.counted)/p.interval), p.planned-1), 0)
 	p.planned = 1
 	p.counted = p.counted.Add(time.Duration(ticks) * p.interval)
+	p.now += int64(ticks)
 	signal(p.hurry)
 	return ticks
-}
-
-// untilEvent is how many ticks may pass together in a lull: up to the next beat, and not beyond the tick at which a peer
-// would count as silent that is heard of no more.
-func (m *Manager) untilEvent() int {
-	beat := int64(m.cfg.HeartbeatTicks)
-	return int(m.peers.untilSilent(beat, m.cfg.silentAfter()))
 }
 
 // comeToRest notes that all groups of the worker sleep and nothing of it is under way, or no longer.
@@ -103,7 +89,7 @@ func (w *worker) comeToRest() {
 	rests := w.sleeping == len(w.groups) && len(w.dirty) == 0 && w.underWay == 0 && len(w.held) == 0 && !w.roomless()
 	switch {
 	case rests && !w.resting:
-		w.m.pace.rest()
+		w.m.peers.rest()
 	case !rests && w.resting:
 		w.endRest()
 	}
@@ -113,11 +99,10 @@ func (w *worker) comeToRest() {
 // endRest ends a lull: its ticks pass before the worker does what has come up.
 func (w *worker) endRest() {
 	w.resting = false
-	ticks := w.m.pace.rouse(w.m.cfg.Clock.Now())
+	ticks := w.m.peers.rouse(w.m.cfg.Clock.Now())
 	if ticks == 0 {
 		return
 	}
-	w.m.peers.advance(ticks)
 	for _, other := range w.m.workers {
 		other.addTicks(ticks)
 	}

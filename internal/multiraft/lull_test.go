@@ -24,11 +24,8 @@ func (c *countingClock) NewTimer(d time.Duration) clock.Timer {
 // now is the tick that a node has counted, and planned how many pass together next.
 func (m *Manager) now() (tick int64, planned int) {
 	m.peers.mu.Lock()
-	tick = m.peers.now
-	m.peers.mu.Unlock()
-	m.pace.mu.Lock()
-	defer m.pace.mu.Unlock()
-	return tick, m.pace.planned
+	defer m.peers.mu.Unlock()
+	return m.peers.now, m.peers.planned
 }
 
 // restingCrew is three nodes at rest, which beat at different times, at a moment that is half a tick after a beat of the first one.
@@ -45,8 +42,10 @@ func restingCrew(ctx context.Context, t *testing.T, wall clock.Clock) *crew {
 		return true
 	})
 	c.wait(ctx, t, "a lull has just begun", func() bool {
-		_, planned := c.managers[0].now()
-		return planned == defaultHeartbeatTicks && c.managers[0].pace.uncounted(wall.Now()) == 0
+		peers := c.managers[0].peers
+		peers.mu.Lock()
+		defer peers.mu.Unlock()
+		return peers.planned == defaultHeartbeatTicks && peers.uncounted(wall.Now()) == 0
 	})
 	pause(ctx, tick/2)
 	synctest.Wait()
@@ -116,12 +115,9 @@ func TestSilenceIsNoticedInLulls(t *testing.T) {
 			victim.Stop()
 			synctest.Wait()
 			m.peers.mu.Lock()
-			last, counted := m.peers.beat[victim.cfg.Replica], m.peers.now
+			last, counted, next := m.peers.beat[victim.cfg.Replica], m.peers.now, m.peers.counted
 			m.peers.mu.Unlock()
 			due := last + int64(m.cfg.silentAfter()) + 1
-			m.pace.mu.Lock()
-			next := m.pace.counted
-			m.pace.mu.Unlock()
 			pause(ctx, time.Until(next.Add(time.Duration(due-counted)*m.cfg.TickInterval)))
 			synctest.Wait()
 			if now, _ := m.now(); now != due {

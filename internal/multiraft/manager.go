@@ -43,7 +43,6 @@ type Manager struct {
 	run       uint64 // number of this run of the node, another after each start
 	durable   *durability
 	peers     *peerClock
-	pace      *pace
 	policy    leaderPolicy
 	stats     counters
 	metrics   *engineMetrics
@@ -82,8 +81,7 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 		room:   newRoom(&cfg),
 		limit:  newByteRate(cfg.Clock, cfg.SnapshotBytesPerSecond),
 		failed: make(chan struct{}),
-		peers:  newPeerClock(),
-		pace:   newPace(cfg.TickInterval),
+		peers:  newPeerClock(cfg.TickInterval),
 	}
 	measured, err := newEngineMetrics(cfg.Registerer)
 	if err != nil {
@@ -178,7 +176,7 @@ func (m *Manager) Self() ident.ReplicaID { return m.cfg.Replica }
 
 // HandleMessages takes Raft messages from the transport. It implements transport.Handler.
 func (m *Manager) HandleMessages(from ident.ReplicaID, messages []transport.Message) {
-	m.peers.heard(from, m.pace.uncounted(m.cfg.Clock.Now()))
+	m.peers.heard(from, m.cfg.Clock.Now())
 	frame := make([]item, 0, len(messages))
 	for i := range messages {
 		g := m.groups[messages[i].Group]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -276,8 +277,12 @@ func (m *Manager) beat(tick int64) {
 // peerClock remembers when each peer was last heard, in ticks, and which run of it. All groups share it: a node
 // is alive or it is not.
 type peerClock struct {
-	mu   sync.Mutex // guards all below
-	now  int64      // ticks since the start
+	interval time.Duration // of a tick
+	hurry    chan struct{} // tells the timekeeper that a lull has ended
+
+	mu sync.Mutex // guards all below
+	pace
+	now  int64 // ticks since the start
 	last map[ident.ReplicaID]int64
 	beat map[ident.ReplicaID]int64 // when its last beat came; a node whose disk hangs may send all else
 	runs map[ident.ReplicaID]uint64
@@ -289,8 +294,10 @@ const liveWithin = 40
 // forgetAfter is how many ticks of silence make a peer forgotten: whatever depended on it was woken long before.
 const forgetAfter = 1200
 
-func newPeerClock() *peerClock {
-	return &peerClock{last: make(map[ident.ReplicaID]int64), beat: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64)}
+func newPeerClock(interval time.Duration) *peerClock {
+	return &peerClock{
+		interval: interval, hurry: make(chan struct{}, 1), last: make(map[ident.ReplicaID]int64), beat: make(map[ident.ReplicaID]int64), runs: make(map[ident.ReplicaID]uint64),
+	}
 }
 
 // advance lets ticks pass and returns how many have passed in all.
@@ -301,25 +308,24 @@ func (p *peerClock) advance(ticks int) int64 {
 	return p.now
 }
 
-// heard notes a sign of life. So many ticks of a lull have passed that are not counted yet.
-func (p *peerClock) heard(from ident.ReplicaID, uncounted int) {
+// heard notes a sign of life, at the tick of that moment, though a lull may not have counted it yet.
+func (p *peerClock) heard(from ident.ReplicaID, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[from] = p.now + int64(uncounted)
+	p.last[from] = p.now + p.uncounted(now)
 }
 
 // beaten notes which run of a peer a beat came from, as heard does.
-func (p *peerClock) beaten(from ident.ReplicaID, run uint64, uncounted int) {
+func (p *peerClock) beaten(from ident.ReplicaID, run uint64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.runs[from], p.beat[from] = run, p.now+int64(uncounted)
+	p.runs[from], p.beat[from] = run, p.now+p.uncounted(now)
 }
 
 // untilSilent is how many ticks there are until the next multiple of beat, or until the first one at which a peer has
 // been silent for more than so many ticks, if that comes first. Peers that are silent already do not count.
+// The caller holds mu.
 func (p *peerClock) untilSilent(beat int64, ticks int) int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	least := beat - p.now%beat
 	for _, heard := range []map[ident.ReplicaID]int64{p.last, p.beat} {
 		for _, last := range heard {

@@ -188,14 +188,14 @@ func TestHandedOverWriteWaitsForRoom(t *testing.T) {
 // TestNodeWithoutBeatsIsLost lets a peer answer everything and send no beats any more, as one does of which a worker
 // hangs and another does not.
 func TestNodeWithoutBeatsIsLost(t *testing.T) {
-	peers, known := newPeerClock(), map[ident.ReplicaID]uint64{}
+	peers, known := newPeerClock(time.Second), map[ident.ReplicaID]uint64{}
 	const silent = 9
 	pass := func(ticks int, beats bool) []ident.ReplicaID {
 		for range ticks {
 			peers.advance(1)
-			peers.heard(2, 0)
+			peers.heard(2, time.Time{})
 			if beats {
-				peers.beaten(2, 7, 0)
+				peers.beaten(2, 7, time.Time{})
 			}
 		}
 		return peers.lost(known, silent)

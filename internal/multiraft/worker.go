@@ -41,7 +41,7 @@ type worker struct {
 	props propBlock
 
 	sleeping int  // of groups
-	resting  bool // all groups sleep and nothing is under way, as pace knows
+	resting  bool // all groups sleep and nothing is under way, as peers knows
 
 	held    map[ident.ReplicaID][]transport.Message // kept back for a later frame, see keepBack
 	release bool                                    // this pass sends it even where nothing else goes
