@@ -363,13 +363,12 @@ func remember(replaced *commandv1.ReplacedSegments, gone []*commandv1.Segment) *
 }
 
 // forgetCold removes the manifests of a dropped table. Its files are orphans from then on.
-func (d *Data) forgetCold(batch *storage.Batch, table ident.TableID) error {
+func (d *Data) forgetCold(table ident.TableID) {
 	for scope := range d.cold { // the order of what is deleted from memory does not matter
 		if scope.table == table {
 			delete(d.cold, scope)
 		}
 	}
-	return batch.DeleteRange(keys.ManifestSpan(d.group, table))
 }
 
 func (d *Data) restoreCold(reader storage.Reader) error {

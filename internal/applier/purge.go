@@ -35,16 +35,12 @@ func (d *Data) restorePurged(reader storage.Reader) error {
 
 // purgeTable removes the rows of a dropped table. Repeating it changes nothing.
 func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableID) (*commandv1.Response, error) {
-	if err := batch.DeleteRange(keys.TableSpan(d.group, table)); err != nil {
-		return nil, err
-	}
-	if err := batch.DeleteRange(keys.ScopeSpan(d.group, table)); err != nil {
-		return nil, err
-	}
-	if err := batch.DeleteRange(keys.IndexesSpan(d.group, table)); err != nil {
-		return nil, err
-	}
-	if err := d.forgetCold(batch, table); err != nil {
+	d.forgetCold(table)
+	err := batch.DeleteRanges(
+		storage.RangeOf(keys.TableSpan(d.group, table)), storage.RangeOf(keys.ScopeSpan(d.group, table)),
+		storage.RangeOf(keys.IndexesSpan(d.group, table)), storage.RangeOf(keys.ManifestSpan(d.group, table)),
+	)
+	if err != nil {
 		return nil, err
 	}
 	if err := batch.Set(keys.Purged(d.group, table), nil); err != nil {

@@ -86,6 +86,7 @@ func (m *Manager) Maintain() error {
 // It must not be mixed with Start. Snapshots are sent inside it, so the peer's handler must not wait for the
 // installation: it calls ReceiveSnapshot.
 func (m *Manager) Pump() error {
+	m.pumped = true
 	for _, w := range m.workers {
 		if err := w.pumpWrites(); err != nil {
 			m.fail(err)

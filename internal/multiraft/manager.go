@@ -39,6 +39,7 @@ type Manager struct {
 	transfers transfers
 	limit     *byteRate
 	room      *room
+	pumped    bool // by a driver: nobody else waits for the processor
 	readSeq   atomic.Uint64
 	run       uint64 // number of this run of the node, another after each start
 	durable   *durability

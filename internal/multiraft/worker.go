@@ -123,7 +123,7 @@ func (w *worker) pass() (bool, error) {
 	w.m.apply.push(w.out.tasks)
 	clear(w.out.tasks)
 	w.out.tasks = w.out.tasks[:0]
-	if w.out.sync {
+	if w.out.sync && !w.m.pumped {
 		// The frames leave and the commands are applied before this goroutine waits for the disk. Work that waited for a
 		// processor whose thread waits in a system call also keeps the runtime's monitor awake, every 20 us.
 		runtime.Gosched()

@@ -285,6 +285,8 @@ func (c *clients) tables(a *actor) {
 				DropTable: &commandv1.DropTable{Namespace: "default", Name: name, IfExists: true},
 			}})
 		})
+		// Every group has to forget the table: with many groups that would be most of the traffic.
+		a.sleep(time.Duration(len(c.w.groups)) * 5 * stepTime)
 	}
 }
 

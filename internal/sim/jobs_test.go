@@ -70,10 +70,16 @@ func (j *jobTruth) holds(index uint64, claim *commandv1.JobClaim) *claimTruth {
 	return held
 }
 
+// mostJobs is how many jobs may wait: a backlog that only grows would make every look at it slower.
+const mostJobs = 12
+
 // boss creates jobs.
 func (c *clients) boss(a *actor) {
 	for ; c.busy; a.sleep(time.Duration(20+c.w.rng.IntN(100)) * stepTime) {
 		a.request(func(s *session) {
+			if len(c.jobs(s)) >= mostJobs {
+				return
+			}
 			s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{
 				Job: &commandv1.Job{Type: "sim", IdPrefix: "SI", MaxRetries: math.MaxUint32},
 			}}})
@@ -102,11 +108,17 @@ func (c *clients) work(a *actor) {
 	}
 }
 
-func (c *clients) claim(s *session, hold time.Duration) *commandv1.JobClaim {
+// jobs are those that a node knows and that have not ended.
+func (c *clients) jobs(s *session) []*commandv1.Job {
 	jobs, err := catalog.LoadLiveJobs(s.n.store)
 	if err != nil {
 		c.w.fail("node %d reads its jobs: %v", s.n.id, err)
 	}
+	return jobs
+}
+
+func (c *clients) claim(s *session, hold time.Duration) *commandv1.JobClaim {
+	jobs := c.jobs(s)
 	if len(jobs) == 0 {
 		return nil
 	}

@@ -57,6 +57,7 @@ type simNode struct {
 	live     *livePart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
+	looked   []uint64                   // applied indexes by group, when somebody looked
 }
 
 // whoami is the identity file of a data directory.
@@ -280,10 +281,17 @@ func (n *simNode) died(err error) {
 
 // look checks what can be checked whenever a node is at rest.
 func (n *simNode) look() {
-	for _, g := range n.w.groups {
-		if n.manager.Leader(g) == n.self.Replica {
+	every := n.w.step%stepsPerTick == 0
+	if n.looked == nil {
+		n.looked = make([]uint64, len(n.w.groups))
+	}
+	for i, g := range n.w.groups {
+		applied := n.manager.Applied(g)
+		// Between two ticks only what has moved is worth a look; who says that it leads is looked at with every message, too.
+		if (every || applied != n.looked[i]) && n.manager.Leader(g) == n.self.Replica {
 			n.w.oracle.glance(n, g)
 		}
+		n.looked[i] = applied
 	}
 }
 

@@ -40,6 +40,7 @@ type groupTruth struct {
 type committed struct {
 	term         uint64
 	hash, result uint64
+	needs        uint64 // the meta index that its command waits for
 }
 
 type replicaTerm struct {
@@ -156,36 +157,33 @@ func (o *oracle) applied(n *simNode, g shard.GroupID, s *shown) {
 	first := truth.committed[e.Index]
 	switch {
 	case first.term == 0:
+		seen.needs = o.interpret(g, truth, e, result)
 		truth.committed[e.Index] = seen
-		o.interpret(g, truth, e, result)
+		first = seen
 	case first.term != seen.term || first.hash != seen.hash:
 		o.w.fail("node %d applies another entry at %d of %s: term %d, before term %d", n.id, e.Index, g, seen.term, first.term)
 	case first.result != seen.result:
 		o.w.fail("node %d has another result at %d of %s", n.id, e.Index, g)
 	}
-	if g != shard.Meta && len(e.Data) > 0 {
-		cmd, err := command.Decode(e.Data)
-		if err != nil {
-			o.w.fail("decode entry %d of %s: %v", e.Index, g, err)
-		}
-		if needed := cmd.GetHeader().GetMetaIndex(); needed > s.meta {
-			o.w.fail("node %d applies %d of %s, which needs meta %d, at meta %d", n.id, e.Index, g, needed, s.meta)
-		}
+	if g != shard.Meta && first.needs > s.meta {
+		o.w.fail("node %d applies %d of %s, which needs meta %d, at meta %d", n.id, e.Index, g, first.needs, s.meta)
 	}
 }
 
 func hashEntry(e *command.Entry) uint64 {
-	h := xxhash.New()
+	var h xxhash.Digest
+	h.Reset()
 	_, _ = h.Write(e.RequestID[:]) // a hash cannot fail
 	_, _ = h.Write(e.Data)
 	return h.Sum64()
 }
 
-// interpret compares the first result of an entry with what a naive reading of the log says.
-func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry, result []byte) {
+// interpret compares the first result of an entry with what a naive reading of the log says, and returns the meta index that
+// its command waits for.
+func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry, result []byte) (needs uint64) {
 	o.w.stats.applied++
 	if len(e.Data) == 0 {
-		return
+		return 0
 	}
 	cmd, err := command.Decode(e.Data)
 	if err != nil {
@@ -195,6 +193,7 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 	if err != nil {
 		o.w.fail("decode result %d of %s: %v", e.Index, g, err)
 	}
+	needs = cmd.GetHeader().GetMetaIndex()
 	got := answered{ok: response.GetFailure() == nil}
 	if !got.ok {
 		got.kind = fault.Kind(response.GetFailure().GetKind())
@@ -210,7 +209,7 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 		}
 	}
 	if truth.model == nil {
-		return
+		return needs
 	}
 	want, repeated := truth.model.apply(e.Index, cmd, o.w.trusted(cmd, got))
 	if repeated {
@@ -222,6 +221,7 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 	if !repeated && got.ok && response.GetIndex() != e.Index {
 		o.w.fail("entry %d of %s answers index %d", e.Index, g, response.GetIndex())
 	}
+	return needs
 }
 
 // digest compares a replica's whole key span with that of every other replica at the same applied index, and

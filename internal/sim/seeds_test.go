@@ -170,15 +170,3 @@ func TestSavedSeeds(t *testing.T) {
 		t.Error("testdata/seeds/seeds.txt names no seed")
 	}
 }
-
-// TestDefaultCluster runs three nodes with all 34 groups under traffic, without faults, and prints how much faster
-// than life that is.
-func TestDefaultCluster(t *testing.T) {
-	began := time.Now()
-	scenario(t, 3, func(o *options) { o.shards, o.noBalance = shard.Default(), false }, func(l *lab) {
-		l.c.begin()
-		l.run(time.Minute)
-		t.Logf("34 groups on 3 nodes under traffic: %.0f times real time; %+v",
-			l.clock.Now().Sub(l.start).Seconds()/time.Since(began).Seconds(), l.stats)
-	})
-}

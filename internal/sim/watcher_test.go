@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,6 +51,7 @@ type watcher struct {
 	at     int               // of the log's changes: all before it were told, or do not concern the query
 	ready  bool              // the initial rows are there
 	rows   map[string]stored // what is there as far as it was told
+	state  logState          // what the log says of the query
 }
 
 type stored struct {
@@ -143,17 +146,28 @@ func (w *watcher) next() (due, bool) {
 	return due{}, false
 }
 
-// stateAt is what the query gives at a position of the log.
+// logState is what the log says of a query up to a position, which mostly moves forward.
+type logState struct {
+	rows map[string]stored
+	read int    // changes of the log
+	seq  uint64 // the position
+}
+
+// stateAt is what the query gives at a position of the log. The next call makes another of it.
 func (w *watcher) stateAt(seq uint64) map[string]stored {
-	state := make(map[string]stored)
-	for i, log := 0, w.changes(); i < len(log) && log[i].seq <= seq; i++ {
-		if d, ok := w.of(&log[i]); ok && d.kind == changefeed.Delete {
-			delete(state, d.row.id)
+	s := &w.state
+	if s.rows == nil || seq < s.seq {
+		*s = logState{rows: make(map[string]stored)}
+	}
+	s.seq = seq
+	for log := w.changes(); s.read < len(log) && log[s.read].seq <= seq; s.read++ {
+		if d, ok := w.of(&log[s.read]); ok && d.kind == changefeed.Delete {
+			delete(s.rows, d.row.id)
 		} else if ok {
-			state[d.row.id] = d.stored
+			s.rows[d.row.id] = d.stored
 		}
 	}
-	return state
+	return s.rows
 }
 
 // begin subscribes at the node of a session and fetches what was there before.
@@ -210,19 +224,19 @@ func (w *watcher) begin(s *session) {
 }
 
 // acknowledged is the newest change of its table that a client knows to be written. To delete what is not there is none.
-func (w *watcher) acknowledged() (seq uint64) {
+func (w *watcher) acknowledged() uint64 {
 	known := uint64(0)
 	for c, v := range w.c.w.store.floor {
 		if c.table == w.table && c.user == w.user {
 			known = max(known, v.seq)
 		}
 	}
-	for _, c := range w.changes() {
+	for _, c := range slices.Backward(w.changes()) {
 		if c.seq <= known {
-			seq = c.seq
+			return c.seq
 		}
 	}
-	return seq
+	return 0
 }
 
 // refused judges a subscription that did not come about.
@@ -303,7 +317,7 @@ func (w *watcher) take(text []byte, resumed bool) {
 // wholeAt checks initial rows that are all there: those of the position, but for rows that became others since.
 func (w *watcher) wholeAt() {
 	_, boundary := w.sub.Position()
-	state := w.stateAt(boundary)
+	state := maps.Clone(w.stateAt(boundary))
 	changed := make(map[string]bool)
 	w.at = 0
 	for log := w.changes(); w.at < len(log) && log[w.at].seq <= boundary; {

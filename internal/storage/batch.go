@@ -49,35 +49,78 @@ func (b *Batch) Delete(key []byte) error { return wrap(b.b.Delete(key, nil), "de
 // fewKeys is up to how many keys of a range are deleted one by one.
 const fewKeys = 16
 
+// Range is the keys with Lo <= key < Hi.
+type Range struct{ Lo, Hi []byte }
+
+// RangeOf makes a range of what packages that name spans return.
+func RangeOf(lo, hi []byte) Range { return Range{lo, hi} }
+
 // DeleteRange removes every key with lo <= key < hi, including those written earlier in this batch. A range with few keys
 // costs their deletions and nothing else: what the memtable holds of deleted ranges is put in order anew with every
 // further one, and every read looks at it. Most ranges of dropped tables are empty, since a table has rows in few groups.
-func (b *Batch) DeleteRange(lo, hi []byte) error {
-	few, err := b.keysWithin(lo, hi, fewKeys)
+func (b *Batch) DeleteRange(lo, hi []byte) error { return b.DeleteRanges(RangeOf(lo, hi)) }
+
+// DeleteRanges is DeleteRange of several ranges, which it looks through with one iterator: to open one costs more than to
+// find that a range is empty.
+func (b *Batch) DeleteRanges(ranges ...Range) error {
+	found, err := b.keysWithin(ranges, fewKeys)
 	if err != nil {
 		return err
 	}
-	if len(few) <= fewKeys {
+	for i, few := range found {
+		if len(few) > fewKeys {
+			lo, hi := ranges[i].Lo, ranges[i].Hi
+			if err := wrap(b.b.DeleteRange(lo, hi, nil), "delete range %x to %x", lo, hi); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, key := range few {
 			if err := b.Delete(key); err != nil {
 				return err
 			}
 		}
-		return nil
 	}
-	return wrap(b.b.DeleteRange(lo, hi, nil), "delete range %x to %x", lo, hi)
+	return nil
 }
 
-// keysWithin returns the first keys of a range, at most one more than most.
-func (b *Batch) keysWithin(lo, hi []byte, most int) (found [][]byte, err error) {
-	it, err := b.Scan(lo, hi)
+// keysWithin returns the first keys of each range, at most one more than most.
+func (b *Batch) keysWithin(ranges []Range, most int) (found [][][]byte, err error) {
+	if len(ranges) == 0 {
+		return nil, nil
+	}
+	hull := ranges[0]
+	for _, r := range ranges[1:] {
+		hull.Lo, hull.Hi = minKey(hull.Lo, r.Lo), maxKey(hull.Hi, r.Hi)
+	}
+	it, err := b.Scan(hull.Lo, hull.Hi)
 	if err != nil {
 		return nil, err
 	}
-	for ok := it.First(); ok && len(found) <= most; ok = it.Next() {
-		found = append(found, bytes.Clone(it.Key()))
+	found = make([][][]byte, len(ranges))
+	for i, r := range ranges {
+		for ok := it.SeekGE(r.Lo); ok && len(found[i]) <= most && bytes.Compare(it.Key(), r.Hi) < 0; ok = it.Next() {
+			found[i] = append(found[i], bytes.Clone(it.Key()))
+		}
+		if it.Err() != nil {
+			break // an iterator that has failed must not pass for one at its end
+		}
 	}
 	return found, errors.Join(it.Err(), it.Close())
+}
+
+func minKey(a, b []byte) []byte {
+	if bytes.Compare(b, a) < 0 {
+		return b
+	}
+	return a
+}
+
+func maxKey(a, b []byte) []byte {
+	if bytes.Compare(b, a) > 0 {
+		return b
+	}
+	return a
 }
 
 // Len returns the size of the batch in bytes.

@@ -38,3 +38,32 @@ func TestDeleteRangeOfAnySize(t *testing.T) {
 		}
 	}
 }
+
+// TestDeleteRangesTogether looks through several ranges with one iterator, in any order, also where they overlap, and leaves
+// alone what lies between them.
+func TestDeleteRangesTogether(t *testing.T) {
+	e := openClosed(t, vfs.NewMem())
+	for _, prefix := range []string{"a", "b", "c", "d"} {
+		for i := range fewKeys + 2 { // a and d have many keys, which go as a range
+			if i < 3 || prefix == "a" || prefix == "d" {
+				commit(t, e, fmt.Sprintf("%s%02d=x", prefix, i))
+			}
+		}
+	}
+	b := e.NewBatch()
+	check(t, b.Set([]byte("b99"), []byte("own")))
+	check(t, b.DeleteRanges(
+		RangeOf([]byte("d"), []byte("e")), RangeOf([]byte("b01"), []byte("c")), RangeOf([]byte("a"), []byte("b")),
+		RangeOf([]byte("b02"), []byte("b99")), RangeOf([]byte("x"), []byte("y")),
+	))
+	const want = "b00=x c00=x c01=x c02=x"
+	if got := strings.Join(dump(t, b, "a", "z"), " "); got != want {
+		t.Errorf("the batch shows %q, want %q", got, want)
+	}
+	check(t, e.Commit(b))
+	check(t, b.DeleteRanges())
+	check(t, b.Close())
+	if got := strings.Join(dump(t, e, "a", "z"), " "); got != want {
+		t.Errorf("the store shows %q, want %q", got, want)
+	}
+}
