@@ -54,7 +54,7 @@ type Data struct {
 // NewData returns the applier of a data group; Restore must be called before Apply. The publisher may be nil.
 func NewData(group shard.GroupID, retention changelog.Retention, publisher Publisher) *Data {
 	return &Data{
-		group: group, private: group.Class() == shard.ClassUser,
+		group: group, private: group.Class() != shard.ClassShared,
 		log: changelog.NewWriter(group, retention), publisher: publisher,
 	}
 }

@@ -108,7 +108,8 @@ func Write(ctx context.Context, source *Source, user ident.UserID, to io.Writer,
 	}
 	var tables []*schema.Table
 	for _, t := range picture.Tables() {
-		if t.Kind == schema.KindUser || t.Kind == schema.KindStream {
+		// No node has all the rows of a node-local table; they are as short-lived as presence.
+		if (t.Kind == schema.KindUser || t.Kind == schema.KindStream) && !t.NodeLocal() {
 			tables = append(tables, t)
 		}
 	}

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
@@ -52,14 +51,14 @@ func StreamEviction(store *catalog.Store, reader storage.Reader, exec executor.C
 	}}
 }
 
-// streamTables lists the stream tables and the groups of their rows.
+// streamTables lists the replicated stream tables and the groups of their rows.
 func streamTables(current *catalog.Catalog) (tables []*schema.Table, groups []shard.GroupID) {
 	cluster := current.Cluster()
 	if cluster == nil {
 		return nil, nil
 	}
 	for _, found := range current.Tables() {
-		if found.Kind == schema.KindStream {
+		if found.Kind == schema.KindStream && !found.NodeLocal() {
 			tables = append(tables, found)
 		}
 	}
@@ -93,9 +92,7 @@ func (r *Runner) evictStreams(ctx context.Context, now time.Time) error {
 			}
 			wanted = len(body.GetRows()) > 0
 		}
-		seconds, _ := strconv.ParseInt(found.Options[schema.TTLOption], 10, 64) // the shortest pause if it cannot be read
-		pause := time.Duration(seconds) * time.Second / evictionsOfTTL
-		due[found.ID] = now.Add(min(max(pause, evictShortest), evictLongest))
+		due[found.ID] = now.Add(evictionPause(found))
 	}
 	r.chores.evictions = due
 	if !wanted {

@@ -93,13 +93,12 @@ func (s *Service) prepare(ctx context.Context, caller session.Session, sink Sink
 
 // begin waits until this node has what was acknowledged, takes the picture and lets every subscription begin with it.
 func (c *Cut) begin(ctx context.Context, requests []Request) (failed string, err error) {
-	var groups []shard.GroupID
+	applied := make(map[shard.GroupID]uint64)
 	for i, sub := range c.subs {
-		if slices.Contains(groups, sub.stream.group) {
+		if _, asked := applied[sub.stream.group]; asked {
 			continue
 		}
-		groups = append(groups, sub.stream.group)
-		if _, err = c.service.config.Barrier.Barrier(ctx, sub.stream.group); err != nil {
+		if applied[sub.stream.group], err = c.service.config.Barrier.Barrier(ctx, sub.stream.group); err != nil {
 			return requests[i].ID, err
 		}
 	}
@@ -108,7 +107,7 @@ func (c *Cut) begin(ctx context.Context, requests []Request) (failed string, err
 		if sub.query.view != nil {
 			err = sub.beginView(ctx, requests[i].Initial, c.snapshot)
 		} else {
-			err = sub.begin(requests[i].Initial, c.snapshot)
+			err = sub.begin(requests[i].Initial, c.snapshot, applied[sub.stream.group])
 		}
 		if err != nil {
 			return requests[i].ID, err

@@ -9,7 +9,9 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
@@ -47,8 +49,8 @@ type foundRow struct {
 // maxFound bounds the rows that a subscription remembers between batches; a larger table is scanned again.
 const maxFound = 50_000
 
-// begin sets the boundary and what comes before it.
-func (sub *Subscription) begin(options *Initial, snapshot *storage.Snapshot) error {
+// begin sets the boundary and what comes before it. applied is an index that this node's state of the group has.
+func (sub *Subscription) begin(options *Initial, snapshot *storage.Snapshot, applied uint64) error {
 	boundary, err := changelog.Last(snapshot, sub.stream.group)
 	if err != nil {
 		return err
@@ -62,6 +64,10 @@ func (sub *Subscription) begin(options *Initial, snapshot *storage.Snapshot) err
 		return nil
 	}
 	from := *options.From
+	if sub.stream.group == shard.Local && !command.SameOrigin(command.SeqIndex(from), applied) {
+		return refuse(CodeCursorTooOld, "the cursor %d is of another node, and the rows of '%s' are those of each node; start again without a cursor",
+			from, sub.query.scope.Table.FullName())
+	}
 	if from > boundary {
 		return refuse(CodeCursorTooOld, "the cursor %d is none of this table's; start again without a cursor", from)
 	}

@@ -190,7 +190,8 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 	if err != nil {
 		return nil, err
 	}
-	if _, err = s.config.Barrier.Barrier(ctx, sub.stream.group); err != nil {
+	applied, err := s.config.Barrier.Barrier(ctx, sub.stream.group)
+	if err != nil {
 		return nil, err
 	}
 	snapshot := s.config.Store.NewSnapshot()
@@ -198,7 +199,7 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 	if sub.query.view != nil {
 		err = sub.beginView(ctx, request.Initial, nil)
 	} else {
-		err = sub.begin(request.Initial, snapshot)
+		err = sub.begin(request.Initial, snapshot, applied)
 	}
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 // Config describes one node's replication engine. Zero values of limits mean the default named beside them.
 type Config struct {
 	Replica       ident.ReplicaID                  // this data directory's Raft id, not zero
-	Groups        []shard.GroupID                  // all groups, meta first
+	Groups        []shard.GroupID                  // all groups, meta first; or the node-local one alone
 	Engine        *storage.Engine                  // where state is kept
 	Log           *raftlog.Log                     // where entries are kept
 	StateMachines func(shard.GroupID) StateMachine // called once per group
@@ -152,7 +152,7 @@ func (c Config) Validate() error {
 	switch {
 	case c.Replica == 0:
 		return errors.New("multiraft: Replica is zero")
-	case len(c.Groups) == 0 || c.Groups[0] != shard.Meta:
+	case len(c.Groups) == 0 || c.Groups[0] != shard.Meta && (len(c.Groups) > 1 || c.Groups[0] != shard.Local):
 		return errors.New("multiraft: Groups must start with the meta group")
 	case c.Engine == nil || c.Log == nil || c.StateMachines == nil || c.Clock == nil || c.Logger == nil:
 		return errors.New("multiraft: Engine, Log, StateMachines, Clock and Logger are required")

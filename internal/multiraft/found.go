@@ -6,6 +6,7 @@ import (
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -23,12 +24,30 @@ const (
 // Found writes the first state of every group into an empty store and log. A cluster is founded with one
 // voter, which the others join; when several are given, all of them must be founded with the same list. It
 // is durable when it returns. A directory in which it was interrupted must be emptied and founded again.
-func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) (err error) {
+func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) error {
+	return foundAt(engine, log, foundIndex, groups, voters...)
+}
+
+// FoundLocal writes the first state of a group that has this replica alone on every node, unless it is there. An interrupted call
+// can be repeated.
+func FoundLocal(engine *storage.Engine, log *raftlog.Log, group shard.GroupID, replica ident.ReplicaID) error {
+	state, err := readApplied(engine, group)
+	if err != nil || state.Index > 0 {
+		return err
+	}
+	start, err := command.LocalStart(replica)
+	if err != nil {
+		return err
+	}
+	return foundAt(engine, log, start, []shard.GroupID{group}, replica)
+}
+
+func foundAt(engine *storage.Engine, log *raftlog.Log, index uint64, groups []shard.GroupID, voters ...ident.ReplicaID) (err error) {
 	conf := &raftpb.ConfState{}
 	for _, voter := range voters {
 		conf.Voters = append(conf.Voters, uint64(voter))
 	}
-	state, err := encodeApplied(AppliedState{Index: foundIndex, Term: foundTerm, Conf: conf})
+	state, err := encodeApplied(AppliedState{Index: index, Term: foundTerm, Conf: conf})
 	if err != nil {
 		return err
 	}
@@ -41,8 +60,8 @@ func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, vot
 		}
 		updates = append(updates, raftlog.Update{
 			Group: id,
-			Reset: &raftlog.Marker{Index: foundIndex, Term: foundTerm},
-			Hard:  &raftlog.HardState{Term: foundTerm, Commit: foundIndex},
+			Reset: &raftlog.Marker{Index: index, Term: foundTerm},
+			Hard:  &raftlog.HardState{Term: foundTerm, Commit: index},
 		})
 	}
 	if err := engine.Commit(batch); err != nil {

@@ -17,12 +17,16 @@ import (
 // Solo runs all groups of a node that is alone: commands are appended to the same log, synced, and applied
 // through the same loop as in a cluster, without consensus. Everything in the log counts as committed. The
 // directory can be opened by Open later, as a cluster of one voter.
+//
+// Beside a Manager it runs the groups that this node has for itself. Without the meta group among them, entries that wait for it are
+// tried again with every tick.
 type Solo struct {
 	cfg      Config
 	apply    *applyLoop
 	replicas map[shard.GroupID]*replica
 	order    []*replica
 	next     map[shard.GroupID]uint64 // owned by commit: index of the next entry
+	opened   map[shard.GroupID]uint64 // the end of the log as it was found
 	hard     map[shard.GroupID]raftlog.HardState
 	durable  *durability
 	room     *room
@@ -59,7 +63,8 @@ func OpenSolo(cfg Config) (*Solo, error) {
 	}
 	s := &Solo{
 		cfg: cfg, replicas: make(map[shard.GroupID]*replica), next: make(map[shard.GroupID]uint64),
-		room: newRoom(&cfg), hard: make(map[shard.GroupID]raftlog.HardState), wake: make(chan struct{}, 1), failed: make(chan struct{}),
+		opened: make(map[shard.GroupID]uint64),
+		room:   newRoom(&cfg), hard: make(map[shard.GroupID]raftlog.HardState), wake: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	var tasks []*applyTask
 	for i, id := range cfg.Groups {
@@ -95,6 +100,7 @@ func (s *Solo) open(r *replica) (*applyTask, error) {
 		return nil, err
 	}
 	s.hard[r.id] = log.HardState()
+	s.opened[r.id] = log.LastIndex()
 	s.next[r.id] = log.LastIndex() + 1
 	var entries []*raftpb.Entry
 	if log.LastIndex() > r.state.Index {
@@ -179,11 +185,15 @@ func (s *Solo) queueUp(id shard.GroupID, request ident.RequestID, data []byte) (
 	return r, w, nil
 }
 
-// Barrier returns the applied index: whatever was acknowledged was applied before.
-func (s *Solo) Barrier(_ context.Context, id shard.GroupID) (uint64, error) {
+// Barrier returns the applied index: whatever was acknowledged was applied before. After a start it may have to wait for what
+// was acknowledged before.
+func (s *Solo) Barrier(ctx context.Context, id shard.GroupID) (uint64, error) {
 	r := s.replicas[id]
 	if r == nil {
 		return 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
+	}
+	if err := r.waitApplied(ctx, s.opened[id]); err != nil {
+		return 0, err
 	}
 	return r.visible.Load(), nil
 }
@@ -267,9 +277,15 @@ func (s *Solo) Pump() error {
 			s.fail(err)
 			return err
 		}
-		if !worked {
-			return nil
+		if worked {
+			continue
 		}
+		if len(s.apply.active) > 0 {
+			if err = s.applyAll(); err != nil {
+				s.fail(err)
+			}
+		}
+		return err
 	}
 }
 

@@ -38,3 +38,9 @@ func RowExpiry(row []byte) (untilMicros int64, ok bool) {
 
 // TTLOption is the option of a stream table that says how long its rows exist, in seconds.
 const TTLOption = "TTL_SECONDS"
+
+// NodeLocalOption is the option of a stream table whose rows stay on the node that took them.
+const NodeLocalOption = "NODE_LOCAL"
+
+// NodeLocal reports whether every node has rows of its own in the table, which no other node sees.
+func (t *Table) NodeLocal() bool { return t.Kind == KindStream && t.Options[NodeLocalOption] == "true" }

@@ -106,7 +106,7 @@ func TestCheckOfASoundDirectory(t *testing.T) {
 			t.Errorf("group %+v", g)
 		}
 	}
-	if want := len(shard.Default().Groups()); len(report.Groups) != want || rows != 40 || report.Log.Records == 0 || report.Tables.Files == 0 {
+	if want := len(shard.Default().Groups()) + 1; len(report.Groups) != want || rows != 40 || report.Log.Records == 0 || report.Tables.Files == 0 {
 		t.Errorf("%d groups, want %d; %d rows, want 40; log %+v, store %+v", len(report.Groups), want, rows, report.Log, report.Tables)
 	}
 	n := openNode(t, testConfig(dir), Options{})

@@ -44,6 +44,9 @@ type tableChecker struct {
 func (c *checker) checkState(engine *storage.Engine, logged map[shard.GroupID]raftlog.InspectedGroup) {
 	s := &stateChecker{checker: c, engine: engine, catalog: catalog.NewStore(), schemas: make(map[ident.TableID]*tableChecker)}
 	groups := c.identity.Shards.Groups()
+	if applied, err := multiraft.ReadApplied(engine, shard.Local); err != nil || applied > 0 {
+		groups = append(groups, shard.Local)
+	}
 	for _, group := range groups {
 		s.checkGroup(group, logged)
 	}
@@ -204,7 +207,7 @@ func (s *stateChecker) checkRow(key, value []byte) error {
 	if row.User == "" && s.group.Class() != shard.ClassShared {
 		return errors.New("a row without a user in a group for private rows")
 	}
-	if home := s.identity.Shards.RouteUser(row.User); row.User != "" && home != s.group {
+	if home := s.identity.Shards.RouteUser(row.User); row.User != "" && home != s.group && s.group != shard.Local {
 		return fmt.Errorf("the row belongs to %s", home)
 	}
 	table := s.tableOf(row.Table)

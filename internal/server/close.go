@@ -63,6 +63,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if solo != nil {
 		solo.Stop()
 	}
+	n.local.stop()
 	if n.network != nil {
 		bound, cancel := context.WithTimeout(ctx, drainPatience)
 		n.network.Stop(bound)

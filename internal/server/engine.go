@@ -131,10 +131,13 @@ func (n *Node) watch(failed <-chan struct{}, why func() error) {
 	})
 }
 
+// notAnnounced is what a node waits for between its admission and its first round of house-keeping.
+const notAnnounced = "the node has not announced itself yet"
+
 // afterAdmission does what every start of a member owes: the cluster's first command, this node's current
 // addresses, the root user; then it keeps house until the context ends.
 func (n *Node) afterAdmission(ctx context.Context) {
-	n.setWaiting("")
+	n.setWaiting(notAnnounced)
 	for ctx.Err() == nil {
 		bound, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := n.announce(bound)
@@ -147,6 +150,13 @@ func (n *Node) afterAdmission(ctx context.Context) {
 		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
 		n.pause(ctx, announcePause)
+	}
+	if ctx.Err() == nil {
+		if err := n.openLocal(); err != nil {
+			n.fail(err)
+			return
+		}
+		n.tendLocal(ctx)
 	}
 	n.setWaiting("")
 	n.keepHouse(ctx)

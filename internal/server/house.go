@@ -27,6 +27,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 			continue
 		}
 		n.sampleHistory()
+		n.tendLocal(ctx)
 		n.sql.Tend()
 		n.gossip.usage.measure(n.clock.Now())
 		n.gossip.refresh(ctx, true)

@@ -15,24 +15,35 @@ import (
 // everything as unavailable.
 type lateExecutor struct {
 	current atomic.Pointer[executor.CommandExecutor]
+	local   atomic.Pointer[executor.CommandExecutor] // of the node-local group
 }
 
 func (l *lateExecutor) set(e executor.CommandExecutor) { l.current.Store(&e) }
 
+func (l *lateExecutor) setLocal(e executor.CommandExecutor) { l.local.Store(&e) }
+
+// of returns what executes the commands of a group, nil for nobody yet.
+func (l *lateExecutor) of(group shard.GroupID) *executor.CommandExecutor {
+	if group == shard.Local {
+		return l.local.Load()
+	}
+	return l.current.Load()
+}
+
 // Execute implements executor.CommandExecutor.
 func (l *lateExecutor) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
-	if e := l.current.Load(); e != nil {
+	if e := l.of(group); e != nil {
 		return (*e).Execute(ctx, group, cmd)
 	}
-	return nil, notAdmitted()
+	return nil, notYet(group)
 }
 
 // Barrier implements executor.CommandExecutor.
 func (l *lateExecutor) Barrier(ctx context.Context, group shard.GroupID) (uint64, error) {
-	if e := l.current.Load(); e != nil {
+	if e := l.of(group); e != nil {
 		return (*e).Barrier(ctx, group)
 	}
-	return 0, notAdmitted()
+	return 0, notYet(group)
 }
 
 // Weak implements executor.WeakReader.
@@ -48,6 +59,15 @@ func noAccountsYet() error {
 	refused := fault.New(fault.Unavailable, "the account of root has not been made yet; try again")
 	refused.RetryAfter = time.Second
 	return refused
+}
+
+func notYet(group shard.GroupID) error {
+	if group == shard.Local {
+		refused := fault.New(fault.Unavailable, "the node-local rows of this node are not open yet; try again, or ask another node for its own")
+		refused.RetryAfter = time.Second
+		return refused
+	}
+	return notAdmitted()
 }
 
 func notAdmitted() error {

@@ -92,6 +92,7 @@ type Node struct {
 	resolver Resolver
 	orders   *orders
 	jobs     *jobParts
+	local    localParts
 	storages *storages.Set
 
 	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
@@ -133,7 +134,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 		cfg: cfg, logger: opts.Logger, build: opts.Build, clock: clock.Real{}, random: rand.Reader,
 		started: time.Now(), catalog: catalog.NewStore(),
 		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
-		exec:    &lateExecutor{}, failed: make(chan struct{}),
+		exec:    &lateExecutor{}, failed: make(chan struct{}), waiting: notAnnounced,
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if opts.fs == nil {

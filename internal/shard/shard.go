@@ -24,6 +24,10 @@ type GroupID uint64
 // Meta is the group of the catalog, users, members and jobs.
 const Meta GroupID = 10
 
+// Local is the group of rows that are not replicated. Every node has one of its own under this number, with nobody else in
+// it; no shard map lists it.
+const Local GroupID = 300
+
 // Group number bases. Shards 0 to 99 use the short range; later shards continue in the long one, so
 // that no user shard ever collides with a shared shard.
 const (
@@ -45,6 +49,7 @@ const (
 	ClassMeta Class = iota + 1
 	ClassUser
 	ClassShared
+	ClassLocal
 )
 
 // String prints the class as metrics and views show it.
@@ -56,6 +61,8 @@ func (c Class) String() string {
 		return "user_data"
 	case ClassShared:
 		return "shared_data"
+	case ClassLocal:
+		return "local_data"
 	}
 	return "unknown"
 }
@@ -78,6 +85,8 @@ func (g GroupID) Decompose() (class Class, n uint32, ok bool) {
 	switch {
 	case g == Meta:
 		return ClassMeta, 0, true
+	case g == Local:
+		return ClassLocal, 0, true
 	case g >= userShort && g < userShort+shortShards:
 		return ClassUser, uint32(g - userShort), true
 	case g >= sharedShort && g < sharedShort+shortShards:
@@ -106,6 +115,8 @@ func (g GroupID) String() string {
 		return fmt.Sprintf("data:user:%02d", n)
 	case class == ClassShared:
 		return fmt.Sprintf("data:shared:%02d", n)
+	case class == ClassLocal:
+		return "data:local"
 	}
 	return "meta"
 }

@@ -50,7 +50,7 @@ func TestGroupNumbersNeverCollide(t *testing.T) {
 
 func TestGroupNames(t *testing.T) {
 	for g, want := range map[GroupID]string{
-		Meta: "meta", 107: "data:user:07", 200: "data:shared:00", 100_100: "data:user:100", 5: "group:5",
+		Meta: "meta", Local: "data:local", 107: "data:user:07", 200: "data:shared:00", 100_100: "data:user:100", 5: "group:5",
 	} {
 		if got := g.String(); got != want {
 			t.Errorf("GroupID(%d).String() = %q, want %q", uint64(g), got, want)

@@ -56,7 +56,7 @@ type Machine interface {
 // Meta is the state machine of the meta group.
 type Meta struct{ core }
 
-// UserData is the state machine of a user-data shard: every row belongs to a user.
+// UserData is the state machine of a user-data shard and of node-local rows: every row belongs to a user.
 type UserData struct{ core }
 
 // SharedData is the state machine of a shared-data shard: no row belongs to a user.
@@ -102,8 +102,8 @@ func NewWith(group shard.GroupID, store *catalog.Store, o Options) (Machine, err
 	switch group.Class() {
 	case shard.ClassMeta:
 		return newMeta(store, o), nil
-	case shard.ClassUser:
-		return &UserData{newData(group, shard.ClassUser, store.Index, o)}, nil
+	case shard.ClassUser, shard.ClassLocal:
+		return &UserData{newData(group, group.Class(), store.Index, o)}, nil
 	case shard.ClassShared:
 		return &SharedData{newData(group, shard.ClassShared, store.Index, o)}, nil
 	default:

@@ -63,8 +63,11 @@ func (s *Scope) coldVersion(reader storage.Reader, primaryKey []byte) (seq uint6
 	return seq, deleted, err
 }
 
-// UserScope is the scope of one user's rows of a user table.
+// UserScope is the scope of one user's rows of a user table, or of those that this node has of a node-local one.
 func UserScope(t *schema.Table, shards shard.Map, user ident.UserID) Scope {
+	if t.NodeLocal() {
+		return Scope{Group: shard.Local, Table: t, User: user}
+	}
 	return Scope{Group: shards.RouteUser(user), Table: t, User: user}
 }
 

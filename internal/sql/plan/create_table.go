@@ -174,6 +174,15 @@ func tableOption(option parse.Option, descriptor *schema.Table) error {
 		if seconds, err := strconv.ParseInt(value, 10, 64); err != nil || seconds < 1 || seconds > maxTTLSeconds {
 			return invalid(option, "option TTL_SECONDS = '%s' must be a number of seconds from 1 to %d", value, maxTTLSeconds)
 		}
+	case schema.NodeLocalOption:
+		if descriptor.Kind != schema.KindStream {
+			return invalid(option, "option NODE_LOCAL is for STREAM tables: rows of other tables are always replicated")
+		}
+		local, err := strconv.ParseBool(lower(value))
+		if err != nil {
+			return invalid(option, "option NODE_LOCAL = '%s' must be true or false", value)
+		}
+		value = strconv.FormatBool(local)
 	default:
 		return invalid(option, "unknown table option %s", name)
 	}

@@ -179,6 +179,12 @@ func ScopeSpan(group shard.GroupID, table ident.TableID) (lo, hi []byte) {
 	return lo, PrefixEnd(lo)
 }
 
+// ScopesSpan is the span of the scope keys of all tables of a group.
+func ScopesSpan(group shard.GroupID) (lo, hi []byte) {
+	lo = kindPrefix(group, KindScope, 0)
+	return lo, PrefixEnd(lo)
+}
+
 // IndexEntry is the key of one entry of a secondary index, below which the primary key of the row lies. values is
 // the order-preserving encoding of what is indexed. When no other row may have the values, primaryKey is nil and the
 // key is theirs alone; else it makes the key the row's own.
