@@ -40,6 +40,8 @@ func TestGroupNumbersNeverCollide(t *testing.T) {
 			if SharedShard(n) != g {
 				t.Fatalf("SharedShard(%d) = %d, want %d", n, SharedShard(n), g)
 			}
+		case ClassLocal:
+			t.Fatalf("group %d is in the map, and every node has its own", g)
 		case ClassMeta:
 			if g != Meta {
 				t.Fatalf("group %d claims to be meta", g)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -96,6 +97,7 @@ type liveRow struct {
 // here has to decode what the server decodes.
 type liveTables struct {
 	shared, private uint64
+	users           [2]string // whose rows are in the private one
 	rows            map[string]liveRow
 	retained        map[shard.GroupID]uint64 // changes that are kept at least; none is the default
 }
@@ -116,6 +118,21 @@ func (w *world) dropped(group shard.GroupID, cursor uint64) bool {
 }
 
 const liveUser = "user0"
+
+// liveUsers are those who have rows in the private table: under the same keys, in the same group, and alike.
+func (c *clients) liveUsers() [2]string {
+	for i := 1; c.live.users[1] == ""; i++ {
+		if other := "user" + strconv.Itoa(i); c.w.shards.RouteUser(ident.UserID(other)) == c.w.shards.RouteUser(liveUser) {
+			c.live.users = [2]string{liveUser, other}
+		}
+	}
+	return c.live.users
+}
+
+func isLiveUser(c *clients, user string) bool {
+	users := c.liveUsers()
+	return slices.Contains(users[:], user)
+}
 
 // beginLive starts those who write to the tables and those who follow.
 func (c *clients) beginLive() {
@@ -143,18 +160,20 @@ func (c *clients) insist(a *actor, done func() bool, try func(s *session)) {
 	}
 }
 
-// setUpLiveTables makes the tables and the user.
+// setUpLiveTables makes the tables and the users.
 func (c *clients) setUpLiveTables(a *actor) {
 	until := func(done func() bool, try func(s *session)) { c.insist(a, done, try) }
 	until(func() bool { return c.live.shared > 0 }, func(s *session) { c.live.shared = s.createLiveTable("rooms", schema.KindShared) })
 	until(func() bool { return c.live.private > 0 }, func(s *session) { c.live.private = s.createLiveTable("mine", schema.KindUser) })
-	known := false
-	until(func() bool { return known }, func(s *session) {
-		r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateUser{CreateUser: &commandv1.CreateUser{
-			User: &commandv1.User{Id: liveUser, PasswordHash: "h", Role: uint32(callers.RoleUser)}, IfNotExists: true,
-		}}})
-		known = r.outcome == succeeded
-	})
+	for _, user := range c.liveUsers() {
+		known := false
+		until(func() bool { return known }, func(s *session) {
+			r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateUser{CreateUser: &commandv1.CreateUser{
+				User: &commandv1.User{Id: user, PasswordHash: "h", Role: uint32(callers.RoleUser)}, IfNotExists: true,
+			}}})
+			known = r.outcome == succeeded
+		})
+	}
 }
 
 // retainLittle lets some clusters keep few changes. A group that drops some drops a few more than it has to.
@@ -205,7 +224,7 @@ func (c *clients) writeRooms(s *session, private bool) {
 	rng := c.w.rng
 	target := cell{table: c.live.shared, group: c.w.shards.RouteTable(ident.TableID(c.live.shared))}
 	if private {
-		target = c.privateCell(liveUser, "")
+		target = c.privateCell(c.liveUsers()[rng.IntN(2)], "")
 		target.table = c.live.private
 	}
 	if !s.barrier(shard.Meta) {

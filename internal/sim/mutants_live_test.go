@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/live"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
@@ -46,4 +49,18 @@ func lossyFeed(n *simNode, feed *changefeed.Feed) applier.Publisher {
 
 func deafFeed(_ *simNode, feed *changefeed.Feed) applier.Publisher {
 	return &feedMutant{Feed: feed, deaf: true}
+}
+
+// tellOthers is a node that looks for subscribers by what they ask for and not by whose rows they are: what one user changes in a
+// private table is a change for the other one too.
+func tellOthers(n *simNode, feed *changefeed.Feed) applier.Publisher {
+	return &feedMutant{Feed: feed, publish: func(group shard.GroupID, changes []changefeed.Change) {
+		told := slices.Clone(changes)
+		for i := range told {
+			if load := n.w.load; load != nil && uint64(told[i].Table) == load.live.private && string(told[i].User) == liveUser {
+				told[i].User = ident.UserID(load.liveUsers()[1])
+			}
+		}
+		feed.Publish(group, told)
+	}}
 }

@@ -53,6 +53,7 @@ func mutants() []mutant {
 		{name: "a snapshot lacks a change", onRestore: forgetKeys(keys.KindChange)},
 		{name: "the changes of a command are told one by one", onDeliver: tearApart},
 		{name: "live queries are not told of a change", onPublisher: lossyFeed},
+		{name: "a user is told of another's rows", onPublisher: tellOthers},
 		{name: "a live query begins without a barrier", onLive: func(*session) bool { return true }},
 		{name: "mode all answers when a quorum has it", early: true},
 		{name: "a transaction is half applied", onMachine: halfHearted},
@@ -229,7 +230,7 @@ func believeToLead(s *session, group shard.GroupID) bool {
 
 func impatient(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
 	always := func() uint64 { return math.MaxUint64 }
-	switch group.Class() {
+	switch group.Class() { //nolint:exhaustive // no node of a simulation has local rows
 	case shard.ClassUser:
 		return statemachine.NewUserData(group, always, n.live.publisher), nil
 	case shard.ClassShared:

@@ -254,8 +254,9 @@ func (o *oracle) digest(n *simNode, g shard.GroupID) {
 // isolation checks that every private row belongs to its user and lies in that user's group.
 func (o *oracle) isolation(n *simNode, g shard.GroupID, reader storage.Reader) {
 	err := eachRow(reader, g, func(name rowName, row modelRow) {
-		if o.w.load != nil && o.w.load.live.rows[row.value].id != "" && name.user == liveUser && o.w.shards.RouteUser(liveUser) == g {
-			return // a row of columns does not say whose it is; only one user has such rows
+		if o.w.load != nil && o.w.load.live.rows[row.value].id != "" &&
+			o.w.shards.RouteUser(liveUser) == g && isLiveUser(o.w.load, name.user) {
+			return // a row of columns does not say whose it is; the log does, and with it those who follow
 		}
 		if o.w.sqlIDs[name.table] {
 			if o.w.shards.RouteUser(ident.UserID(name.user)) != g {

@@ -20,28 +20,34 @@ import (
 // liveQuery is a live query, in SQL for the server and as a function for the judge.
 type liveQuery struct {
 	private bool
+	caller  int // which of the users asks
 	sql     string
 	sees    func(liveRow) bool
 }
 
 func liveQueries() []liveQuery {
 	all := func(liveRow) bool { return true }
+	some := func(r liveRow) bool { return (r.room == "a" || r.room == "c") && r.n < 8 }
 	return []liveQuery{
-		{false, `SELECT * FROM "default".rooms`, all},
-		{false, `SELECT * FROM "default".rooms WHERE room = 'a'`, func(r liveRow) bool { return r.room == "a" }},
-		{false, `SELECT id, n FROM "default".rooms WHERE n > 4 AND room <> 'b'`, func(r liveRow) bool { return r.n > 4 && r.room != "b" }},
-		{true, `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, func(r liveRow) bool { return (r.room == "a" || r.room == "c") && r.n < 8 }},
+		{false, 0, `SELECT * FROM "default".rooms`, all},
+		{false, 1, `SELECT * FROM "default".rooms WHERE room = 'a'`, func(r liveRow) bool { return r.room == "a" }},
+		{false, 0, `SELECT id, n FROM "default".rooms WHERE n > 4 AND room <> 'b'`, func(r liveRow) bool { return r.n > 4 && r.room != "b" }},
+		{true, 0, `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, some},
+		{true, 1, `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, some},
+		{true, 1, `SELECT * FROM "default".mine`, all},
 	}
 }
 
 // watcher is a client that follows one live query, goes from node to node with its cursor, and knows from the log what it
 // must be told: all of it, once, in order, commands whole.
 type watcher struct {
-	c     *clients
-	q     liveQuery
-	group shard.GroupID
-	table uint64
-	user  string
+	c      *clients
+	q      liveQuery
+	caller ident.UserID
+	group  shard.GroupID
+	table  uint64
+	user   string // whose rows; empty for a shared table
+	slow   bool   // it has no room at times
 
 	n    *simNode // where it is; nil for nowhere
 	life int
@@ -50,6 +56,7 @@ type watcher struct {
 	cursor uint64            // the largest _seq that it was given; zero starts again
 	at     int               // of the log's changes: all before it were told, or do not concern the query
 	ready  bool              // the initial rows are there
+	full   bool              // it had no room: it takes nothing more and will be closed
 	rows   map[string]stored // what is there as far as it was told
 	state  logState          // what the log says of the query
 }
@@ -66,10 +73,10 @@ type due struct {
 }
 
 func (c *clients) newWatcher(q liveQuery) *watcher {
-	w := &watcher{c: c, q: q, table: c.live.shared, rows: make(map[string]stored)}
+	w := &watcher{c: c, q: q, table: c.live.shared, rows: make(map[string]stored), caller: ident.UserID(c.liveUsers()[q.caller])}
 	w.group = c.w.shards.RouteTable(ident.TableID(w.table))
 	if q.private {
-		w.table, w.user, w.group = c.live.private, liveUser, c.w.shards.RouteUser(liveUser)
+		w.table, w.user, w.group = c.live.private, string(w.caller), c.w.shards.RouteUser(w.caller)
 	}
 	return w
 }
@@ -77,6 +84,7 @@ func (c *clients) newWatcher(q liveQuery) *watcher {
 // watch is the loop of a watcher.
 func (c *clients) watch(a *actor, q liveQuery) {
 	w := c.newWatcher(q)
+	w.slow = c.w.rng.IntN(2) == 0
 	for ; c.busy; a.rest() {
 		if w.sub == nil {
 			a.request(w.begin)
@@ -85,7 +93,7 @@ func (c *clients) watch(a *actor, q liveQuery) {
 			a.sleep(time.Duration(20+c.w.rng.IntN(100)) * stepTime)
 			w.judge()
 		}
-		if c.w.rng.IntN(2) == 0 {
+		if w.full || c.w.rng.IntN(2) == 0 {
 			w.leave()
 		}
 		if w.sub == nil && c.w.rng.IntN(4) == 0 {
@@ -115,7 +123,7 @@ func (w *watcher) leave() {
 	if w.sub != nil && w.here() {
 		w.sub.Close()
 	}
-	w.sub, w.n, w.ready = nil, nil, false
+	w.sub, w.n, w.ready, w.full = nil, nil, false, false
 }
 
 // of says what a change is for the query, by the meaning of SQL.
@@ -175,7 +183,7 @@ func (w *watcher) begin(s *session) {
 	if !s.barrier(shard.Meta) { // as who authenticates does
 		return
 	}
-	caller := callers.Session{User: liveUser, Role: callers.RoleUser, Namespace: "default"}
+	caller := callers.Session{User: w.caller, Role: callers.RoleUser, Namespace: "default"}
 	known := w.acknowledged()
 	request := live.Request{ID: "w", SQL: w.q.sql, Initial: &live.Initial{BatchSize: 1 + w.c.w.rng.IntN(4)}}
 	if w.cursor > 0 {
@@ -363,8 +371,18 @@ func (w *watcher) equal(want, got stored) bool {
 	return want == got
 }
 
-// Deliver implements live.Sink.
-func (w *watcher) Deliver(notifications []live.Notification) { w.c.w.mutant.deliver(w, notifications) }
+// Deliver implements live.Sink. One that is slow has no room at times: it takes nothing, then or later, and comes back with its
+// cursor, as a connection does whose queue is full.
+func (w *watcher) Deliver(notifications []live.Notification) {
+	if w.slow && w.ready && w.c.w.rng.IntN(30) == 0 {
+		w.full = true
+	}
+	if w.full {
+		w.c.w.stats.liveFull++
+		return
+	}
+	w.c.w.mutant.deliver(w, notifications)
+}
 
 // hear takes what belongs together.
 func (w *watcher) hear(notifications []live.Notification) {
@@ -426,8 +444,8 @@ func (w *watcher) judge() {
 		return
 	}
 	w.n.live.step()
-	if w.sub == nil {
-		return // it was ended just now
+	if w.sub == nil || w.full {
+		return // it was ended just now, or has no room
 	}
 	applied := w.n.manager.Applied(w.group)
 	if d, ok := w.next(); ok && d.seq>>16 <= applied {

@@ -86,7 +86,7 @@ type stats struct {
 	everywhere, missing                                      uint64 // writes in mode all: answered, refused for a silent voter
 	statements, compared, altered, indexed                   uint64 // of SQL: all, pairs of reads, changed tables, entries checked
 	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
-	liveBegun, liveResumed, liveTold, liveTooOld             uint64 // live queries, those with a cursor, changes, cursors that were refused
+	liveBegun, liveResumed, liveTold, liveTooOld, liveFull   uint64 // live queries, those with a cursor, changes, cursors that were refused
 }
 
 // violation is the panic that ends a run whose rules were broken.
