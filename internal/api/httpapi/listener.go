@@ -3,7 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +33,7 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 			key = rateKey(addr)
 		}
 		if l.gate.Enter(key) {
-			return &guardedConn{Conn: conn, leave: sync.OnceFunc(func() { l.gate.Leave(key) })}, nil
+			return &guardedConn{Conn: conn, gate: l.gate, key: key}, nil
 		}
 		l.refused.Inc()
 		refuseConnection(conn)
@@ -52,11 +52,15 @@ func refuseConnection(conn net.Conn) {
 // guardedConn gives its place back when it closes.
 type guardedConn struct {
 	net.Conn
-	leave func()
+	gate *ratelimit.Gate
+	key  string
+	left atomic.Bool
 }
 
 // Close implements net.Conn.
 func (c *guardedConn) Close() error {
-	defer c.leave()
+	if !c.left.Swap(true) {
+		defer c.gate.Leave(c.key)
+	}
 	return c.Conn.Close()
 }

@@ -3,7 +3,6 @@ package wsapi
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -16,11 +15,11 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/session"
 )
 
-// Conn is one client. Its reader is the only goroutine that it always has.
+// Conn is one client. Its reader is the only goroutine that it always has; see begin.
 type Conn struct {
 	server     *Server
 	number     uint64 // among the connections of this node
-	ws         *websocket.Conn
+	in         frameReader
 	out        *outbox
 	clientIP   string
 	token      string // of the upgrade's header
@@ -45,22 +44,10 @@ func newConn(s *Server, clientIP string) *Conn {
 }
 
 // open takes over the upgraded connection.
-func (c *Conn) open(ws *websocket.Conn) {
+func (c *Conn) open(conn net.Conn) {
 	cfg := &c.server.config
-	c.ws = ws
-	c.out = newOutbox(ws.NetConn(), cfg.OutboxBytes, cfg.WriteTimeout, &c.server.buffers)
-	ws.SetPingHandler(func(data string) error {
-		c.out.force(func(dst []byte) []byte { return append(appendFrame(dst, opPong, len(data)), data...) })
-		return c.extend()
-	})
-	ws.SetPongHandler(func(string) error { return c.extend() })
-	ws.SetCloseHandler(func(code int, _ string) error {
-		if code == websocket.CloseNoStatusReceived {
-			code = websocket.CloseNormalClosure
-		}
-		c.out.end(code, "")
-		return nil
-	})
+	c.in.conn = conn
+	c.out = newOutbox(conn, cfg.OutboxBytes, cfg.WriteTimeout, &c.server.buffers)
 	c.deadline = time.Now().Add(cfg.AuthTimeout)
 	c.tokens, c.refilled = float64(cfg.MaxMessagesPerSec), time.Now()
 }
@@ -68,59 +55,81 @@ func (c *Conn) open(ws *websocket.Conn) {
 // extend moves the time by which the next frame must come.
 func (c *Conn) extend() error {
 	if !c.known {
-		return c.ws.SetReadDeadline(c.deadline)
+		return c.in.conn.SetReadDeadline(c.deadline)
 	}
-	return c.ws.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout))
+	return c.in.conn.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout))
 }
 
-// run reads until the connection ends and cleans up after it.
-func (c *Conn) run() {
-	// A context of its own would stay with an idle connection, and nothing runs when this returns.
-	ctx := c.server.stopping
-	defer c.cleanUp()
+// The reader of a connection is one goroutine after another. While nothing comes it is wait, whose stack stays as small as
+// stacks are. What has come is the turn of another one, with a stack that may grow: it would stay grown.
+
+// begin is the first turn.
+func (c *Conn) begin() {
 	if c.fromHeader {
-		accepted := false
-		aside(func() { accepted = c.authenticate(ctx, c.token, c.protocol) })
+		// A context of its own would stay with an idle connection, and nothing runs when this returns.
+		accepted := c.authenticate(c.server.stopping, c.token, c.protocol)
 		if c.token = ""; !accepted {
+			c.over()
 			return
 		}
 	}
+	c.await()
+}
+
+// await lets the next bytes of the client begin a turn.
+func (c *Conn) await() {
+	if c.extend() != nil {
+		c.over()
+		return
+	}
+	go c.wait()
+}
+
+func (c *Conn) wait() {
+	c.in.wait()
+	go c.turn()
+}
+
+// turn handles what has come, until nothing is held.
+func (c *Conn) turn() {
 	for {
-		if c.extend() != nil {
-			return
-		}
 		kind, data, err := c.read()
 		switch {
 		case errors.Is(err, errTooLarge):
 			c.fail(idProtocol, codeMessageTooLarge, "the message is too large")
-			continue
 		case err != nil:
 			c.lost(err)
+			c.over()
+			return
+		case !c.handle(c.server.stopping, kind, data):
+			c.over()
 			return
 		}
-		// On a goroutine of its own: what it needs of stack would stay with an idle connection.
-		goesOn := false
-		aside(func() { goesOn = c.handle(ctx, kind, data) })
-		if !goesOn {
+		if !c.in.holds() {
+			c.await()
+			return
+		}
+		if c.extend() != nil {
+			c.over()
 			return
 		}
 	}
 }
 
-// aside runs a function on a goroutine of its own and waits for it.
-func aside(run func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		run()
-	}()
-	<-done
+// over is the last of a connection.
+func (c *Conn) over() {
+	defer c.server.running.Done()
+	defer c.server.remove(c)
+	c.cleanUp()
 }
 
 // lost answers for a connection that cannot be read any more.
 func (c *Conn) lost(err error) {
 	var timeout net.Error
+	var malformed *protocolError
 	switch {
+	case errors.As(err, &malformed):
+		c.out.end(websocket.CloseProtocolError, malformed.rule)
 	case !errors.As(err, &timeout) || !timeout.Timeout():
 	case c.known:
 		c.out.end(websocket.CloseNormalClosure, "nothing was heard from the client")
@@ -146,30 +155,44 @@ func (c *Conn) cleanUp() {
 	c.out.abort()
 }
 
-// maxSkipped is how much of an oversized message is read to its end; a longer one ends the connection.
-const maxSkipped = 64 << 20
-
 // read returns the next message. One over the limit is skipped and is errTooLarge.
-func (c *Conn) read() (kind int, data []byte, err error) {
-	kind, reader, err := c.ws.NextReader()
-	if err != nil {
-		return 0, nil, err
+func (c *Conn) read() (opcode byte, data []byte, err error) {
+	m := messageReader{limit: uint64(max(0, c.server.config.MaxMessageBytes))}
+	for {
+		h, err := c.in.header()
+		if err != nil {
+			return 0, nil, err
+		}
+		if h.control() {
+			if err = c.control(h); err != nil {
+				return 0, nil, err
+			}
+			continue
+		}
+		if done, err := m.next(&c.in, h); done || err != nil {
+			return m.opcode, m.data, err
+		}
 	}
-	limit := c.server.config.MaxMessageBytes
-	if data, err = io.ReadAll(io.LimitReader(reader, limit+1)); err != nil {
-		return 0, nil, err
+}
+
+// control answers a control frame, which may come between the frames of a message.
+func (c *Conn) control(h frameHeader) error {
+	payload := make([]byte, 0, maxControl)
+	if err := c.in.payload(h, func(piece []byte) { payload = append(payload, piece...) }); err != nil {
+		return err
 	}
-	if int64(len(data)) <= limit {
-		return kind, data, nil
+	switch h.opcode {
+	case opClose:
+		code, err := closeCodeOf(payload)
+		if err != nil {
+			return err
+		}
+		c.out.end(code, "")
+		return errClosing
+	case opPing:
+		c.out.force(func(dst []byte) []byte { return append(appendFrame(dst, opPong, len(payload)), payload...) })
 	}
-	skipped, err := io.CopyN(io.Discard, reader, maxSkipped)
-	if errors.Is(err, io.EOF) {
-		return 0, nil, errTooLarge
-	}
-	if err == nil && skipped == maxSkipped {
-		err = errors.New("the message does not end")
-	}
-	return 0, nil, err
+	return c.extend()
 }
 
 // speaks is the protocol of what is sent. compress=false in the URL has the last word, whatever was settled and is

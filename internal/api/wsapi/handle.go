@@ -11,12 +11,12 @@ import (
 )
 
 // handle does what a message asks for. It reports false when the connection is over.
-func (c *Conn) handle(ctx context.Context, kind int, data []byte) bool {
+func (c *Conn) handle(ctx context.Context, opcode byte, data []byte) bool {
 	if !c.allowed() {
 		c.fail(idRateLimit, codeRateLimit, "too many messages; slow down")
 		return true
 	}
-	data, ok := c.decode(kind, data)
+	data, ok := c.decode(opcode, data)
 	if !ok {
 		return true
 	}
@@ -61,8 +61,8 @@ func (c *Conn) allowed() bool {
 }
 
 // decode gives the JSON of a frame; what cannot be read is answered.
-func (c *Conn) decode(kind int, data []byte) ([]byte, bool) {
-	if kind == websocket.TextMessage {
+func (c *Conn) decode(opcode byte, data []byte) ([]byte, bool) {
+	if opcode == opText {
 		return data, true
 	}
 	if !c.protocol.msgpack {

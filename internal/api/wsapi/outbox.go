@@ -2,13 +2,10 @@ package wsapi
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // errGone says that the connection has ended.
@@ -186,33 +183,4 @@ func (o *outbox) drain() {
 			o.abort()
 		}
 	}
-}
-
-// Opcodes of frames.
-const (
-	opText   byte = 0x1
-	opBinary byte = 0x2
-	opClose  byte = 0x8
-	opPong   byte = 0xa
-	finBit   byte = 0x80
-)
-
-// maxFrameHeader is the longest header of a frame that a server sends.
-const maxFrameHeader = 10
-
-// appendFrame appends the header of a whole message; the caller appends size bytes.
-func appendFrame(dst []byte, opcode byte, size int) []byte {
-	dst = append(dst, finBit|opcode)
-	switch {
-	case size < 126:
-		return append(dst, byte(size)) //nolint:gosec // bounded where it enters
-	case size < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
-}
-
-func appendClose(dst []byte, code int, reason string) []byte {
-	payload := websocket.FormatCloseMessage(code, reason)
-	return append(appendFrame(dst, opClose, len(payload)), payload...)
 }

@@ -15,7 +15,7 @@
 //   - A message over the limit is answered and the connection kept; a message that is no message ends it.
 //   - Callers prove who they are within the time limit, by the header of the upgrade or by the first message.
 //
-// Close codes: 1000 silence, 1001 shutdown, 1008 not authenticated, 1011 malformed message, 1013 too slow.
+// Close codes: 1000 silence, 1001 shutdown, 1002 malformed frame, 1008 not authenticated, 1011 malformed message, 1013 too slow.
 package wsapi
 
 import (
@@ -78,9 +78,6 @@ type Server struct {
 	stop     context.CancelFunc
 }
 
-// readBuffer is what an idle connection keeps for reading. What is larger is read past it.
-const readBuffer = 256
-
 // New makes a server without connections.
 func New(config Config) (*Server, error) {
 	if config.Live == nil || config.Auth == nil || config.Logger == nil {
@@ -96,7 +93,8 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config, codec: newCodec(), conns: make(map[*Conn]struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.upgrader = websocket.Upgrader{
-		ReadBufferSize: readBuffer, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+		// The connection that the upgrade gives is not read and not written through: see frameReader and outbox.
+		ReadBufferSize: readAhead, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: s.allowsUpgrade,
 	}
 	return s, nil
@@ -162,17 +160,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the upgrader has answered
 	}
-	c.open(upgraded)
+	c.open(upgraded.NetConn())
 	if !s.add(c) {
 		c.out.end(websocket.CloseGoingAway, "the server is shutting down")
 		return
 	}
-	// A fresh goroutine has a small stack; the one of the HTTP server has grown.
-	go func() {
-		defer s.running.Done()
-		defer s.remove(c)
-		c.run()
-	}()
+	// What the HTTP server keeps for a request goes when its goroutine ends.
+	go c.begin()
 }
 
 func bearer(header string) (token string, ok bool) {

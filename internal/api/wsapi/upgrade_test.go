@@ -50,10 +50,14 @@ func (p *plumber) Accept() (net.Conn, error) {
 func (p *plumber) Close() error   { close(p.done); return nil }
 func (p *plumber) Addr() net.Addr { return &net.TCPAddr{} }
 
+// plainConfig is for tests that do not subscribe.
+func plainConfig() Config {
+	return Config{Live: &live.Service{}, Auth: anyToken{}, Logger: slog.New(slog.DiscardHandler)}
+}
+
 func plumb(t *testing.T, change func(*Config)) *plumber {
 	t.Helper()
-	// No test here subscribes.
-	config := Config{Live: &live.Service{}, Auth: anyToken{}, Logger: slog.New(slog.DiscardHandler)}
+	config := plainConfig()
 	if change != nil {
 		change(&config)
 	}
