@@ -75,7 +75,7 @@ func (b *Builder) Next() ([]byte, error) {
 		if kept {
 			b.header(kindKeep)
 			b.raw = binary.AppendUvarint(b.raw, b.number-1)
-			return b.zip.EncodeAll(b.raw, nil), nil
+			return b.squeeze(), nil
 		}
 		if b.failed = b.read(); b.failed != nil {
 			return nil, b.failed
@@ -90,7 +90,7 @@ func (b *Builder) Next() ([]byte, error) {
 		b.ended = true
 		b.header(kindTrailer)
 		b.raw = trailer{pairs: b.pairs, digest: b.digest.Sum64(), lo: b.lo, hi: b.hi}.append(b.raw)
-		return b.zip.EncodeAll(b.raw, nil), nil
+		return b.squeeze(), nil
 	}
 	if _, b.failed = b.digest.Write(pairs); b.failed != nil {
 		return nil, b.failed
@@ -98,11 +98,16 @@ func (b *Builder) Next() ([]byte, error) {
 	b.given += len(pairs)
 	b.header(kindPairs)
 	b.raw = append(b.raw, pairs...)
-	return b.zip.EncodeAll(b.raw, nil), nil
+	return b.squeeze(), nil
 }
 
 // Pairs returns how many pairs were read so far, those included that the receiver has already.
 func (b *Builder) Pairs() uint64 { return b.pairs }
+
+// squeeze compresses the chunk that was made into room of its own, which is found at once.
+func (b *Builder) squeeze() []byte {
+	return b.zip.EncodeAll(b.raw, make([]byte, 0, b.zip.MaxEncodedSize(len(b.raw))))
+}
 
 // header starts a chunk.
 func (b *Builder) header(kind byte) {
