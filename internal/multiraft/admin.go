@@ -28,8 +28,43 @@ const (
 
 // leaderPolicy remembers which replicas want no leaderships. The zero value is ready.
 type leaderPolicy struct {
-	mu      sync.Mutex // guards avoided
-	avoided map[ident.ReplicaID]bool
+	mu      sync.Mutex               // guards all below
+	avoided map[ident.ReplicaID]bool // they drain
+	tight   map[ident.ReplicaID]bool // their disks are nearly full, as their last beats say
+}
+
+// How little a replica wants leaderships.
+const (
+	willing   = iota
+	tightDisk // its disk is nearly full: when nobody has room
+	drains    // when nobody else is left
+)
+
+// reluctance is how little a replica wants leaderships.
+func (p *leaderPolicy) reluctance(id ident.ReplicaID) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.avoided[id]:
+		return drains
+	case p.tight[id]:
+		return tightDisk
+	}
+	return willing
+}
+
+// setTight takes in what a beat says of its sender's disk.
+func (p *leaderPolicy) setTight(id ident.ReplicaID, tight bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tight == nil {
+		p.tight = make(map[ident.ReplicaID]bool)
+	}
+	if tight {
+		p.tight[id] = true
+		return
+	}
+	delete(p.tight, id)
 }
 
 func (p *leaderPolicy) avoids(id ident.ReplicaID) bool {

@@ -156,19 +156,28 @@ func (w *worker) yield() {
 
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
 // groups as any other. Meta stays where it is, unless this replica wants no leaderships. Only a caught-up, live replica is
-// handed anything.
+// handed anything. A node whose disk is nearly full does not wait for a group to rest, nor for the membership to settle,
+// as long as somebody has room.
 func (w *worker) balance() {
-	stays := !w.m.policy.avoids(w.m.cfg.Replica)
+	self := uint64(w.m.cfg.Replica)
+	own := w.m.policy.reluctance(w.m.cfg.Replica)
 	moved, most := 0, max(balanceAtOnce, len(w.groups)/balanceShare)
 	for _, g := range w.groups {
 		if moved == most {
 			return
 		}
-		if g.id == shard.Meta && stays || !g.leading.Load() || w.tick-g.transferred < balanceRest {
+		if !g.leading.Load() {
 			continue
 		}
 		to := w.preferredLeader(g)
-		if to == 0 || to == uint64(w.m.cfg.Replica) {
+		if to == 0 && own == tightDisk {
+			to = w.bestSuccessor(g, g.node.Status())
+		}
+		if to == 0 || to == self {
+			continue
+		}
+		relief := own == tightDisk && w.m.policy.reluctance(ident.ReplicaID(to)) < own
+		if !relief && (w.tick-g.transferred < balanceRest || g.id == shard.Meta && own != drains) {
 			continue
 		}
 		status := g.node.Status()
@@ -183,8 +192,8 @@ func (w *worker) balance() {
 	}
 }
 
-// preferredLeader spreads groups over the live voters by the group's place in the list of groups. It is zero
-// while the membership is changing.
+// preferredLeader spreads groups over the live voters by the group's place in the list of groups, as long as there are
+// some over those with room on their disks. It is zero while the membership is changing.
 func (w *worker) preferredLeader(g *group) uint64 {
 	conf := g.confirmed.Conf
 	if isJoint(conf) || len(conf.GetLearners()) > 0 {
@@ -192,14 +201,24 @@ func (w *worker) preferredLeader(g *group) uint64 {
 	}
 	voters := slices.Clone(conf.GetVoters())
 	slices.Sort(voters)
+	least := drains - 1 // a draining replica is not preferred even when all drain
+	for _, id := range voters {
+		if w.present(id) {
+			least = min(least, w.m.policy.reluctance(ident.ReplicaID(id)))
+		}
+	}
 	voters = slices.DeleteFunc(voters, func(id uint64) bool {
-		return w.m.policy.avoids(ident.ReplicaID(id)) ||
-			id != uint64(w.m.cfg.Replica) && !w.m.peers.live(ident.ReplicaID(id))
+		return !w.present(id) || w.m.policy.reluctance(ident.ReplicaID(id)) > least
 	})
 	if len(voters) == 0 {
 		return 0
 	}
 	return voters[g.place%len(voters)]
+}
+
+// present reports whether a replica is this one, or heard of.
+func (w *worker) present(id uint64) bool {
+	return id == uint64(w.m.cfg.Replica) || w.m.peers.live(ident.ReplicaID(id))
 }
 
 // canLead reports whether a voter has everything and can take over without a pause.
@@ -210,11 +229,11 @@ func (w *worker) canLead(status raft.Status, id uint64) bool {
 }
 
 // bestSuccessor is the voter to hand a group to, zero when no other one is live: the one that the balancer
-// would choose if it could take over without a pause, else the one that is furthest along. One that is
-// draining comes last.
+// would choose if it could take over without a pause, else the one that is furthest along. One whose disk is nearly
+// full comes behind those with room, and one that is draining last.
 func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 	var ready []uint64
-	best, match, avoided := uint64(0), uint64(0), true
+	best, match, least := uint64(0), uint64(0), drains+1
 	voters := slices.Clone(g.confirmed.Conf.GetVoters())
 	slices.Sort(voters)
 	for _, id := range voters {
@@ -222,12 +241,12 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) {
 			continue
 		}
-		avoid := w.m.policy.avoids(ident.ReplicaID(id))
-		if !avoid && w.canLead(status, id) {
+		own := w.m.policy.reluctance(ident.ReplicaID(id))
+		if own == willing && w.canLead(status, id) {
 			ready = append(ready, id)
 		}
-		if best == 0 || avoided && !avoid || avoided == avoid && progress.Match > match {
-			best, match, avoided = id, progress.Match, avoid
+		if own < least || own == least && progress.Match > match {
+			best, match, least = id, progress.Match, own
 		}
 	}
 	if len(ready) > 0 {

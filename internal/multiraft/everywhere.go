@@ -192,6 +192,7 @@ func (m *Manager) takeNotice(g *group, message *raftpb.Message) bool {
 		return true
 	case raftpb.MsgStorageApplyResp:
 		if run := message.GetCommit(); run != 0 {
+			m.policy.setTight(from, message.GetReject())
 			m.peers.beaten(from, run, m.cfg.Clock.Now())
 			return true
 		}

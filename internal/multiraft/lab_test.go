@@ -61,6 +61,7 @@ type labNode struct {
 
 	paused bool  // the process stands still; what is sent to it waits
 	noRoom bool  // the log finds no room for another segment
+	narrow bool  // nor does a snapshot
 	free   int64 // bytes, as Config.FreeBytes tells
 }
 
@@ -68,6 +69,16 @@ type labNode struct {
 func (n *labNode) logFS() disk.FS {
 	return faultfs.Wrap(n.fs, func(op faultfs.Op) error {
 		if n.noRoom && (op.Kind == faultfs.Create || op.Kind == faultfs.Write) && strings.HasSuffix(op.Path, ".tmp") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+}
+
+// storeFS is the file system of the store.
+func (n *labNode) storeFS() disk.FS {
+	return faultfs.Wrap(n.fs, func(op faultfs.Op) error {
+		if n.narrow && op.Kind == faultfs.Write && strings.Contains(op.Path, "staging") {
 			return syscall.ENOSPC
 		}
 		return nil
@@ -111,7 +122,7 @@ func (n *labNode) openStores() {
 	l := n.lab
 	l.t.Helper()
 	var err error
-	if n.store, err = storage.Open(storage.Options{FS: n.fs, Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 1 << 20}); err != nil {
+	if n.store, err = storage.Open(storage.Options{FS: n.storeFS(), Dir: "store", MemTableBytes: 1 << 20, CacheBytes: 1 << 20}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.opened = append(l.opened, n.store)

@@ -255,23 +255,26 @@ func (w *worker) watch() {
 }
 
 // beat tells every member of the meta group that this node runs, and which run this is. It goes out as the notice
-// that nothing was applied, which says nothing to a node that does not know beats. A node whose disk hangs or is full
+// that nothing was applied, which says nothing to a node that does not know beats. As a refusal it says besides that the
+// disk is nearly full, so that others lead. A node whose disk hangs or is full
 // sends none: it lives, but its groups need other leaders.
 func (m *Manager) beat(tick int64) {
 	if tick%int64(m.cfg.HeartbeatTicks) != 0 || slices.ContainsFunc(m.workers, (*worker).stands) {
 		return
 	}
-	meta := m.order[0]
+	meta, tight := m.order[0], m.room.tight.Load()
 	members := meta.members.Load()
 	for _, ids := range [2][]uint64{members.voters, members.learners} {
 		for _, id := range ids {
 			if id != uint64(m.cfg.Replica) {
 				m.transport.Send(ident.ReplicaID(id), []transport.Message{meta.message(&raftpb.Message{
-					Type: raftpb.MsgStorageApplyResp.Enum(), To: new(id), From: new(uint64(m.cfg.Replica)), Commit: new(m.run),
+					Type: raftpb.MsgStorageApplyResp.Enum(), To: new(id), From: new(uint64(m.cfg.Replica)), Commit: new(m.run), Reject: new(tight),
 				})})
 			}
 		}
 	}
+	// Only now: whoever is handed a group knows why, and does not hand it back.
+	m.policy.setTight(m.cfg.Replica, tight)
 }
 
 // peerClock remembers when each peer was last heard, in ticks, and which run of it. All groups share it: a node

@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// This file keeps a node useful on a disk that is nearly full. Below Config.MinFreeBytes its groups refuse what would
+// This file keeps a node useful on a disk that is nearly full. A quarter above Config.MinFreeBytes the node is tight: it
+// says so with its beats and hands its leaderships to nodes that are not, so that clients notice nothing. It is handed none
+// until half as much again is free. Where no node has room they stay. Below Config.MinFreeBytes its groups refuse what would
 // add data, early enough that what is left suffices for elections, changes of membership, deletions and the flushes
 // that allow the log to be cut. If the log finds no room all the same, nothing is acknowledged and nothing is lost: its
 // worker stands still, others are elected, and it goes on when there is room.
@@ -22,7 +24,8 @@ type room struct {
 	relief func(data []byte) bool
 	logger *slog.Logger
 
-	full    atomic.Bool
+	tight   atomic.Bool // others with more room should lead
+	full    atomic.Bool // what adds data is refused
 	refused atomic.Uint64
 }
 
@@ -41,6 +44,14 @@ func (r *room) look() {
 	free, err := r.free()
 	if err != nil {
 		return // not known on this file system; what is known stays
+	}
+	switch tight := r.tight.Load(); {
+	case !tight && free < r.floor+r.floor/4:
+		r.tight.Store(true)
+		r.logger.Warn("the disk is filling up: nodes with more room are to lead this node's groups",
+			slog.Int64("free_bytes", free), slog.Int64("min_free_bytes", r.floor))
+	case tight && free >= r.floor+r.floor/2:
+		r.tight.Store(false)
 	}
 	switch full := r.full.Load(); {
 	case !full && free < r.floor:
@@ -149,6 +160,9 @@ func (w *worker) waitForRoom() error {
 	w.unblock()
 	return nil
 }
+
+// DiskTight reports whether this node hands its leaderships to nodes with more room on their disks.
+func (m *Manager) DiskTight() bool { return m.room.tight.Load() }
 
 // DiskFull reports whether this node refuses to add data because its disk is nearly full.
 func (m *Manager) DiskFull() bool { return m.room.full.Load() }

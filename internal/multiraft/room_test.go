@@ -3,6 +3,7 @@ package multiraft
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -60,6 +61,61 @@ func TestNearlyFullDiskRefusesOnlyWhatAdds(t *testing.T) {
 	setFree(2 * l.minFree)
 	l.tick()
 	wantSubmitted(t, l, g, amount(2), 7)
+}
+
+// TestLeadershipsLeaveATightDisk fills the disk of a node almost: it hands over all that it leads, meta included, before it
+// refuses anything, is handed nothing meanwhile, and leads again when there is room. When the disks of all nodes are so, the
+// leaderships stay spread.
+func TestLeadershipsLeaveATightDisk(t *testing.T) {
+	l := newLab(t, 35, 6)
+	l.minFree = 1 << 20
+	l.startThree()
+	roomy, tight := 2*l.minFree, l.minFree+l.minFree/8
+	setFree := func(free int64, nodes ...*labNode) {
+		for _, n := range nodes {
+			n.free = free
+		}
+	}
+	all := []*labNode{l.nodes[1], l.nodes[2], l.nodes[3]}
+	setFree(roomy, all...)
+	l.until(1000, "leaders spread over all nodes", func() bool { return l.leads(all...) })
+	full := l.leader(shard.Meta)
+	setFree(tight, full)
+	l.until(200, "the node leads nothing", func() bool { return full.manager.LeaderCount() == 0 && l.leader(shard.Meta) != nil })
+	if full.manager.DiskFull() || !full.manager.DiskTight() || full.manager.Refusals().DiskFull != 0 {
+		t.Error("the node refuses what adds data while there is room")
+	}
+	for range 3 * balanceRest {
+		l.tick()
+		if n := full.manager.LeaderCount(); n > 0 {
+			t.Fatalf("the node is handed %d leaderships", n)
+		}
+	}
+	wantSubmitted(t, l, shard.UserShard(0), amount(3), 3)
+	setFree(roomy, full)
+	l.until(1000, "the node leads again", func() bool { return full.manager.LeaderCount() > 0 })
+
+	setFree(tight, all...)
+	for range 3 * balanceRest {
+		l.tick()
+	}
+	if !l.leads(all...) {
+		t.Errorf("with no room anywhere not every node leads: %s", l.describe())
+	}
+	// Below the floor a hold by an operator does not count either.
+	setFree(roomy, all...)
+	l.until(1000, "leaders spread over all nodes", func() bool { return l.leads(all...) })
+	g := shard.UserShard(0)
+	full = l.leader(g)
+	full.manager.Hold(g, HoldFor)
+	setFree(0, full)
+	l.until(200, "the node leads nothing", func() bool { return full.manager.LeaderCount() == 0 && l.leader(g) != nil })
+	wantSubmitted(t, l, g, amount(3), 6)
+}
+
+// leads reports whether each of some nodes leads a group.
+func (l *lab) leads(nodes ...*labNode) bool {
+	return !slices.ContainsFunc(nodes, func(n *labNode) bool { return n.manager.LeaderCount() == 0 })
 }
 
 // wantSubmitted proposes at the leader, past its admission, and wants the sum.

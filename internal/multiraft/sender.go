@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,13 +20,16 @@ import (
 )
 
 // snapshotSender ships group states to peers that are behind the log. Requests wait in a queue of at most
-// one per group and peer; SnapshotSends run at once.
+// one per group and peer; SnapshotSends run at once. One that follows failures waits for longer each time, since building
+// a state that a peer cannot take, because its disk is full, costs as much as sending it.
 type snapshotSender struct {
 	m *Manager
 
 	mu      sync.Mutex // guards the fields below
 	queue   []snapshotJob
 	pending map[snapshotTarget]bool
+	failing map[snapshotTarget]*failing
+	failed  uint64 // attempts since the start
 	wake    chan struct{}
 }
 
@@ -37,10 +41,11 @@ type snapshotTarget struct {
 type snapshotJob struct {
 	snapshotTarget
 	term uint64
+	due  time.Time // zero is at once
 }
 
 func newSnapshotSender(m *Manager) *snapshotSender {
-	return &snapshotSender{m: m, pending: make(map[snapshotTarget]bool), wake: make(chan struct{}, 1)}
+	return &snapshotSender{m: m, pending: make(map[snapshotTarget]bool), failing: make(map[snapshotTarget]*failing), wake: make(chan struct{}, 1)}
 }
 
 // request queues a snapshot for a peer. Raft asks again only after it heard how this one ended.
@@ -49,20 +54,29 @@ func (s *snapshotSender) request(g *group, message *raftpb.Message) {
 	s.mu.Lock()
 	if !s.pending[target] {
 		s.pending[target] = true
-		s.queue = append(s.queue, snapshotJob{snapshotTarget: target, term: message.GetTerm()})
+		job := snapshotJob{snapshotTarget: target, term: message.GetTerm()}
+		if f := s.failing[target]; f != nil {
+			job.due = f.next
+		}
+		s.queue = append(s.queue, job)
+	} else if i := slices.IndexFunc(s.queue, func(job snapshotJob) bool { return job.snapshotTarget == target }); i >= 0 {
+		s.queue[i].term = message.GetTerm() // this replica leads again
 	}
 	s.mu.Unlock()
 	signal(s.wake)
 }
 
+// take returns the first job that is due, or that is none any more because this replica does not lead.
 func (s *snapshotSender) take() (snapshotJob, bool) {
+	now := s.m.cfg.Clock.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
+	i := slices.IndexFunc(s.queue, func(job snapshotJob) bool { return !job.due.After(now) || !job.group.leading.Load() })
+	if i < 0 {
 		return snapshotJob{}, false
 	}
-	job := s.queue[0]
-	s.queue = s.queue[1:]
+	job := s.queue[i]
+	s.queue = slices.Delete(s.queue, i, i+1)
 	if len(s.queue) > 0 {
 		signal(s.wake)
 	}
@@ -75,7 +89,7 @@ const expireEvery = time.Minute
 // run sends queued snapshots until the context ends.
 func (s *snapshotSender) run(ctx context.Context) {
 	for {
-		timer := s.m.cfg.Clock.NewTimer(expireEvery)
+		timer := s.m.cfg.Clock.NewTimer(s.pause())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -85,6 +99,7 @@ func (s *snapshotSender) run(ctx context.Context) {
 			if err := s.m.staging.Expire(); err != nil {
 				s.m.cfg.Logger.Warn("left-overs of a snapshot could not be removed", slog.Any("error", err))
 			}
+			s.forget()
 		}
 		timer.Stop()
 		for s.pass(ctx) {
@@ -95,7 +110,11 @@ func (s *snapshotSender) run(ctx context.Context) {
 // pass sends one queued snapshot and reports whether there was one.
 func (s *snapshotSender) pass(ctx context.Context) bool {
 	job, ok := s.take()
-	if ok {
+	switch {
+	case !ok:
+	case !job.group.leading.Load():
+		s.finish(job, errNotLedHere)
+	default:
 		s.finish(job, s.send(ctx, job))
 	}
 	return ok
@@ -119,7 +138,9 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, builder.Close()) }()
-	builder.Skip(s.interrupted(ctx, job))
+	kept := s.interrupted(ctx, job)
+	s.noteKept(job.snapshotTarget, len(kept))
+	builder.Skip(kept)
 	progress := s.m.transfers.begin(s.m.cfg.Clock, sent, job.group.id, job.to, state.Index)
 	defer s.m.transfers.end(progress)
 	err = s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
@@ -172,13 +193,12 @@ func (s *snapshotSender) interrupted(ctx context.Context, job snapshotJob) []sna
 
 // finish tells Raft how it ended.
 func (s *snapshotSender) finish(job snapshotJob, err error) {
-	s.mu.Lock()
-	delete(s.pending, job.snapshotTarget)
-	s.mu.Unlock()
+	failures, pause := s.note(job.snapshotTarget, err)
 	status := raft.SnapshotFinish
 	if err != nil {
 		status = raft.SnapshotFailure
-		s.m.cfg.Logger.Info("snapshot was not delivered", slog.String("group", job.group.id.String()), slog.Uint64("to", uint64(job.to)), slog.Any("error", err))
+		s.m.cfg.Logger.Info("snapshot was not delivered", slog.String("group", job.group.id.String()), slog.Uint64("to", uint64(job.to)),
+			slog.Int("failures", failures), slog.Duration("next_after", pause), slog.Any("error", err))
 	} else {
 		job.group.snapsSent.Add(1)
 	}

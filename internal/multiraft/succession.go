@@ -99,7 +99,8 @@ func (w *worker) rank(g *group) (int, bool) {
 		first = g.place % len(voters)
 	}
 	rank := (at - first + len(voters)) % len(voters)
-	if w.m.policy.avoids(w.m.cfg.Replica) {
+	own := w.m.policy.reluctance(w.m.cfg.Replica)
+	if slices.ContainsFunc(voters, func(id uint64) bool { return w.m.policy.reluctance(ident.ReplicaID(id)) < own }) {
 		rank += len(voters) // behind all others
 	}
 	return rank, true

@@ -21,6 +21,7 @@ type groupCollector struct {
 	hasLeader   *prometheus.Desc
 	damaged     *prometheus.Desc
 	diskFree    *prometheus.Desc
+	diskTight   *prometheus.Desc
 	logBytes    *prometheus.Desc
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
@@ -38,17 +39,19 @@ func newGroupCollector(n *Node) *groupCollector {
 		return prometheus.NewDesc("kalamdb_log_"+name, help, nil, nil)
 	}
 	return &groupCollector{
-		n:           n,
-		more:        newActivityDescs(),
-		applied:     group("applied_index", "Highest log index applied on this node."),
-		committed:   group("committed_index", "Highest log index this node knows to be committed."),
-		lastIndex:   group("last_index", "Highest log index on this node."),
-		firstIndex:  group("first_index", "Oldest log index still kept on this node."),
-		term:        group("term", "Current Raft term."),
-		leading:     group("leader", "1 when this node leads the group, else 0."),
-		hasLeader:   group("has_leader", "1 when this node knows a leader of the group, else 0."),
-		damaged:     group("damaged", "1 while this node's copy of the group was damaged and is not whole again, else 0."),
-		diskFree:    prometheus.NewDesc("kalamdb_disk_free_bytes", "Bytes free on the disk of the data directory.", nil, nil),
+		n:          n,
+		more:       newActivityDescs(),
+		applied:    group("applied_index", "Highest log index applied on this node."),
+		committed:  group("committed_index", "Highest log index this node knows to be committed."),
+		lastIndex:  group("last_index", "Highest log index on this node."),
+		firstIndex: group("first_index", "Oldest log index still kept on this node."),
+		term:       group("term", "Current Raft term."),
+		leading:    group("leader", "1 when this node leads the group, else 0."),
+		hasLeader:  group("has_leader", "1 when this node knows a leader of the group, else 0."),
+		damaged:    group("damaged", "1 while this node's copy of the group was damaged and is not whole again, else 0."),
+		diskFree:   prometheus.NewDesc("kalamdb_disk_free_bytes", "Bytes free on the disk of the data directory.", nil, nil),
+		diskTight: prometheus.NewDesc("kalamdb_disk_tight",
+			"1 while this node hands its leaderships to nodes with more room on their disks, else 0.", nil, nil),
 		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
 		logSegments: log("segments", "Files of the log."),
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
@@ -79,6 +82,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	if manager == nil {
 		return
 	}
+	gauge(c.diskTight, truth(manager.DiskTight()))
 	refusals := manager.Refusals()
 	for _, r := range []struct {
 		reason string
@@ -101,12 +105,6 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		// The engine is stopping or very busy; a scrape without groups shows exactly that.
 		return
 	}
-	flag := func(set bool) float64 {
-		if set {
-			return 1
-		}
-		return 0
-	}
 	for _, s := range c.n.who().seen(statuses) {
 		name := s.Group.String()
 		gauge(c.applied, float64(s.Applied), name)
@@ -114,11 +112,19 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.lastIndex, float64(s.LastIndex), name)
 		gauge(c.firstIndex, float64(s.FirstIndex), name)
 		gauge(c.term, float64(s.Term), name)
-		gauge(c.leading, flag(s.State == "leader"), name)
-		gauge(c.hasLeader, flag(s.Leader != 0), name)
-		gauge(c.damaged, flag(s.State == groupDamaged), name)
+		gauge(c.leading, truth(s.State == "leader"), name)
+		gauge(c.hasLeader, truth(s.Leader != 0), name)
+		gauge(c.damaged, truth(s.State == groupDamaged), name)
 		c.collectFollowers(&s, gauge)
 	}
+}
+
+// truth is how a gauge shows a truth.
+func truth(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // collectSnapshots tells of the snapshots on their way, also while the engine is too busy for its status.
@@ -131,6 +137,11 @@ func (c *groupCollector) collectSnapshots(manager *multiraft.Manager, out chan<-
 		out <- prometheus.MustNewConstMetric(c.more.snapProgress, prometheus.GaugeValue, float64(s.Bytes), s.Direction, name, c.nodeName(s.Peer))
 		out <- prometheus.MustNewConstMetric(c.more.snapPairs, prometheus.GaugeValue, float64(s.Pairs), s.Direction, name, c.nodeName(s.Peer))
 	}
+	failing, failed := manager.SnapshotFailures()
+	for _, f := range failing {
+		out <- prometheus.MustNewConstMetric(c.more.snapFailing, prometheus.GaugeValue, float64(f.Failures), f.Group.String(), c.nodeName(f.Peer))
+	}
+	out <- prometheus.MustNewConstMetric(c.more.snapFailed, prometheus.CounterValue, float64(failed))
 	for direction, total := range map[string]uint64{"sent": bytes.Sent, "received": bytes.Received} {
 		out <- prometheus.MustNewConstMetric(c.snapshots, prometheus.GaugeValue, float64(running[direction]), direction)
 		out <- prometheus.MustNewConstMetric(c.snapBytes, prometheus.CounterValue, float64(total), direction)

@@ -15,7 +15,7 @@ import (
 type activityDescs struct {
 	elections, lagEntries, lagBytes, lagSeconds                                 *prometheus.Desc
 	waiting, waitingBytes, groupLogBytes, ack                                   *prometheus.Desc
-	followerLag                                                                 *prometheus.Desc
+	followerLag, snapFailed, snapFailing                                        *prometheus.Desc
 	inbox, dropped, truncated                                                   *prometheus.Desc
 	barriers, spared, leaseReads, attempts, hints, snapProgress, snapPairs, cpu *prometheus.Desc
 }
@@ -49,6 +49,8 @@ func newActivityDescs() activityDescs {
 		hints:         plain("propose_hints_total", "Attempts sent on to the leader that a replica named."),
 		snapProgress:  plain("snapshot_transfer_bytes", "Bytes so far of a snapshot on its way, compressed.", "direction", "group", "node"),
 		snapPairs:     plain("snapshot_transfer_pairs", "Keys so far of a snapshot on its way.", "direction", "group", "node"),
+		snapFailed:    plain("snapshot_failures_total", "Snapshots that peers could not take, since the start."),
+		snapFailing:   plain("snapshot_failures_in_a_row", "Snapshots of a group that a peer could not take, one after the other; there is another attempt.", "group", "node"),
 		cpu:           plain("cpu_percent", "Share of one processor that this process took lately, in percent."),
 	}
 }

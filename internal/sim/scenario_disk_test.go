@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestSlowDiskOnlyDelays(t *testing.T) {
 	})
 }
 
-// TestNearlyFullDiskTakesDeletes leaves hardly any room at the leader: what adds is refused with a clear error, deleting
+// TestNearlyFullDiskTakesDeletes leaves hardly any room at all nodes: what adds is refused with a clear error, deleting
 // and reading go on, and adding too once there is room.
 func TestNearlyFullDiskTakesDeletes(t *testing.T) {
 	scenario(t, 3, nil, func(l *lab) {
@@ -122,7 +123,9 @@ func TestNearlyFullDiskTakesDeletes(t *testing.T) {
 		if r := write("before", false); r.outcome != succeeded {
 			l.fail("before: %v", r.err)
 		}
-		n.fillDisk(false, true, 1<<40)
+		for _, each := range l.nodes {
+			each.fillDisk(false, true, 1<<40)
+		}
 		l.run(2 * tickTime)
 		if r := write("more", false); r.outcome != never || r.kind != fault.DiskFull {
 			l.fail("a write to a disk that is nearly full: outcome %d, %v", r.outcome, r.err)
@@ -135,11 +138,36 @@ func TestNearlyFullDiskTakesDeletes(t *testing.T) {
 				l.fail("a read on a disk that is nearly full: %v %+v", ok, found)
 			}
 		})
-		n.healDisk()
+		for _, each := range l.nodes {
+			each.healDisk()
+		}
 		l.run(2 * tickTime)
 		if r := write("after", false); r.outcome != succeeded {
 			l.fail("with room again: %v", r.err)
 		}
+	})
+}
+
+// TestLeadershipsLeaveANearlyFullDisk leaves hardly any room at one node, which leads everything: the others lead, and what
+// adds is written.
+func TestLeadershipsLeaveANearlyFullDisk(t *testing.T) {
+	scenario(t, 3, func(o *options) { o.noBalance = false }, func(l *lab) {
+		n := l.nodes[0]
+		n.fillDisk(false, true, 1<<40)
+		l.until(20*time.Second, "the node with hardly any room leads nothing", func() bool {
+			return !slices.ContainsFunc(l.groups, func(g shard.GroupID) bool { return n.manager.Glance(g).Leading })
+		})
+		target := l.c.privateCell(l.c.users[1], "room")
+		l.do(n, func(s *session) {
+			r := s.write([]cell{target}, []*commandv1.RowWrite{target.write("elsewhere", false, commandv1.Expect_EXPECT_ANY, 0)})
+			if r.outcome != succeeded {
+				l.fail("with room at the new leader: %v", r.err)
+			}
+		})
+		n.healDisk()
+		l.until(20*time.Second, "the node leads again", func() bool {
+			return slices.ContainsFunc(l.groups, func(g shard.GroupID) bool { return n.manager.Glance(g).Leading })
+		})
 	})
 }
 

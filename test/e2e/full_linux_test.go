@@ -122,6 +122,55 @@ func TestFullDisk(t *testing.T) {
 	c.wantEqualDigests(t, root, "t", 100)
 }
 
+// TestLeadershipsLeaveANearlyFullDisk fills the disk of the node that leads the shared group until it is nearly full: it hands
+// over all that it leads, without a refusal, and leads again when there is room.
+func TestLeadershipsLeaveANearlyFullDisk(t *testing.T) {
+	const floor = 16 << 20
+	c := prepareCluster(t, 3, settings{
+		"storage.min_free_bytes": floor, "raft.log_segment_bytes": 1 << 20, "cluster.user_shards": 5,
+	})
+	for _, n := range c.nodes {
+		n.smallDisk(t, 128<<20)
+	}
+	c.start(t)
+	root := c.nodes[0].root(t)
+	root.must(t, "CREATE NAMESPACE app")
+	root.must(t, "CREATE TABLE app.t (id INT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED')")
+	full := c.leaderOf(t, root, sharedGroup, c.nodes)
+	free := full.fill(t, floor+floor/8)
+	id := 0
+	leads := func() (count int) {
+		groups, err := root.at(full).groups(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			if g.state == "leader" {
+				count++
+			}
+		}
+		return count
+	}
+	eventually(t, "the node leads nothing", func() error {
+		id++
+		got, err := root.at(full).sql(t.Context(), "INSERT INTO app.t (id, body) VALUES ($1, 'x')", id)
+		if err != nil || got.HTTP == http.StatusInsufficientStorage {
+			t.Fatalf("insert while leaderships move: %v, %v", got, err)
+		}
+		if count := leads(); count > 0 {
+			return fmt.Errorf("it leads %d groups", count)
+		}
+		return nil
+	})
+	free()
+	eventually(t, "the node leads again", func() error {
+		if leads() == 0 {
+			return errors.New("it leads nothing")
+		}
+		return nil
+	})
+}
+
 // wantToGoOnWithout takes every byte from a node that does not lead the shared group, and writes more than its log has
 // prepared for.
 func (c *cluster) wantToGoOnWithout(t *testing.T, root *client, insert, body string) {
