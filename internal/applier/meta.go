@@ -87,6 +87,8 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.dropUser(body.DropUser)
 	case *commandv1.Command_RecordLogin:
 		return c.recordLogin(body.RecordLogin)
+	case *commandv1.Command_RotateToken:
+		return c.rotateToken(body.RotateToken)
 	case *commandv1.Command_AddMember:
 		return c.addMember(body.AddMember)
 	case *commandv1.Command_RemoveMember:
@@ -165,6 +167,9 @@ func (c *metaCall) removeTable(table *schema.Table) (*commandv1.Job, error) {
 	c.DeleteTable(table.ID)
 	c.SetCleanup(&catalog.Cleanup{Table: &dropped, DroppedMicros: c.now})
 	if err := c.batch.Delete(keys.Table(table.ID)); err != nil {
+		return nil, err
+	}
+	if err := c.forgetVersions(table); err != nil {
 		return nil, err
 	}
 	if err := c.put(keys.Cleanup(table.ID), catalog.TableToProto(&dropped)); err != nil {

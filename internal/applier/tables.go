@@ -135,6 +135,11 @@ func (c *metaCall) alterTable(body *commandv1.AlterTable) (*commandv1.Response, 
 	table.CreatedMicros, table.UpdatedMicros = current.CreatedMicros, c.now
 	response := done("%s", body.GetMessage())
 	response.ObjectId = uint64(table.ID)
+	if body.GetKeepVersion() && table.Version > current.Version {
+		if err := c.keepVersion(current); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.putTable(table); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ func (c *metaCall) createUser(body *commandv1.CreateUser) (*commandv1.Response, 
 		return command.Refuse(fault.AlreadyExists, "User '%s' already exists", user.ID), nil
 	}
 	user.FailedLogins, user.LockedUntilMicros, user.LastLoginMicros, user.DeletedMicros = 0, 0, 0, 0
+	user.Families = nil
 	user.CreatedMicros, user.UpdatedMicros = c.now, c.now
 	return done("User '%s' created successfully", user.ID), c.putUser(user)
 }

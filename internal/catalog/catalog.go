@@ -52,6 +52,26 @@ type User struct {
 	CreatedMicros     int64
 	UpdatedMicros     int64
 	DeletedMicros     int64
+	Families          []TokenFamily // of refresh tokens that were used; the oldest first
+}
+
+// TokenFamily is what came of one login: each refresh replaces the refresh token before it.
+type TokenFamily struct {
+	ID            [16]byte
+	Serial        uint32 // of the newest token
+	RotatedMicros int64
+	ExpiresMicros int64
+	Revoked       bool
+}
+
+// Family returns a family of refresh tokens that were used.
+func (u *User) Family(id [16]byte) (TokenFamily, bool) {
+	for i := range u.Families {
+		if u.Families[i].ID == id {
+			return u.Families[i], true
+		}
+	}
+	return TokenFamily{}, false
 }
 
 // Deleted reports whether the account was dropped.

@@ -151,6 +151,14 @@ func loadKind[P any, M interface {
 	proto.Message
 }, V any](reader storage.Reader, kind keys.Kind, convert func(M) (V, error), keyOf func(V) []byte) ([]V, error) {
 	lo, hi := keys.MetaSpan(kind)
+	return loadSpan(reader, lo, hi, convert, keyOf)
+}
+
+// loadSpan is loadKind for the keys of a span.
+func loadSpan[P any, M interface {
+	*P
+	proto.Message
+}, V any](reader storage.Reader, lo, hi []byte, convert func(M) (V, error), keyOf func(V) []byte) ([]V, error) {
 	it, err := reader.Scan(lo, hi)
 	if err != nil {
 		return nil, err

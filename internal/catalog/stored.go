@@ -112,7 +112,7 @@ func NamespaceFromProto(p *commandv1.Namespace) *Namespace {
 
 // UserToProto converts to the stored form.
 func UserToProto(u *User) *commandv1.User {
-	return &commandv1.User{
+	p := &commandv1.User{
 		Id:                string(u.ID),
 		PasswordHash:      u.PasswordHash,
 		Role:              uint32(u.Role),
@@ -126,6 +126,12 @@ func UserToProto(u *User) *commandv1.User {
 		UpdatedMicros:     u.UpdatedMicros,
 		DeletedMicros:     u.DeletedMicros,
 	}
+	for _, f := range u.Families {
+		p.Families = append(p.Families, &commandv1.TokenFamily{
+			Id: f.ID[:], Serial: f.Serial, RotatedMicros: f.RotatedMicros, ExpiresMicros: f.ExpiresMicros, Revoked: f.Revoked,
+		})
+	}
+	return p
 }
 
 // UserFromProto converts from the stored form.
@@ -136,7 +142,22 @@ func UserFromProto(p *commandv1.User) (*User, error) {
 	if p.GetRole() > uint32(session.RoleSystem) {
 		return nil, fmt.Errorf("%w: user %s has role %d", errMalformed, p.GetId(), p.GetRole())
 	}
+	families := make([]TokenFamily, 0, len(p.GetFamilies()))
+	for _, stored := range p.GetFamilies() {
+		id, err := id16(stored.GetId())
+		if err != nil {
+			return nil, fmt.Errorf("user %s: tokens: %w", p.GetId(), err)
+		}
+		families = append(families, TokenFamily{
+			ID: id, Serial: stored.GetSerial(), RotatedMicros: stored.GetRotatedMicros(), ExpiresMicros: stored.GetExpiresMicros(),
+			Revoked: stored.GetRevoked(),
+		})
+	}
+	if len(families) == 0 {
+		families = nil
+	}
 	return &User{
+		Families:          families,
 		ID:                ident.UserID(p.GetId()),
 		PasswordHash:      p.GetPasswordHash(),
 		Role:              session.Role(p.GetRole()), //nolint:gosec // checked above

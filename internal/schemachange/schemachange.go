@@ -186,7 +186,7 @@ func finish(next *schema.Table) {
 
 func (w *Worker) replace(ctx context.Context, table, next *schema.Table) error {
 	_, err := w.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_AlterTable{
-		AlterTable: &commandv1.AlterTable{Table: catalog.TableToProto(next), ExpectRevision: table.Revision},
+		AlterTable: &commandv1.AlterTable{Table: catalog.TableToProto(next), ExpectRevision: table.Revision, KeepVersion: true},
 	}})
 	return err
 }

@@ -181,7 +181,8 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 	case keys.KindManifest:
 		return s.checkManifest(key, value)
 	case keys.KindCluster, keys.KindNamespace, keys.KindTable, keys.KindUser, keys.KindMember, keys.KindCleanup,
-		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit, keys.KindBackup:
+		keys.KindSequence, keys.KindView, keys.KindJob, keys.KindJobDone, keys.KindJobKey, keys.KindSchedule, keys.KindStorage, keys.KindAudit, keys.KindBackup,
+		keys.KindVersion:
 		if s.group != shard.Meta {
 			return fmt.Errorf("a key of the meta group (kind %#x)", byte(kind))
 		}

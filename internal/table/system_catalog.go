@@ -9,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
 )
 
 // visibleTables lists the tables of the catalog that the caller may know of, by namespace and name.
@@ -112,41 +113,64 @@ type schemaColumn struct {
 	Default    *string `json:"default_value"`
 }
 
-func (s *System) schemasRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
-	var rows [][]datum.Datum
-	for _, t := range request.visibleTables() {
-		columns := make([]schemaColumn, len(t.Columns))
-		for i := range t.Columns {
-			column := &t.Columns[i]
-			columns[i] = schemaColumn{
-				ID: column.ID, Name: column.Name, Ordinal: i + 1, Type: column.Type.String(), Nullable: column.Nullable,
-				PrimaryKey: column.PrimaryKey,
+// schemasRows gives a row for each version of each table, the newest last.
+func (s *System) schemasRows(_ context.Context, request *ViewRequest) (rows [][]datum.Datum, err error) {
+	visible := request.visibleTables()
+	err = request.read(func(reader storage.Reader) error {
+		for _, t := range visible {
+			replaced, failure := catalog.LoadVersions(reader, t.ID)
+			if failure != nil {
+				return failure
 			}
-			if printed, ok := DefaultText(column.Default); ok {
-				columns[i].Default = &printed
+			for _, version := range replaced {
+				if version.Version >= t.Version {
+					break // the store is newer than the catalog of the statement
+				}
+				if rows, failure = appendSchema(rows, version, false); failure != nil {
+					return failure
+				}
+			}
+			if rows, failure = appendSchema(rows, t, true); failure != nil {
+				return failure
 			}
 		}
-		encoded, err := json.Marshal(columns)
-		if err != nil {
-			return nil, fmt.Errorf("columns of %s: %w", t.FullName(), err)
+		return nil
+	})
+	return rows, err
+}
+
+// appendSchema appends the row of one version of a table.
+func appendSchema(rows [][]datum.Datum, t *schema.Table, latest bool) ([][]datum.Datum, error) {
+	columns := make([]schemaColumn, len(t.Columns))
+	for i := range t.Columns {
+		column := &t.Columns[i]
+		columns[i] = schemaColumn{
+			ID: column.ID, Name: column.Name, Ordinal: i + 1, Type: column.Type.String(), Nullable: column.Nullable,
+			PrimaryKey: column.PrimaryKey,
 		}
-		options, err := optionsJSON(t.Options)
-		if err != nil {
-			return nil, err
+		if printed, ok := DefaultText(column.Default); ok {
+			columns[i].Default = &printed
 		}
-		access := datum.Datum{}
-		if t.Kind == schema.KindShared {
-			access = textValue(t.Access.String())
-		}
-		rows = append(rows, []datum.Datum{
-			textValue(t.FullName()), textValue(t.Name), textValue(t.Namespace), textValue(t.Kind.String()),
-			datum.NewInt(datum.Timestamp, t.CreatedMicros), small(t.Version), datum.NewString(datum.JSON, string(encoded)),
-			{},
-			datum.NewInt(datum.Timestamp, t.UpdatedMicros), options, access, datum.NewBool(true),
-			optionalText(t.Options["STORAGE_ID"]), optionalBool(t.Options["USE_USER_STORAGE"]),
-		})
 	}
-	return rows, nil
+	encoded, err := json.Marshal(columns)
+	if err != nil {
+		return nil, fmt.Errorf("columns of %s: %w", t.FullName(), err)
+	}
+	options, err := optionsJSON(t.Options)
+	if err != nil {
+		return nil, err
+	}
+	access := datum.Datum{}
+	if t.Kind == schema.KindShared {
+		access = textValue(t.Access.String())
+	}
+	return append(rows, []datum.Datum{
+		textValue(t.FullName()), textValue(t.Name), textValue(t.Namespace), textValue(t.Kind.String()),
+		datum.NewInt(datum.Timestamp, t.CreatedMicros), small(t.Version), datum.NewString(datum.JSON, string(encoded)),
+		{},
+		datum.NewInt(datum.Timestamp, t.UpdatedMicros), options, access, datum.NewBool(latest),
+		optionalText(t.Options["STORAGE_ID"]), optionalBool(t.Options["USE_USER_STORAGE"]),
+	}), nil
 }
 
 func (s *System) settingsRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {

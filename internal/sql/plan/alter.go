@@ -79,6 +79,7 @@ func (e *Environment) alterTable(node *parse.AlterTable) (Statement, error) {
 func (a *alteration) statement(message string) *Meta {
 	a.meta.Command = &commandv1.Command{Body: &commandv1.Command_AlterTable{AlterTable: &commandv1.AlterTable{
 		Table: catalog.TableToProto(a.next), ExpectRevision: a.old.Revision, Message: message + ".",
+		KeepVersion: true,
 	}}}
 	if a.next.Unfinished() {
 		a.meta.Finish = a.next.ID
@@ -212,7 +213,9 @@ func (a *alteration) dropColumn(node *parse.DropColumn) error {
 		for _, x := range first.IndexedBy(id) {
 			x.State = schema.IndexRetiring
 		}
-		a.meta.First = &commandv1.AlterTable{Table: catalog.TableToProto(first), ExpectRevision: a.old.Revision}
+		a.meta.First = &commandv1.AlterTable{
+			Table: catalog.TableToProto(first), ExpectRevision: a.old.Revision, KeepVersion: true,
+		}
 	}
 	for _, x := range a.next.IndexedBy(id) {
 		x.State = schema.IndexDropping

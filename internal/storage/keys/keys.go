@@ -50,6 +50,7 @@ const (
 	KindCleanup   Kind = 0x25 // table(8): rows of a dropped table that are still to be purged
 	KindSequence  Kind = 0x26 // name: the last number that was handed out
 	KindView      Kind = 0x27 // namespace 00 name: named query
+	KindVersion   Kind = 0x28 // table(8) version(4): a descriptor that a newer version replaced
 	KindJob       Kind = 0x30 // number(8): a job that has not ended
 	KindJobDone   Kind = 0x31 // number(8): a job that has ended
 	KindJobKey    Kind = 0x32 // idempotency key: number of the live job that has it
@@ -250,6 +251,17 @@ func Namespace(name string) []byte {
 
 // Table is the key of a table descriptor.
 func Table(table ident.TableID) []byte { return tableKey(shard.Meta, KindTable, table, 0) }
+
+// Version is the key of a descriptor that a newer version of its table replaced.
+func Version(table ident.TableID, version uint32) []byte {
+	return binary.BigEndian.AppendUint32(tableKey(shard.Meta, KindVersion, table, 4), version)
+}
+
+// VersionSpan is the span of the replaced descriptors of a table.
+func VersionSpan(table ident.TableID) (lo, hi []byte) {
+	lo = tableKey(shard.Meta, KindVersion, table, 0)
+	return lo, PrefixEnd(lo)
+}
 
 // User is the key of an account.
 func User(user ident.UserID) []byte {

@@ -43,6 +43,7 @@ func TestGolden(t *testing.T) {
 	line("cluster", Cluster())
 	line("namespace", Namespace("app"))
 	line("table", Table(table))
+	line("version", Version(table, 3))
 	line("user", User("alice"))
 	line("member", Member(3))
 	line("cleanup", Cleanup(table))

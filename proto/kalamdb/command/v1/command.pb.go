@@ -129,6 +129,7 @@ type Command struct {
 	//	*Command_PurgeUser
 	//	*Command_MarkTime
 	//	*Command_PurgeDeleted
+	//	*Command_RotateToken
 	Body          isCommand_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -610,6 +611,15 @@ func (x *Command) GetPurgeDeleted() *PurgeDeleted {
 	return nil
 }
 
+func (x *Command) GetRotateToken() *RotateToken {
+	if x != nil {
+		if x, ok := x.Body.(*Command_RotateToken); ok {
+			return x.RotateToken
+		}
+	}
+	return nil
+}
+
 type isCommand_Body interface {
 	isCommand_Body()
 }
@@ -808,6 +818,10 @@ type Command_PurgeDeleted struct {
 	PurgeDeleted *PurgeDeleted `protobuf:"bytes,105,opt,name=purge_deleted,json=purgeDeleted,proto3,oneof"`
 }
 
+type Command_RotateToken struct {
+	RotateToken *RotateToken `protobuf:"bytes,120,opt,name=rotate_token,json=rotateToken,proto3,oneof"`
+}
+
 func (*Command_CreateNamespace) isCommand_Body() {}
 
 func (*Command_DropNamespace) isCommand_Body() {}
@@ -903,6 +917,8 @@ func (*Command_PurgeUser) isCommand_Body() {}
 func (*Command_MarkTime) isCommand_Body() {}
 
 func (*Command_PurgeDeleted) isCommand_Body() {}
+
+func (*Command_RotateToken) isCommand_Body() {}
 
 // Header is stamped by the executor; replicas never consult a clock.
 type Header struct {
@@ -1916,7 +1932,8 @@ type AlterTable struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Table          *Table                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"` // revision and updated_micros are assigned during apply
 	ExpectRevision uint32                 `protobuf:"varint,2,opt,name=expect_revision,json=expectRevision,proto3" json:"expect_revision,omitempty"`
-	Message        string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"` // what the response says
+	Message        string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`                             // what the response says
+	KeepVersion    bool                   `protobuf:"varint,4,opt,name=keep_version,json=keepVersion,proto3" json:"keep_version,omitempty"` // the descriptor that a newer version replaces stays readable
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1970,6 +1987,13 @@ func (x *AlterTable) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *AlterTable) GetKeepVersion() bool {
+	if x != nil {
+		return x.KeepVersion
+	}
+	return false
 }
 
 // AlterNamespace sets options of a namespace and keeps the others.
@@ -2248,6 +2272,7 @@ type User struct {
 	CreatedMicros     int64                  `protobuf:"zigzag64,10,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
 	UpdatedMicros     int64                  `protobuf:"zigzag64,11,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"`
 	DeletedMicros     int64                  `protobuf:"zigzag64,12,opt,name=deleted_micros,json=deletedMicros,proto3" json:"deleted_micros,omitempty"`
+	Families          []*TokenFamily         `protobuf:"bytes,13,rep,name=families,proto3" json:"families,omitempty"` // of refresh tokens that were used
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2366,6 +2391,169 @@ func (x *User) GetDeletedMicros() int64 {
 	return 0
 }
 
+func (x *User) GetFamilies() []*TokenFamily {
+	if x != nil {
+		return x.Families
+	}
+	return nil
+}
+
+// TokenFamily is what came of one login: each refresh replaces the refresh token before it.
+type TokenFamily struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // 16 bytes
+	Serial        uint32                 `protobuf:"varint,2,opt,name=serial,proto3" json:"serial,omitempty"`                                      // of the newest token; the one of the login has zero
+	RotatedMicros int64                  `protobuf:"zigzag64,3,opt,name=rotated_micros,json=rotatedMicros,proto3" json:"rotated_micros,omitempty"` // when it was given
+	ExpiresMicros int64                  `protobuf:"zigzag64,4,opt,name=expires_micros,json=expiresMicros,proto3" json:"expires_micros,omitempty"` // when its last token ends, and the family is forgotten
+	Revoked       bool                   `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`                                    // a token was shown again that had been replaced
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenFamily) Reset() {
+	*x = TokenFamily{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenFamily) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenFamily) ProtoMessage() {}
+
+func (x *TokenFamily) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenFamily.ProtoReflect.Descriptor instead.
+func (*TokenFamily) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TokenFamily) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *TokenFamily) GetSerial() uint32 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+func (x *TokenFamily) GetRotatedMicros() int64 {
+	if x != nil {
+		return x.RotatedMicros
+	}
+	return 0
+}
+
+func (x *TokenFamily) GetExpiresMicros() int64 {
+	if x != nil {
+		return x.ExpiresMicros
+	}
+	return 0
+}
+
+func (x *TokenFamily) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+// RotateToken replaces a refresh token by the next one of its family. One that was replaced before ends the family, unless that was
+// a moment ago: two programs may share a token, and an answer may get lost. The object id of the response is the serial number of the
+// next token, zero when the family has ended.
+type RotateToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Family        []byte                 `protobuf:"bytes,2,opt,name=family,proto3" json:"family,omitempty"`
+	Serial        uint32                 `protobuf:"varint,3,opt,name=serial,proto3" json:"serial,omitempty"`                                      // of the token that was shown
+	ExpiresMicros int64                  `protobuf:"zigzag64,4,opt,name=expires_micros,json=expiresMicros,proto3" json:"expires_micros,omitempty"` // when the next token ends
+	GraceMicros   int64                  `protobuf:"zigzag64,5,opt,name=grace_micros,json=graceMicros,proto3" json:"grace_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateToken) Reset() {
+	*x = RotateToken{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateToken) ProtoMessage() {}
+
+func (x *RotateToken) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateToken.ProtoReflect.Descriptor instead.
+func (*RotateToken) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateToken) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RotateToken) GetFamily() []byte {
+	if x != nil {
+		return x.Family
+	}
+	return nil
+}
+
+func (x *RotateToken) GetSerial() uint32 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+func (x *RotateToken) GetExpiresMicros() int64 {
+	if x != nil {
+		return x.ExpiresMicros
+	}
+	return 0
+}
+
+func (x *RotateToken) GetGraceMicros() int64 {
+	if x != nil {
+		return x.GraceMicros
+	}
+	return 0
+}
+
 type CreateUser struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          *User                  `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -2376,7 +2564,7 @@ type CreateUser struct {
 
 func (x *CreateUser) Reset() {
 	*x = CreateUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2576,7 @@ func (x *CreateUser) String() string {
 func (*CreateUser) ProtoMessage() {}
 
 func (x *CreateUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[19]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2589,7 @@ func (x *CreateUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUser.ProtoReflect.Descriptor instead.
 func (*CreateUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateUser) GetUser() *User {
@@ -2430,7 +2618,7 @@ type AlterUser struct {
 
 func (x *AlterUser) Reset() {
 	*x = AlterUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2630,7 @@ func (x *AlterUser) String() string {
 func (*AlterUser) ProtoMessage() {}
 
 func (x *AlterUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[20]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2643,7 @@ func (x *AlterUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterUser.ProtoReflect.Descriptor instead.
 func (*AlterUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AlterUser) GetId() string {
@@ -2498,7 +2686,7 @@ type DropUser struct {
 
 func (x *DropUser) Reset() {
 	*x = DropUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2698,7 @@ func (x *DropUser) String() string {
 func (*DropUser) ProtoMessage() {}
 
 func (x *DropUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[21]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2711,7 @@ func (x *DropUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropUser.ProtoReflect.Descriptor instead.
 func (*DropUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DropUser) GetId() string {
@@ -2567,7 +2755,7 @@ type RecordLogin struct {
 
 func (x *RecordLogin) Reset() {
 	*x = RecordLogin{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2767,7 @@ func (x *RecordLogin) String() string {
 func (*RecordLogin) ProtoMessage() {}
 
 func (x *RecordLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[22]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2780,7 @@ func (x *RecordLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordLogin.ProtoReflect.Descriptor instead.
 func (*RecordLogin) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RecordLogin) GetId() string {
@@ -2640,7 +2828,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2840,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[23]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2853,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Member) GetReplicaId() uint64 {
@@ -2736,7 +2924,7 @@ type AddMember struct {
 
 func (x *AddMember) Reset() {
 	*x = AddMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +2936,7 @@ func (x *AddMember) String() string {
 func (*AddMember) ProtoMessage() {}
 
 func (x *AddMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[24]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +2949,7 @@ func (x *AddMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMember.ProtoReflect.Descriptor instead.
 func (*AddMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddMember) GetMember() *Member {
@@ -2780,7 +2968,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2980,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[25]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2993,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveMember) GetReplicaId() uint64 {
@@ -2830,7 +3018,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2842,7 +3030,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2855,7 +3043,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Found) GetClusterUid() []byte {
@@ -2915,7 +3103,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +3115,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3128,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -2997,7 +3185,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3009,7 +3197,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3022,7 +3210,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Namespace) GetName() string {
@@ -3056,7 +3244,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3256,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3269,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -3111,7 +3299,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3311,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3324,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -3217,7 +3405,7 @@ type ColdRead struct {
 
 func (x *ColdRead) Reset() {
 	*x = ColdRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3417,7 @@ func (x *ColdRead) String() string {
 func (*ColdRead) ProtoMessage() {}
 
 func (x *ColdRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3430,7 @@ func (x *ColdRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColdRead.ProtoReflect.Descriptor instead.
 func (*ColdRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ColdRead) GetTableId() uint64 {
@@ -3286,7 +3474,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3486,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3499,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -3358,7 +3546,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3558,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3571,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -3440,7 +3628,7 @@ type IndexSpanUnchanged struct {
 
 func (x *IndexSpanUnchanged) Reset() {
 	*x = IndexSpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3452,7 +3640,7 @@ func (x *IndexSpanUnchanged) String() string {
 func (*IndexSpanUnchanged) ProtoMessage() {}
 
 func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3465,7 +3653,7 @@ func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
 func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *IndexSpanUnchanged) GetTableId() uint64 {
@@ -3527,7 +3715,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +3727,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +3740,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -3582,7 +3770,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3782,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3795,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -3651,7 +3839,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3851,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3864,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -3721,7 +3909,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +3921,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +3934,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -3844,7 +4032,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3856,7 +4044,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3869,7 +4057,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -3898,7 +4086,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +4098,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4111,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -3960,7 +4148,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3972,7 +4160,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3985,7 +4173,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -4015,7 +4203,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4027,7 +4215,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4040,7 +4228,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -4089,7 +4277,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4289,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4302,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -4146,7 +4334,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4346,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4359,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Manifest) GetVersion() uint64 {
@@ -4230,7 +4418,7 @@ type ReplacedSegments struct {
 
 func (x *ReplacedSegments) Reset() {
 	*x = ReplacedSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4242,7 +4430,7 @@ func (x *ReplacedSegments) String() string {
 func (*ReplacedSegments) ProtoMessage() {}
 
 func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4255,7 +4443,7 @@ func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplacedSegments.ProtoReflect.Descriptor instead.
 func (*ReplacedSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReplacedSegments) GetMinKey() []byte {
@@ -4315,7 +4503,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4327,7 +4515,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4340,7 +4528,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Segment) GetNumber() uint64 {
@@ -4480,7 +4668,7 @@ type SegmentAge struct {
 
 func (x *SegmentAge) Reset() {
 	*x = SegmentAge{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +4680,7 @@ func (x *SegmentAge) String() string {
 func (*SegmentAge) ProtoMessage() {}
 
 func (x *SegmentAge) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +4693,7 @@ func (x *SegmentAge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentAge.ProtoReflect.Descriptor instead.
 func (*SegmentAge) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SegmentAge) GetSeq() uint64 {
@@ -4535,7 +4723,7 @@ type SegmentColumn struct {
 
 func (x *SegmentColumn) Reset() {
 	*x = SegmentColumn{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4735,7 @@ func (x *SegmentColumn) String() string {
 func (*SegmentColumn) ProtoMessage() {}
 
 func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4748,7 @@ func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
 func (*SegmentColumn) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SegmentColumn) GetId() uint32 {
@@ -4607,7 +4795,7 @@ type CommitSegment struct {
 
 func (x *CommitSegment) Reset() {
 	*x = CommitSegment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4619,7 +4807,7 @@ func (x *CommitSegment) String() string {
 func (*CommitSegment) ProtoMessage() {}
 
 func (x *CommitSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4632,7 +4820,7 @@ func (x *CommitSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
 func (*CommitSegment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CommitSegment) GetTableId() uint64 {
@@ -4693,7 +4881,7 @@ type ReplaceSegments struct {
 
 func (x *ReplaceSegments) Reset() {
 	*x = ReplaceSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4705,7 +4893,7 @@ func (x *ReplaceSegments) String() string {
 func (*ReplaceSegments) ProtoMessage() {}
 
 func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4718,7 +4906,7 @@ func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
 func (*ReplaceSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReplaceSegments) GetTableId() uint64 {
@@ -4773,7 +4961,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4785,7 +4973,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4798,7 +4986,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -4840,7 +5028,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +5040,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +5053,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -5043,7 +5231,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5055,7 +5243,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5068,7 +5256,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -5122,7 +5310,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5134,7 +5322,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5147,7 +5335,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -5211,7 +5399,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5223,7 +5411,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5236,7 +5424,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -5261,7 +5449,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5273,7 +5461,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5286,7 +5474,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -5336,7 +5524,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5348,7 +5536,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5361,7 +5549,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -5402,7 +5590,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5414,7 +5602,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5427,7 +5615,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -5448,7 +5636,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5460,7 +5648,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5473,7 +5661,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -5509,7 +5697,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5521,7 +5709,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5534,7 +5722,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -5575,7 +5763,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5587,7 +5775,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5600,7 +5788,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CancelJob) GetId() string {
@@ -5620,7 +5808,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5632,7 +5820,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5645,7 +5833,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -5671,7 +5859,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5683,7 +5871,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5696,7 +5884,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -5709,7 +5897,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5721,7 +5909,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5734,7 +5922,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -5769,7 +5957,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5781,7 +5969,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5794,7 +5982,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Schedule) GetName() string {
@@ -5919,7 +6107,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5931,7 +6119,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5944,7 +6132,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -5976,7 +6164,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5988,7 +6176,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6001,7 +6189,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -6056,7 +6244,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6068,7 +6256,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6081,7 +6269,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -6112,7 +6300,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6124,7 +6312,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6137,7 +6325,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -6184,7 +6372,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6196,7 +6384,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6209,7 +6397,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -6271,7 +6459,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6283,7 +6471,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6296,7 +6484,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -6364,7 +6552,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6376,7 +6564,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6389,7 +6577,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -6412,7 +6600,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6424,7 +6612,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6437,7 +6625,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Storage) GetId() string {
@@ -6527,7 +6715,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6539,7 +6727,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6552,7 +6740,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -6586,7 +6774,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6598,7 +6786,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6611,7 +6799,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -6681,7 +6869,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6693,7 +6881,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6706,7 +6894,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DropStorage) GetId() string {
@@ -6738,7 +6926,7 @@ type RestoreCatalog struct {
 
 func (x *RestoreCatalog) Reset() {
 	*x = RestoreCatalog{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6750,7 +6938,7 @@ func (x *RestoreCatalog) String() string {
 func (*RestoreCatalog) ProtoMessage() {}
 
 func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6763,7 +6951,7 @@ func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
 func (*RestoreCatalog) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RestoreCatalog) GetBackup() string {
@@ -6812,7 +7000,7 @@ type CatalogRecord struct {
 
 func (x *CatalogRecord) Reset() {
 	*x = CatalogRecord{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6824,7 +7012,7 @@ func (x *CatalogRecord) String() string {
 func (*CatalogRecord) ProtoMessage() {}
 
 func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6837,7 +7025,7 @@ func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
 func (*CatalogRecord) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CatalogRecord) GetKey() []byte {
@@ -6872,7 +7060,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6884,7 +7072,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6897,7 +7085,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Backup) GetName() string {
@@ -6973,7 +7161,7 @@ type RecordBackup struct {
 
 func (x *RecordBackup) Reset() {
 	*x = RecordBackup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6985,7 +7173,7 @@ func (x *RecordBackup) String() string {
 func (*RecordBackup) ProtoMessage() {}
 
 func (x *RecordBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6998,7 +7186,7 @@ func (x *RecordBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
 func (*RecordBackup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RecordBackup) GetBackup() *Backup {
@@ -7019,7 +7207,7 @@ type ForgetUser struct {
 
 func (x *ForgetUser) Reset() {
 	*x = ForgetUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7031,7 +7219,7 @@ func (x *ForgetUser) String() string {
 func (*ForgetUser) ProtoMessage() {}
 
 func (x *ForgetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7044,7 +7232,7 @@ func (x *ForgetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
 func (*ForgetUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ForgetUser) GetId() string {
@@ -7072,7 +7260,7 @@ type PurgeUser struct {
 
 func (x *PurgeUser) Reset() {
 	*x = PurgeUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7084,7 +7272,7 @@ func (x *PurgeUser) String() string {
 func (*PurgeUser) ProtoMessage() {}
 
 func (x *PurgeUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7097,7 +7285,7 @@ func (x *PurgeUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
 func (*PurgeUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *PurgeUser) GetUser() string {
@@ -7124,7 +7312,7 @@ type UserTable struct {
 
 func (x *UserTable) Reset() {
 	*x = UserTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7136,7 +7324,7 @@ func (x *UserTable) String() string {
 func (*UserTable) ProtoMessage() {}
 
 func (x *UserTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7149,7 +7337,7 @@ func (x *UserTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
 func (*UserTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *UserTable) GetTableId() uint64 {
@@ -7175,7 +7363,7 @@ type MarkTime struct {
 
 func (x *MarkTime) Reset() {
 	*x = MarkTime{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7187,7 +7375,7 @@ func (x *MarkTime) String() string {
 func (*MarkTime) ProtoMessage() {}
 
 func (x *MarkTime) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7200,7 +7388,7 @@ func (x *MarkTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkTime.ProtoReflect.Descriptor instead.
 func (*MarkTime) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
 }
 
 // PurgeDeleted removes deletions from the row store for good: those that are still the newest version of their key, in scopes whose manifest
@@ -7215,7 +7403,7 @@ type PurgeDeleted struct {
 
 func (x *PurgeDeleted) Reset() {
 	*x = PurgeDeleted{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7227,7 +7415,7 @@ func (x *PurgeDeleted) String() string {
 func (*PurgeDeleted) ProtoMessage() {}
 
 func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7240,7 +7428,7 @@ func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
 func (*PurgeDeleted) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PurgeDeleted) GetTableId() uint64 {
@@ -7268,7 +7456,7 @@ type DeletedScope struct {
 
 func (x *DeletedScope) Reset() {
 	*x = DeletedScope{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7280,7 +7468,7 @@ func (x *DeletedScope) String() string {
 func (*DeletedScope) ProtoMessage() {}
 
 func (x *DeletedScope) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7293,7 +7481,7 @@ func (x *DeletedScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedScope.ProtoReflect.Descriptor instead.
 func (*DeletedScope) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *DeletedScope) GetUser() string {
@@ -7327,7 +7515,7 @@ type DeletedRow struct {
 
 func (x *DeletedRow) Reset() {
 	*x = DeletedRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7339,7 +7527,7 @@ func (x *DeletedRow) String() string {
 func (*DeletedRow) ProtoMessage() {}
 
 func (x *DeletedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7352,7 +7540,7 @@ func (x *DeletedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedRow.ProtoReflect.Descriptor instead.
 func (*DeletedRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *DeletedRow) GetPrimaryKey() []byte {
@@ -7373,7 +7561,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xb1\x1a\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf7\x1a\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -7441,7 +7629,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"purge_user\x18g \x01(\v2\x1d.kalamdb.command.v1.PurgeUserH\x00R\tpurgeUser\x12;\n" +
 	"\tmark_time\x18h \x01(\v2\x1c.kalamdb.command.v1.MarkTimeH\x00R\bmarkTime\x12G\n" +
-	"\rpurge_deleted\x18i \x01(\v2 .kalamdb.command.v1.PurgeDeletedH\x00R\fpurgeDeletedB\x06\n" +
+	"\rpurge_deleted\x18i \x01(\v2 .kalamdb.command.v1.PurgeDeletedH\x00R\fpurgeDeleted\x12D\n" +
+	"\frotate_token\x18x \x01(\v2\x1f.kalamdb.command.v1.RotateTokenH\x00R\vrotateTokenB\x06\n" +
 	"\x04body\"\xcd\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
@@ -7538,12 +7727,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"column_ids\x18\x03 \x03(\rR\tcolumnIds\x12\x16\n" +
 	"\x06unique\x18\x04 \x01(\bR\x06unique\x12\x14\n" +
-	"\x05state\x18\x05 \x01(\rR\x05state\"\x80\x01\n" +
+	"\x05state\x18\x05 \x01(\rR\x05state\"\xa3\x01\n" +
 	"\n" +
 	"AlterTable\x12/\n" +
 	"\x05table\x18\x01 \x01(\v2\x19.kalamdb.command.v1.TableR\x05table\x12'\n" +
 	"\x0fexpect_revision\x18\x02 \x01(\rR\x0eexpectRevision\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xab\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12!\n" +
+	"\fkeep_version\x18\x04 \x01(\bR\vkeepVersion\"\xab\x01\n" +
 	"\x0eAlterNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12I\n" +
 	"\aoptions\x18\x02 \x03(\v2/.kalamdb.command.v1.AlterNamespace.OptionsEntryR\aoptions\x1a:\n" +
@@ -7570,7 +7760,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\tprecision\x18\x02 \x01(\rR\tprecision\x12\x14\n" +
 	"\x05scale\x18\x03 \x01(\rR\x05scale\x12\x12\n" +
 	"\x04dims\x18\x04 \x01(\rR\x04dims\x12\x12\n" +
-	"\x04elem\x18\x05 \x01(\rR\x04elem\"\x95\x03\n" +
+	"\x04elem\x18\x05 \x01(\rR\x04elem\"\xd2\x03\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12\x12\n" +
@@ -7584,7 +7774,20 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0ecreated_micros\x18\n" +
 	" \x01(\x12R\rcreatedMicros\x12%\n" +
 	"\x0eupdated_micros\x18\v \x01(\x12R\rupdatedMicros\x12%\n" +
-	"\x0edeleted_micros\x18\f \x01(\x12R\rdeletedMicros\"^\n" +
+	"\x0edeleted_micros\x18\f \x01(\x12R\rdeletedMicros\x12;\n" +
+	"\bfamilies\x18\r \x03(\v2\x1f.kalamdb.command.v1.TokenFamilyR\bfamilies\"\x9d\x01\n" +
+	"\vTokenFamily\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\rR\x06serial\x12%\n" +
+	"\x0erotated_micros\x18\x03 \x01(\x12R\rrotatedMicros\x12%\n" +
+	"\x0eexpires_micros\x18\x04 \x01(\x12R\rexpiresMicros\x12\x18\n" +
+	"\arevoked\x18\x05 \x01(\bR\arevoked\"\xa0\x01\n" +
+	"\vRotateToken\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06family\x18\x02 \x01(\fR\x06family\x12\x16\n" +
+	"\x06serial\x18\x03 \x01(\rR\x06serial\x12%\n" +
+	"\x0eexpires_micros\x18\x04 \x01(\x12R\rexpiresMicros\x12!\n" +
+	"\fgrace_micros\x18\x05 \x01(\x12R\vgraceMicros\"^\n" +
 	"\n" +
 	"CreateUser\x12,\n" +
 	"\x04user\x18\x01 \x01(\v2\x18.kalamdb.command.v1.UserR\x04user\x12\"\n" +
@@ -8049,7 +8252,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 94)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -8071,79 +8274,81 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*Column)(nil),             // 17: kalamdb.command.v1.Column
 	(*Type)(nil),               // 18: kalamdb.command.v1.Type
 	(*User)(nil),               // 19: kalamdb.command.v1.User
-	(*CreateUser)(nil),         // 20: kalamdb.command.v1.CreateUser
-	(*AlterUser)(nil),          // 21: kalamdb.command.v1.AlterUser
-	(*DropUser)(nil),           // 22: kalamdb.command.v1.DropUser
-	(*RecordLogin)(nil),        // 23: kalamdb.command.v1.RecordLogin
-	(*Member)(nil),             // 24: kalamdb.command.v1.Member
-	(*AddMember)(nil),          // 25: kalamdb.command.v1.AddMember
-	(*RemoveMember)(nil),       // 26: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),              // 27: kalamdb.command.v1.Found
-	(*Cluster)(nil),            // 28: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),          // 29: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),        // 30: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),          // 31: kalamdb.command.v1.WriteRows
-	(*ColdRead)(nil),           // 32: kalamdb.command.v1.ColdRead
-	(*RowRead)(nil),            // 33: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),      // 34: kalamdb.command.v1.SpanUnchanged
-	(*IndexSpanUnchanged)(nil), // 35: kalamdb.command.v1.IndexSpanUnchanged
-	(*TableRevision)(nil),      // 36: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),         // 37: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),     // 38: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),           // 39: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),         // 40: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),      // 41: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),          // 42: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),           // 43: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),         // 44: kalamdb.command.v1.PurgeIndex
-	(*Manifest)(nil),           // 45: kalamdb.command.v1.Manifest
-	(*ReplacedSegments)(nil),   // 46: kalamdb.command.v1.ReplacedSegments
-	(*Segment)(nil),            // 47: kalamdb.command.v1.Segment
-	(*SegmentAge)(nil),         // 48: kalamdb.command.v1.SegmentAge
-	(*SegmentColumn)(nil),      // 49: kalamdb.command.v1.SegmentColumn
-	(*CommitSegment)(nil),      // 50: kalamdb.command.v1.CommitSegment
-	(*ReplaceSegments)(nil),    // 51: kalamdb.command.v1.ReplaceSegments
-	(*PurgeTable)(nil),         // 52: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 53: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 54: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 55: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 56: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 57: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 58: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 59: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 60: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 61: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 62: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 63: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 64: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 65: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 66: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 67: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 68: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 69: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 70: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 71: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 72: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 73: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 74: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 75: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 76: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 77: kalamdb.command.v1.DropStorage
-	(*RestoreCatalog)(nil),     // 78: kalamdb.command.v1.RestoreCatalog
-	(*CatalogRecord)(nil),      // 79: kalamdb.command.v1.CatalogRecord
-	(*Backup)(nil),             // 80: kalamdb.command.v1.Backup
-	(*RecordBackup)(nil),       // 81: kalamdb.command.v1.RecordBackup
-	(*ForgetUser)(nil),         // 82: kalamdb.command.v1.ForgetUser
-	(*PurgeUser)(nil),          // 83: kalamdb.command.v1.PurgeUser
-	(*UserTable)(nil),          // 84: kalamdb.command.v1.UserTable
-	(*MarkTime)(nil),           // 85: kalamdb.command.v1.MarkTime
-	(*PurgeDeleted)(nil),       // 86: kalamdb.command.v1.PurgeDeleted
-	(*DeletedScope)(nil),       // 87: kalamdb.command.v1.DeletedScope
-	(*DeletedRow)(nil),         // 88: kalamdb.command.v1.DeletedRow
-	nil,                        // 89: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 90: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 91: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 92: kalamdb.command.v1.Namespace.OptionsEntry
+	(*TokenFamily)(nil),        // 20: kalamdb.command.v1.TokenFamily
+	(*RotateToken)(nil),        // 21: kalamdb.command.v1.RotateToken
+	(*CreateUser)(nil),         // 22: kalamdb.command.v1.CreateUser
+	(*AlterUser)(nil),          // 23: kalamdb.command.v1.AlterUser
+	(*DropUser)(nil),           // 24: kalamdb.command.v1.DropUser
+	(*RecordLogin)(nil),        // 25: kalamdb.command.v1.RecordLogin
+	(*Member)(nil),             // 26: kalamdb.command.v1.Member
+	(*AddMember)(nil),          // 27: kalamdb.command.v1.AddMember
+	(*RemoveMember)(nil),       // 28: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),              // 29: kalamdb.command.v1.Found
+	(*Cluster)(nil),            // 30: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),          // 31: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),        // 32: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),          // 33: kalamdb.command.v1.WriteRows
+	(*ColdRead)(nil),           // 34: kalamdb.command.v1.ColdRead
+	(*RowRead)(nil),            // 35: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 36: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 37: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 38: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 39: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 40: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 41: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 42: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 43: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 44: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 45: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 46: kalamdb.command.v1.PurgeIndex
+	(*Manifest)(nil),           // 47: kalamdb.command.v1.Manifest
+	(*ReplacedSegments)(nil),   // 48: kalamdb.command.v1.ReplacedSegments
+	(*Segment)(nil),            // 49: kalamdb.command.v1.Segment
+	(*SegmentAge)(nil),         // 50: kalamdb.command.v1.SegmentAge
+	(*SegmentColumn)(nil),      // 51: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 52: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 53: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 54: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 55: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 56: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 57: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 58: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 59: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 60: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 61: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 62: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 63: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 64: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 65: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 66: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 67: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 68: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 69: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 70: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 71: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 72: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 73: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 74: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 75: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 76: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 77: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 78: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 79: kalamdb.command.v1.DropStorage
+	(*RestoreCatalog)(nil),     // 80: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 81: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 82: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 83: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 84: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 85: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 86: kalamdb.command.v1.UserTable
+	(*MarkTime)(nil),           // 87: kalamdb.command.v1.MarkTime
+	(*PurgeDeleted)(nil),       // 88: kalamdb.command.v1.PurgeDeleted
+	(*DeletedScope)(nil),       // 89: kalamdb.command.v1.DeletedScope
+	(*DeletedRow)(nil),         // 90: kalamdb.command.v1.DeletedRow
+	nil,                        // 91: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 92: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 93: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 94: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,   // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -8151,107 +8356,109 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	6,   // 2: kalamdb.command.v1.Command.drop_namespace:type_name -> kalamdb.command.v1.DropNamespace
 	7,   // 3: kalamdb.command.v1.Command.create_table:type_name -> kalamdb.command.v1.CreateTable
 	8,   // 4: kalamdb.command.v1.Command.drop_table:type_name -> kalamdb.command.v1.DropTable
-	20,  // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
-	21,  // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
-	22,  // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
-	23,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
-	25,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	26,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	30,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	27,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	56,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	57,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	58,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	59,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	60,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	61,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	62,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	63,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	64,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	65,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	67,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	68,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	69,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	70,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	75,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	76,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	77,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	73,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	22,  // 5: kalamdb.command.v1.Command.create_user:type_name -> kalamdb.command.v1.CreateUser
+	23,  // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
+	24,  // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
+	25,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
+	27,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
+	28,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	32,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	29,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	58,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	59,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	60,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	61,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	62,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	63,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	64,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	65,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	66,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	67,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	69,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	70,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	71,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	72,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	77,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	78,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	79,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	75,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15,  // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16,  // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11,  // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12,  // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	78,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	81,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	82,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
-	31,  // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	52,  // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	40,  // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	42,  // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	44,  // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	50,  // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	51,  // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	41,  // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	83,  // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	85,  // 47: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
-	86,  // 48: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
-	71,  // 49: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,   // 50: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	89,  // 51: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13,  // 52: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17,  // 53: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10,  // 54: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,   // 55: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17,  // 56: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	90,  // 57: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14,  // 58: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13,  // 59: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	91,  // 60: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18,  // 61: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18,  // 62: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	19,  // 63: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	24,  // 64: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	24,  // 65: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	92,  // 66: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	38,  // 67: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	39,  // 68: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	33,  // 69: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	34,  // 70: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	35,  // 71: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	36,  // 72: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,   // 73: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	32,  // 74: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,   // 75: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	37,  // 76: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	37,  // 77: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	43,  // 78: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	37,  // 79: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	47,  // 80: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	46,  // 81: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	49,  // 82: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	48,  // 83: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	47,  // 84: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	47,  // 85: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	54,  // 86: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	55,  // 87: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	53,  // 88: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	54,  // 89: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54,  // 90: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54,  // 91: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54,  // 92: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	54,  // 93: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	66,  // 94: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	74,  // 95: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	79,  // 96: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	80,  // 97: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	84,  // 98: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	87,  // 99: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
-	88,  // 100: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
-	101, // [101:101] is the sub-list for method output_type
-	101, // [101:101] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	80,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	83,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	84,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	33,  // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	54,  // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	42,  // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	44,  // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	46,  // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	52,  // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	53,  // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	43,  // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	85,  // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	87,  // 47: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
+	88,  // 48: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
+	21,  // 49: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
+	73,  // 50: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,   // 51: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	91,  // 52: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13,  // 53: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17,  // 54: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10,  // 55: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,   // 56: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17,  // 57: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	92,  // 58: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14,  // 59: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13,  // 60: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	93,  // 61: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18,  // 62: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18,  // 63: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	20,  // 64: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
+	19,  // 65: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	26,  // 66: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	26,  // 67: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	94,  // 68: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	40,  // 69: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	41,  // 70: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	35,  // 71: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	36,  // 72: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	37,  // 73: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	38,  // 74: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 75: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	34,  // 76: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 77: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	39,  // 78: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	39,  // 79: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	45,  // 80: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	39,  // 81: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	49,  // 82: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	48,  // 83: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	51,  // 84: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	50,  // 85: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	49,  // 86: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	49,  // 87: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	56,  // 88: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 89: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	55,  // 90: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	56,  // 91: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	56,  // 92: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	56,  // 93: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	56,  // 94: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	56,  // 95: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	68,  // 96: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	76,  // 97: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	81,  // 98: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	82,  // 99: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	86,  // 100: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	89,  // 101: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	90,  // 102: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	103, // [103:103] is the sub-list for method output_type
+	103, // [103:103] is the sub-list for method input_type
+	103, // [103:103] is the sub-list for extension type_name
+	103, // [103:103] is the sub-list for extension extendee
+	0,   // [0:103] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -8308,17 +8515,18 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_PurgeUser)(nil),
 		(*Command_MarkTime)(nil),
 		(*Command_PurgeDeleted)(nil),
+		(*Command_RotateToken)(nil),
 	}
-	file_kalamdb_command_v1_command_proto_msgTypes[20].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[67].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[75].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[22].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[69].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[77].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   92,
+			NumMessages:   94,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
