@@ -10,6 +10,9 @@ import (
 // locked accounts are not: anybody could fill the log with them.
 const LoginFailed = "LOGIN_FAILED"
 
+// TokenReused is the audit log's word for a refresh token that was shown again after it had been replaced.
+const TokenReused = "TOKEN_REUSED"
+
 type addressKey struct{}
 
 // WithAddress returns a context that says where a caller comes from, for the audit log.
@@ -28,6 +31,8 @@ func (s *Service) note(ctx context.Context, cmd *commandv1.Command) *commandv1.A
 		note.Action, note.Target = "CREATE_USER", body.CreateUser.GetUser().GetId()
 	case *commandv1.Command_AlterUser:
 		note.Action, note.Target = "ALTER_USER", body.AlterUser.GetId()
+	case *commandv1.Command_RotateToken:
+		note.Action, note.Target = TokenReused, body.RotateToken.GetUserId()
 	default:
 		return nil
 	}

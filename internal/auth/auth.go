@@ -10,6 +10,7 @@
 //   - A failed login is counted durably before it is answered; when it cannot be counted, the login is
 //     refused as unavailable.
 //   - An account without a password hash never logs in.
+//   - A token of an external issuer lets in the owner of an OAUTH account that was made for its subject, and nobody else.
 //
 // Hashing is slow on purpose. It runs on a bounded number of callers at once with a bounded queue before
 // them; more are refused as overloaded.
@@ -52,6 +53,11 @@ type Config struct {
 
 	AccessLife  time.Duration // life of an access token; default 24 h
 	RefreshLife time.Duration // life of a refresh token; default 7 days
+	// RefreshGrace is for how long after a refresh the token before is good, for programs that share one and answers that get lost;
+	// default one minute.
+	RefreshGrace time.Duration
+	// ReuseRefreshTokens leaves refresh tokens good until they end, as many times as they are shown.
+	ReuseRefreshTokens bool
 
 	BcryptCost     int // work factor, 4 to 31; default 12
 	HashWorkers    int // hashes computed at once; default 2
@@ -65,6 +71,8 @@ type Config struct {
 
 	AuditEntries uint32 // entries that the audit log keeps; zero writes none
 
+	Issuers []Issuer // external issuers whose tokens let the owners of OAUTH accounts in
+
 	CachedTokens int // verified tokens that are remembered; default 16,384; the oldest are forgotten first
 }
 
@@ -73,7 +81,8 @@ type Service struct {
 	config    Config
 	passwords *hasher
 	tokens    *tokenCache
-	setup     sync.Mutex // held while the first setup runs on this node
+	externals map[string]*external // by the iss of their tokens
+	setup     sync.Mutex           // held while the first setup runs on this node
 }
 
 // New checks the configuration and makes a Service. It computes one password hash, which takes as long as
@@ -84,6 +93,7 @@ func New(config Config) (*Service, error) {
 	}
 	setDefault(&config.AccessLife, 24*time.Hour)
 	setDefault(&config.RefreshLife, 7*24*time.Hour)
+	setDefault(&config.RefreshGrace, time.Minute)
 	setDefault(&config.BcryptCost, 12)
 	setDefault(&config.HashWorkers, 2)
 	setDefault(&config.HashQueue, 64)
@@ -95,7 +105,11 @@ func New(config Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	return &Service{config: config, passwords: passwords, tokens: newTokenCache(config.CachedTokens)}, nil
+	externals, err := newExternals(config)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	return &Service{config: config, passwords: passwords, tokens: newTokenCache(config.CachedTokens), externals: externals}, nil
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -80,7 +80,11 @@ func (s *Service) admit(ctx context.Context, user ident.UserID, stored string) (
 			return Grant{}, fmt.Errorf("record login: %w", err)
 		}
 	}
-	return s.grant(userOf(account))
+	family, err := newTokenFamily()
+	if err != nil {
+		return Grant{}, err
+	}
+	return s.grant(userOf(account), family, 0)
 }
 
 // countFailure counts a failed login and returns the refusal. Unknown users are counted too, in vain, so

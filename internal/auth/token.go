@@ -2,15 +2,20 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 const (
@@ -27,6 +32,17 @@ type claims struct {
 	Email     string `json:"email,omitempty"`
 	Role      string `json:"role"`
 	TokenType string `json:"token_type"`
+	// Family is that of the login that the token came of, in hexadecimal; Serial counts the refresh tokens of it. Tokens of older
+	// versions have neither.
+	Family string `json:"family,omitempty"`
+	Serial uint32 `json:"serial,omitempty"`
+
+	// Of a token of an external issuer, which names no role of ours: what its account said when it was found, and the roles that
+	// the token names where it must name that of the account.
+	external  bool
+	authData  string
+	roles     []string
+	wantsRole bool
 }
 
 // Grant is what a successful login or refresh hands out.
@@ -54,39 +70,87 @@ func (s *Service) awaitsSetup() bool {
 	return ok && root.PasswordHash == ""
 }
 
-// Refresh exchanges a refresh token for new tokens. The refusals are those of Authenticate. The old token
-// stays good until it expires.
+// Refresh exchanges a refresh token for new tokens. The refusals are those of Authenticate. The old token is replaced: who shows it
+// again later than a moment ends all tokens that came of the same login, because one of the two who have it stole it.
 func (s *Service) Refresh(ctx context.Context, token string) (Grant, error) {
-	identity, err := s.authenticate(ctx, token, typeRefresh)
+	identity, verified, err := s.authenticated(ctx, token, typeRefresh)
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(identity.User)
+	if s.config.ReuseRefreshTokens {
+		return s.grant(identity.User, familyOf(verified, token), verified.Serial)
+	}
+	family := familyOf(verified, token)
+	cmd := &commandv1.Command{Body: &commandv1.Command_RotateToken{RotateToken: &commandv1.RotateToken{
+		UserId: string(identity.User.ID), Family: family[:], Serial: verified.Serial,
+		ExpiresMicros: s.config.Clock.Now().Add(s.config.RefreshLife + clockLeeway).UnixMicro(), GraceMicros: s.config.RefreshGrace.Microseconds(),
+	}}}
+	cmd.Header = &commandv1.Header{Audit: s.note(ctx, cmd)}
+	response, err := s.config.Executor.Execute(ctx, metaGroup, cmd)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return Grant{}, invalidToken()
+	case err != nil:
+		return Grant{}, fmt.Errorf("replace refresh token: %w", err)
+	case response.GetObjectId() == 0 || response.GetObjectId() > math.MaxUint32:
+		return Grant{}, invalidToken()
+	}
+	return s.grant(identity.User, family, uint32(response.GetObjectId())) //nolint:gosec // checked above
+}
+
+// familyOf is the family of a token. One of an older version, which names none, has its own.
+func familyOf(verified claims, token string) (family tokenFamily) {
+	if raw, err := hex.DecodeString(verified.Family); err == nil && len(raw) == len(family) {
+		return tokenFamily(raw)
+	}
+	sum := sha256.Sum256([]byte(token))
+	copy(family[:], sum[:])
+	return family
+}
+
+// tokenFamily is what came of one login.
+type tokenFamily [16]byte
+
+func newTokenFamily() (family tokenFamily, err error) {
+	if _, err = rand.Read(family[:]); err != nil {
+		return family, fmt.Errorf("token family: %w", err)
+	}
+	return family, nil
 }
 
 func (s *Service) authenticate(ctx context.Context, token, tokenType string) (Identity, error) {
+	identity, _, err := s.authenticated(ctx, token, tokenType)
+	return identity, err
+}
+
+func (s *Service) authenticated(ctx context.Context, token, tokenType string) (Identity, claims, error) {
 	if token == "" {
-		return Identity{}, refuse(MissingAuthorization, "An access token is required")
+		return Identity{}, claims{}, refuse(MissingAuthorization, "An access token is required")
 	}
 	if len(token) > maxTokenBytes {
-		return Identity{}, invalidToken()
+		return Identity{}, claims{}, invalidToken()
 	}
-	verified, err := s.verify(token)
+	verified, err := s.verify(ctx, token)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, claims{}, err
 	}
 	// A remembered token may have expired since it was verified.
 	if !s.config.Clock.Now().Before(verified.ExpiresAt.Add(clockLeeway)) {
-		return Identity{}, refuse(TokenExpired, "The token has expired")
+		return Identity{}, claims{}, refuse(TokenExpired, "The token has expired")
 	}
 	if verified.TokenType != tokenType {
-		return Identity{}, invalidToken()
+		return Identity{}, claims{}, invalidToken()
 	}
 	account, err := s.claimedAccount(ctx, verified)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, claims{}, err
 	}
-	return Identity{User: userOf(account), Expires: verified.ExpiresAt.Time}, nil
+	if len(account.Families) > 0 {
+		if family, known := account.Family(familyOf(verified, token)); known && family.Revoked {
+			return Identity{}, claims{}, invalidToken()
+		}
+	}
+	return Identity{User: userOf(account), Expires: verified.ExpiresAt.Time}, verified, nil
 }
 
 // claimedAccount returns the stored account that the claims name. A node that lags behind may not know the
@@ -95,6 +159,9 @@ func (s *Service) authenticate(ctx context.Context, token, tokenType string) (Id
 func (s *Service) claimedAccount(ctx context.Context, verified claims) (catalog.User, error) {
 	fits := func() (catalog.User, bool) {
 		account, ok := s.account(ident.UserID(verified.Subject))
+		if verified.external {
+			return account, ok && verified.fitsExternal(&account)
+		}
 		return account, ok && account.Role.String() == verified.Role
 	}
 	if account, ok := fits(); ok {
@@ -110,7 +177,7 @@ func (s *Service) claimedAccount(ctx context.Context, verified claims) (catalog.
 }
 
 // verify checks signature, issuer and times, and remembers tokens that are good.
-func (s *Service) verify(token string) (claims, error) {
+func (s *Service) verify(ctx context.Context, token string) (claims, error) {
 	signing, err := s.config.Secret()
 	if err != nil {
 		return claims{}, fmt.Errorf("token key: %w", err)
@@ -118,6 +185,13 @@ func (s *Service) verify(token string) (claims, error) {
 	key := tokenKey(sha256.Sum256([]byte(token)))
 	if verified, ok := s.tokens.get(key, signing); ok {
 		return verified, nil
+	}
+	if from := s.externalOf(token); from != nil {
+		verified, failure := s.verifyExternal(ctx, from, token)
+		if failure == nil {
+			s.tokens.add(key, signing, verified)
+		}
+		return verified, failure
 	}
 	var parsed claims
 	parser := jwt.NewParser(
@@ -141,8 +215,8 @@ func (s *Service) verify(token string) (claims, error) {
 	return parsed, nil
 }
 
-// grant issues an access and a refresh token.
-func (s *Service) grant(user User) (Grant, error) {
+// grant issues an access and a refresh token of a family.
+func (s *Service) grant(user User, family tokenFamily, serial uint32) (Grant, error) {
 	signing, err := s.config.Secret()
 	if err != nil {
 		return Grant{}, fmt.Errorf("token key: %w", err)
@@ -153,26 +227,22 @@ func (s *Service) grant(user User) (Grant, error) {
 		AccessExpires:  now.Add(s.config.AccessLife),
 		RefreshExpires: now.Add(s.config.RefreshLife),
 	}
-	if grant.AccessToken, err = sign(signing, user, typeAccess, now, grant.AccessExpires); err != nil {
+	body := claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject: string(user.ID), Issuer: issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(grant.AccessExpires),
+		},
+		Email: user.Email, Role: user.Role.String(), TokenType: typeAccess, Family: hex.EncodeToString(family[:]),
+	}
+	if grant.AccessToken, err = sign(signing, body); err != nil {
 		return Grant{}, err
 	}
-	grant.RefreshToken, err = sign(signing, user, typeRefresh, now, grant.RefreshExpires)
+	body.ExpiresAt, body.TokenType, body.Serial = jwt.NewNumericDate(grant.RefreshExpires), typeRefresh, serial
+	grant.RefreshToken, err = sign(signing, body)
 	return grant, err
 }
 
-func sign(signing []byte, user User, tokenType string, issued, expires time.Time) (string, error) {
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Subject:   string(user.ID),
-			Issuer:    issuer,
-			IssuedAt:  jwt.NewNumericDate(issued),
-			ExpiresAt: jwt.NewNumericDate(expires),
-		},
-		Email:     user.Email,
-		Role:      user.Role.String(),
-		TokenType: tokenType,
-	})
-	signed, err := token.SignedString(signing)
+func sign(signing []byte, body claims) (string, error) {
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, body).SignedString(signing)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}

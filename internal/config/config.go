@@ -101,6 +101,9 @@ type Auth struct {
 	JWTSecret                 string `toml:"jwt_secret" env:"KALAMDB_JWT_SECRET" secret:"true" doc:"Key that signs tokens, at least 32 characters, the same on every node of a cluster. Without one, only a server on a loopback address starts; it makes its own."`
 	JWTExpiryHours            int    `toml:"jwt_expiry_hours" range:"1..8760" doc:"Life of an access token, in hours."`
 	JWTRefreshExpiryHours     int    `toml:"jwt_refresh_expiry_hours" range:"1..87600" doc:"Life of a refresh token, in hours; not less than jwt_expiry_hours."`
+	ReuseRefreshTokens        bool   `toml:"reuse_refresh_tokens" doc:"Leave refresh tokens good until they end. Without it, each refresh replaces the refresh token, and one that is shown again later than refresh_grace_secs ends all tokens of its login: somebody has stolen it."`
+	RefreshGraceSecs          int    `toml:"refresh_grace_secs" range:"1..3600" doc:"Seconds for which a refresh token that was replaced is still good, for programs that share one and answers that get lost."`
+	IssuersFile               string `toml:"issuers_file" env:"KALAMDB_AUTH_ISSUERS_FILE" doc:"JSON file with a list of external issuers (OpenID Connect) whose tokens let the owners of OAUTH accounts in: issuer and audience (a list) are required; provider is what accounts call it; jwks_url or jwks_file say where its keys are, else they are discovered; role_claim names a claim that must hold the role of the account. Read at the start, the same on every node."`
 	BcryptCost                int    `toml:"bcrypt_cost" range:"4..31" doc:"Work factor of password hashes; each step doubles the time of a login."`
 	AllowRemoteSetup          bool   `toml:"allow_remote_setup" doc:"Let peers that are not loopback run the first setup."`
 	CookieSecure              bool   `toml:"cookie_secure" doc:"Mark session cookies Secure when the request came over https."`
@@ -235,6 +238,7 @@ func Default() *Config {
 		Auth: Auth{
 			JWTExpiryHours: 24, JWTRefreshExpiryHours: 7 * 24, BcryptCost: 12, CookieSecure: true,
 			MinPasswordLength: 8, MaxPasswordLength: 72, LockoutFailures: 5, LockoutMinutes: 15, AuditLogEntries: 10_000,
+			RefreshGraceSecs:     60,
 			UserCleanupDelaySecs: 3600,
 		},
 		Security: Security{MaxWSMessageBytes: 1 << 20, CORS: CORS{

@@ -48,12 +48,21 @@ func (n *Node) openAPI(ctx context.Context, listener net.Listener) error {
 
 func (n *Node) buildAPI(secret auth.SecretSource) error {
 	a := n.cfg.Auth
+	var issuers []auth.Issuer
+	if a.IssuersFile != "" {
+		var err error
+		if issuers, err = auth.LoadIssuers(a.IssuersFile); err != nil {
+			return fmt.Errorf("auth.issuers_file: %w", err)
+		}
+	}
 	users, err := auth.New(auth.Config{
 		Catalog: n.catalog, Executor: n.exec, Clock: n.clock, Secret: secret,
 		AccessLife:  time.Duration(a.JWTExpiryHours) * time.Hour,
 		RefreshLife: time.Duration(a.JWTRefreshExpiryHours) * time.Hour,
 		BcryptCost:  a.BcryptCost, MinPassword: a.MinPasswordLength, MaxPassword: a.MaxPasswordLength,
 		ComplexityRule: a.EnforcePasswordComplexity, LockoutFailures: a.LockoutFailures,
+		RefreshGrace: time.Duration(a.RefreshGraceSecs) * time.Second, ReuseRefreshTokens: a.ReuseRefreshTokens,
+		Issuers:    issuers,
 		LockoutFor: time.Duration(a.LockoutMinutes) * time.Minute, AuditEntries: uint32(a.AuditLogEntries),
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // Node is one meta group. Close it after use.
@@ -113,3 +114,6 @@ func (n *Node) Applied(shard.GroupID) uint64 {
 
 // Index counts the commands that were applied.
 func (n *Node) Index() uint64 { return n.Applied(shard.Meta) }
+
+// Audit returns the audit log, the oldest entry first.
+func (n *Node) Audit() ([]*commandv1.AuditEntry, error) { return catalog.LoadAudit(n.engine) }
