@@ -20,11 +20,13 @@ func (s *Span) bounds(scope *Scope, index *schema.Index) (low, high []byte) {
 }
 
 // WalkIndex gives the primary keys of the rows that an index has within a span, in the order of the index or backwards,
-// until visit says that it has enough. A key is valid until visit returns.
+// until visit says that it has enough. What visit is given is valid until it returns; place is where the entry is in a span.
 func WalkIndex(
-	reader storage.Reader, scope Scope, index *schema.Index, span Span, backwards bool, visit func(primaryKey []byte) (more bool, err error),
+	reader storage.Reader, scope Scope, index *schema.Index, span Span, backwards bool,
+	visit func(place, primaryKey []byte) (more bool, err error),
 ) (err error) {
 	low, high := span.bounds(&scope, index)
+	before := len(low) - len(span.Low)
 	it, err := reader.Scan(low, high)
 	if err != nil {
 		return fmt.Errorf("read index %s of %s: %w", index.Name, scope.Table.FullName(), err)
@@ -39,7 +41,7 @@ func WalkIndex(
 		if err != nil {
 			return err
 		}
-		more, err := visit(primaryKey)
+		more, err := visit(it.Key()[before:], primaryKey)
 		if !more || err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ const (
 // last of them: the sort then gives the rows that it would have found in the whole table, in the same order.
 func (r *run) openSorted(n *plan.Sort) (op operator, handled bool, err error) {
 	scan, ok := n.Input.(*plan.Scan)
-	if !ok || !n.FromEnd && (n.ByIndex == nil || r.tx != nil) {
+	if !ok || !n.FromEnd && n.ByIndex == nil {
 		return nil, false, nil
 	}
 	skip, count, err := r.limits(n.Top)
@@ -48,7 +48,8 @@ func (r *run) openSorted(n *plan.Sort) (op operator, handled bool, err error) {
 	return op, true, nil
 }
 
-// firstRows locates the first rows of an ordering; nil when the index cannot be used, or does not pay.
+// firstRows locates the first rows of an ordering; nil when the index cannot be used, or does not pay. What a transaction has written
+// may hide as many of them, and is laid over what is read; it depends on the part of the index that was gone through.
 func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, error) {
 	span, ok := n.ByIndex.Span(scan, r.eval)
 	if !ok {
@@ -62,6 +63,11 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 	if at.bounds, err = scan.Bounds(r.eval); err != nil || at.bounds.Points != nil {
 		return nil, err
 	}
+	if r.tx != nil {
+		if wanted += len(r.tx.Within(&at.scope, &at.bounds)); wanted > maxFirstRows {
+			return nil, nil
+		}
+	}
 	x := n.ByIndex.Choice.Index
 	snapshot := r.openSnapshot()
 	if ok, err = r.indexStands(scan.Table, x); !ok || err != nil {
@@ -74,6 +80,11 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 	}
 	if err = table.WalkIndex(snapshot, at.scope, x, span, n.ByIndex.Backwards, f.visit); err != nil || f.tooMany {
 		return nil, err
+	}
+	if r.tx != nil {
+		if ok, err = r.tx.ReadIndex(&at.scope, x, []table.Span{f.walked(span, n.ByIndex.Backwards)}, []uint32{f.visited}); !ok || err != nil {
+			return nil, err
+		}
 	}
 	slices.SortFunc(f.points, bytes.Compare)
 	at.byIndex = &indexRead{index: x, points: f.points}
@@ -134,13 +145,36 @@ type firstFinder struct {
 	last      []datum.Datum // keys of the last row that is wanted
 	points    [][]byte
 	tooMany   bool
+	visited   uint32 // entries
+	stopped   []byte // the place of the last of them; nil when there was no more
 }
 
-func (f *firstFinder) visit(primaryKey []byte) (more bool, err error) {
+// walked is the part of a span that was gone through.
+func (f *firstFinder) walked(span table.Span, backwards bool) table.Span {
+	switch {
+	case f.stopped == nil:
+	case backwards:
+		span.Low = f.stopped
+	default:
+		span.High = append(f.stopped, 0) // the entry itself is within
+	}
+	return span
+}
+
+func (f *firstFinder) visit(place, primaryKey []byte) (more bool, err error) {
 	if f.left--; f.left < 0 {
 		f.tooMany = true
 		return false, nil
 	}
+	f.visited++
+	if more, err = f.look(primaryKey); !more {
+		f.stopped = bytes.Clone(place)
+	}
+	return more, err
+}
+
+// look takes the row of an entry, if it is among the first.
+func (f *firstFinder) look(primaryKey []byte) (more bool, err error) {
 	if !within(primaryKey, f.at.bounds) {
 		return true, nil
 	}
