@@ -61,7 +61,7 @@ func ParseText(text string, t Type) (Datum, error) {
 	case Interval:
 		return parseSpan(text)
 	case Array:
-		return Datum{}, castFault(NewText(text), t)
+		return parseArray(text, t)
 	}
 	return Datum{}, castFault(NewText(text), t)
 }

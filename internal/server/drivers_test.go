@@ -38,7 +38,8 @@ func driverQueries() []struct{ who, sql, want string } {
 			FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i
 			LEFT JOIN pg_catalog.pg_constraint con ON (conrelid = i.indrelid AND conindid = i.indexrelid AND contype IN ('p','u','x'))
 			WHERE c.oid = 'OID' AND c.oid = i.indrelid AND i.indexrelid = c2.oid ORDER BY i.indisprimary DESC, c2.relname`,
-			"notes_pkey|true|true|false|true|null|null|p|false|false|false|0\nby_body|false|false|false|true|null|null|null|null|null|false|0",
+			"notes_pkey|true|true|false|true|CREATE UNIQUE INDEX notes_pkey ON app.notes USING btree (id)|PRIMARY KEY (id)|p|false|false|false|0\n" +
+				"by_body|false|false|false|true|CREATE INDEX by_body ON app.notes USING btree (body)|null|null|null|null|false|0",
 		},
 		{"psql \\d, policies", "SELECT pol.polname, pol.polpermissive FROM pg_catalog.pg_policy pol WHERE pol.polrelid = 'OID' ORDER BY 1", ""},
 		{"psql \\d, parents", `SELECT c.oid, c.relkind, inhdetachpending FROM pg_catalog.pg_class c, pg_catalog.pg_inherits i
@@ -106,15 +107,18 @@ func TestDriversLookAround(t *testing.T) {
 	_, root, ann := systemNode(t)
 	root.sql("CREATE INDEX by_body ON app.notes (body)")
 	root.sql("CREATE VIEW app.short AS SELECT id FROM app.notes")
-	oid := root.grid("SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'app' AND c.relname = 'notes'")
-	for _, q := range driverQueries() {
-		sql := strings.ReplaceAll(q.sql, "OID", oid)
+	id := func(name string) string {
+		return root.grid("SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'app' AND c.relname = '" + name + "'")
+	}
+	ids := strings.NewReplacer("'OID'", "'"+id("notes")+"'", "OID::", id("notes")+"::", "'VIEW'", "'"+id("short")+"'", "OID|", id("notes")+"|")
+	for _, q := range append(driverQueries(), describeQueries()...) {
+		sql, want := ids.Replace(q.sql), ids.Replace(q.want)
 		if status, a := root.ask(sql); status != http.StatusOK {
 			t.Errorf("%s: %d %+v", q.who, status, a.Error)
 			continue
 		}
-		if got := root.grid(sql); got != q.want {
-			t.Errorf("%s:\n%s\nwant\n%s", q.who, got, q.want)
+		if got := root.grid(sql); got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", q.who, got, want)
 		}
 		if status, a := ann.ask(sql); status != http.StatusOK || strings.Contains(fmt.Sprint(a.Results), "hidden") {
 			t.Errorf("%s for a user: %d %+v %v", q.who, status, a.Error, a.Results)

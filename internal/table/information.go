@@ -186,13 +186,20 @@ func (s *System) informationSettingsRows(context.Context, *ViewRequest) ([][]dat
 // SessionSettings are what drivers ask of a PostgreSQL server; none of them can be changed.
 func SessionSettings() []Setting {
 	return []Setting{
+		{Name: "bytea_output", Value: "hex", Description: "How bytes are printed as text."},
 		{Name: "client_encoding", Value: "UTF8", Description: "Encoding of text on the wire."},
 		{Name: "datestyle", Value: "ISO, MDY", Description: "How dates are printed."},
 		{Name: "default_transaction_isolation", Value: "serializable", Description: "Isolation of statements within one group."},
+		{Name: "default_transaction_read_only", Value: "off", Description: "Whether transactions change nothing."},
 		{Name: "integer_datetimes", Value: "on", Description: "Times are whole microseconds."},
+		{Name: "intervalstyle", Value: "postgres", Description: "How intervals are printed."},
+		{Name: "lc_collate", Value: "C", Description: "Order of texts: by their bytes."},
+		{Name: "lc_ctype", Value: "C", Description: "Classes of characters."},
 		{Name: "server_encoding", Value: "UTF8", Description: "Encoding of stored text."},
 		{Name: "server_version", Value: PostgresVersion, Description: "Version of PostgreSQL whose dialect is spoken."},
+		{Name: "server_version_num", Value: "160000", Description: "The same as one number."},
 		{Name: "standard_conforming_strings", Value: "on", Description: "Backslashes in plain strings are literal."},
 		{Name: "timezone", Value: "UTC", Description: "Zone of times without one."},
+		{Name: "transaction_isolation", Value: "serializable", Description: "Isolation of statements within one group."},
 	}
 }

@@ -145,7 +145,7 @@ func postgresViews() []viewDefinition {
 		{PostgresNamespace, "pg_database", (*System).pgDatabaseRows, []viewColumn{
 			bigInt("oid"), text("datname"), bigInt("datdba"), integer("encoding"), text("datcollate"), text("datctype"),
 			boolean("datistemplate"), boolean("datallowconn"), integer("datconnlimit"), bigInt("dattablespace"),
-			text("datlocprovider"), orNull(text("datacl")),
+			text("datlocprovider"), orNull(text("datacl")), orNull(text("daticulocale")), orNull(text("daticurules")),
 		}},
 		{PostgresNamespace, "pg_index", (*System).pgIndexRows, []viewColumn{
 			bigInt("indexrelid"), bigInt("indrelid"), smallInt("indnatts"), boolean("indisunique"), boolean("indisprimary"),
@@ -160,7 +160,8 @@ func postgresViews() []viewDefinition {
 			bigInt("oid"), text("nspname"), bigInt("nspowner"), orNull(text("nspacl")),
 		}},
 		{PostgresNamespace, "pg_proc", (*System).noRows, []viewColumn{
-			bigInt("oid"), text("proname"), bigInt("pronamespace"), bigInt("prorettype"), text("prokind"),
+			bigInt("oid"), text("proname"), bigInt("pronamespace"), bigInt("prorettype"), text("prokind"), bigInt("proowner"),
+			bigInt("prolang"), boolean("proretset"), integer("pronargs"), text("provolatile"), text("prosrc"), orNull(text("proacl")),
 		}},
 		{PostgresNamespace, "pg_roles", (*System).pgRolesRows, []viewColumn{
 			bigInt("oid"), text("rolname"), boolean("rolsuper"), boolean("rolcreaterole"), boolean("rolcreatedb"), boolean("rolcanlogin"),
@@ -275,11 +276,17 @@ func (*System) pgDatabaseRows(context.Context, *ViewRequest) ([][]datum.Datum, e
 		number(databaseOID), textValue(databaseName), number(ownerOID), small(6), textValue("C"), textValue("C"), flag(false), flag(true),
 		small(-1), number(0), textValue("c"),
 		{},
+		{},
+		{},
 	}}, nil
 }
 
 // pgRolesRows lists the roles, not the accounts: those are for administrators.
 func (*System) pgRolesRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
+	return roleRows(), nil
+}
+
+func roleRows() [][]datum.Datum {
 	var rows [][]datum.Datum
 	for i, role := range []session.Role{session.RoleSystem, session.RoleDBA, session.RoleService, session.RoleUser} {
 		admin := flag(role.IsAdmin())
@@ -288,7 +295,7 @@ func (*System) pgRolesRows(context.Context, *ViewRequest) ([][]datum.Datum, erro
 			{},
 		})
 	}
-	return rows, nil
+	return rows
 }
 
 func (*System) pgSettingsRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {

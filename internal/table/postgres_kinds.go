@@ -23,7 +23,7 @@ func postgresKinds() []viewDefinition {
 		}},
 		{PostgresNamespace, "pg_collation", (*System).pgCollationRows, []viewColumn{
 			bigInt("oid"), text("collname"), bigInt("collnamespace"), bigInt("collowner"), text("collprovider"), boolean("collisdeterministic"),
-			integer("collencoding"), text("collcollate"), text("collctype"),
+			integer("collencoding"), text("collcollate"), text("collctype"), orNull(text("colliculocale")),
 		}},
 		{PostgresNamespace, "pg_depend", none, []viewColumn{
 			bigInt("classid"), bigInt("objid"), integer("objsubid"), bigInt("refclassid"), bigInt("refobjid"), integer("refobjsubid"),
@@ -48,6 +48,27 @@ func postgresKinds() []viewDefinition {
 			bigInt("oid"), text("polname"), bigInt("polrelid"), text("polcmd"), boolean("polpermissive"), orNull(numbers("polroles")),
 			orNull(text("polqual")), orNull(text("polwithcheck")),
 		}},
+		{PostgresNamespace, "pg_event_trigger", none, []viewColumn{
+			bigInt("oid"), text("evtname"), text("evtevent"), bigInt("evtowner"), bigInt("evtfoid"), text("evtenabled"),
+		}},
+		{PostgresNamespace, "pg_foreign_server", none, []viewColumn{
+			bigInt("oid"), text("srvname"), bigInt("srvowner"), bigInt("srvfdw"), orNull(text("srvtype")), orNull(text("srvoptions")),
+		}},
+		{PostgresNamespace, "pg_language", none, []viewColumn{bigInt("oid"), text("lanname"), bigInt("lanowner"), boolean("lanispl")}},
+		{PostgresNamespace, "pg_opclass", none, []viewColumn{
+			bigInt("oid"), bigInt("opcmethod"), text("opcname"), bigInt("opcnamespace"), bigInt("opcintype"), boolean("opcdefault"),
+		}},
+		{PostgresNamespace, "pg_partitioned_table", none, []viewColumn{
+			bigInt("partrelid"), text("partstrat"), smallInt("partnatts"), bigInt("partdefid"), numbers("partattrs"),
+		}},
+		{PostgresNamespace, "pg_publication", none, []viewColumn{
+			bigInt("oid"), text("pubname"), bigInt("pubowner"), boolean("puballtables"), boolean("pubinsert"), boolean("pubupdate"),
+			boolean("pubdelete"), boolean("pubtruncate"), boolean("pubviaroot"),
+		}},
+		{PostgresNamespace, "pg_publication_namespace", none, []viewColumn{bigInt("oid"), bigInt("pnpubid"), bigInt("pnnspid")}},
+		{PostgresNamespace, "pg_publication_rel", none, []viewColumn{
+			bigInt("oid"), bigInt("prpubid"), bigInt("prrelid"), orNull(text("prqual")), orNull(numbers("prattrs")),
+		}},
 		{PostgresNamespace, "pg_range", none, []viewColumn{
 			bigInt("rngtypid"), bigInt("rngsubtype"), bigInt("rngmultitypid"), bigInt("rngcollation"),
 		}},
@@ -61,6 +82,11 @@ func postgresKinds() []viewDefinition {
 		{PostgresNamespace, "pg_sequences", none, []viewColumn{
 			text("schemaname"), text("sequencename"), orNull(text("sequenceowner")), text("data_type"), bigInt("start_value"),
 			bigInt("min_value"), bigInt("max_value"), bigInt("increment_by"), boolean("cycle"), bigInt("cache_size"), orNull(bigInt("last_value")),
+		}},
+		{PostgresNamespace, "pg_shdescription", none, []viewColumn{bigInt("objoid"), bigInt("classoid"), text("description")}},
+		{PostgresNamespace, "pg_statistic_ext", none, []viewColumn{
+			bigInt("oid"), bigInt("stxrelid"), text("stxname"), bigInt("stxnamespace"), bigInt("stxowner"), integer("stxstattarget"),
+			numbers("stxkeys"), {name: "stxkind", kind: datum.Array, elem: datum.Text},
 		}},
 		{PostgresNamespace, "pg_tablespace", none, []viewColumn{bigInt("oid"), text("spcname"), bigInt("spcowner")}},
 		{PostgresNamespace, "pg_trigger", none, []viewColumn{
@@ -113,6 +139,7 @@ func (*System) pgCollationRows(context.Context, *ViewRequest) ([][]datum.Datum, 
 		rows = append(rows, []datum.Datum{
 			number(c.oid), textValue(c.name), number(namespaceOID(PostgresNamespace)), number(ownerOID), textValue(c.by), flag(true), small(-1),
 			textValue("C"), textValue("C"),
+			{},
 		})
 	}
 	return rows, nil

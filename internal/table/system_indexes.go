@@ -94,6 +94,10 @@ func (x *tableIndex) definition() string {
 	return "CREATE " + unique + "INDEX " + x.name + " ON " + x.table.FullName() + " USING btree (" + x.columnNames() + ")"
 }
 
+func (x *tableIndex) constraintOID() int64 {
+	return objectID("constraint", x.table.Namespace+"."+x.name)
+}
+
 func (x *tableIndex) oid() int64 { return objectID("index", x.table.Namespace+"."+x.name) }
 
 func (*System) indexesRows(_ context.Context, request *ViewRequest) ([][]datum.Datum, error) {
@@ -141,7 +145,7 @@ func (*System) pgConstraintRows(_ context.Context, request *ViewRequest) ([][]da
 			kind = "p"
 		}
 		rows = append(rows, []datum.Datum{
-			number(objectID("constraint", x.table.Namespace+"."+x.name)), textValue(x.name), number(namespaceOID(x.table.Namespace)),
+			number(x.constraintOID()), textValue(x.name), number(namespaceOID(x.table.Namespace)),
 			textValue(kind), flag(false), flag(false), flag(true), number(tableOID(x.table)), number(x.oid()), number(0),
 			x.numbers(),
 			{},

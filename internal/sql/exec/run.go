@@ -44,8 +44,9 @@ type runState struct {
 	subqueries map[*plan.Subquery]*subqueryState
 	shared     map[*plan.Shared][][]datum.Datum
 	work       map[*plan.WorkTable][][]datum.Datum
-	keptBytes  int64 // memory of shared rows and of what subqueries gave
-	attempt    int   // of a change; zero and one are the first
+	keptBytes  int64          // memory of shared rows and of what subqueries gave
+	attempt    int            // of a change; zero and one are the first
+	objects    *table.Objects // nil until an expression asks for one
 	// newest is the catalog as it was after the snapshot was taken; nil until an index is read.
 	newest *catalog.Catalog
 }
@@ -62,6 +63,8 @@ func (e *Engine) newRun(current *catalog.Catalog, caller session.Session, params
 		UUIDv7:    func() string { return r.drawn(e.ids.uuidV7()) },
 		ULID:      func() string { return r.drawn(e.ids.newULID()) },
 		Subquery:  r.subquery,
+		Stopped:   r.stopped,
+		Objects:   r,
 	}
 	r.eval = expr.NewEvalContext(&parts.env)
 	return r

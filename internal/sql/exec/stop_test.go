@@ -26,6 +26,9 @@ func endlessQueries() map[string]string {
 		"subquery": numbers + " SELECT count(*) FROM r a CROSS JOIN r b WHERE (SELECT count(*) FROM r c WHERE c.n <> a.n * b.n) = 0",
 		"filter":   numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d WHERE a.n + b.n + c.n < 0",
 		"top":      numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d ORDER BY a.n * b.n % 17, c.n LIMIT 3",
+		"regular":  numbers + " SELECT repeat('a', 8000000) ~ '([a-z]?){500}b' FROM r WHERE n = 1",
+		"replace":  numbers + " SELECT regexp_replace(repeat('ab', 4000000), '(a[ab]*c)|([ab]*[ab]*[ab]*d)', 'x', 'g') FROM r WHERE n = 1",
+		"pattern":  numbers + " SELECT repeat('a', 8000000) LIKE '%' || repeat('a', 100000) || '_b%' FROM r WHERE n = 1",
 		"union":    numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c UNION SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d",
 	}
 }

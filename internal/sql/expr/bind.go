@@ -225,7 +225,16 @@ func bindIntervalLiteral(n *parse.IntervalLiteral) (Expr, error) {
 }
 
 func resolveTypeName(name *parse.TypeName) (datum.Type, error) {
-	t, err := datum.ParseTypeName(name.Name, name.Args)
+	spelled := name.Name
+	switch spelled { // types of PostgreSQL's catalog, which no column has
+	case "oid", "xid", "cid":
+		spelled = "bigint"
+	case "regconfig", "pg_node_tree", "aclitem", "sql_identifier", "character_data":
+		spelled = "text"
+	case "cardinal_number":
+		spelled = "integer"
+	}
+	t, err := datum.ParseTypeName(spelled, name.Args)
 	if err != nil {
 		return datum.Type{}, positioned(err, name)
 	}

@@ -129,6 +129,9 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 	case "nullif":
 		return b.nullif(operands, node, nodes)
 	}
+	if e, done, err := b.bindTyped(name, operands, nodes); done {
+		return e, err
+	}
 	f, ok := lookupFunction(name)
 	if !ok {
 		return nil, faultAt(node, fault.InvalidStatement, "function %s does not exist", name)

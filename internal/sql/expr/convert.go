@@ -126,6 +126,11 @@ func (b *binder) convert(e Expr, t datum.Type, node parse.Expr) (Expr, error) {
 	if e.Type() == t && !isUntyped(e) || t.Kind == datum.Null {
 		return e, nil
 	}
+	if t.Kind == datum.Text {
+		if shown := Displayed(e); shown != e {
+			return shown, nil
+		}
+	}
 	if p, ok := e.(*paramExpr); ok && !p.typed {
 		return &paramExpr{index: p.index, typ: t, typed: true}, nil
 	}
@@ -169,7 +174,7 @@ func (b *binder) finish(e Expr) (Expr, error) {
 func castExists(from, to datum.Type) bool {
 	f, t := from.Kind, to.Kind
 	switch {
-	case f == t, f == datum.Null, t == datum.Null, t == datum.Text, f.IsString() && t != datum.Array:
+	case f == t, f == datum.Null, t == datum.Null, t == datum.Text, f.IsString():
 		return true
 	case t.IsInteger():
 		return f.IsNumeric() || f == datum.Boolean || f == datum.Date ||
@@ -292,6 +297,9 @@ func (b *binder) unify(what string, exprs []Expr, nodes []parse.Expr) (datum.Typ
 }
 
 func (b *binder) bindCast(n *parse.Cast) (Expr, error) {
+	if kind, ok := objectKind(&n.Type); ok {
+		return b.bindObject(n, kind)
+	}
 	t, err := resolveTypeName(&n.Type)
 	if err != nil {
 		return nil, err
@@ -299,6 +307,9 @@ func (b *binder) bindCast(n *parse.Cast) (Expr, error) {
 	e, err := b.bind(n.Expr)
 	if err != nil {
 		return nil, err
+	}
+	if object, ok := e.(*objectExpr); ok && t.Kind.IsInteger() {
+		return &castExpr{operand: object, typ: t}, nil // the number, in a result too
 	}
 	if n.Try {
 		if !isUntyped(e) && !castExists(e.Type(), t) {

@@ -52,6 +52,10 @@ type Env struct {
 	// Subquery gives the rows of a planned subquery for a row of the query around it. Nil where a
 	// statement has none.
 	Subquery func(ctx *EvalContext, query any, row []datum.Datum) (*SubqueryRows, error)
+	// Stopped says why the statement must not go on, in the middle of a long computation; nil, or giving nil, while it may.
+	Stopped func() error
+	// Objects finds objects of the catalog; nil where there is none.
+	Objects Objects
 }
 
 // EvalContext is the state of one statement's evaluations. It belongs to one goroutine at a time.
@@ -59,6 +63,14 @@ type EvalContext struct {
 	Env   *Env
 	uuid  string          // the statement's UUID_V7(), drawn on first use
 	outer [][]datum.Datum // rows of the enclosing queries, the innermost last
+}
+
+// stopped says why the statement must not go on.
+func (ctx *EvalContext) stopped() error {
+	if ctx == nil || ctx.Env == nil || ctx.Env.Stopped == nil {
+		return nil
+	}
+	return ctx.Env.Stopped()
 }
 
 // SubqueryRows is the outcome of a subquery.
@@ -272,14 +284,20 @@ func isFoldable(e Expr) bool {
 	return foldable
 }
 
+// maxFoldedBytes bounds the texts that are computed with while a statement is planned.
+const maxFoldedBytes = 64 << 10
+
 // fold replaces an expression of constants by its value. An expression that fails stays as it is: it may
 // never be evaluated, and if it is, it fails then.
+//
+// Planning cannot be interrupted, so what may take long is left to the execution.
 func fold(e Expr) Expr {
 	if _, ok := e.(*constExpr); ok {
 		return e
 	}
 	for _, child := range e.children() {
-		if _, ok := child.(*constExpr); !ok {
+		c, ok := child.(*constExpr)
+		if !ok || c.value.Kind().IsString() && len(c.value.Str()) > maxFoldedBytes {
 			return e
 		}
 	}

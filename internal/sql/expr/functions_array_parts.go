@@ -45,6 +45,21 @@ func arrayEditFunction(name string) (definition, bool) {
 			}
 			return datum.NewInt(datum.Int, int64(len(elements))), nil
 		}}, true
+	case "array_subscripts": // what generate_subscripts gives, as an array
+		return definition{
+			operands: []operandClass{anyOperand, integerOperand}, result: datum.Type{Kind: datum.Array, Elem: datum.Int},
+			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+				elements, err := elementsOf(name, a[0])
+				if err != nil || a[1].Int() != 1 {
+					return datum.NewArray(nil), err
+				}
+				subscripts := make([]datum.Datum, len(elements))
+				for i := range subscripts {
+					subscripts[i] = datum.NewInt(datum.Int, int64(i)+1)
+				}
+				return datum.NewArray(subscripts), nil
+			},
+		}, true
 	case "array_ndims":
 		return definition{operands: []operandClass{anyOperand}, result: datum.Of(datum.Int), apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			if elements, err := elementsOf(name, a[0]); err != nil || len(elements) == 0 {

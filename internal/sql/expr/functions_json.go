@@ -76,26 +76,13 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 	for _, step := range path {
 		switch {
 		case step.Kind() == datum.Text:
-			var members map[string]json.RawMessage
-			if !unmarshals(current, '{', &members) {
-				return nil, false, nil
-			}
-			if current, ok = members[step.Str()]; !ok {
+			if current, ok = member(current, step.Str()); !ok {
 				return nil, false, nil
 			}
 		case step.Kind().IsInteger():
-			var elements []json.RawMessage
-			if !unmarshals(current, '[', &elements) {
+			if current, ok = element(current, step.Int()); !ok {
 				return nil, false, nil
 			}
-			index := step.Int()
-			if index < 0 {
-				index += int64(len(elements))
-			}
-			if index < 0 || index >= int64(len(elements)) {
-				return nil, false, nil
-			}
-			current = elements[index]
 		default:
 			return nil, false, fault.New(fault.InvalidStatement, "a JSON path has keys and indexes, not %s", step.Kind())
 		}
@@ -104,9 +91,43 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 	return current, true, nil
 }
 
-// unmarshals reports whether a value of valid JSON starts with first and was read into target.
-func unmarshals(m json.RawMessage, first byte, target any) bool {
-	return m[0] == first && json.Unmarshal(m, target) == nil
+// member is the last one of an object that has a key.
+func member(m json.RawMessage, key string) (found json.RawMessage, ok bool) {
+	if len(m) == 0 || m[0] != '{' {
+		return nil, false
+	}
+	eachPart(m, func(written, value json.RawMessage) bool {
+		if isKey(written, key) {
+			found, ok = value, true
+		}
+		return true
+	})
+	return found, ok
+}
+
+// element is the one of an array that has an index, which counts from the end when it is negative.
+func element(m json.RawMessage, index int64) (found json.RawMessage, ok bool) {
+	if len(m) == 0 || m[0] != '[' {
+		return nil, false
+	}
+	if index < 0 {
+		index += countParts(m)
+	}
+	at := int64(-1)
+	eachPart(m, func(_, value json.RawMessage) bool {
+		at++
+		found, ok = value, at == index
+		return !ok
+	})
+	return found, ok
+}
+
+func countParts(m json.RawMessage) (count int64) {
+	eachPart(m, func(_, _ json.RawMessage) bool {
+		count++
+		return true
+	})
+	return count
 }
 
 func compacted(m json.RawMessage) string {
@@ -161,10 +182,7 @@ func jsonNumber(m json.RawMessage, k datum.Kind) datum.Datum {
 func jsonLength(m json.RawMessage) datum.Datum {
 	switch m[0] {
 	case '[':
-		var elements []json.RawMessage
-		if json.Unmarshal(m, &elements) == nil {
-			return datum.NewBigInt(int64(len(elements)))
-		}
+		return datum.NewBigInt(countParts(m))
 	case '{':
 		if keys, ok := objectKeys(m); ok {
 			return datum.NewBigInt(int64(len(keys)))
@@ -175,27 +193,18 @@ func jsonLength(m json.RawMessage) datum.Datum {
 
 // objectKeys returns the distinct keys of an object in the order in which they are written.
 func objectKeys(m json.RawMessage) ([]string, bool) {
-	decoder := json.NewDecoder(bytes.NewReader(m))
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return nil, false
-	}
 	keys := []string{}
 	seen := map[string]bool{}
-	for decoder.More() {
-		token, err := decoder.Token()
-		key, isString := token.(string)
-		if err != nil || !isString {
-			return nil, false
-		}
-		var skipped json.RawMessage
-		if decoder.Decode(&skipped) != nil {
-			return nil, false
-		}
-		if !seen[key] {
+	if len(m) == 0 || m[0] != '{' {
+		return nil, false
+	}
+	eachPart(m, func(written, _ json.RawMessage) bool {
+		if key := keyText(written); !seen[key] {
 			seen[key] = true
 			keys = append(keys, key)
 		}
-	}
+		return true
+	})
 	return keys, true
 }
 

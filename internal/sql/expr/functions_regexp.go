@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -18,7 +17,7 @@ type regularCall struct {
 
 type compiledRegular struct {
 	pattern, flags string
-	compiled       *regexp.Regexp
+	compiled       *regular
 	all            bool // flag g
 }
 
@@ -56,6 +55,9 @@ func (r *regularCall) compile(pattern, flags string) (*compiledRegular, error) {
 	return next, nil
 }
 
+// regularApply computes a call from its compiled expression and its arguments.
+type regularApply func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error)
+
 // regexpFunction holds the functions of regular expressions, in the syntax of RE2.
 func regexpFunction(name string) (definition, bool) {
 	call := &regularCall{}
@@ -68,8 +70,8 @@ func regexpFunction(name string) (definition, bool) {
 	}
 	textArray := datum.Type{Kind: datum.Array, Elem: datum.Text}
 	// with makes a function of text, pattern and, behind more operands, flags.
-	with := func(operands []operandClass, result datum.Type, apply func(re *compiledRegular, a arguments) (datum.Datum, error)) definition {
-		return definition{operands: operands, optional: 1, result: result, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+	with := func(operands []operandClass, result datum.Type, apply regularApply) definition {
+		return definition{operands: operands, optional: 1, result: result, apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
 			flags := ""
 			if len(a) == len(operands) {
 				flags = a[len(a)-1].Str()
@@ -78,34 +80,39 @@ func regexpFunction(name string) (definition, bool) {
 			if err != nil {
 				return datum.Datum{}, err
 			}
-			return apply(re, a)
+			return apply(ctx, re, a)
 		}}
 	}
 	switch name {
 	case "regexp_replace":
 		return with(texts(4), datum.Of(datum.Text), replaceRegular), true
 	case "regexp_like":
-		return with(texts(3), booleanType, func(re *compiledRegular, a arguments) (datum.Datum, error) {
-			return datum.NewBool(re.compiled.MatchString(a[0].Str())), nil
+		return with(texts(3), booleanType, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+			found, err := re.compiled.matches(ctx, a[0].Str())
+			return datum.NewBool(found), err
 		}), true
 	case "regexp_match":
-		return with(texts(3), textArray, func(re *compiledRegular, a arguments) (datum.Datum, error) {
-			found := re.compiled.FindStringSubmatchIndex(a[0].Str())
-			if found == nil {
-				return datum.Datum{}, nil
+		return with(texts(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+			found, err := re.compiled.find(ctx, a[0].Str())
+			if found == nil || err != nil {
+				return datum.Datum{}, err
 			}
 			return groupsOf(a[0].Str(), found), nil
 		}), true
 	case "regexp_split_to_array":
-		return with(texts(3), textArray, func(re *compiledRegular, a arguments) (datum.Datum, error) {
-			return textsOf(re.compiled.Split(a[0].Str(), maxArrayElements+1))
+		return with(texts(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+			parts, err := re.compiled.split(ctx, a[0].Str(), maxArrayElements+1)
+			if err != nil {
+				return datum.Datum{}, err
+			}
+			return textsOf(parts)
 		}), true
 	case "regexp_count":
 		return with([]operandClass{textOperand, textOperand, integerOperand, textOperand}, datum.Of(datum.Int), countRegular).least(2), true
 	case "regexp_substr":
 		return with([]operandClass{textOperand, textOperand, integerOperand, integerOperand, textOperand}, datum.Of(datum.Text),
-			func(re *compiledRegular, a arguments) (datum.Datum, error) {
-				text, found, err := nthRegular(re, a)
+			func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+				text, found, err := nthRegular(ctx, re, a)
 				if err != nil || found == nil {
 					return datum.Datum{}, err
 				}
@@ -113,8 +120,8 @@ func regexpFunction(name string) (definition, bool) {
 			}).least(2), true
 	case "regexp_instr":
 		return with([]operandClass{textOperand, textOperand, integerOperand, integerOperand, textOperand}, datum.Of(datum.Int),
-			func(re *compiledRegular, a arguments) (datum.Datum, error) {
-				text, found, err := nthRegular(re, a)
+			func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+				text, found, err := nthRegular(ctx, re, a)
 				if err != nil || found == nil {
 					return datum.NewInt(datum.Int, 0), err
 				}
@@ -148,16 +155,17 @@ func fromPlace(a arguments) (string, error) {
 	return text, nil
 }
 
-func countRegular(re *compiledRegular, a arguments) (datum.Datum, error) {
+func countRegular(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
 	text, err := fromPlace(a)
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	return datum.NewInt(datum.Int, int64(len(re.compiled.FindAllStringIndex(text, -1)))), nil
+	all, err := re.compiled.all(ctx, text, -1)
+	return datum.NewInt(datum.Int, int64(len(all))), err
 }
 
 // nthRegular finds the match that the fourth operand counts, the first by default. found is nil when there is none.
-func nthRegular(re *compiledRegular, a arguments) (text string, found []int, err error) {
+func nthRegular(ctx *EvalContext, re *compiledRegular, a arguments) (text string, found []int, err error) {
 	if text, err = fromPlace(a); err != nil {
 		return "", nil, err
 	}
@@ -168,9 +176,9 @@ func nthRegular(re *compiledRegular, a arguments) (text string, found []int, err
 	if n < 1 || n > maxArrayElements {
 		return "", nil, fault.New(fault.OutOfRange, "match %d of a regular expression is out of range", n)
 	}
-	all := re.compiled.FindAllStringIndex(text, int(n))
+	all, err := re.compiled.all(ctx, text, int(n))
 	if int64(len(all)) < n {
-		return text, nil, nil
+		return text, nil, err
 	}
 	return text, all[n-1], nil
 }
@@ -202,15 +210,19 @@ func textsOf(parts []string) (datum.Datum, error) {
 
 // replaceRegular puts a replacement in the place of the first match, or of all. In it \1 to \9 are groups, \& is the match
 // and \\ a backslash.
-func replaceRegular(re *compiledRegular, a arguments) (datum.Datum, error) {
+func replaceRegular(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
 	text, replacement := a[0].Str(), a[2].Str()
 	count := 1
 	if re.all {
 		count = -1
 	}
+	all, err := re.compiled.all(ctx, text, count)
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	var out strings.Builder
 	from := 0
-	for _, found := range re.compiled.FindAllStringSubmatchIndex(text, count) {
+	for _, found := range all {
 		out.WriteString(text[from:found[0]])
 		appendReplacement(&out, replacement, text, found)
 		from = found[1]

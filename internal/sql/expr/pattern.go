@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,9 +9,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
-
-// maxRegularBytes bounds a regular expression.
-const maxRegularBytes = 4096
 
 // likePattern is a compiled LIKE pattern: pieces that must follow each other, with anything between.
 type likePattern struct {
@@ -78,31 +74,31 @@ func compileLike(pattern, escape string) (*likePattern, error) {
 }
 
 // matches reports whether the whole text has the form of the pattern.
-func (p *likePattern) matches(text string) bool {
+func (p *likePattern) matches(ctx *EvalContext, text string) (bool, error) {
 	for i := range p.pieces {
 		piece := &p.pieces[i]
 		first, last := i == 0 && !p.openHead, i == len(p.pieces)-1 && !p.openTail
 		switch {
 		case first && last:
 			rest, ok := piece.prefixOf(text)
-			return ok && rest == ""
+			return ok && rest == "", nil
 		case first:
 			rest, ok := piece.prefixOf(text)
 			if !ok {
-				return false
+				return false, nil
 			}
 			text = rest
 		case last:
-			return piece.suffixOf(text)
+			return piece.suffixOf(text), nil
 		default:
-			rest, ok := piece.within(text)
-			if !ok {
-				return false
+			rest, ok, err := piece.within(ctx, text)
+			if !ok || err != nil {
+				return false, err
 			}
 			text = rest
 		}
 	}
-	return p.openTail || text == "" // without pieces: % matches all, the empty pattern only empty text
+	return p.openTail || text == "", nil // without pieces: % matches all, the empty pattern only empty text
 }
 
 func (p *likePiece) prefixOf(text string) (rest string, ok bool) {
@@ -134,20 +130,26 @@ func (p *likePiece) suffixOf(text string) bool {
 }
 
 // within finds the leftmost occurrence, which leaves the most for what follows.
-func (p *likePiece) within(text string) (rest string, ok bool) {
+func (p *likePiece) within(ctx *EvalContext, text string) (rest string, ok bool, err error) {
 	if p.runes == nil {
 		_, rest, ok = strings.Cut(text, p.literal)
-		return rest, ok
+		return rest, ok, nil
 	}
-	for {
+	for steps := 0; ; {
 		if rest, ok = p.prefixOf(text); ok {
-			return rest, true
+			return rest, true, nil
 		}
 		_, size := utf8.DecodeRuneInString(text)
 		if size == 0 {
-			return "", false
+			return "", false, nil
 		}
 		text = text[size:]
+		if steps += min(len(p.runes), len(text)); steps >= stepsBetweenLooks {
+			steps = 0
+			if err = ctx.stopped(); err != nil {
+				return "", false, err
+			}
+		}
 	}
 }
 
@@ -201,7 +203,8 @@ func (e *likeExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	if e.fold {
 		text = strings.ToLower(text)
 	}
-	return datum.NewBool(compiled.matches(text)), nil
+	found, err := compiled.matches(ctx, text)
+	return datum.NewBool(found), err
 }
 
 func (e *likeExpr) String() string {
@@ -287,26 +290,11 @@ func (b *binder) bindRegular(n *parse.Binary, left, right Expr) (Expr, error) {
 	return not(fold(e), strings.HasPrefix(string(n.Op), "!")), nil
 }
 
-func compileRegular(pattern string, ignoreCase bool) (*regexp.Regexp, error) {
-	if len(pattern) > maxRegularBytes {
-		return nil, fault.New(fault.LimitExceeded, "a regular expression of %d bytes exceeds the limit of %d", len(pattern), maxRegularBytes)
-	}
-	flags := "(?s)" // a point is any character, as in PostgreSQL
-	if ignoreCase {
-		flags = "(?is)"
-	}
-	compiled, err := regexp.Compile(flags + pattern)
-	if err != nil {
-		return nil, fault.New(fault.InvalidStatement, "invalid regular expression: %s", strings.Replace(err.Error(), flags, "", 1))
-	}
-	return compiled, nil
-}
-
 // regularExpr matches a regular expression; compiled is set when it is constant.
 type regularExpr struct {
 	text, pattern Expr
 	ignoreCase    bool
-	compiled      *regexp.Regexp
+	compiled      *regular
 }
 
 func (e *regularExpr) Type() datum.Type { return booleanType }
@@ -325,7 +313,8 @@ func (e *regularExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, er
 			return datum.Datum{}, err
 		}
 	}
-	return datum.NewBool(compiled.MatchString(text.Str())), nil
+	found, err := compiled.matches(ctx, text.Str())
+	return datum.NewBool(found), err
 }
 
 func (e *regularExpr) String() string {

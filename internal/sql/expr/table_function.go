@@ -21,7 +21,7 @@ type TableCall struct {
 	Columns []TableColumn
 	// Scalar says that a row has one value that an alias of the function may name.
 	Scalar bool
-	start  func(args []datum.Datum) (RowSource, error)
+	start  func(ctx *EvalContext, args []datum.Datum) (RowSource, error)
 }
 
 // RowSource gives one row after the other and nil at the end. A row is read until the next call.
@@ -37,7 +37,7 @@ func (c *TableCall) Start(ctx *EvalContext) (RowSource, error) {
 			return nil, err
 		}
 	}
-	return c.start(args)
+	return c.start(ctx, args)
 }
 
 // BindTableFunction types a call of a function in FROM.
@@ -52,7 +52,7 @@ func BindTableFunction(call *parse.FuncCall, options Options) (*TableCall, error
 		}
 		return &TableCall{
 			Name: name, Args: []Expr{value}, Columns: []TableColumn{{name, value.Type()}}, Scalar: true,
-			start: func(args []datum.Datum) (RowSource, error) { return rowsOf([][]datum.Datum{args}), nil },
+			start: func(_ *EvalContext, args []datum.Datum) (RowSource, error) { return rowsOf([][]datum.Datum{args}), nil },
 		}, nil
 	}
 	if call.Distinct || call.Star || call.Filter != nil || len(call.OrderBy) > 0 {
@@ -86,6 +86,19 @@ func tableFunction(name string) (tableMaker, bool) {
 	return nil, false
 }
 
+// GivesRows reports whether a call is one of a function that gives rows of one value, for a select list.
+func GivesRows(call *parse.FuncCall) bool {
+	if call.Over != nil || call.Name.Namespace != "" && call.Name.Namespace != "pg_catalog" {
+		return false
+	}
+	name := strings.ToLower(call.Name.Name)
+	if name == "generate_subscripts" {
+		return true
+	}
+	_, known := tableFunction(name)
+	return known && !strings.Contains(name, "_each") && (name != "unnest" || len(call.Args) == 1)
+}
+
 // rowsOf gives rows that are there already.
 func rowsOf(rows [][]datum.Datum) RowSource {
 	return func() ([]datum.Datum, error) {
@@ -117,7 +130,7 @@ func unnest(_ *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error) {
 		c.Columns = append(c.Columns, TableColumn{"unnest", datum.Of(e.Type().Elem)})
 	}
 	c.Scalar = len(c.Args) == 1
-	c.start = func(args []datum.Datum) (RowSource, error) {
+	c.start = func(_ *EvalContext, args []datum.Datum) (RowSource, error) {
 		longest := 0
 		lists := make([][]datum.Datum, len(args))
 		for i, value := range args {
@@ -196,7 +209,7 @@ func generateSeries(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, 
 	if err != nil {
 		return nil, err
 	}
-	c.start = func(args []datum.Datum) (RowSource, error) { return series(args, next) }
+	c.start = func(_ *EvalContext, args []datum.Datum) (RowSource, error) { return series(args, next) }
 	return c, nil
 }
 

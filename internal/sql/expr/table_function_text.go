@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -36,7 +35,7 @@ func jsonRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	}
 	c.Scalar = len(c.Columns) == 1
 	object := name == "json_object_keys" || strings.HasPrefix(name, "json_each")
-	c.start = func(args []datum.Datum) (RowSource, error) {
+	c.start = func(_ *EvalContext, args []datum.Datum) (RowSource, error) {
 		if args[0].IsNull() {
 			return rowsOf(nil), nil
 		}
@@ -67,31 +66,23 @@ type jsonPart struct {
 }
 
 func jsonParts(name, text string, object bool) ([]jsonPart, error) {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	opening, what := json.Delim('['), "an array"
+	opening, what := byte('['), "an array"
 	if object {
 		opening, what = '{', "an object"
 	}
-	begin, err := decoder.Token()
-	if err != nil || begin != opening || !json.Valid([]byte(text)) {
+	m := json.RawMessage(strings.TrimSpace(text))
+	if !json.Valid(m) || m[0] != opening {
 		return nil, fault.New(fault.InvalidStatement, "function %s needs %s as JSON", name, what)
 	}
 	var parts []jsonPart
-	for decoder.More() {
-		part := jsonPart{}
+	eachPart(m, func(key, value json.RawMessage) bool {
+		part := jsonPart{value: value}
 		if object {
-			key, err := decoder.Token()
-			if err != nil {
-				return nil, fault.New(fault.InvalidStatement, "function %s: %w", name, err)
-			}
-			part.key, _ = key.(string) // a key is nothing else
+			part.key = keyText(key)
 		}
-		if err := decoder.Decode(&part.value); err != nil {
-			return nil, fault.New(fault.InvalidStatement, "function %s: %w", name, err)
-		}
-		part.value = bytes.TrimSpace(part.value)
 		parts = append(parts, part)
-	}
+		return true
+	})
 	return parts, nil
 }
 
@@ -111,7 +102,7 @@ func textRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	if c.Name == "regexp_matches" {
 		c.Columns[0].Type = datum.Type{Kind: datum.Array, Elem: datum.Text}
 	}
-	c.start = func(args []datum.Datum) (RowSource, error) {
+	c.start = func(ctx *EvalContext, args []datum.Datum) (RowSource, error) {
 		if c.Name == "string_to_table" {
 			list, err := stringToArray(args)
 			if err != nil || list.IsNull() {
@@ -133,9 +124,13 @@ func textRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 			return nil, err
 		}
 		if c.Name == "regexp_matches" {
-			return matches(re, args[0].Str()), nil
+			return matches(ctx, re, args[0].Str())
 		}
-		list, err := textsOf(re.compiled.Split(args[0].Str(), maxArrayElements+1))
+		parts, err := re.compiled.split(ctx, args[0].Str(), maxArrayElements+1)
+		if err != nil {
+			return nil, err
+		}
+		list, err := textsOf(parts)
 		if err != nil {
 			return nil, err
 		}
@@ -145,12 +140,15 @@ func textRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 }
 
 // matches gives the groups of the first match, or of every match with flag g.
-func matches(re *compiledRegular, text string) RowSource {
+func matches(ctx *EvalContext, re *compiledRegular, text string) (RowSource, error) {
 	count := 1
 	if re.all {
 		count = -1
 	}
-	found := re.compiled.FindAllStringSubmatchIndex(text, count)
+	found, err := re.compiled.all(ctx, text, count)
+	if err != nil {
+		return nil, err
+	}
 	row := []datum.Datum{{}}
 	return func() ([]datum.Datum, error) {
 		if len(found) == 0 {
@@ -158,5 +156,5 @@ func matches(re *compiledRegular, text string) RowSource {
 		}
 		row[0], found = groupsOf(text, found[0]), found[1:]
 		return row, nil
-	}
+	}, nil
 }

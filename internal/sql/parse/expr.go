@@ -97,12 +97,37 @@ func (p *parser) infix(left Expr, strength int) Expr {
 		p.expectWord("zone")
 		zone := p.operand(bindZone + 1)
 		return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "timezone"}, Args: []Expr{zone, left}}
+	case "operator":
+		p.advance()
+		return p.qualifiedOperator(at, left)
 	case "collate":
 		p.advance()
 		return &Collate{Pos: at, Expr: left, Collation: p.objectName("the name of a collation")}
 	default:
 		return p.like(at, left, not)
 	}
+}
+
+// qualifiedOperator reads what follows OPERATOR: (pg_catalog.~) and the right operand. All such operators bind as those that are not
+// listed, whichever they are.
+func (p *parser) qualifiedOperator(at Pos, left Expr) Expr {
+	p.expect("(")
+	if p.isName() && p.peekIs(".") {
+		if namespace := p.takeName(); namespace.Name != "pg_catalog" {
+			failSyntax(namespace.Pos, "unexpected %q, expected pg_catalog", shorten(namespace.Name))
+		}
+		p.expect(".")
+	}
+	if p.token.kind != tokenSymbol || operatorBinding(p.token.text) == bindNothing || operatorBinding(p.token.text) == bindPostfix {
+		p.unexpected("an operator")
+	}
+	operator := Operator(p.token.text)
+	p.advance()
+	p.expect(")")
+	if p.isQuantifier() {
+		return p.quantified(at, operator, left)
+	}
+	return &Binary{Pos: at, Op: operator, Left: left, Right: p.operand(bindOther + 1)}
 }
 
 // isTest reads what follows IS.

@@ -65,6 +65,10 @@ func (p *parser) infixBinding() int {
 			}
 		case "collate":
 			return bindCollate
+		case "operator":
+			if p.peekIs("(") {
+				return bindOther
+			}
 		}
 	}
 	return bindNothing

@@ -72,6 +72,13 @@ func (w *printer) when(condition bool, text string) {
 // separated adds ", " in front of every item but the first.
 func (w *printer) separated(index int) { w.when(index > 0, ", ") }
 
+// QuoteName writes a name as SQL does: in quotes where it would not be read back as it is.
+func QuoteName(name string) string {
+	w := printer{}
+	w.name(name)
+	return string(w.buffer)
+}
+
 // name adds an identifier, in quotes where it would not be read back as it is.
 func (w *printer) name(name string) {
 	if isPlainName(name) {

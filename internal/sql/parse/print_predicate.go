@@ -91,7 +91,27 @@ func (w *printer) funcCall(e *FuncCall) {
 		w.expression(e.Args[0], bindZone+1)
 		return
 	}
+	switch {
+	case e.Name.Namespace != "" || e.Distinct || e.Star || e.OrderBy != nil || e.WithinGroup != nil || e.Filter != nil || e.Over != nil:
+	case len(e.Args) == 0 && isNiladic(e.Name.Name):
+		w.text(e.Name.Name) // PostgreSQL knows no parentheses behind it
+		return
+	case e.Name.Name == "extract" && len(e.Args) == 2:
+		if field, ok := e.Args[0].(*StringLiteral); ok && isField(field.Value) {
+			w.text("EXTRACT(")
+			w.literal(field.Value)
+			w.text(" FROM ")
+			w.expression(e.Args[1], bindNothing)
+			w.text(")")
+			return
+		}
+	}
 	w.call(e)
+}
+
+// isField reports whether a text is read as the field of EXTRACT as it is.
+func isField(text string) bool {
+	return text != "" && len(text) <= MaxIdentifierBytes && foldName(text) == text
 }
 
 // call adds name(arguments) and what follows.

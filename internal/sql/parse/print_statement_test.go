@@ -199,7 +199,7 @@ func TestPrintAdministration(t *testing.T) {
 		{"execute as user alice (select 1)", "EXECUTE AS USER 'alice' (SELECT 1)"},
 		{"execute as user 'A b' (insert into t values (1))", "EXECUTE AS USER 'A b' (INSERT INTO t VALUES (1))"},
 		{"subscribe to a.t", "SUBSCRIBE TO SELECT * FROM a.t"},
-		{"subscribe to a.t where x = current_user() options (last_rows = 5, from = 7)", "SUBSCRIBE TO SELECT * FROM a.t WHERE x = current_user() OPTIONS (last_rows = 5, \"from\" = 7)"},
+		{"subscribe to a.t where x = current_user() options (last_rows = 5, from = 7)", "SUBSCRIBE TO SELECT * FROM a.t WHERE x = current_user OPTIONS (last_rows = 5, \"from\" = 7)"},
 		{"alter topic t add source a.b on insert where timestamp with (payload = 'key')", "ALTER TOPIC t ADD SOURCE a.b ON INSERT WHERE timestamp WITH (payload = 'key')"},
 		{"subscribe to select a from a.t options (batch_size=1)", "SUBSCRIBE TO SELECT a FROM a.t OPTIONS (batch_size = 1)"},
 		{"create topic if not exists a.t partitions 4", "CREATE TOPIC IF NOT EXISTS a.t PARTITIONS 4"},

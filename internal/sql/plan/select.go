@@ -14,6 +14,10 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	case len(body.Items) == 0:
 		return nil, nil, invalid(body, "the select list is empty")
 	}
+	body, err := withoutRows(body)
+	if err != nil {
+		return nil, nil, err
+	}
 	defer func() { b.over = nil }()
 	from, err := b.relationOf(body.From)
 	if err != nil {
@@ -156,7 +160,7 @@ func (b *queryBuilder) outputs(items []parse.SelectItem, from *relation, groupin
 			return nil, err
 		}
 		outputs = append(outputs, output{
-			node: items[i].Expr, expr: bound, name: outputName(&items[i]), flags: from.flagsOf(items[i].Expr),
+			node: items[i].Expr, expr: expr.Displayed(bound), name: outputName(&items[i]), flags: from.flagsOf(items[i].Expr),
 		})
 	}
 	return outputs, nil

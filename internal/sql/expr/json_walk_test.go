@@ -1,0 +1,100 @@
+package expr
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestJSONWalkEqualsTheLibrary draws documents and compares their parts with what encoding/json finds.
+func TestJSONWalkEqualsTheLibrary(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // drawn documents
+	space := func() string { return []string{"", "", " ", "\n\t", "\r "}[random.IntN(5)] }
+	text := func() string {
+		return []string{`""`, `"a"`, `"k"`, `"\""`, `"\\"`, `"}]"`, `",:"`, `"\u00e9\n"`, `"é"`, `"k\u006b"`}[random.IntN(10)]
+	}
+	var document func(depth int) string
+	document = func(depth int) string {
+		kind := random.IntN(6)
+		if depth == 0 {
+			kind = random.IntN(4)
+		}
+		switch kind {
+		case 0:
+			return text()
+		case 1:
+			return []string{"0", "-1.5e+10", "12", "3E-2"}[random.IntN(4)]
+		case 2:
+			return []string{"true", "false", "null"}[random.IntN(3)]
+		case 3:
+			return []string{"{}", "[]", "{ }", "[ ]"}[random.IntN(4)]
+		}
+		var parts []string
+		for range random.IntN(4) {
+			part := space() + document(depth-1) + space()
+			if kind == 4 {
+				part = space() + text() + space() + ":" + part
+			}
+			parts = append(parts, part)
+		}
+		if kind == 4 {
+			return "{" + strings.Join(parts, ",") + "}"
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	}
+	for range 5000 {
+		source := document(4)
+		if !json.Valid([]byte(source)) {
+			if len(source) > 2 {
+				t.Fatalf("seed %d: %s is no JSON", seed, source)
+			}
+			continue
+		}
+		var list []string
+		members := map[string]string{}
+		walked := eachPart(json.RawMessage(source), func(key, value json.RawMessage) bool {
+			if key == nil {
+				list = append(list, string(value))
+			} else {
+				members[keyText(key)] = string(value)
+				if !isKey(key, keyText(key)) || isKey(key, keyText(key)+"x") {
+					t.Errorf("seed %d: the key %s of %s", seed, key, source)
+				}
+			}
+			return true
+		})
+		switch source[0] {
+		case '[':
+			var want []json.RawMessage
+			if err := json.Unmarshal([]byte(source), &want); err != nil || !walked || len(want) != len(list) {
+				t.Fatalf("seed %d: %s: %q, want %q %v", seed, source, list, want, err)
+			}
+			for i := range want {
+				if string(want[i]) != list[i] {
+					t.Fatalf("seed %d: %s: element %d is %q, want %q", seed, source, i, list[i], want[i])
+				}
+			}
+		case '{':
+			var raw map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(source), &raw); err != nil || !walked {
+				t.Fatalf("seed %d: %s: %v", seed, source, err)
+			}
+			want := map[string]string{}
+			for key, value := range raw {
+				want[key] = string(value)
+			}
+			if diff := cmp.Diff(want, members); diff != "" {
+				t.Fatalf("seed %d: %s:\n%s", seed, source, diff)
+			}
+		default:
+			if walked {
+				t.Fatalf("seed %d: %s has parts", seed, source)
+			}
+		}
+	}
+}
