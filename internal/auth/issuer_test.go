@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -250,7 +251,7 @@ func TestKeysOfAnIssuerChange(t *testing.T) {
 	try := func(id string, key *rsa.PrivateKey, groups ...string) error {
 		serial++
 		_, err := w.Authenticate(t.Context(), p.token(jwt.SigningMethodRS256, id, key, jwt.MapClaims{
-			"exp": w.clock.Now().Add(48 * time.Hour).Unix(), "groups": groups, "jti": fmt.Sprint(serial),
+			"exp": w.clock.Now().Add(48 * time.Hour).Unix(), "groups": groups, "jti": strconv.Itoa(serial),
 		}))
 		return err
 	}
@@ -340,7 +341,7 @@ func TestIssuerWithKeysInAFile(t *testing.T) {
 		"no such file or":        {Issuer: "https://a.example", Audience: []string{"kalam"}, JWKSFile: filepath.Join(dir, "none")},
 		"without a key that cou": {Issuer: "https://a.example", Audience: []string{"kalam"}, JWKSFile: emptySet(t, dir)},
 	} {
-		_, err := auth.New(auth.Config{
+		_, err = auth.New(auth.Config{
 			Catalog: w.node.Catalog, Executor: w.node.Executor, Clock: w.clock, Secret: auth.FixedSecret(testSecret), BcryptCost: 4,
 			Issuers: []auth.Issuer{wrong},
 		})

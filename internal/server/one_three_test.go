@@ -96,7 +96,7 @@ func TestOneNodeEqualsThree(t *testing.T) {
 		three[0].sql(sql)
 	}
 	seed := rand.Uint64()
-	s := statements{rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // drawn statements
+	s := statements{rand.New(rand.NewPCG(seed, 2))}
 	failed := 0
 	compare := func(sql string) {
 		t.Helper()

@@ -44,6 +44,13 @@ func postgresKinds() []viewDefinition {
 			text("schemaname"), text("matviewname"), orNull(text("matviewowner")), orNull(text("tablespace")), boolean("hasindexes"),
 			boolean("ispopulated"), orNull(text("definition")),
 		}},
+	}
+}
+
+// postgresKindsBehind declares those behind pg_partitioned_table, by name.
+func postgresKindsBehind() []viewDefinition {
+	none := (*System).noRows
+	return []viewDefinition{
 		{PostgresNamespace, "pg_policy", none, []viewColumn{
 			bigInt("oid"), text("polname"), bigInt("polrelid"), text("polcmd"), boolean("polpermissive"), orNull(numbers("polroles")),
 			orNull(text("polqual")), orNull(text("polwithcheck")),
@@ -86,7 +93,7 @@ func postgresKinds() []viewDefinition {
 		{PostgresNamespace, "pg_shdescription", none, []viewColumn{bigInt("objoid"), bigInt("classoid"), text("description")}},
 		{PostgresNamespace, "pg_statistic_ext", none, []viewColumn{
 			bigInt("oid"), bigInt("stxrelid"), text("stxname"), bigInt("stxnamespace"), bigInt("stxowner"), integer("stxstattarget"),
-			numbers("stxkeys"), {name: "stxkind", kind: datum.Array, elem: datum.Text},
+			numbers("stxkeys"), texts("stxkind"),
 		}},
 		{PostgresNamespace, "pg_tablespace", none, []viewColumn{bigInt("oid"), text("spcname"), bigInt("spcowner")}},
 		{PostgresNamespace, "pg_trigger", none, []viewColumn{

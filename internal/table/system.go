@@ -81,7 +81,7 @@ func NewSystem(options SystemOptions) *System {
 // allViews lists the definitions of all views.
 func allViews() []viewDefinition {
 	return slices.Concat(systemViews(), indexViews(), queryViews(), jobViews(), liveViews(), changeViews(),
-		sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), informationKinds(), postgresViews(), postgresKinds())
+		sessionViews(), storageViews(), logViews(), typeViews(), informationViews(), informationKinds(), postgresViews(), postgresKinds(), postgresKindsBehind())
 }
 
 // IsViewNamespace reports whether a namespace holds computed tables only.

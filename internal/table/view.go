@@ -42,6 +42,10 @@ func numbers(name string) viewColumn {
 	return viewColumn{name: name, kind: datum.Array, elem: datum.SmallInt}
 }
 
+func texts(name string) viewColumn {
+	return viewColumn{name: name, kind: datum.Array, elem: datum.Text}
+}
+
 func orNull(column viewColumn) viewColumn {
 	column.nullable = true
 	return column

@@ -44,6 +44,27 @@ func postgresFunction(name string) (definition, bool) {
 		return constant(datum.NewInt(datum.Int, 0), datum.Of(datum.Int))
 	case "pg_is_in_recovery":
 		return constant(datum.NewBool(false), boolean)
+	case "obj_description", "shobj_description":
+		return definition{operands: []operandClass{integerOperand, textOperand}, optional: 1, result: text, apply: always(datum.Datum{})}, true
+	case "col_description":
+		return definition{operands: []operandClass{integerOperand, integerOperand}, result: text, apply: always(datum.Datum{})}, true
+	case "pg_get_expr":
+		return definition{
+			operands: []operandClass{textOperand, integerOperand, booleanOperand}, optional: 1, result: text,
+			apply: func(_ *EvalContext, args arguments) (datum.Datum, error) { return args[0], nil },
+		}, true
+	case "format_type":
+		return definition{
+			operands: []operandClass{integerOperand, integerOperand}, result: text, takesNull: true, apply: formatType,
+		}, true
+	}
+	return postgresObjectFunction(name)
+}
+
+// postgresObjectFunction holds those that print objects and tell settings.
+func postgresObjectFunction(name string) (definition, bool) {
+	text := datum.Of(datum.Text)
+	switch name {
 	case "pg_get_indexdef":
 		return definitionFunction(IndexDefinition), true
 	case "pg_get_constraintdef":
@@ -72,19 +93,6 @@ func postgresFunction(name string) (definition, bool) {
 		}, true
 	case "quote_ident":
 		return definition{operands: []operandClass{textOperand}, result: text, apply: quoteIdent}, true
-	case "obj_description", "shobj_description":
-		return definition{operands: []operandClass{integerOperand, textOperand}, optional: 1, result: text, apply: always(datum.Datum{})}, true
-	case "col_description":
-		return definition{operands: []operandClass{integerOperand, integerOperand}, result: text, apply: always(datum.Datum{})}, true
-	case "pg_get_expr":
-		return definition{
-			operands: []operandClass{textOperand, integerOperand, booleanOperand}, optional: 1, result: text,
-			apply: func(_ *EvalContext, args arguments) (datum.Datum, error) { return args[0], nil },
-		}, true
-	case "format_type":
-		return definition{
-			operands: []operandClass{integerOperand, integerOperand}, result: text, takesNull: true, apply: formatType,
-		}, true
 	}
 	return definition{}, false
 }

@@ -55,19 +55,20 @@ func (r *regularCall) compile(pattern, flags string) (*compiledRegular, error) {
 	return next, nil
 }
 
+func textOperands(count int) []operandClass {
+	classes := make([]operandClass, count)
+	for i := range classes {
+		classes[i] = textOperand
+	}
+	return classes
+}
+
 // regularApply computes a call from its compiled expression and its arguments.
 type regularApply func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error)
 
 // regexpFunction holds the functions of regular expressions, in the syntax of RE2.
 func regexpFunction(name string) (definition, bool) {
 	call := &regularCall{}
-	texts := func(count int) []operandClass {
-		classes := make([]operandClass, count)
-		for i := range classes {
-			classes[i] = textOperand
-		}
-		return classes
-	}
 	textArray := datum.Type{Kind: datum.Array, Elem: datum.Text}
 	// with makes a function of text, pattern and, behind more operands, flags.
 	with := func(operands []operandClass, result datum.Type, apply regularApply) definition {
@@ -85,14 +86,14 @@ func regexpFunction(name string) (definition, bool) {
 	}
 	switch name {
 	case "regexp_replace":
-		return with(texts(4), datum.Of(datum.Text), replaceRegular), true
+		return with(textOperands(4), datum.Of(datum.Text), replaceRegular), true
 	case "regexp_like":
-		return with(texts(3), booleanType, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+		return with(textOperands(3), booleanType, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
 			found, err := re.compiled.matches(ctx, a[0].Str())
 			return datum.NewBool(found), err
 		}), true
 	case "regexp_match":
-		return with(texts(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+		return with(textOperands(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
 			found, err := re.compiled.find(ctx, a[0].Str())
 			if found == nil || err != nil {
 				return datum.Datum{}, err
@@ -100,7 +101,7 @@ func regexpFunction(name string) (definition, bool) {
 			return groupsOf(a[0].Str(), found), nil
 		}), true
 	case "regexp_split_to_array":
-		return with(texts(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
+		return with(textOperands(3), textArray, func(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Datum, error) {
 			parts, err := re.compiled.split(ctx, a[0].Str(), maxArrayElements+1)
 			if err != nil {
 				return datum.Datum{}, err

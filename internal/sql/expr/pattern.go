@@ -187,13 +187,13 @@ func (e *likeExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	compiled := e.compiled
 	if compiled == nil {
-		pattern, err := e.pattern.Eval(ctx, row)
-		if err != nil || pattern.IsNull() {
-			return datum.Datum{}, err
+		pattern, failure := e.pattern.Eval(ctx, row)
+		if failure != nil || pattern.IsNull() {
+			return datum.Datum{}, failure
 		}
-		escape, err := e.escape.Eval(ctx, row)
-		if err != nil || escape.IsNull() {
-			return datum.Datum{}, err
+		escape, failure := e.escape.Eval(ctx, row)
+		if failure != nil || escape.IsNull() {
+			return datum.Datum{}, failure
 		}
 		if compiled, err = e.compile(pattern.Str(), escape.Str()); err != nil {
 			return datum.Datum{}, err
@@ -305,9 +305,9 @@ func (e *regularExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, er
 	}
 	compiled := e.compiled
 	if compiled == nil {
-		pattern, err := e.pattern.Eval(ctx, row)
-		if err != nil || pattern.IsNull() {
-			return datum.Datum{}, err
+		pattern, failure := e.pattern.Eval(ctx, row)
+		if failure != nil || pattern.IsNull() {
+			return datum.Datum{}, failure
 		}
 		if compiled, err = compileRegular(pattern.Str(), e.ignoreCase); err != nil {
 			return datum.Datum{}, err

@@ -20,8 +20,10 @@ func TestNoFunctionHoldsUpItsStatement(t *testing.T) {
 		many[i] = datum.NewText("element")
 	}
 	columns := []Column{
-		{Name: "t", Type: datum.Of(datum.Text), Position: 0}, {Name: "l", Type: datum.Of(datum.JSON), Position: 1},
-		{Name: "o", Type: datum.Of(datum.JSON), Position: 2}, {Name: "a", Type: datum.Type{Kind: datum.Array, Elem: datum.Text}, Position: 3},
+		{Name: "t", Type: datum.Of(datum.Text), Position: 0},
+		{Name: "l", Type: datum.Of(datum.JSON), Position: 1},
+		{Name: "o", Type: datum.Of(datum.JSON), Position: 2},
+		{Name: "a", Type: datum.Type{Kind: datum.Array, Elem: datum.Text}, Position: 3},
 		{Name: "b", Type: datum.Of(datum.Bytes), Position: 4},
 	}
 	row := []datum.Datum{
