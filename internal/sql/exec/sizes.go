@@ -85,7 +85,8 @@ type sampledColumn struct {
 	at     time.Time
 }
 
-// distinct estimates the different values of a column of a scope. ok is false when there are too few hot rows to say.
+// distinct estimates the different values of a column of a scope. ok is false when there are no hot
+// rows and the bounds of the others do not say it.
 func (s *statistics) distinct(e *Engine, scope *table.Scope, position int) (values float64, ok bool, err error) {
 	key := sampleKey{statisticsKey{scope.Table.ID, scope.User}, scope.Table.Columns[position].ID}
 	now := s.clock.Now()
@@ -104,6 +105,16 @@ func (s *statistics) distinct(e *Engine, scope *table.Scope, position int) (valu
 		return 0, false, fmt.Errorf("sample %s: %w", scope.Table.FullName(), err)
 	}
 	known = sampledColumn{values: sample.distinct(float64(rows)), ok: sample.rows > 0, at: now}
+	most, bounded, err := e.coldDistinct(scope, position)
+	if err != nil {
+		return 0, false, fmt.Errorf("bounds of the flushed rows of %s: %w", scope.Table.FullName(), err)
+	}
+	switch {
+	case bounded && !known.ok: // all rows are in segments
+		known.values, known.ok = min(most, float64(rows)), true
+	case bounded:
+		known.values = min(known.values, most+float64(len(sample.counts)))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for victim := range s.sampled {

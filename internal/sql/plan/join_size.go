@@ -167,6 +167,9 @@ type joinPart struct {
 	kept   float64 // of the pairs, the part for which it holds
 	keys   bool    // whether equal values find the pairs
 	byKey  uint64  // those of its inputs that are tables of which the rows with a value are found without reading the others
+	// ascends and unique are those of its inputs whose rows come in the order of the key, and that have no key twice: two such
+	// inputs are gone through side by side.
+	ascends, unique uint64
 }
 
 // graph sizes up a chain; nil when something in it has not been counted.
@@ -223,8 +226,20 @@ func (e *Environment) match(c *joinChain, g *joinGraph, part expr.Expr, p *joinP
 		if scan, isScan := node.(*Scan); isScan && scan.findsBy(side.key) {
 			p.byKey |= 1 << side.number
 		}
+		if place, plain := expr.ColumnPosition(side.key); plain {
+			ascends, unique := ascending(node, place)
+			p.ascends |= bit(ascends) << side.number
+			p.unique |= bit(unique) << side.number
+		}
 	}
 	p.kept, p.keys = 1/values, true
+}
+
+func bit(is bool) uint64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // findsBy reports whether the rows with a value are found without reading the others.
@@ -252,20 +267,24 @@ func (g *joinGraph) rows(set uint64) float64 {
 // step is what it costs to join one more input to a set whose rows are known.
 func (g *joinGraph) step(set uint64, rows float64, next int) (cost, joined float64) {
 	joined = g.rows(set | 1<<next)
-	connected, byKey := false, false
+	keys, byKey, sideBySide := 0, false, false
 	for _, part := range g.parts {
 		if part.keys && part.inputs&(1<<next) != 0 && part.inputs&^(set|1<<next) == 0 {
-			connected, byKey = true, byKey || part.byKey&(1<<next) != 0
+			keys++
+			byKey = byKey || part.byKey&(1<<next) != 0
+			sideBySide = part.ascends == part.inputs && part.unique&(1<<next) != 0 && bits.OnesCount64(set) == 1
 		}
 	}
 	in := g.inputs[next]
 	switch {
-	case !connected:
+	case keys == 0:
 		return in.read + in.rows + rows*in.rows + joined, joined
 	case rows <= aheadRows && byKey:
 		return min(in.read, rows*lookupCost) + joined, joined
 	case rows <= aheadRows: // only what matches one of them is kept
 		return in.read + rows + joined*buildCost + joined, joined
+	case sideBySide && keys == 1: // nothing is kept
+		return in.read + in.rows + rows + joined, joined
 	}
 	return in.read + in.rows*buildCost + rows + joined, joined
 }
