@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ const (
 	coldBatch      = 1000 // rows of an INSERT
 	coldSmallRows  = 10_000
 	coldSmallFiles = 20
-	coldWrites     = 2000 // hot writes that are measured without and during a flush, at most
+	coldRounds     = 3
+	coldWrites     = 5000 // hot writes that are measured without a flush, in each round
 )
 
 // coldCase is one printed result.
@@ -125,6 +127,7 @@ func (b *coldBench) worker() *flush.Worker {
 	e := b.engine
 	return &flush.Worker{
 		Catalog: e.tables, Storage: e.store, Executor: e.direct, Cold: e.cold, Clock: clock.Real{}, Applied: multiraft.ReadApplied,
+		Traffic: e.traffic,
 	}
 }
 
@@ -207,7 +210,7 @@ func (b *coldBench) smallFiles(ctx context.Context) error {
 	return b.measure(ctx, "filter_limit_20_segments", "SELECT id, amount FROM small WHERE amount = 7 AND flag LIMIT 50", nil)
 }
 
-// hotWrites measures inserts into another table alone, and while a flush runs.
+// hotWrites measures inserts into another table, by turns alone and for all of the time that a flush takes.
 func (b *coldBench) hotWrites(ctx context.Context) error {
 	if _, err := b.table(ctx, "hot"); err != nil {
 		return err
@@ -216,48 +219,67 @@ func (b *coldBench) hotWrites(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = b.fill(ctx, "moving", 1, b.options.Rows); err != nil {
-		return err
-	}
-	next := 0
-	write := func(until <-chan error) (times []time.Duration, ended bool, err error) {
-		for len(times) < coldWrites {
-			select {
-			case err := <-until:
-				return times, true, err
-			default:
-			}
-			next++
-			started := time.Now()
-			if err := b.statement(ctx, "INSERT INTO hot (id, kind) VALUES ($1, 'a row')", datum.NewBigInt(int64(next))); err != nil {
-				return times, false, err
-			}
-			times = append(times, time.Since(started))
+	w := &hotWriter{bench: b}
+	var alone, during []time.Duration
+	for round := range coldRounds {
+		if err = b.fill(ctx, "moving", 1+round*b.options.Rows, b.options.Rows); err != nil {
+			return err
 		}
-		return times, false, nil
+		times, err := w.write(ctx, coldWrites, nil)
+		if err != nil {
+			return err
+		}
+		alone = append(alone, times...)
+		done := make(chan error, 1)
+		go func() {
+			_, failure := b.worker().Table(ctx, id, nil)
+			done <- failure
+		}()
+		if times, err = w.write(ctx, math.MaxInt, done); err != nil {
+			return err
+		}
+		during = append(during, times...)
 	}
-	alone, _, err := write(nil)
-	if err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, failure := b.worker().Table(ctx, id, nil)
-		done <- failure
-	}()
-	during, ended, err := write(done)
-	if !ended {
-		err = errors.Join(err, <-done)
-	}
-	if err != nil || len(during) == 0 {
-		return err
-	}
-	for name, times := range map[string][]time.Duration{"hot_write_alone": alone, "hot_write_during_flush": during} {
-		result := quantiles(times)
-		result.Case, result.Rows = name, len(times)
+	for _, one := range []struct {
+		name  string
+		times []time.Duration
+	}{{"hot_write_alone", alone}, {"hot_write_during_flush", during}} {
+		result := quantiles(one.times)
+		result.Case, result.Rows = one.name, len(one.times)
 		if err := b.out.Encode(result); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hotWriter inserts one row after the other.
+type hotWriter struct {
+	bench *coldBench
+	next  int
+}
+
+// write inserts rows until there are so many, or until something ends, and says how long each took. When it returns without an error,
+// that has ended.
+func (w *hotWriter) write(ctx context.Context, most int, until <-chan error) (times []time.Duration, err error) {
+	for len(times) < most {
+		select {
+		case err := <-until:
+			if err == nil && len(times) == 0 {
+				err = errors.New("the flush ended before a row was written")
+			}
+			return times, err
+		default:
+		}
+		w.next++
+		started := time.Now()
+		if err := w.bench.statement(ctx, "INSERT INTO hot (id, kind) VALUES ($1, 'a row')", datum.NewBigInt(int64(w.next))); err != nil {
+			if until != nil {
+				err = errors.Join(err, <-until)
+			}
+			return times, err
+		}
+		times = append(times, time.Since(started))
+	}
+	return times, nil
 }

@@ -104,6 +104,15 @@ func (e *sqlEngine) open(ctx context.Context) (err error) {
 	return err
 }
 
+// traffic counts what was applied to all groups.
+func (e *sqlEngine) traffic() uint64 {
+	sum := uint64(0)
+	for _, group := range shard.Default().Groups() {
+		sum += e.solo.Applied(group)
+	}
+	return sum
+}
+
 func (e *sqlEngine) close() error {
 	var errs []error
 	if e.solo != nil {

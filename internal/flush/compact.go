@@ -70,12 +70,12 @@ func (w *Worker) worthwhile(t *schema.Table, group shard.GroupID, light bool) ([
 // compactScope merges segments of a scope until there is nothing to do.
 func (w *Worker) compactScope(ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, light bool, did *Compacted) error {
 	did.Scopes++
-	number, attempt := uint64(0), 0
+	number, attempt, pace := uint64(0), 0, w.pacer()
 	for merges := 0; merges <= 2*manifest.MaxSegments; merges++ { // each leaves fewer segments, or fewer that overlap
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		again, err := w.mergeOnce(ctx, t, group, user, light, number, did)
+		again, err := w.mergeOnce(ctx, t, group, user, light, number, did, pace)
 		if taken, ok := errors.AsType[*TakenError](err); ok && attempt < maxAttempts {
 			attempt++
 			number = max(number, taken.Next)
@@ -101,7 +101,7 @@ func (w *Worker) compactScope(ctx context.Context, t *schema.Table, group shard.
 
 // mergeOnce merges what is chosen next, and reports whether there was anything.
 func (w *Worker) mergeOnce(
-	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, light bool, number uint64, did *Compacted,
+	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, light bool, number uint64, did *Compacted, pace *pacer,
 ) (again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mergePatience)
 	defer cancel()
@@ -120,7 +120,7 @@ func (w *Worker) mergeOnce(
 		return false, err
 	}
 	m := openMerge(view, t, chosen, before, now)
-	written, err := w.writeMerged(ctx, t, at, max(number, view.Manifest().GetNextNumber()), m)
+	written, err := w.writeMerged(ctx, t, at, max(number, view.Manifest().GetNextNumber()), m, pace)
 	if err = errors.Join(err, m.close()); err != nil {
 		return false, err
 	}
@@ -143,10 +143,10 @@ func (w *Worker) mergeOnce(
 }
 
 // writeMerged writes the files of a merge and has each kept by a majority.
-func (w *Worker) writeMerged(ctx context.Context, t *schema.Table, at *place, number uint64, m *merge) (written []*commandv1.Segment, err error) {
+func (w *Worker) writeMerged(ctx context.Context, t *schema.Table, at *place, number uint64, m *merge, pace *pacer) (written []*commandv1.Segment, err error) {
 	for !m.ended {
 		m.nextFile()
-		s, err := w.write(ctx, t, at, number, m)
+		s, err := w.write(ctx, t, at, number, pacedRows{m, ctx, pace})
 		if err != nil {
 			return nil, err
 		}
@@ -158,6 +158,9 @@ func (w *Worker) writeMerged(ctx context.Context, t *schema.Table, at *place, nu
 			return nil, err
 		}
 		written, number = append(written, s), s.GetNumber()+1
+		if err = pace.named(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return written, nil
 }

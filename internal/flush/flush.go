@@ -83,6 +83,8 @@ type Worker struct {
 	Keepers  Keepers // nil for a node that runs alone
 	// Applied reads a group's applied index from a picture of the store.
 	Applied func(reader storage.Reader, group shard.GroupID) (uint64, error)
+	// Traffic counts what the node applies: while it grows, others write, and the run gives way to them. Nil: it never does.
+	Traffic func() uint64
 	// Step is called before each step that a crash may follow; tests stop there. Nil does nothing.
 	Step func(step string) error
 }
@@ -219,12 +221,12 @@ func (w *Worker) scopes(group shard.GroupID, t *schema.Table) (users []ident.Use
 // scope flushes the hot rows that a scope has now, one segment after the other.
 func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, result *Result) error {
 	var low []byte
-	number := uint64(0)
+	number, pace := uint64(0), w.pacer()
 	for attempt := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		next, moved, err := w.segment(ctx, t, group, user, low, number)
+		next, moved, err := w.segment(ctx, t, group, user, low, number, pace)
 		if taken, ok := errors.AsType[*TakenError](err); ok && attempt < maxAttempts {
 			attempt++
 			number = max(number, taken.Next)
@@ -250,6 +252,9 @@ func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID
 			return nil
 		}
 		low, attempt = next, 0
+		if err = pace.named(ctx); err != nil {
+			return err
+		}
 		if _, err = w.Executor.Barrier(ctx, group); err != nil { // so that this node knows what it did
 			return err
 		}
@@ -259,7 +264,7 @@ func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID
 // segment writes and commits one segment with the rows of a scope from a key on; its number is at least the given one. It
 // returns the key to go on with, nil when there are no more rows.
 func (w *Worker) segment(
-	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte, number uint64,
+	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte, number uint64, pace *pacer,
 ) (next []byte, moved *commandv1.Segment, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
@@ -288,7 +293,7 @@ func (w *Worker) segment(
 	if err != nil {
 		return nil, nil, err
 	}
-	written, err := w.write(ctx, t, place, number, rows)
+	written, err := w.write(ctx, t, place, number, pacedRows{rows, ctx, pace})
 	err = errors.Join(err, rows.close())
 	if err != nil || written == nil {
 		return nil, nil, err

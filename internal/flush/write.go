@@ -23,6 +23,12 @@ type source interface {
 	read(sizeBytes int64) (*row, error)
 }
 
+// pacedSource is a source that wants a word after each page, too.
+type pacedSource interface {
+	source
+	column() error
+}
+
 // FileName is the name of a segment in its directory.
 func FileName(number uint64) string { return "batch-" + strconv.FormatUint(number, 10) + ".parquet" }
 
@@ -34,8 +40,11 @@ func FileNumber(name string) (number uint64, ok bool) {
 	return number, found && cut && err == nil && FileName(number) == name
 }
 
+// errUnwanted ends a writer whose file nobody takes any more.
+var errUnwanted = errors.New("the file is not written any more")
+
 // write makes the next file of a scope out of rows, nil when there are none. Its number is at least the given one.
-func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number uint64, rows source) (*commandv1.Segment, error) {
+func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number uint64, rows pacedSource) (*commandv1.Segment, error) {
 	first, err := rows.read(0)
 	if err != nil || first == nil {
 		return nil, err
@@ -57,14 +66,14 @@ func (w *Worker) write(ctx context.Context, t *schema.Table, at *place, number u
 		done <- ended
 	}()
 	_, err = at.objects.Put(ctx, path, from, objstore.UnknownSize, objstore.PutOptions{IfNotExists: true})
-	_ = from.CloseWithError(errors.New("the file is not written any more")) // never fails; ends the writer
-	if failure := <-done; failure != nil {
+	_ = from.CloseWithError(errUnwanted) // never fails; ends the writer
+	failure := <-done
+	switch {
+	case errors.Is(err, objstore.ErrExists): // another flush was faster, and the writer was told to end
+		return nil, fmt.Errorf("write %s: %w", path, &TakenError{Next: number + 1})
+	case failure != nil && !errors.Is(failure, errUnwanted): // the rows, or what is made of them; the store was told
 		return nil, fmt.Errorf("write %s: %w", path, failure)
-	}
-	if errors.Is(err, objstore.ErrExists) {
-		err = &TakenError{Next: number + 1} // another flush was faster
-	}
-	if err != nil {
+	case err != nil: // the store gave up, and knows why
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return describe(at, number, path, t, summary, w.Clock.Now().UnixMicro()), nil
@@ -84,12 +93,13 @@ func NextNumber(ctx context.Context, objects objstore.Store, directory string, n
 }
 
 // writeRows writes a whole file.
-func writeRows(to io.Writer, t *schema.Table, owner string, first *row, rows source) (*segment.Summary, error) {
+func writeRows(to io.Writer, t *schema.Table, owner string, first *row, rows pacedSource) (*segment.Summary, error) {
 	w, err := segment.NewWriter(to, t)
 	if err != nil {
 		return nil, err
 	}
 	w.SetOwner(owner)
+	w.SetPause(rows.column)
 	for next := first; next != nil; {
 		if err = w.Add(next.key, next.seq, next.deleted, next.values); err != nil {
 			return nil, err

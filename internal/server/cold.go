@@ -138,10 +138,28 @@ func (n *Node) flusher() *flush.Worker {
 	w := &flush.Worker{
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold, Clock: n.clock, Applied: multiraft.ReadApplied,
 	}
+	w.Traffic = n.traffic
 	if !n.cfg.Standalone() {
 		w.Keepers = coldPeers{n}
 	}
 	return w
+}
+
+// traffic counts what this node applied to groups with rows.
+func (n *Node) traffic() uint64 {
+	n.mu.Lock()
+	solo, manager := n.solo, n.manager
+	n.mu.Unlock()
+	sum := uint64(0)
+	for _, group := range dataGroups(n.who().Shards) {
+		switch {
+		case manager != nil:
+			sum += manager.Applied(group)
+		case solo != nil:
+			sum += solo.Applied(group)
+		}
+	}
+	return sum
 }
 
 // coldPeers are the other members as those who have segments. It implements flush.Keepers.

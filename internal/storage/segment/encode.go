@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"unsafe"
 
 	"github.com/cockroachdb/apd/v3"
 	"github.com/parquet-go/parquet-go"
@@ -42,9 +43,9 @@ func appendValue(dst []parquet.Value, d datum.Datum, t datum.Type, index, depth 
 		}
 		value = parquet.FixedLenByteArrayValue(raw)
 	case datum.UUID:
-		value = parquet.FixedLenByteArrayValue([]byte(d.Str()))
+		value = parquet.FixedLenByteArrayValue(bytesOf(d.Str()))
 	case datum.Text, datum.JSON, datum.File, datum.Bytes:
-		value = parquet.ByteArrayValue([]byte(d.Str()))
+		value = parquet.ByteArrayValue(bytesOf(d.Str()))
 	case datum.Embedding:
 		return appendEmbedding(dst, d.Embedding(), t, index, depth)
 	default:
@@ -52,6 +53,9 @@ func appendValue(dst []parquet.Value, d datum.Datum, t datum.Type, index, depth 
 	}
 	return append(dst, value.Level(0, depth, index)), nil
 }
+
+// bytesOf are the bytes of a text, which nobody may change: pages only copy from them.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 // appendEmbedding writes a list: its elements lie one level deeper than the list itself.
 func appendEmbedding(dst []parquet.Value, values []float32, t datum.Type, index, depth int) ([]parquet.Value, error) {

@@ -48,6 +48,7 @@ type Writer struct {
 	summary Summary
 	lastKey []byte
 	owner   string
+	pause   func() error
 }
 
 // hashing passes on what is written, and counts and hashes it as a whole and by chunks.
@@ -183,6 +184,11 @@ func (w *Writer) endBlock() error {
 		}
 		clear(w.pending[i])
 		w.pending[i] = w.pending[i][:0]
+		if w.pause != nil {
+			if err := w.pause(); err != nil {
+				return err
+			}
+		}
 	}
 	w.rows, w.bytes = 0, 0
 	if len(w.blocks)%groupBlocks != 0 {
@@ -196,6 +202,9 @@ func (w *Writer) endBlock() error {
 
 // SetOwner says whose file it is: a bucket may have files of many clusters.
 func (w *Writer) SetOwner(cluster string) { w.owner = cluster }
+
+// SetPause has a function called after each page that was compressed, so that the caller can give way to others. Its error ends the file.
+func (w *Writer) SetPause(pause func() error) { w.pause = pause }
 
 // Size is about how many bytes were written so far.
 func (w *Writer) Size() int64 { return w.out.size }
