@@ -65,7 +65,8 @@ func newDisk(n *simNode) *simDisk {
 // fs is the file system of one life of the node.
 func (d *simDisk) fs() disk.FS {
 	life := d.node.life
-	d.node.watched = disk.Watch(faultfs.Wrap(&readable{d.base, d}, func(op faultfs.Op) error {
+	d.node.handles = newHandles(d.base)
+	d.node.watched = disk.Watch(faultfs.Wrap(&readable{d.node.handles, d}, func(op faultfs.Op) error {
 		if d.brokenStore.Load() && strings.HasPrefix(op.Path, storeDir) {
 			return errDisk
 		}

@@ -85,21 +85,6 @@ func (w *world) judge() {
 	w.judgeRows()
 }
 
-// judgeLeaks ends all processes and wants nothing to be left of what requests had open: transactions, iterators, views.
-func (w *world) judgeLeaks() {
-	for _, n := range w.nodes {
-		if n.sql != nil {
-			if open, _ := n.sql.Usage(); open != 0 {
-				w.fail("node %d has %d open transactions at the end", n.id, open)
-			}
-		}
-		n.close() // the store says which iterators and views nobody has closed, once its own compactions have ended
-		if n.closing != nil {
-			w.fail("node %d does not end well: %v", n.id, n.closing)
-		}
-	}
-}
-
 // judgeRows reads back what clients were told.
 func (w *world) judgeRows() {
 	for _, n := range w.nodes {

@@ -58,6 +58,11 @@ func mutants() []mutant {
 		{name: "mode all answers when a quorum has it", early: true},
 		{name: "a transaction is half applied", onMachine: halfHearted},
 		{name: "an index is not maintained", onMachine: indexless},
+		{name: "an iterator stays open", onRead: forgetIterator},
+		{name: "a view of the store stays open", onRead: forgetView},
+		{name: "a file stays open", onFS: forgetFiles},
+		{name: "a goroutine does not end", onOpen: forgetGoroutine},
+		{name: "a transaction stays open", onSQL: forgetCommit},
 	}
 }
 
@@ -370,10 +375,14 @@ func seedsToCatch(t *testing.T, m *mutant, first uint64) (int, error) {
 }
 
 // TestMutantsAreCaught plants one bug after another and wants each to be seen. MUTANTS=n repeats it with n
-// stretches of seeds and prints the median number that was needed.
+// stretches of seeds and prints the median number that was needed; MUTANT=word plants those alone whose name has the word.
 func TestMutantsAreCaught(t *testing.T) {
 	trials := int(envNumber(t, "MUTANTS", 1))
+	only := os.Getenv("MUTANT")
 	for _, m := range mutants() {
+		if !strings.Contains(m.name, only) {
+			continue
+		}
 		var needed []int
 		var how string
 		for trial := range trials {

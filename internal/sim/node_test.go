@@ -38,14 +38,17 @@ type simNode struct {
 	offset time.Duration // of its wall clock
 	lag    int           // one of this many ticks is lost; zero loses none
 
-	draining bool          // an operator said so
-	watched  *disk.Watched // knows whether the disk answers
-	storeFS  *disk.Waiting // lets the store wait for room
-	room     *roomClock
-	closing  error      // what log and store said when they were closed, for instance of views that nobody has closed
-	flushing chan error // the log's maintenance, while its flush waits for room
-	stall    *stall     // the engine's pump, while it waits for the disk; nil else
-	flipped  bool       // a bit of its disk is wrong, or harmless, and was not judged yet
+	draining  bool          // an operator said so
+	handles   *handles      // of its files, in this life
+	unclosed  int           // iterators and views that its store had when it was closed
+	forgotten []io.Closer   // what planted bugs have left open; Pebble would end the process when it is collected
+	watched   *disk.Watched // knows whether the disk answers
+	storeFS   *disk.Waiting // lets the store wait for room
+	room      *roomClock
+	closing   error      // what log and store said when they were closed, for instance of views that nobody has closed
+	flushing  chan error // the log's maintenance, while its flush waits for room
+	stall     *stall     // the engine's pump, while it waits for the disk; nil else
+	flipped   bool       // a bit of its disk is wrong, or harmless, and was not judged yet
 
 	self     whoami
 	store    *storage.Engine
@@ -238,6 +241,11 @@ func (n *simNode) close() {
 		n.closing = n.log.Close()
 	}
 	if n.store != nil {
+		n.unclosed = n.store.Open()
+		for _, c := range n.forgotten {
+			n.closing = errors.Join(n.closing, c.Close())
+		}
+		n.forgotten = nil
 		n.closing = errors.Join(n.closing, n.store.Close())
 	}
 	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil

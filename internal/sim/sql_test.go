@@ -102,8 +102,9 @@ func (s *session) sql(user string, statements ...string) (rows [][]datum.Datum, 
 			panic(r)
 		}
 	}()
+	statements, transaction := s.a.w.mutant.speaks(s.a.w, statements)
 	response, err := s.n.engine().Execute(s, exec.Request{
-		SQL: strings.Join(statements, "; "), Session: caller.Session{User: ident.UserID(user), Role: caller.RoleDBA, Namespace: "default"},
+		SQL: strings.Join(statements, "; "), Transaction: transaction, Session: caller.Session{User: ident.UserID(user), Role: caller.RoleDBA, Namespace: "default"},
 	})
 	s.a.w.stats.statements++
 	if err != nil {

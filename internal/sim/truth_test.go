@@ -88,6 +88,7 @@ func (s *session) read(cells ...cell) (found []version, index uint64, ok bool) {
 	if !s.barrier(group) {
 		return nil, 0, false
 	}
+	s.a.w.mutant.reads(s, cells[0])
 	index = s.n.manager.Applied(group)
 	view := s.n.store.NewSnapshot()
 	defer func() { _ = view.Close() }() // it was only read

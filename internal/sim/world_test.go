@@ -11,6 +11,8 @@ import (
 	"testing/cryptotest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -74,8 +76,10 @@ type world struct {
 	sqlIDs  map[uint64]bool // tables whose rows SQL makes
 	store   *truth          // what clients know
 	stats   stats
-	load    *clients // nil until clients begin
-	end     string   // how the groups stood when the run failed
+	load    *clients      // nil until clients begin
+	before  goleak.Option // what ran before the run
+	over    chan struct{} // closed when the run is over
+	end     string        // how the groups stood when the run failed
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
@@ -122,6 +126,7 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 		t: t, seed: seed, rng: rng, random: randomReader{rng}, opt: opt, plan: faults, mutant: m,
 		start: time.Unix(1_700_000_000, 0), uid: ident.ClusterUID{1}, shards: opt.shards, groups: opt.shards.Groups(),
 		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(), sqlIDs: make(map[uint64]bool),
+		before: goleak.IgnoreCurrent(), over: make(chan struct{}),
 	}
 	if w.mutant == nil {
 		w.mutant = &mutant{}
@@ -306,6 +311,7 @@ func (w *world) attempt(run func()) (err error) {
 
 // close ends all processes.
 func (w *world) close() {
+	close(w.over)
 	defer func() {
 		// After a violation anything may be left half done; what matters was reported.
 		_ = recover()

@@ -10,11 +10,12 @@ import (
 // Batch collects writes and commits them as one. As a Reader it shows the newest state of the engine with
 // its own writes on top, in the order they were made. A batch belongs to one goroutine.
 type Batch struct {
-	b *pebble.Batch
+	b     *pebble.Batch
+	among *openings // of its iterators
 }
 
 // NewBatch returns an empty batch; it must be closed.
-func (e *Engine) NewBatch() *Batch { return &Batch{b: e.db.NewIndexedBatch()} }
+func (e *Engine) NewBatch() *Batch { return &Batch{b: e.db.NewIndexedBatch(), among: &e.open} }
 
 // Commit applies the batch atomically; every reader sees all of it or nothing. It is not durable until it
 // is flushed. After a commit the batch must be Reset or closed before it is used again. An error is final:
@@ -35,7 +36,7 @@ func (b *Batch) Get(key []byte) (value []byte, ok bool, err error) { return get(
 // Scan implements Reader. The iterator shows the batch as it is now; later writes are not seen by it.
 func (b *Batch) Scan(lo, hi []byte) (*Iterator, error) {
 	it, err := b.b.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
-	return newIterator(it, err)
+	return newIterator(b.among, it, err)
 }
 
 // Set writes a key; key and value are copied.
@@ -67,18 +68,15 @@ func (b *Batch) DeleteRanges(ranges ...Range) error {
 	if err != nil {
 		return err
 	}
-	for i, few := range found {
-		if len(few) > fewKeys {
-			lo, hi := ranges[i].Lo, ranges[i].Hi
-			if err := wrap(b.b.DeleteRange(lo, hi, nil), "delete range %x to %x", lo, hi); err != nil {
-				return err
-			}
-			continue
+	for i, r := range ranges {
+		if len(found[i]) > fewKeys {
+			err = wrap(b.b.DeleteRange(r.Lo, r.Hi, nil), "delete range %x to %x", r.Lo, r.Hi)
 		}
-		for _, key := range few {
-			if err := b.Delete(key); err != nil {
-				return err
-			}
+		for _, key := range found[i][:len(found[i])%(fewKeys+1)] { // none of more than a few
+			err = errors.Join(err, b.Delete(key))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -2,23 +2,42 @@ package storage
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kalamdb/kalamdb-go/internal/invariant"
 )
 
 // Iterator walks a span in key order, in both directions. It belongs to one goroutine. Each positioning
 // method reports whether it stands on an entry; when one says false, Err tells whether the span ended or
 // the walk failed.
 type Iterator struct {
-	it *pebble.Iterator
+	it    *pebble.Iterator
+	among *openings
 }
 
-func newIterator(it *pebble.Iterator, err error) (*Iterator, error) {
+func newIterator(among *openings, it *pebble.Iterator, err error) (*Iterator, error) {
 	if err != nil {
 		return nil, wrap(err, "scan")
 	}
-	return &Iterator{it: it}, nil
+	among.add(1)
+	return &Iterator{it: it, among: among}, nil
 }
+
+// openings counts iterators and views that are open, so that tests find who forgets one. Only builds with the tag
+// invariants count: to count in one place is what processors that open iterators in parallel would wait for.
+type openings struct{ n atomic.Int64 }
+
+func (o *openings) add(by int64) {
+	if invariant.Enabled {
+		o.n.Add(by)
+	}
+}
+
+// Open returns how many iterators and views of the store are open, zero in builds without the tag invariants. Iterators of a
+// view count beside it.
+func (e *Engine) Open() int { return int(e.open.n.Load()) }
 
 // First moves to the first entry of the span.
 func (i *Iterator) First() bool { return i.it.First() }
@@ -54,7 +73,10 @@ func (i *Iterator) Value() ([]byte, error) {
 func (i *Iterator) Err() error { return wrap(i.it.Error(), "scan") }
 
 // Close releases the iterator and returns the error of the walk, if it had one.
-func (i *Iterator) Close() error { return wrap(i.it.Close(), "scan") }
+func (i *Iterator) Close() error {
+	i.among.add(-1)
+	return wrap(i.it.Close(), "scan")
+}
 
 // get reads one key and copies its value.
 func get(reader pebble.Reader, key []byte) (value []byte, ok bool, err error) {

@@ -14,6 +14,7 @@ type Snapshot struct {
 	base *pebble.Iterator
 	// point serves Get, so that a statement with many lookups makes one iterator.
 	point *pebble.Iterator
+	among *openings
 	err   error
 }
 
@@ -23,7 +24,10 @@ type Snapshot struct {
 // a replaced span silently vanish.
 func (e *Engine) NewSnapshot() *Snapshot {
 	base, err := e.db.NewIter(nil)
-	return &Snapshot{base: base, err: wrap(err, "open snapshot")}
+	if err == nil {
+		e.open.add(1)
+	}
+	return &Snapshot{base: base, among: &e.open, err: wrap(err, "open snapshot")}
 }
 
 // Get implements Reader.
@@ -56,7 +60,7 @@ func (s *Snapshot) Scan(lo, hi []byte) (*Iterator, error) {
 		return nil, s.err
 	}
 	it, err := s.base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lo, UpperBound: hi}})
-	return newIterator(it, err)
+	return newIterator(s.among, it, err)
 }
 
 // Close releases the view. Later calls fail with ErrClosed.
@@ -64,6 +68,9 @@ func (s *Snapshot) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var first error
+	if s.base != nil {
+		s.among.add(-1)
+	}
 	for _, it := range []*pebble.Iterator{s.point, s.base} {
 		if it == nil {
 			continue
@@ -115,5 +122,5 @@ func (d *DurableReader) Scan(lo, hi []byte) (*Iterator, error) {
 		return nil, err
 	}
 	it, err := d.engine.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi, OnlyReadGuaranteedDurable: true})
-	return newIterator(it, err)
+	return newIterator(&d.engine.open, it, err)
 }

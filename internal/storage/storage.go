@@ -81,6 +81,7 @@ type Engine struct {
 	// tableOptions are the options the database runs with, for table files written outside it.
 	tableOptions *pebble.Options
 
+	open     openings
 	hardened atomic.Uint64 // see DurableVersion
 	failOnce sync.Once
 	failed   chan struct{} // closed after failure is set
@@ -167,7 +168,7 @@ func (e *Engine) Get(key []byte) (value []byte, ok bool, err error) { return get
 // Scan implements Reader.
 func (e *Engine) Scan(lo, hi []byte) (*Iterator, error) {
 	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
-	return newIterator(it, err)
+	return newIterator(&e.open, it, err)
 }
 
 // Flush makes everything that is committed durable and returns when it is.
