@@ -87,14 +87,8 @@ func TestOneNodeEqualsThree(t *testing.T) {
 	for _, n := range nodes {
 		three = append(three, login(t, n, "root", rootPassword))
 	}
-	for _, sql := range []string{
-		"CREATE NAMESPACE app", "CREATE SHARED TABLE app.pub (id INT PRIMARY KEY, n INT, t TEXT, d DECIMAL(8,2) NOT NULL DEFAULT 1.5)",
-		"CREATE USER TABLE app.own (id INT PRIMARY KEY, n INT, t TEXT, d DECIMAL(8,2) NOT NULL DEFAULT 1.5)",
-		"CREATE INDEX by_n ON app.pub (n)", "CREATE UNIQUE INDEX by_t ON app.own (t)",
-	} {
-		one.sql(sql)
-		three[0].sql(sql)
-	}
+	twinTables(one)
+	twinTables(three[0])
 	seed := rand.Uint64()
 	s := statements{rand.New(rand.NewPCG(seed, 2))}
 	failed := 0

@@ -150,7 +150,7 @@ func TestJoinOrderChangesNoRows(t *testing.T) {
 		{
 			"SELECT m.name, f.id FROM mid m JOIN fact f ON m.id = f.id",
 			"SELECT m.name, f.id FROM (SELECT * FROM mid OFFSET 0) m JOIN (SELECT * FROM fact OFFSET 0) f ON m.id = f.id",
-			"TableScan: app.fact",
+			"TableScan: app.mid", // both come in the order of their keys: nothing is gained by another order
 		},
 	} {
 		got, want := sortedLines(text(t, n.must(t, test.written))), sortedLines(text(t, n.must(t, test.kept)))
