@@ -34,7 +34,7 @@ func TestHotEqualsFlushed(t *testing.T) {
 	twinTables(flushed)
 	seed := rand.Uint64()
 	s := statements{rand.New(rand.NewPCG(seed, 4))}
-	for i := range 300 {
+	for i := range 160 {
 		sql := s.read()
 		if s.random.IntN(3) > 0 {
 			sql = s.write()
@@ -44,7 +44,7 @@ func TestHotEqualsFlushed(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("seed %d: %s\nhot (-) and flushed (+):\n%s", seed, sql, diff)
 		}
-		if i%12 == 11 {
+		if i%16 == 15 {
 			flushTable(t, flushed, cold, s.table())
 		}
 	}
@@ -78,7 +78,7 @@ func TestLiteralsEqualParameters(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 5))
-	for range 400 {
+	for range 250 {
 		literal, numbered, values := filled(random, templates[random.IntN(len(templates))])
 		want, _ := plainAnswer(t, root, strings.ReplaceAll(literal, "%T", "app.a"))
 		got := parameterAnswer(t, root, strings.ReplaceAll(numbered, "%T", "app.b"), values)

@@ -103,7 +103,7 @@ func TestOneNodeEqualsThree(t *testing.T) {
 			t.Fatalf("seed %d: %s\none node (-) and three (+):\n%s", seed, sql, diff)
 		}
 	}
-	const drawn = 400
+	const drawn = 250
 	for range drawn {
 		if s.random.IntN(3) > 0 {
 			compare(s.write())
