@@ -13,13 +13,18 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: sqllogic oracle pgparse help build fmt gen lint test race race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
+.PHONY: pgo sqllogic oracle pgparse help build fmt gen lint test race race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The compiler inlines by what profiles of the benchmarks say; tests do without, so that they build sooner.
 build: ## bin/kalamdb and bin/kalam
-	$(GO) build -trimpath -o bin/ ./cmd/kalamdb ./cmd/kalam
+	$(GO) build -trimpath -pgo=cmd/kalamdb/server.pgo -o bin/ ./cmd/kalamdb ./cmd/kalam
+
+pgo: ## run the benchmarks and keep their profile for build
+	$(GO) build -trimpath -tags profile -o bin/kalamdb-profile ./cmd/kalamdb
+	$(GO) run -C tools ./pgo ../bin/kalamdb-profile ../cmd/kalamdb/server.pgo
 
 fmt: ## format all Go files
 	$(TOOL) golangci-lint fmt
