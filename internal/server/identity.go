@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,11 @@ import (
 // of the JSON in eight hexadecimal digits, a space, the JSON.
 const identityFile = "node.id"
 
+// dataFormat is what this program makes of a data directory: it goes up with every format below the directory, of the log,
+// of keys or of commands, that the program before cannot read, and with it programs before refuse the directory. The
+// numbers so far: 1; 2 has STREAM tables that belong to one node.
+const dataFormat = 2
+
 // States of a data directory.
 const (
 	stateFresh    = "fresh"    // belongs to no cluster yet
@@ -34,7 +40,8 @@ const (
 
 // identity is who a data directory is.
 type identity struct {
-	Version   int
+	Version   int    // data format, at least that of every byte in the directory
+	Program   string // version of the program that raised the format to this
 	State     string
 	Store     ident.StoreID
 	Node      ident.NodeID
@@ -58,6 +65,7 @@ type knownMember struct {
 // identityJSON is the stored form: identifiers as text.
 type identityJSON struct {
 	Version      int           `json:"version"`
+	Program      string        `json:"program,omitempty"`
 	State        string        `json:"state"`
 	Store        string        `json:"store_id"`
 	Node         ident.NodeID  `json:"node_id"`
@@ -100,7 +108,7 @@ func newIdentity(fsys disk.FS, dir string, random io.Reader) (identity, error) {
 				"directory to let the node join as a new replica", dir, identityFile)
 		}
 	}
-	id := identity{Version: 1, State: stateFresh}
+	id := identity{Version: dataFormat, State: stateFresh}
 	if _, err := io.ReadFull(random, id.Store[:]); err != nil {
 		return identity{}, fmt.Errorf("draw a store id: %w", err)
 	}
@@ -110,7 +118,7 @@ func newIdentity(fsys disk.FS, dir string, random io.Reader) (identity, error) {
 // save replaces the identity file, durably.
 func (id identity) save(fsys disk.FS, dir string) error {
 	stored := identityJSON{
-		Version: id.Version, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
+		Version: id.Version, Program: id.Program, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
 		Window: id.Window, Members: id.Members, Damage: id.Damage,
 	}
@@ -125,7 +133,10 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	return disk.WriteFileAtomic(fsys, filepath.Join(dir, identityFile), line)
 }
 
-func parseIdentity(raw []byte) (identity, error) {
+func parseIdentity(raw []byte) (identity, error) { return parseIdentityUpTo(raw, dataFormat) }
+
+// parseIdentityUpTo is parseIdentity of a program that reads formats up to newest.
+func parseIdentityUpTo(raw []byte, newest int) (identity, error) {
 	sum, body, found := strings.Cut(strings.TrimSuffix(string(raw), "\n"), " ")
 	want := fmt.Sprintf("%08x", crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli)))
 	if !found || sum != want {
@@ -135,11 +146,15 @@ func parseIdentity(raw []byte) (identity, error) {
 	if err := json.Unmarshal([]byte(body), &stored); err != nil {
 		return identity{}, fmt.Errorf("decode: %w", err)
 	}
-	if stored.Version != 1 {
-		return identity{}, fmt.Errorf("format version %d is not known to this program", stored.Version)
+	if stored.Version > newest {
+		return identity{}, fmt.Errorf("%w: its format is %d, this program reads up to %d; start version %s or a newer one, or put a copy "+
+			"of the directory from before the upgrade in its place", errNewerData, stored.Version, newest, cmp.Or(stored.Program, "(unnamed)"))
+	}
+	if stored.Version < 1 {
+		return identity{}, fmt.Errorf("format %d is not known to this program", stored.Version)
 	}
 	id := identity{
-		Version: stored.Version, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
+		Version: stored.Version, Program: stored.Program, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
 		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
 		Damage: stored.Damage, Window: stored.Window,
 		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
@@ -157,6 +172,18 @@ func parseIdentity(raw []byte) (identity, error) {
 		id.Cluster = cluster
 	}
 	return id, nil
+}
+
+// errNewerData refuses a data directory that a newer program has written.
+var errNewerData = errors.New("the data directory was written by a newer program")
+
+// raise gives the directory of an older program the format of this one, before anything is written in it.
+func (id *identity) raise(fsys disk.FS, dir, program string) error {
+	if id.Version == dataFormat && (id.Program != "" || program == "") {
+		return nil
+	}
+	id.Version, id.Program = dataFormat, program
+	return id.save(fsys, dir)
 }
 
 // check refuses a configuration that contradicts what the directory is.

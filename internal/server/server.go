@@ -224,6 +224,9 @@ func (n *Node) openDirectory() error {
 	if err = n.identity.check(n.cfg); err != nil {
 		return err
 	}
+	if err = n.identity.raise(n.fs, dir, n.build.Version); err != nil {
+		return err
+	}
 	if n.identity.State == stateDamaged {
 		if err = n.putAside(); err != nil {
 			return err
