@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -49,6 +48,10 @@ type Data struct {
 	publisher Publisher
 	// changes are those of the commands since the last Publish.
 	changes []changefeed.Change
+	// at and taken are the last log entry that was applied and how many ordinals its commands have taken: the rows
+	// of the commands of one entry are numbered through.
+	at    uint64
+	taken int
 }
 
 // NewData returns the applier of a data group; Restore must be called before Apply. The publisher may be nil.
@@ -59,20 +62,45 @@ func NewData(group shard.GroupID, retention changelog.Retention, publisher Publi
 	}
 }
 
-// Apply stages one command. The batch shows the effects of the commands before it.
+// place is where a command stands in the log: its entry, and the first of its rows' ordinals there.
+type place struct {
+	index uint64
+	base  int
+}
+
+// seq is the _seq of the command's i-th row.
+func (p place) seq(i int) uint64 { return command.Seq(p.index, p.base+i) }
+
+// take gives a command that writes so many rows its place. Refused commands take theirs too.
+func (d *Data) take(index uint64, rows int) (place, error) {
+	if index != d.at {
+		d.at, d.taken = index, 0
+	}
+	p := place{index: index, base: d.taken}
+	if d.taken += rows; d.taken > command.MaxRows {
+		return p, fmt.Errorf("the commands of an entry write %d rows, at most %d can be numbered", d.taken, command.MaxRows)
+	}
+	return p, nil
+}
+
+// Apply stages one command. The batch shows the effects of the commands before it, which may be of the same log entry.
 func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command) (*commandv1.Response, error) {
 	invariant.Check(index > 0 && index <= maxIndex, "log index %d of group %s", index, d.group)
+	at, err := d.take(index, max(1, len(cmd.GetWriteRows().GetRows())))
+	if err != nil {
+		return nil, err
+	}
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_WriteRows:
-		return d.writeRows(batch, index, cmd.GetHeader().GetNowMicros(), body.WriteRows)
+		return d.writeRows(batch, at, cmd.GetHeader().GetNowMicros(), body.WriteRows)
 	case *commandv1.Command_PurgeTable:
-		return d.purgeTable(batch, index, ident.TableID(body.PurgeTable.GetTableId()))
+		return d.purgeTable(batch, at, ident.TableID(body.PurgeTable.GetTableId()))
 	case *commandv1.Command_PurgeUser:
 		return d.purgeUser(batch, body.PurgeUser)
 	case *commandv1.Command_PurgeDeleted:
 		return d.purgeDeleted(batch, body.PurgeDeleted)
 	case *commandv1.Command_MarkTime:
-		return d.markTime(batch, index, cmd.GetHeader().GetNowMicros())
+		return d.markTime(batch, at, cmd.GetHeader().GetNowMicros())
 	case *commandv1.Command_FenceTable:
 		return d.fenceTable(batch, body.FenceTable)
 	case *commandv1.Command_IndexRows:
@@ -104,7 +132,7 @@ func (d *Data) Publish() {
 
 // Restore reads the markers of purged tables, the fences and where the change log stands.
 func (d *Data) Restore(reader storage.Reader) error {
-	d.changes = nil
+	d.changes, d.at, d.taken = nil, 0, 0
 	if err := d.log.Restore(reader); err != nil {
 		return err
 	}
@@ -128,7 +156,7 @@ type version struct {
 }
 
 func (d *Data) writeRows(
-	batch *storage.Batch, index uint64, nowMicros int64, body *commandv1.WriteRows,
+	batch *storage.Batch, at place, nowMicros int64, body *commandv1.WriteRows,
 ) (*commandv1.Response, error) {
 	if refused := body.GetRefusal(); refused != nil {
 		return &commandv1.Response{Failure: refused}, nil
@@ -151,7 +179,7 @@ func (d *Data) writeRows(
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
 	}
-	before, refusal, err := checkRows(batch, index, nowMicros, body.GetRows(), rowKeys, word)
+	before, refusal, err := checkRows(batch, at, nowMicros, body.GetRows(), rowKeys, word)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
@@ -166,15 +194,15 @@ func (d *Data) writeRows(
 			}
 			continue
 		}
-		d.value = rowvalue.Append(d.value[:0], command.Seq(index, i), row.GetDeleted(), row.GetRow())
+		d.value = rowvalue.Append(d.value[:0], at.seq(i), row.GetDeleted(), row.GetRow())
 		if err := batch.Set(rowKeys[i], d.value); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.touchScopes(batch, index, body.GetRows()); err != nil {
+	if err := d.touchScopes(batch, at, body.GetRows()); err != nil {
 		return nil, err
 	}
-	if err := d.recordChanges(batch, index, nowMicros, body.GetRows(), before); err != nil {
+	if err := d.recordChanges(batch, at, nowMicros, body.GetRows(), before); err != nil {
 		return nil, err
 	}
 	return &commandv1.Response{
@@ -232,7 +260,7 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same
 // command that stands before it counts as written. It returns the version before each row.
 func checkRows(
-	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte, word *coldWord,
+	batch *storage.Batch, at place, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte, word *coldWord,
 ) ([]version, *commandv1.Response, error) {
 	var own map[string]version // versions this command writes; unused when it writes one row
 	if len(rows) > 1 {
@@ -261,7 +289,7 @@ func checkRows(
 		}
 		before[i] = current
 		if own != nil {
-			own[string(rowKeys[i])] = version{seq: command.Seq(index, i), live: !row.GetDeleted(), row: row.GetRow()}
+			own[string(rowKeys[i])] = version{seq: at.seq(i), live: !row.GetDeleted(), row: row.GetRow()}
 		}
 	}
 	return before, nil, nil
@@ -269,13 +297,13 @@ func checkRows(
 
 // recordChanges logs what the rows of a command changed. To delete what is not there changes nothing.
 func (d *Data) recordChanges(
-	batch *storage.Batch, index uint64, nowMicros int64, rows []*commandv1.RowWrite, before []version,
+	batch *storage.Batch, at place, nowMicros int64, rows []*commandv1.RowWrite, before []version,
 ) error {
 	first := len(d.changes)
 	for i, row := range rows {
 		change := changefeed.Change{
 			Kind: changefeed.Insert, Table: ident.TableID(row.GetTableId()), User: ident.UserID(row.GetUser()),
-			Seq: command.Seq(index, i), Micros: nowMicros, PrimaryKey: row.GetPrimaryKey(), New: row.GetRow(),
+			Seq: at.seq(i), Micros: nowMicros, PrimaryKey: row.GetPrimaryKey(), New: row.GetRow(),
 		}
 		switch {
 		case row.GetDeleted() && !before[i].live:
@@ -325,35 +353,4 @@ func readHot(batch *storage.Batch, key []byte) (found version, hot bool, err err
 		return version{}, false, fmt.Errorf("%w: row %x: %w", storage.ErrCorruption, key, err)
 	}
 	return version{seq: seq, live: !deleted, row: row}, true, nil
-}
-
-// touchScopes records the index as the last that wrote to each table and user of the rows.
-func (d *Data) touchScopes(batch *storage.Batch, index uint64, rows []*commandv1.RowWrite) error {
-	type scope struct {
-		table uint64
-		user  string
-	}
-	var touched map[scope]struct{}
-	var last scope
-	for i, row := range rows {
-		next := scope{row.GetTableId(), row.GetUser()}
-		if i > 0 && next == last {
-			continue
-		}
-		if _, again := touched[next]; again {
-			continue
-		}
-		if i > 0 && touched == nil {
-			touched = map[scope]struct{}{last: {}}
-		}
-		if touched != nil {
-			touched[next] = struct{}{}
-		}
-		last = next
-		key := keys.Scope(d.group, ident.TableID(next.table), ident.UserID(next.user))
-		if err := batch.Set(key, binary.BigEndian.AppendUint64(nil, index)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

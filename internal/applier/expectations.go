@@ -2,7 +2,6 @@ package applier
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
@@ -45,18 +44,6 @@ func (d *Data) checkScopes(batch *storage.Batch, scopes []*commandv1.ScopeUnchan
 		}
 	}
 	return nil, nil
-}
-
-// lastWrite returns the index of the last command that wrote into a scope, zero for none.
-func (d *Data) lastWrite(batch *storage.Batch, table uint64, user string) (uint64, error) {
-	value, ok, err := batch.Get(keys.Scope(d.group, ident.TableID(table), ident.UserID(user)))
-	switch {
-	case err != nil || !ok:
-		return 0, err
-	case len(value) != 8:
-		return 0, fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, table, len(value))
-	}
-	return binary.BigEndian.Uint64(value), nil
 }
 
 // checkReads refuses the command when a row that it depends on is no longer the one that was read.

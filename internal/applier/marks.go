@@ -65,8 +65,9 @@ func WrittenBy(marks []Mark, micros int64) (index uint64) {
 	return index
 }
 
-// markTime remembers that the log has come to an index. A time that is not after the last one says nothing new.
-func (d *Data) markTime(batch *storage.Batch, index uint64, nowMicros int64) (*commandv1.Response, error) {
+// markTime remembers that the log has come to an index. A time that is not after the last one says nothing new. Commands
+// behind it in the same log entry were made within the same moment, as precisely as clocks of several nodes can tell.
+func (d *Data) markTime(batch *storage.Batch, at place, nowMicros int64) (*commandv1.Response, error) {
 	marks, err := LoadMarks(batch, d.group)
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func (d *Data) markTime(batch *storage.Batch, index uint64, nowMicros int64) (*c
 			}
 		}
 	}
-	return done("The time of %s is marked", d.group), batch.Set(keys.Mark(d.group, nowMicros), binary.BigEndian.AppendUint64(nil, index))
+	return done("The time of %s is marked", d.group), batch.Set(keys.Mark(d.group, nowMicros), binary.BigEndian.AppendUint64(nil, at.index))
 }
 
 // purgeDeleted removes deletions from the row store for good. A row that was written again since stays, and so does a scope whose cold

@@ -34,7 +34,7 @@ func (d *Data) restorePurged(reader storage.Reader) error {
 }
 
 // purgeTable removes the rows of a dropped table. Repeating it changes nothing.
-func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableID) (*commandv1.Response, error) {
+func (d *Data) purgeTable(batch *storage.Batch, at place, table ident.TableID) (*commandv1.Response, error) {
 	d.forgetCold(table)
 	err := batch.DeleteRanges(
 		storage.RangeOf(keys.TableSpan(d.group, table)), storage.RangeOf(keys.ScopeSpan(d.group, table)),
@@ -47,7 +47,7 @@ func (d *Data) purgeTable(batch *storage.Batch, index uint64, table ident.TableI
 		return nil, err
 	}
 	d.purged[table] = struct{}{}
-	d.changes = append(d.changes, changefeed.Change{Kind: changefeed.Purge, Table: table, Seq: command.Seq(index, 0)})
+	d.changes = append(d.changes, changefeed.Change{Kind: changefeed.Purge, Table: table, Seq: at.seq(0)})
 	return done("Table %d purged", table), nil
 }
 

@@ -141,6 +141,7 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	settings := multiraft.Config{
 		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: logger,
 		StateMachines: n.machine, StagingDir: filepath.Join(cfg.Dir, "staging"), NoBalance: cfg.One,
+		Packs: func() bool { return true },
 	}
 	if n.manager, err = multiraft.Open(settings, n.network); err != nil {
 		return nil, err

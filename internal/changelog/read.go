@@ -2,7 +2,6 @@ package changelog
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -13,6 +12,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -66,15 +66,17 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 	if !found {
 		return nil
 	}
-	if len(value) != 8 {
-		return fmt.Errorf("%w: scope of table %d has %d bytes", storage.ErrCorruption, table, len(value))
+	written, err := scopevalue.Decode(value)
+	if err != nil {
+		return fmt.Errorf("%w: table %d: %w", storage.ErrCorruption, table, err)
 	}
-	written := binary.BigEndian.Uint64(value)
 	switch {
-	case written < command.SeqIndex(after):
+	case written.Index < command.SeqIndex(after):
 		return nil
-	case written > command.SeqIndex(after):
+	case written.Index > command.SeqIndex(after), written.Seq > after:
 		return tooOld
+	case written.Seq != 0:
+		return nil
 	}
 	// The cursor may stand between two rows of the last command.
 	newest, err := newestVersion(reader, group, table, user)
@@ -82,7 +84,7 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 		return err
 	}
 	// A command that left no row removed rows of a stream table, which leave nothing behind.
-	if newest > after || command.SeqIndex(newest) != written {
+	if newest > after || command.SeqIndex(newest) != written.Index {
 		return tooOld
 	}
 	return nil

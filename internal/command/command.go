@@ -21,30 +21,47 @@ import (
 // Entry is one committed command on its way into a state machine. Data is owned by the log: a state
 // machine that keeps it must copy it. Empty data is an entry without a command (an election's no-op); it
 // has a result like any other.
+//
+// A log entry of a data group may hold several commands (docs/adr/0060-packed-entries.md). They have its index, follow each
+// other by position, and all but the last say that more follow.
 type Entry struct {
 	Index     uint64
 	Term      uint64
 	RequestID ident.RequestID
 	Data      []byte
+	Position  int  // of the command in its log entry
+	More      bool // the next command is of the same log entry
 }
 
 // Outcome is what a state machine did with a run of entries.
 type Outcome struct {
-	// Results has one deterministic response for each entry that was applied. It may be shorter than the
-	// run: the first entry without a result waits for the meta group (WaitMeta).
+	// Results has one deterministic response for each command that was applied. It may be shorter than the
+	// run: the first command without a result waits for the meta group (WaitMeta). It never ends within a log entry.
 	Results [][]byte
 	// WaitMeta is the meta index that must be applied here before the next entry can be; zero when every
 	// entry was applied.
 	WaitMeta uint64
 }
 
-// MaxOrdinal is the largest ordinal of a row in one command.
+// MaxOrdinal is the largest ordinal of a row in one log entry.
 const MaxOrdinal = 1<<16 - 1
 
 // MaxRows is the largest number of rows one command writes.
 const MaxRows = MaxOrdinal + 1
 
-// Seq returns the _seq of the ordinal-th row of the command at a log index. It is the same on every
+// LogFormat is the newest format of log entries that this program reads: PackedFormat. Zero is one command in an entry.
+const (
+	PackedFormat uint32 = 2
+	LogFormat           = PackedFormat
+)
+
+// Bounds of a log entry that holds several commands. So few bytes cannot hold more rows than there are ordinals.
+const (
+	MaxPacked      = 256
+	MaxPackedBytes = 64 << 10
+)
+
+// Seq returns the _seq of the ordinal-th row of the log entry at an index. It is the same on every
 // replica and grows along the log. The ordinal is 0 to MaxOrdinal.
 func Seq(index uint64, ordinal int) uint64 {
 	return index<<16 | uint64(ordinal)&MaxOrdinal //nolint:gosec // not negative

@@ -54,8 +54,9 @@ type applyLoop struct {
 // applied is what one pass did to one replica, to be told after the commit.
 type applied struct {
 	replica *replica
-	entries []command.Entry
+	entries []command.Entry // commands, of which a log entry may hold several
 	results [][]byte
+	logged  int // log entries
 	state   AppliedState
 	changes []confChanged
 }
@@ -208,16 +209,16 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 		count += len(task.entries)
 	}
 	run := make([]command.Entry, 0, count)
+	next := r.state.Index
 	for _, task := range r.pending {
 		for _, e := range task.entries {
-			opened, err := openForApply(e)
-			if err != nil {
+			if next++; e.GetIndex() != next {
+				return applied{}, fmt.Errorf("entry %d is next in the log, but %d is next to apply", e.GetIndex(), next)
+			}
+			var err error
+			if run, err = openForApply(run, e); err != nil {
 				return applied{}, err
 			}
-			if want := r.state.Index + uint64(len(run)) + 1; opened.Index != want {
-				return applied{}, fmt.Errorf("entry %d is next in the log, but %d is next to apply", opened.Index, want)
-			}
-			run = append(run, opened)
 		}
 	}
 	outcome, err := r.sm.Apply(batch, run)
@@ -226,7 +227,10 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	}
 	n := len(outcome.Results)
 	if n < len(run) && outcome.WaitMeta == 0 {
-		return applied{}, fmt.Errorf("state machine gave %d results for %d entries", n, len(run))
+		return applied{}, fmt.Errorf("state machine gave %d results for %d commands", n, len(run))
+	}
+	if n > 0 && run[n-1].More {
+		return applied{}, fmt.Errorf("state machine stopped within log entry %d", run[n-1].Index)
 	}
 	r.waitMeta = outcome.WaitMeta
 	if n == 0 {
@@ -234,7 +238,8 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	}
 	one := applied{replica: r, entries: run[:n], results: outcome.Results, state: r.state}
 	one.state.Index, one.state.Term = run[n-1].Index, run[n-1].Term
-	if err = one.reconfigure(r.pending, n); err != nil {
+	one.logged = int(one.state.Index - r.state.Index) //nolint:gosec // entries are next to each other
+	if err = one.reconfigure(r.pending, one.logged); err != nil {
 		return applied{}, err
 	}
 	encoded, err := encodeApplied(one.state)
@@ -244,12 +249,12 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	return one, batch.Set(keys.Applied(r.id), encoded)
 }
 
-// openForApply opens an entry; a configuration change is an entry without data for the state machine.
-func openForApply(e *raftpb.Entry) (command.Entry, error) {
+// openForApply adds what an entry holds to a run; a configuration change is a command without data for the state machine.
+func openForApply(run []command.Entry, e *raftpb.Entry) ([]command.Entry, error) {
 	if e.GetType() != raftpb.EntryNormal {
-		return command.Entry{Index: e.GetIndex(), Term: e.GetTerm()}, nil
+		return append(run, command.Entry{Index: e.GetIndex(), Term: e.GetTerm()}), nil
 	}
-	return openEnvelope(e)
+	return openEntry(run, e)
 }
 
 // reconfigure folds the configuration changes among the first n pending entries into the state. A change
@@ -305,7 +310,7 @@ func (a *applyLoop) tell(one *applied) {
 	for _, c := range one.changes {
 		c.task.configured(c.change, c.conf)
 	}
-	r.finish(len(one.entries))
+	r.finish(one.logged)
 	a.retire()
 }
 

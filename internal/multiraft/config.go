@@ -66,6 +66,10 @@ type Config struct {
 	// kept free; nil says no to all. It is asked only while the disk is nearly full.
 	FreesSpace func(data []byte) bool
 
+	// Packs reports whether every node of the cluster reads log entries that hold several commands, so that a leader may
+	// write them; once true it stays so. It is asked for each pass over a group that has more than one proposal. Nil says no.
+	Packs func() bool
+
 	SnapshotChunkBytes int    // of pairs in a chunk; zero is the default of package snapshot
 	SnapshotFileBytes  uint64 // of one file of a received snapshot, likewise
 }

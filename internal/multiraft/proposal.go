@@ -5,7 +5,9 @@ import (
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
 // proposal is one admitted command on its way into the log.
@@ -31,20 +33,74 @@ func newProposal(id ident.RequestID, data []byte) *proposal {
 // uses the same one for all its groups and passes, and the proposals go back to where they came from.
 type propBlock struct {
 	listed []*raftpb.Entry // up to maxProposalsPerPass
+	packed []byte          // data of the packed entries among them
 }
 
-// fill makes entries of proposals.
-func (b *propBlock) fill(proposals []*proposal) []*raftpb.Entry {
+// keepPackedBytes is up to how much memory of packed entries is used again.
+const keepPackedBytes = 1 << 20
+
+// fill makes entries of proposals, in their order: one of each, or, where packBytes allows so many bytes in an entry, one
+// of as many as it can hold. A proposal that is alone keeps its own envelope.
+func (b *propBlock) fill(proposals []*proposal, packBytes int) []*raftpb.Entry {
 	for len(b.listed) < len(proposals) {
 		more := make([]raftpb.Entry, len(proposals))
 		for i := range more {
 			b.listed = append(b.listed, &more[i])
 		}
 	}
-	for i, p := range proposals {
-		b.listed[i].Data = p.data
+	b.packed = b.packed[:0]
+	entries := 0
+	for len(proposals) > 0 {
+		n := packable(proposals, packBytes)
+		b.listed[entries].Data = proposals[0].data
+		if n > 1 {
+			b.listed[entries].Data = b.pack(proposals[:n])
+		}
+		proposals = proposals[n:]
+		entries++
 	}
-	return b.listed[:len(proposals)]
+	return b.listed[:entries]
+}
+
+// pack makes the data of one entry. When the memory grows, entries before keep what they have.
+func (b *propBlock) pack(proposals []*proposal) []byte {
+	from := len(b.packed)
+	b.packed = append(b.packed, packedVersion)
+	for _, p := range proposals {
+		b.packed = appendPacked(b.packed, p.data)
+	}
+	return b.packed[from:len(b.packed):len(b.packed)]
+}
+
+// packable is how many of the proposals, at least one, go into the next entry.
+func packable(proposals []*proposal, packBytes int) int {
+	bytes, n := 1, 0
+	for n < len(proposals) && n < command.MaxPacked {
+		if bytes += len(proposals[n].data) - envelopeBytes + packedOverhead; bytes > packBytes {
+			break
+		}
+		n++
+	}
+	return max(n, 1)
+}
+
+// release forgets the data of entries that Raft has copied.
+func (b *propBlock) release(entries []*raftpb.Entry) {
+	for _, e := range entries {
+		e.Data = nil
+	}
+	if cap(b.packed) > keepPackedBytes {
+		b.packed = nil
+	}
+}
+
+// packBytes is how large an entry of several commands may be, zero where each command has its own. Commands of the meta
+// group stay alone: their effects are numbered by the index, and few of them come together.
+func (c *Config) packBytes(id shard.GroupID) int {
+	if id.Class() == shard.ClassMeta || c.Packs == nil || !c.Packs() {
+		return 0
+	}
+	return min(command.MaxPackedBytes, int(c.Log.MaxEntryBytes()))
 }
 
 // flushProposals hands waiting proposals to Raft in one message. What Raft drops is answered at once.
@@ -53,9 +109,13 @@ func (g *group) flushProposals(maxCount int) {
 	if n == 0 {
 		return
 	}
-	block := &g.worker.props
+	packBytes := 0
+	if n > 1 {
+		packBytes = g.worker.m.cfg.packBytes(g.id)
+	}
+	entries := g.worker.props.fill(g.proposals[:n], packBytes)
 	err := g.node.Step(&raftpb.Message{
-		Type: raftpb.MsgProp.Enum(), From: new(g.node.BasicStatus().ID), Entries: block.fill(g.proposals[:n]),
+		Type: raftpb.MsgProp.Enum(), From: new(g.node.BasicStatus().ID), Entries: entries,
 	})
 	if err != nil {
 		refusal := g.refusal()
@@ -63,8 +123,8 @@ func (g *group) flushProposals(maxCount int) {
 			g.resolve(p.id, proposalResult{err: refusal})
 		}
 	}
-	for i, p := range g.proposals[:n] {
-		block.listed[i].Data = nil
+	g.worker.props.release(entries)
+	for _, p := range g.proposals[:n] {
 		if cap(p.data) <= keepProposalBytes {
 			idleProposals.Put(p)
 		}

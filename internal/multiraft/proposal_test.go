@@ -56,7 +56,7 @@ func TestRaftCopiesProposals(t *testing.T) {
 	for i := range 3 {
 		proposals = append(proposals, newProposal(ident.RequestID{byte(i)}, fmt.Appendf(nil, "command %d", i)))
 	}
-	entries := block.fill(proposals)
+	entries := block.fill(proposals, 0)
 	if err := node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(1)), Entries: entries}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 )
 
 // stateChecker looks at the keys and values of one store.
@@ -166,17 +166,16 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 		if _, err := keys.ParseScope(key); err != nil {
 			return err
 		}
-		if len(value) != 8 {
-			return fmt.Errorf("a scope has %d bytes, want 8", len(value))
+		write, err := scopevalue.Decode(value)
+		if err == nil && write.Index > s.applied {
+			err = fmt.Errorf("a scope was written at index %d, but only %d is applied", write.Index, s.applied)
 		}
-		if index := binary.BigEndian.Uint64(value); index > s.applied {
-			return fmt.Errorf("a scope was written at index %d, but only %d is applied", index, s.applied)
-		}
-		return nil
+		return err
 	case keys.KindIndex:
 		_, err := keys.ParseIndexEntry(key)
 		return err
-	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindMark, keys.KindFence:
+	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindMark, keys.KindForgotten,
+		keys.KindFence:
 		return nil // read by checkMachine
 	case keys.KindManifest:
 		return s.checkManifest(key, value)

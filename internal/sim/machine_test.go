@@ -15,6 +15,7 @@ type machine struct {
 	inner statemachine.Machine
 
 	last     uint64 // highest applied index of this life
+	more     bool   // more commands of that entry come
 	restored int
 	shown    []shown // applied, and not yet committed to the store
 }
@@ -42,10 +43,14 @@ func (m *machine) Publish() {
 	m.inner.Publish()
 	w := m.n.w
 	for _, s := range m.shown {
-		if m.last != 0 && s.entry.Index != m.last+1 {
-			w.fail("node %d applies %s: %d after %d", m.n.id, m.group, s.entry.Index, m.last)
+		next := m.last + 1
+		if m.more {
+			next = m.last
 		}
-		m.last = s.entry.Index
+		if m.last != 0 && s.entry.Index != next || m.more != (s.entry.Position > 0) {
+			w.fail("node %d applies %s: position %d of %d after %d", m.n.id, m.group, s.entry.Position, s.entry.Index, m.last)
+		}
+		m.last, m.more = s.entry.Index, s.entry.More
 		w.oracle.applied(m.n, m.group, &s)
 	}
 	m.shown = m.shown[:0]
@@ -54,7 +59,7 @@ func (m *machine) Publish() {
 // Restore implements multiraft.StateMachine.
 func (m *machine) Restore(reader storage.Reader) error {
 	m.restored++
-	m.last = 0
+	m.last, m.more = 0, false
 	if err := m.n.w.mutant.restored(m, reader); err != nil {
 		return err
 	}

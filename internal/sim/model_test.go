@@ -23,7 +23,10 @@ type model struct {
 	scopes   map[scopeName]uint64
 	purged   map[uint64]bool
 	requests map[ident.RequestID]answered
-	changes  []change // all that ever were
+	changes  []change                   // all that ever were
+	index    uint64                     // of the last command that ran
+	taken    uint64                     // ordinals of that entry
+	seqs     map[ident.RequestID]uint64 // of the first row of each command that ran
 }
 
 type scopeName struct {
@@ -51,7 +54,7 @@ type answered struct {
 func newModel(group shard.GroupID) *model {
 	return &model{
 		group: group, private: group.Class() == shard.ClassUser, rows: make(map[rowName]modelRow),
-		scopes: make(map[scopeName]uint64), purged: make(map[uint64]bool), requests: make(map[ident.RequestID]answered),
+		scopes: make(map[scopeName]uint64), purged: make(map[uint64]bool), requests: make(map[ident.RequestID]answered), seqs: make(map[ident.RequestID]uint64),
 	}
 }
 
@@ -63,6 +66,12 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 		return first, true
 	}
 	end = answered{ok: true}
+	if index != m.index {
+		m.index, m.taken = index, 0
+	}
+	base := index<<16 | m.taken
+	m.taken += max(1, uint64(len(cmd.GetWriteRows().GetRows())))
+	m.seqs[id] = base
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_WriteRows:
 		kind, refused := m.refuse(body.WriteRows)
@@ -74,7 +83,7 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 			break
 		}
 		for i, row := range body.WriteRows.GetRows() {
-			name, after := nameOf(row), modelRow{seq: index<<16 | uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
+			name, after := nameOf(row), modelRow{seq: base + uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
 			m.noteChange(name, m.rows[name], after)
 			m.rows[name] = after
 			m.scopes[scopeName{row.GetTableId(), row.GetUser()}] = index

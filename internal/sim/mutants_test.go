@@ -63,6 +63,9 @@ func mutants() []mutant {
 		{name: "a file stays open", onFS: forgetFiles},
 		{name: "a goroutine does not end", onOpen: forgetGoroutine},
 		{name: "a transaction stays open", onSQL: forgetCommit},
+		{name: "only the first request of an entry is remembered", onMachine: shortOfMemory},
+		{name: "proposals of one entry get each other's results", onMachine: mixingUp},
+		{name: "an entry is applied up to what waits for meta", onMachine: impatientWithin},
 	}
 }
 

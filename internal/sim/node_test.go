@@ -170,6 +170,7 @@ func (n *simNode) openEngine() error {
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,
+		Packs:        func() bool { return w.opt.packs >= 0 && w.step >= w.opt.packs },
 		MinFreeBytes: minFree, FreeBytes: n.disk.free, FreesSpace: command.FreesSpace,
 		SnapshotChunkBytes: w.opt.chunkBytes, SnapshotFileBytes: uint64(w.opt.chunkBytes) * 4,
 	})

@@ -27,8 +27,8 @@ type oracle struct {
 }
 
 type groupTruth struct {
-	committed []committed // by index
-	model     *model      // nil for meta
+	committed [][]committed // by index, and by position in the entry
+	model     *model        // nil for meta
 	leaders   map[uint64]ident.ReplicaID
 	votes     map[replicaTerm]ident.ReplicaID
 	promises  map[ident.ReplicaID]promise
@@ -36,7 +36,7 @@ type groupTruth struct {
 	terms     map[ident.ReplicaID]uint64
 }
 
-// committed is one entry of the log that some replica has applied.
+// committed is one command of the log that some replica has applied.
 type committed struct {
 	term         uint64
 	hash, result uint64
@@ -152,13 +152,16 @@ func (o *oracle) applied(n *simNode, g shard.GroupID, s *shown) {
 	o.w.trace.bytes('a', uint64(n.id), uint64(g)<<32|e.Index, nil)
 	seen := committed{term: e.Term, hash: hashEntry(e), result: xxhash.Sum64(result)}
 	for uint64(len(truth.committed)) <= e.Index {
-		truth.committed = append(truth.committed, committed{})
+		truth.committed = append(truth.committed, nil)
 	}
-	first := truth.committed[e.Index]
+	var first committed
+	if known := truth.committed[e.Index]; e.Position < len(known) {
+		first = known[e.Position]
+	}
 	switch {
 	case first.term == 0:
 		seen.needs = o.interpret(g, truth, e, result)
-		truth.committed[e.Index] = seen
+		truth.committed[e.Index] = append(truth.committed[e.Index], seen)
 		first = seen
 	case first.term != seen.term || first.hash != seen.hash:
 		o.w.fail("node %d applies another entry at %d of %s: term %d, before term %d", n.id, e.Index, g, seen.term, first.term)
@@ -174,6 +177,7 @@ func hashEntry(e *command.Entry) uint64 {
 	var h xxhash.Digest
 	h.Reset()
 	_, _ = h.Write(e.RequestID[:]) // a hash cannot fail
+	_, _ = h.Write([]byte{byte(e.Position), byte(e.Position >> 8), map[bool]byte{true: 1}[e.More]})
 	_, _ = h.Write(e.Data)
 	return h.Sum64()
 }
@@ -182,6 +186,9 @@ func hashEntry(e *command.Entry) uint64 {
 // its command waits for.
 func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry, result []byte) (needs uint64) {
 	o.w.stats.applied++
+	if e.Position > 0 {
+		o.w.stats.packed++
+	}
 	if len(e.Data) == 0 {
 		return 0
 	}

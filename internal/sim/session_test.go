@@ -114,7 +114,7 @@ func (s *session) executeIn(ctx context.Context, group shard.GroupID, cmd *comma
 }
 
 func (t *groupTruth) missing(index uint64) bool {
-	return index >= uint64(len(t.committed)) || t.committed[index].term == 0
+	return index >= uint64(len(t.committed)) || len(t.committed[index]) == 0
 }
 
 // barrier waits until reads at this session's node are linearizable; false when it could not be had.

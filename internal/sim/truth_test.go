@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -70,7 +69,7 @@ func (s *session) write(cells []cell, rows []*commandv1.RowWrite, scopes ...*com
 	})
 	if r.outcome == succeeded {
 		for i, row := range rows {
-			w.store.learn(cells[i], version{command.Seq(r.response.GetIndex(), i), row.GetDeleted(), string(row.GetRow())})
+			w.store.learn(cells[i], version{w.oracle.groups[group].model.seqs[r.id] + uint64(i), row.GetDeleted(), string(row.GetRow())})
 		}
 	}
 	return r

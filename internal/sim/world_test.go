@@ -37,6 +37,7 @@ type options struct {
 	cacheBytes   int64
 	workers      int // that step the groups of a node
 	logWrites    int // that a worker may have under way
+	packs        int // step from which on entries may hold several commands; negative for never
 	chunkBytes   int // of a snapshot; zero for the usual
 	noBalance    bool
 	solo         bool // one node, without a cluster
@@ -85,6 +86,7 @@ type world struct {
 // stats say how much a run has done, so that a run that does nothing is noticed.
 type stats struct {
 	requests, acknowledged, reads, applied, repeats, digests uint64
+	packed                                                   uint64 // commands behind another of their entry
 	crashes, wipes, partitions, pauses, resumed              uint64
 	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
 	everywhere, missing                                      uint64 // writes in mode all: answered, refused for a silent voter

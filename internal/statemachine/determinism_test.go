@@ -16,21 +16,32 @@ import (
 )
 
 // randomLog is a log of one group with everything in it: good commands, refused ones, repeats of old
-// requests, no-ops, purges, and gaps in the indexes that push requests out of the window.
+// requests, no-ops, purges, gaps in the indexes that push requests out of the window, and, but in the meta group, entries
+// that hold several commands.
 func randomLog(tb testing.TB, random *rand.Rand, group shard.GroupID, length int) []command.Entry {
 	tb.Helper()
 	log := make([]command.Entry, 0, length)
 	index := uint64(0)
 	for len(log) < length {
-		index++
-		if random.IntN(40) == 0 {
-			index += uint64(random.IntN(6_000))
-		}
 		entry := command.Entry{Index: index, Term: 1}
+		if last := len(log) - 1; group.Class() != shard.ClassMeta && last >= 0 && random.IntN(3) == 0 {
+			log[last].More = true
+			entry.Position = log[last].Position + 1
+		} else {
+			index++
+			if random.IntN(40) == 0 {
+				index += uint64(random.IntN(6_000))
+			}
+			entry.Index = index
+		}
 		switch pick := random.IntN(20); {
 		case pick == 0: // a no-op
 		case pick < 3 && len(log) > 0: // a retry, with the same bytes
-			entry.Data = log[random.IntN(len(log))].Data
+			back := len(log)
+			if random.IntN(3) == 0 {
+				back = min(back, 3)
+			}
+			entry.Data = log[len(log)-1-random.IntN(back)].Data
 		default:
 			cmd := randomCommand(random, group, index)
 			var id [10]byte
@@ -46,6 +57,7 @@ func randomLog(tb testing.TB, random *rand.Rand, group shard.GroupID, length int
 		}
 		log = append(log, entry)
 	}
+	log[len(log)-1].More = false
 	return log
 }
 
@@ -181,6 +193,14 @@ func checkPublished(t *testing.T, r *replica) {
 	}
 }
 
+// wholeEntries is how many of the first commands of a log to take, at least n, so that no entry is cut.
+func wholeEntries(log []command.Entry, n int) int {
+	for log[n-1].More {
+		n++
+	}
+	return n
+}
+
 var groups = []shard.GroupID{shard.Meta, shard.UserShard(3), shard.SharedShard(0)}
 
 // TestSameLogSameState applies one log in many ways: cut into runs of any size, with restarts between them. The
@@ -198,7 +218,7 @@ func TestSameLogSameState(t *testing.T) {
 					r := newReplica(t, group)
 					var results [][]byte
 					for rest := log; len(rest) > 0; {
-						n := min(len(rest), 1+random.IntN(longest))
+						n := wholeEntries(rest, min(len(rest), 1+random.IntN(longest)))
 						outcome, err := r.apply(rest[:n])
 						must(t, err)
 						results = append(results, outcome.Results...)
@@ -230,7 +250,7 @@ func TestCrashAndReplayGivesTheSameState(t *testing.T) {
 				results := make([][]byte, len(log))
 				crashes := 0
 				for at := 0; at < len(log); {
-					n := min(len(log)-at, 1+random.IntN(30))
+					n := wholeEntries(log[at:], min(len(log)-at, 1+random.IntN(30)))
 					outcome, err := r.apply(log[at : at+n])
 					must(t, err)
 					copy(results[at:], outcome.Results)
@@ -283,7 +303,7 @@ func TestRandomLogsCoverTheOutcomes(t *testing.T) {
 		for seed := range uint64(6) {
 			log := randomLog(t, rand.New(rand.NewPCG(seed, uint64(group))), group, 900)
 			_, results := reference(t, group, log)
-			requests := map[ident.RequestID]bool{}
+			requests, byIndex := map[ident.RequestID]bool{}, map[ident.RequestID]uint64{}
 			for i, result := range results {
 				if len(result) == 0 {
 					seen["no-op"]++
@@ -299,6 +319,8 @@ func TestRandomLogsCoverTheOutcomes(t *testing.T) {
 				must(t, err)
 				id := command.RequestID(cmd)
 				switch ran := response.GetIndex() == log[i].Index; {
+				case ran && byIndex[id] == response.GetIndex():
+					seen["repeat in its entry"]++ // that it did not run is shown by TestPackedCommands
 				case ran && requests[id] && response.GetFailure().GetKind() != uint32(fault.Timeout):
 					t.Errorf("%s: request %s ran again at index %d", group, id, log[i].Index)
 				case !ran && requests[id]:
@@ -306,12 +328,12 @@ func TestRandomLogsCoverTheOutcomes(t *testing.T) {
 				case !ran:
 					t.Errorf("%s: request %s at index %d was answered before it was made", group, id, log[i].Index)
 				}
-				requests[id] = true
+				requests[id], byIndex[id] = true, response.GetIndex()
 			}
 		}
 		want := []string{"no-op", "done", "repeat", "the request is too o"}
 		if group != shard.Meta {
-			want = append(want, "Primary key violatio", "the row was changed ", "the table was change", "Table not found: it ")
+			want = append(want, "Primary key violatio", "the row was changed ", "the table was change", "Table not found: it ", "repeat in its entry")
 		}
 		for _, name := range want {
 			if seen[name] < 5 {

@@ -1,8 +1,10 @@
 package statemachine
 
 import (
+	"encoding/binary"
 	"fmt"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -18,6 +20,12 @@ const (
 
 	recordFormat byte = 1
 	recordHeader      = 1 + 16
+	// A record of several commands of one log entry: format(1), then for each request id(16), length of the
+	// response (uvarint), response.
+	packedRecordFormat byte = 2
+
+	floorFormat byte = 1
+	floorLength      = 1 + 8
 )
 
 // duplicates remembers the responses of a group's recent requests, so that a retry is answered and not run again.
@@ -30,8 +38,10 @@ const (
 // refused with an unknown outcome. It is never run on a guess.
 //
 // What is remembered is a function of the log alone: the commands with an index of at least floorAt(index of
-// the newest command). The records live in the store, in the same batch as the effects of their commands,
-// and travel in snapshots; the map here is only an index of them.
+// the newest command). Where entries hold several commands that would be many times the window, so of more than a window
+// and a chunk of requests only the newest window of them stays, and the index at which those begin is stored: it does not
+// follow from the newest index. The records live in the store, one for each entry, in the same batch as the
+// effects of their commands, and travel in snapshots; the map here is only an index of them.
 type duplicates struct {
 	group  shard.GroupID
 	window uint64                     // the same on all replicas, from the founding on
@@ -39,6 +49,15 @@ type duplicates struct {
 	order  []remembered               // by index; the oldest is at head
 	head   int
 	floor  uint64 // indexes below are forgotten
+
+	open      []answered // requests of the entry at openIndex, which have no record yet
+	openIndex uint64
+}
+
+// answered is a request with its response.
+type answered struct {
+	request  ident.RequestID
+	response []byte
 }
 
 type remembered struct {
@@ -68,8 +87,18 @@ func (d *duplicates) floorAt(index uint64) uint64 {
 
 // evict forgets what has left the window when the log reaches index.
 func (d *duplicates) evict(batch *storage.Batch, index uint64) error {
-	floor := d.floorAt(index)
-	if floor <= d.floor {
+	floor := max(d.floorAt(index), d.floor)
+	if count := uint64(len(d.order) - d.head); count > d.window+chunk {
+		newest := d.order[uint64(len(d.order))-d.window].index
+		if newest > floor {
+			floor = newest
+			value := binary.BigEndian.AppendUint64([]byte{floorFormat}, floor)
+			if err := batch.Set(keys.Forgotten(d.group), value); err != nil {
+				return err
+			}
+		}
+	}
+	if floor == d.floor {
 		return nil
 	}
 	if err := batch.DeleteRange(keys.DedupSpan(d.group, d.floor, floor)); err != nil {
@@ -93,6 +122,13 @@ func (d *duplicates) find(reader storage.Reader, request ident.RequestID) (respo
 	if !known {
 		return nil, false, nil
 	}
+	if index == d.openIndex {
+		for i := range d.open {
+			if d.open[i].request == request {
+				return d.open[i].response, true, nil
+			}
+		}
+	}
 	value, ok, err := reader.Get(keys.Dedup(d.group, index))
 	if err != nil {
 		return nil, false, err
@@ -100,37 +136,43 @@ func (d *duplicates) find(reader storage.Reader, request ident.RequestID) (respo
 	if !ok {
 		return nil, false, fmt.Errorf("%w: no response of request %s at index %d", storage.ErrCorruption, request, index)
 	}
-	stored, response, err := decodeRecord(value)
+	stored, err := decodeRecord(value)
 	if err != nil {
 		return nil, false, err
 	}
-	if stored != request {
-		return nil, false, fmt.Errorf("%w: index %d holds request %s, not %s", storage.ErrCorruption, index, stored, request)
+	for i := range stored {
+		if stored[i].request == request {
+			return stored[i].response, true, nil
+		}
 	}
-	return response, true, nil
+	return nil, false, fmt.Errorf("%w: index %d does not hold request %s", storage.ErrCorruption, index, request)
 }
 
-// forgotten reports whether a copy of the request may have stood at an index that is no longer remembered.
-func (d *duplicates) forgotten(index, minIndex uint64) bool {
-	floor := d.floorAt(index)
-	return floor > 0 && minIndex < floor-1
-}
-
-// remember records the response of a request that was applied at index. A request without an id is not
+// forgotten reports whether a copy of the request that is applied now may have stood at an index that is no longer
 // remembered.
-func (d *duplicates) remember(batch *storage.Batch, index uint64, request ident.RequestID, response []byte) error {
+func (d *duplicates) forgotten(minIndex uint64) bool {
+	return d.floor > 0 && minIndex < d.floor-1
+}
+
+// remember notes the response of a request that was applied at index; finish records it. A request without an id is
+// not remembered.
+func (d *duplicates) remember(index uint64, request ident.RequestID, response []byte) {
 	if request.IsZero() {
+		return
+	}
+	d.open, d.openIndex = append(d.open, answered{request, response}), index
+	d.add(index, request)
+}
+
+// finish records what was remembered of the entry at index.
+func (d *duplicates) finish(batch *storage.Batch, index uint64) error {
+	if len(d.open) == 0 {
 		return nil
 	}
-	value := make([]byte, 0, recordHeader+len(response))
-	value = append(value, recordFormat)
-	value = append(value, request[:]...)
-	value = append(value, response...)
-	if err := batch.Set(keys.Dedup(d.group, index), value); err != nil {
-		return err
-	}
-	d.add(index, request)
-	return nil
+	err := batch.Set(keys.Dedup(d.group, index), encodeRecord(d.open))
+	clear(d.open)
+	d.open, d.openIndex = d.open[:0], 0
+	return err
 }
 
 func (d *duplicates) add(index uint64, request ident.RequestID) {
@@ -141,6 +183,9 @@ func (d *duplicates) add(index uint64, request ident.RequestID) {
 // restore builds the index anew from the records.
 func (d *duplicates) restore(reader storage.Reader) error {
 	*d = *newDuplicates(d.group, d.window)
+	if err := d.restoreFloor(reader); err != nil {
+		return err
+	}
 	lo, hi := keys.DedupAll(d.group)
 	it, err := reader.Scan(lo, hi)
 	if err != nil {
@@ -152,8 +197,22 @@ func (d *duplicates) restore(reader storage.Reader) error {
 			return err
 		}
 	}
-	// The floor stays zero: the next command forgets, once more, what the last one before has forgotten.
+	// What the index alone says of the floor is not stored: the next command forgets, once more, what the last one before
+	// has forgotten.
 	return it.Close()
+}
+
+// restoreFloor reads from where on requests are remembered, where that does not follow from the newest index.
+func (d *duplicates) restoreFloor(reader storage.Reader) error {
+	value, found, err := reader.Get(keys.Forgotten(d.group))
+	if err != nil || !found {
+		return err
+	}
+	if len(value) != floorLength || value[0] != floorFormat {
+		return fmt.Errorf("%w: where the requests of %s begin: %d bytes", storage.ErrCorruption, d.group, len(value))
+	}
+	d.floor = binary.BigEndian.Uint64(value[1:])
+	return nil
 }
 
 func (d *duplicates) restoreRecord(it *storage.Iterator) error {
@@ -165,19 +224,63 @@ func (d *duplicates) restoreRecord(it *storage.Iterator) error {
 	if err != nil {
 		return err
 	}
-	request, _, err := decodeRecord(value)
+	stored, err := decodeRecord(value)
 	if err != nil {
 		return fmt.Errorf("index %d: %w", index, err)
 	}
-	d.add(index, request)
+	for i := range stored {
+		d.add(index, stored[i].request)
+	}
 	return nil
 }
 
-// decodeRecord takes a record apart: format(1), request id(16), response. The response aliases value.
-func decodeRecord(value []byte) (request ident.RequestID, response []byte, err error) {
-	if len(value) < recordHeader || value[0] != recordFormat {
-		return request, nil, fmt.Errorf("%w: malformed record of a request (%d bytes)", storage.ErrCorruption, len(value))
+// encodeRecord makes the record of the requests of one entry, of which there is at least one.
+func encodeRecord(requests []answered) []byte {
+	size := 1
+	for i := range requests {
+		size += len(requests[i].request) + binary.MaxVarintLen32 + len(requests[i].response)
 	}
-	copy(request[:], value[1:recordHeader])
-	return request, value[recordHeader:], nil
+	value := make([]byte, 1, size)
+	if len(requests) == 1 {
+		value[0] = recordFormat
+		value = append(value, requests[0].request[:]...)
+		return append(value, requests[0].response...)
+	}
+	value[0] = packedRecordFormat
+	for i := range requests {
+		value = append(value, requests[i].request[:]...)
+		value = binary.AppendUvarint(value, uint64(len(requests[i].response)))
+		value = append(value, requests[i].response...)
+	}
+	return value
+}
+
+// decodeRecord takes a record apart; the responses alias value.
+func decodeRecord(value []byte) ([]answered, error) {
+	if len(value) >= recordHeader && value[0] == recordFormat {
+		return []answered{{ident.RequestID(value[1:recordHeader]), value[recordHeader:]}}, nil
+	}
+	malformed := fmt.Errorf("%w: malformed record of requests (%d bytes)", storage.ErrCorruption, len(value))
+	if len(value) == 0 || value[0] != packedRecordFormat {
+		return nil, malformed
+	}
+	var found []answered
+	for rest := value[1:]; len(rest) > 0; {
+		var one answered
+		if len(rest) < len(one.request) || len(found) == command.MaxPacked {
+			return nil, malformed
+		}
+		rest = rest[copy(one.request[:], rest):]
+		size, n := binary.Uvarint(rest)
+		if n <= 0 || n > 1 && rest[n-1] == 0 || size > uint64(len(rest)-n) {
+			return nil, malformed
+		}
+		end := n + int(size) //nolint:gosec // at most what is left
+		one.response, rest = rest[n:end:end], rest[end:]
+		found = append(found, one)
+	}
+	if len(found) < 2 {
+		return nil, malformed
+	}
+	return found, nil
 }

@@ -22,17 +22,18 @@ func TestSpanOfTheGroupIsItsWholeState(t *testing.T) {
 			random := rand.New(rand.NewPCG(11, uint64(group)))
 			log := randomLog(t, random, group, 800)
 			whole, behind := newReplica(t, group), newReplica(t, group)
-			_, err := whole.apply(log[:500])
+			cut := wholeEntries(log, 500)
+			_, err := whole.apply(log[:cut])
 			must(t, err)
-			_, err = behind.apply(log[:30])
+			_, err = behind.apply(log[:wholeEntries(log, 30)])
 			must(t, err)
 			install(t, whole, behind)
-			if got, want := behind.applied(t), log[499].Index; got != want {
+			if got, want := behind.applied(t), log[cut-1].Index; got != want {
 				t.Errorf("applied index %d after the installation, want %d", got, want)
 			}
-			want, err := whole.apply(log[500:])
+			want, err := whole.apply(log[cut:])
 			must(t, err)
-			got, err := behind.apply(log[500:])
+			got, err := behind.apply(log[cut:])
 			must(t, err)
 			compareRuns(t, "after an installation", whole.dump(t), behind.dump(t), want.Results, got.Results)
 			compareDigests(t, whole, behind)

@@ -4,11 +4,11 @@
 // that replication declares, without knowing it: the two meet in server. What a single command does is said by
 // an Applier.
 //
-// For each entry, in this order: an entry without data is a no-op; an entry that cannot be decoded stops
-// the replica, because to skip it would be to differ from replicas that understand it; a data command whose
+// For each log entry, in this order: an entry without data is a no-op; an entry that cannot be decoded stops
+// the replica, because to skip it would be to differ from replicas that understand it; an entry with a data command whose
 // planner had seen a later meta index waits (the entry and all behind it stay in the log, and the run ends
-// there); a repeat of a remembered request is answered with the first response; anything else goes to the
-// applier, and its response is remembered.
+// there); of its commands, a repeat of a remembered request is answered with the first response, and anything else goes
+// to the applier, and its response is remembered. A refused command of an entry changes nothing for the others.
 //
 // Always true: the key space after applying a log is the same however the log was cut into runs, however
 // often the node was restarted between them, and on every replica. A run's effects and its applied index are in one
@@ -125,27 +125,28 @@ type core struct {
 	duplicates *duplicates
 	last       uint64 // index of the last entry applied since Restore
 	restored   bool
+	decoded    []*commandv1.Command // of the entry at hand; used again
 }
 
 // Apply implements Machine.
 func (c *core) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
 	invariant.Check(c.restored, "group %s applies before it is restored", c.group)
 	outcome := command.Outcome{Results: make([][]byte, 0, len(entries))}
-	for i := range entries {
-		entry := &entries[i]
-		if entry.Index <= c.last {
-			return outcome, fmt.Errorf("apply %s: index %d follows %d", c.group, entry.Index, c.last)
-		}
-		result, wait, err := c.applyEntry(batch, entry)
+	for len(entries) > 0 {
+		n, err := c.entryLength(entries)
 		if err != nil {
-			return outcome, fmt.Errorf("apply %s, index %d, term %d: %w", c.group, entry.Index, entry.Term, err)
+			return outcome, fmt.Errorf("apply %s: %w", c.group, err)
+		}
+		wait, err := c.applyEntry(batch, entries[:n], &outcome)
+		if err != nil {
+			return outcome, fmt.Errorf("apply %s, index %d, term %d: %w", c.group, entries[0].Index, entries[0].Term, err)
 		}
 		if wait != 0 {
 			outcome.WaitMeta = wait
 			break
 		}
-		c.last = entry.Index
-		outcome.Results = append(outcome.Results, result)
+		c.last = entries[0].Index
+		entries = entries[n:]
 	}
 	if len(outcome.Results) == 0 {
 		return outcome, nil
@@ -171,40 +172,83 @@ func (c *core) Restore(reader storage.Reader) error {
 	return nil
 }
 
-// applyEntry stages one entry. A wait that is not zero means that nothing was staged.
-func (c *core) applyEntry(batch *storage.Batch, entry *command.Entry) (result []byte, wait uint64, err error) {
-	if len(entry.Data) == 0 {
-		return nil, 0, nil
+// entryLength is how many commands the next log entry holds.
+func (c *core) entryLength(entries []command.Entry) (int, error) {
+	first := &entries[0]
+	if first.Index <= c.last {
+		return 0, fmt.Errorf("index %d follows %d", first.Index, c.last)
 	}
-	cmd, err := command.Decode(entry.Data)
-	if err != nil {
-		return nil, 0, err
+	for i := range entries {
+		if entries[i].Index != first.Index || entries[i].Position != i {
+			return 0, fmt.Errorf("index %d: position %d of index %d where position %d is next", first.Index, entries[i].Position, entries[i].Index, i)
+		}
+		if entries[i].More {
+			continue
+		}
+		if i > 0 && c.group.Class() == shard.ClassMeta {
+			return 0, fmt.Errorf("index %d: %d commands in an entry of the meta group", first.Index, i+1)
+		}
+		return i + 1, nil
 	}
-	if needed := cmd.GetHeader().GetMetaIndex(); c.metaIndex != nil && needed > c.metaIndex() {
-		return nil, needed, nil
+	return 0, fmt.Errorf("index %d: the run ends within the entry", first.Index)
+}
+
+// applyEntry stages the commands of one log entry and adds their results. A wait that is not zero means that nothing was
+// staged: they wait together, because an index is applied as a whole.
+func (c *core) applyEntry(batch *storage.Batch, entries []command.Entry, outcome *command.Outcome) (wait uint64, err error) {
+	c.decoded = c.decoded[:0]
+	for i := range entries {
+		if len(entries[i].Data) == 0 {
+			c.decoded = append(c.decoded, nil)
+			continue
+		}
+		cmd, err := command.Decode(entries[i].Data)
+		if err != nil {
+			return 0, err
+		}
+		c.decoded = append(c.decoded, cmd)
+		wait = max(wait, cmd.GetHeader().GetMetaIndex())
 	}
+	if c.metaIndex != nil && wait > c.metaIndex() {
+		return wait, nil
+	}
+	for i, cmd := range c.decoded {
+		var result []byte
+		if cmd != nil {
+			if result, err = c.applyCommand(batch, &entries[i], cmd); err != nil {
+				return 0, err
+			}
+		}
+		outcome.Results = append(outcome.Results, result)
+	}
+	clear(c.decoded)
+	return 0, c.duplicates.finish(batch, entries[0].Index)
+}
+
+// applyCommand stages one command.
+func (c *core) applyCommand(batch *storage.Batch, entry *command.Entry, cmd *commandv1.Command) (result []byte, err error) {
 	if err = c.duplicates.evict(batch, entry.Index); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	request := requestID(entry, cmd)
 	first, known, err := c.duplicates.find(batch, request)
 	if err != nil || known {
-		return first, 0, err
+		return first, err
 	}
-	if !request.IsZero() && c.duplicates.forgotten(entry.Index, cmd.GetHeader().GetMinIndex()) {
+	if !request.IsZero() && c.duplicates.forgotten(cmd.GetHeader().GetMinIndex()) {
 		// Not remembered: a later copy may say more precisely how old the request is.
-		result, err = command.EncodeResponse(tooOld(entry.Index))
-		return result, 0, err
+		return command.EncodeResponse(tooOld(entry.Index))
 	}
 	response, err := c.applier.Apply(batch, entry.Index, cmd)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	response.Index = entry.Index
 	if result, err = command.EncodeResponse(response); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return result, 0, c.duplicates.remember(batch, entry.Index, request, result)
+	c.duplicates.remember(entry.Index, request, result)
+	return result, nil
 }
 
 func tooOld(index uint64) *commandv1.Response {

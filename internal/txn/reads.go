@@ -2,12 +2,12 @@ package txn
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -69,7 +69,7 @@ func (t *Transaction) ReadSpan(scope *table.Scope, low, high []byte) error {
 	return nil
 }
 
-// ScopeIndex returns the index of the last command that wrote into a scope, zero for none.
+// ScopeIndex returns the index of the last log entry that wrote into a scope, zero for none.
 func ScopeIndex(reader storage.Reader, scope *table.Scope) (uint64, error) {
 	value, ok, err := reader.Get(keys.Scope(scope.Group, scope.Table.ID, scope.User))
 	switch {
@@ -77,10 +77,12 @@ func ScopeIndex(reader storage.Reader, scope *table.Scope) (uint64, error) {
 		return 0, fmt.Errorf("read scope of %s: %w", scope.Table.FullName(), err)
 	case !ok:
 		return 0, nil
-	case len(value) != 8:
-		return 0, fmt.Errorf("scope of %s has %d bytes, want 8", scope.Table.FullName(), len(value))
 	}
-	return binary.BigEndian.Uint64(value), nil
+	write, err := scopevalue.Decode(value)
+	if err != nil {
+		return 0, fmt.Errorf("read scope of %s: %w", scope.Table.FullName(), err)
+	}
+	return write.Index, nil
 }
 
 // ReadKeys makes the transaction depend on what single keys hold, or that they hold nothing.

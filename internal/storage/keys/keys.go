@@ -31,12 +31,13 @@ type Kind byte
 // The kinds of keys. The numbers are part of the disk format.
 const (
 	KindApplied   Kind = 0x01 // the group's applied state; written by multiraft only
-	KindDedup     Kind = 0x02 // index(8): request id and response of one applied command
+	KindDedup     Kind = 0x02 // index(8): request ids and responses of what was applied there
 	KindPurged    Kind = 0x03 // table(8): the table is dropped and its rows are gone
 	KindChange    Kind = 0x04 // seq(8): one committed row change; see package changelog
 	KindChanges   Kind = 0x05 // where the changes that are kept begin
 	KindRetention Kind = 0x06 // how much of the changes is kept
 	KindMark      Kind = 0x07 // microseconds(8): how far the log of the group had come at a time
+	KindForgotten Kind = 0x08 // the index before which no request is remembered, where the window alone does not say it
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
@@ -97,6 +98,9 @@ func DedupAll(group shard.GroupID) (lo, hi []byte) {
 	lo = kindPrefix(group, KindDedup, 0)
 	return lo, PrefixEnd(lo)
 }
+
+// Forgotten is the key of where the remembered commands of a group begin.
+func Forgotten(group shard.GroupID) []byte { return kindPrefix(group, KindForgotten, 0) }
 
 // Purged is the key of the marker that refuses writes to a dropped table.
 func Purged(group shard.GroupID, table ident.TableID) []byte {

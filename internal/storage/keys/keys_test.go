@@ -57,6 +57,7 @@ func TestGolden(t *testing.T) {
 	line("audit", Audit(258))
 	line("backup", Backup(258))
 	line("mark", Mark(group, 1_700_000_000_000_000))
+	line("forgotten", Forgotten(group))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)
 	lo, hi = TableSpan(group, table)
