@@ -73,6 +73,9 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 	}
 	known, ok := c.MemberByStore(wanted.Store)
 	switch {
+	case !ok && body.GetLogFormat() < c.Cluster().LogFormat:
+		return command.Refuse(fault.InvalidStatement, "the logs of this cluster have format %d, the program of node %d reads %d; "+
+			"start the node with the version that the cluster runs", c.Cluster().LogFormat, wanted.Node, body.GetLogFormat()), nil
 	case !ok:
 		return c.admitMember(wanted)
 	case known.Node != wanted.Node:
@@ -135,6 +138,25 @@ func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, err
 	response := done("Node %d joined as replica %d", member.Node, member.Replica)
 	response.ObjectId = uint64(member.Replica)
 	return response, nil
+}
+
+// raiseLogFormat lets leaders write log entries of a format that every member reads. There is no way back.
+func (c *metaCall) raiseLogFormat(body *commandv1.RaiseLogFormat) (*commandv1.Response, error) {
+	if c.Cluster() == nil {
+		return notFounded(), nil
+	}
+	if body.GetLogFormat() > command.LogFormat {
+		return nil, fmt.Errorf("the logs of the cluster get format %d; this program reads %d", body.GetLogFormat(), command.LogFormat)
+	}
+	if body.GetLogFormat() <= c.Cluster().LogFormat {
+		return done("The logs have format %d already", c.Cluster().LogFormat), nil
+	}
+	if last := c.LastReplica(); uint64(last) != body.GetLastReplica() {
+		return command.Refuse(fault.Conflict, "replica %d has joined since the members were asked which logs they read", last), nil
+	}
+	raised := *c.Cluster()
+	raised.LogFormat = body.GetLogFormat()
+	return done("The logs have format %d", raised.LogFormat), c.putCluster(&raised)
 }
 
 // removeMember takes a data directory out for ever.

@@ -91,6 +91,8 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.rotateToken(body.RotateToken)
 	case *commandv1.Command_AddMember:
 		return c.addMember(body.AddMember)
+	case *commandv1.Command_RaiseLogFormat:
+		return c.raiseLogFormat(body.RaiseLogFormat)
 	case *commandv1.Command_RemoveMember:
 		return c.removeMember(body.RemoveMember)
 	case *commandv1.Command_CleanupDone:
@@ -135,8 +137,12 @@ func (c *metaCall) put(key []byte, record proto.Message) error {
 }
 
 func (c *metaCall) putCluster(cluster *catalog.Cluster) error {
+	value, err := catalog.MarshalCluster(cluster)
+	if err != nil {
+		return err
+	}
 	c.SetCluster(cluster)
-	return c.put(keys.Cluster(), catalog.ClusterToProto(cluster))
+	return c.batch.Set(keys.Cluster(), value)
 }
 
 func (c *metaCall) putMember(member *catalog.Member) error {

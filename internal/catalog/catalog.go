@@ -17,6 +17,7 @@ type Cluster struct {
 	Shards        shard.Map
 	RequestWindow uint64 // entries for which requests are remembered; zero is the default
 	FoundedMicros int64
+	LogFormat     uint32 // of log entries that every member reads; zero is one command in an entry
 }
 
 // Member is one data directory that takes, or took, part in the cluster.

@@ -76,11 +76,7 @@ func (c *Catalog) loadCluster(reader storage.Reader) error {
 	if err != nil || !ok {
 		return err
 	}
-	record := &commandv1.Cluster{}
-	if err = unmarshal(value, record); err != nil {
-		return err
-	}
-	c.cluster, err = ClusterFromProto(record)
+	c.cluster, err = unmarshalCluster(value)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -46,7 +47,37 @@ func ClusterToProto(c *Cluster) *commandv1.Cluster {
 		SharedShards:  c.Shards.SharedShards,
 		FoundedMicros: c.FoundedMicros,
 		RequestWindow: c.RequestWindow,
+		LogFormat:     c.LogFormat,
 	}
+}
+
+// raisedFormat is the first byte of the record of a cluster whose log format is raised, so that a program that knows no
+// such logs does not start on it.
+const raisedFormat byte = 2
+
+// MarshalCluster encodes a cluster as it is stored.
+func MarshalCluster(c *Cluster) ([]byte, error) {
+	value, err := Marshal(ClusterToProto(c))
+	if err == nil && c.LogFormat > 0 {
+		value[0] = raisedFormat
+	}
+	return value, err
+}
+
+// unmarshalCluster is the inverse of MarshalCluster.
+func unmarshalCluster(value []byte) (*Cluster, error) {
+	raised := len(value) > 0 && value[0] == raisedFormat
+	if raised {
+		value = append([]byte{storedFormat}, value[1:]...)
+	}
+	record := &commandv1.Cluster{}
+	if err := unmarshal(value, record); err != nil {
+		return nil, err
+	}
+	if raised != (record.GetLogFormat() > 0) || record.GetLogFormat() > command.LogFormat {
+		return nil, fmt.Errorf("%w: the cluster's log has format %d; this program reads %d", errMalformed, record.GetLogFormat(), command.LogFormat)
+	}
+	return ClusterFromProto(record)
 }
 
 // ClusterFromProto converts from the stored form.
@@ -61,6 +92,7 @@ func ClusterFromProto(p *commandv1.Cluster) (*Cluster, error) {
 		Shards:        shard.Map{UserShards: p.GetUserShards(), SharedShards: p.GetSharedShards()},
 		FoundedMicros: p.GetFoundedMicros(),
 		RequestWindow: p.GetRequestWindow(),
+		LogFormat:     p.GetLogFormat(),
 	}
 	if err := c.Shards.Validate(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)

@@ -2,7 +2,7 @@ package command
 
 import commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 
-// backupExamples has every command about backups and about the end of accounts once.
+// backupExamples has every command about backups, about the end of accounts, and about the format of the logs once.
 func backupExamples() []*commandv1.Command {
 	return []*commandv1.Command{
 		{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: &commandv1.RestoreCatalog{
@@ -21,5 +21,9 @@ func backupExamples() []*commandv1.Command {
 		{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{Job: &commandv1.Job{
 			Type: "stream_eviction", IdPrefix: "SE", Transient: true,
 		}}}},
+		{Body: &commandv1.Command_RaiseLogFormat{RaiseLogFormat: &commandv1.RaiseLogFormat{LogFormat: 2, LastReplica: 3}}},
+		{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
+			Member: &commandv1.Member{NodeId: 4, StoreId: make([]byte, 16), RpcAddr: "n4:1"}, LogFormat: 2,
+		}}},
 	}
 }

@@ -120,6 +120,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	answer, err := n.network.Join(bound, peer.RPCAddr, &nodev1.JoinRequest{
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(), RequestWindow: configuredWindow(n.cfg),
+		LogFormat: n.logFormat,
 	})
 	if err != nil {
 		n.setWaiting(fmt.Sprintf("%s did not answer the request to join: %v", nameOf(peer), err))

@@ -195,7 +195,7 @@ func (n *Node) announce(ctx context.Context) error {
 		}
 	} else if m, ok := current.Member(id.Replica); !ok || m.RPCAddr != self.GetRpcAddr() || m.APIAddr != self.GetApiAddr() {
 		_, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{
-			Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: self}},
+			Body: &commandv1.Command_AddMember{AddMember: addMember(current, self, n.logFormat)},
 		})
 		if err != nil {
 			return fmt.Errorf("announce addresses: %w", err)

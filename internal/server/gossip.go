@@ -134,7 +134,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.advertisedRPC(), ApiAddr: n.advertisedAPI(), Version: n.build.Version,
 		Hostname: n.gossip.hostname, StartedMicros: n.started.UnixMicro(),
-		Os: runtime.GOOS, Arch: runtime.GOARCH, CpuPercent: n.gossip.usage.percent.load(),
+		LogFormat: n.logFormat, Os: runtime.GOOS, Arch: runtime.GOARCH, CpuPercent: n.gossip.usage.percent.load(),
 	}
 	if id.State == stateRepairing {
 		info.ClusterUid = id.Cluster[:]

@@ -32,6 +32,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		n.gossip.usage.measure(n.clock.Now())
 		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
+		n.raiseLogFormat(ctx)
 		n.keepDrained(ctx)
 		n.finishRepair(ctx)
 		n.memory.tend(n.live.sockets.Opened(), n.clock.Now())

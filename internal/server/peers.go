@@ -205,6 +205,9 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 	if want := current.Cluster().RequestWindow; req.GetRequestWindow() != want {
 		return refuseJoin(false, "%v", windowMismatch(req.GetRequestWindow(), want)), nil
 	}
+	if refusal := refuseOldLogs(current, store, req); refusal != nil {
+		return refusal, nil
+	}
 	if known, ok := current.MemberByStore(store); ok && known.Removed {
 		return refuseJoin(false, "the store was removed from the cluster; empty the data directory to join as a new replica"), nil
 	}
@@ -212,11 +215,10 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 		return refuseJoin(old.Replica != manager.Self(),
 			"node %d is alive with another data directory; a node id can be used once", req.GetNodeId()), nil
 	}
-	response, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{
-		AddMember: &commandv1.AddMember{Member: &commandv1.Member{
-			NodeId: req.GetNodeId(), StoreId: store[:], RpcAddr: req.GetRpcAddr(), ApiAddr: req.GetApiAddr(),
-		}},
-	}})
+	add := addMember(current, &commandv1.Member{
+		NodeId: req.GetNodeId(), StoreId: store[:], RpcAddr: req.GetRpcAddr(), ApiAddr: req.GetApiAddr(),
+	}, req.GetLogFormat())
+	response, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: add}})
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func recoveredUID(old ident.ClusterUID, survivors []ident.ReplicaID) (uid ident.
 func (p *recoveryPlan) stage(batch *storage.Batch) error {
 	cluster := *p.cluster
 	cluster.UID = p.uid
-	value, err := catalog.Marshal(catalog.ClusterToProto(&cluster))
+	value, err := catalog.MarshalCluster(&cluster)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ type Options struct {
 
 	fs       disk.FS  // what tests put in the place of the machine's file system; nil is that one
 	Resolver Resolver // looks up the names in cluster.join; nil asks the system
+	oldLogs  bool     // tests: the program reads log entries of one command only
 }
 
 // Node is one running node.
@@ -68,6 +69,8 @@ type Node struct {
 	fs      *disk.Watched
 	storeFS *disk.Waiting
 	started time.Time
+	// logFormat is the newest format of log entries that the program says it reads.
+	logFormat uint32
 
 	lock    io.Closer
 	store   *storage.Engine
@@ -135,7 +138,10 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 		started: time.Now(), catalog: catalog.NewStore(),
 		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
 		exec:    &lateExecutor{}, failed: make(chan struct{}), waiting: notAnnounced,
-		draining: make(chan struct{}), closed: make(chan struct{}),
+		draining: make(chan struct{}), closed: make(chan struct{}), logFormat: command.LogFormat,
+	}
+	if opts.oldLogs {
+		n.logFormat = 0
 	}
 	if opts.fs == nil {
 		opts.fs = disk.Local()
@@ -299,6 +305,7 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		ElectionTicks:  max(int(least/tick), 2),
 		Workers:        raftWorkers(n.cfg.Raft.Workers),
 		LogWrites:      n.cfg.Raft.LogWrites,
+		Packs:          n.packs,
 	})
 }
 

@@ -118,6 +118,7 @@ type Command struct {
 	//	*Command_RestoreCatalog
 	//	*Command_RecordBackup
 	//	*Command_ForgetUser
+	//	*Command_RaiseLogFormat
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	//	*Command_FenceTable
@@ -512,6 +513,15 @@ func (x *Command) GetForgetUser() *ForgetUser {
 	return nil
 }
 
+func (x *Command) GetRaiseLogFormat() *RaiseLogFormat {
+	if x != nil {
+		if x, ok := x.Body.(*Command_RaiseLogFormat); ok {
+			return x.RaiseLogFormat
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -773,6 +783,10 @@ type Command_ForgetUser struct {
 	ForgetUser *ForgetUser `protobuf:"bytes,102,opt,name=forget_user,json=forgetUser,proto3,oneof"`
 }
 
+type Command_RaiseLogFormat struct {
+	RaiseLogFormat *RaiseLogFormat `protobuf:"bytes,110,opt,name=raise_log_format,json=raiseLogFormat,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -895,6 +909,8 @@ func (*Command_RestoreCatalog) isCommand_Body() {}
 func (*Command_RecordBackup) isCommand_Body() {}
 
 func (*Command_ForgetUser) isCommand_Body() {}
+
+func (*Command_RaiseLogFormat) isCommand_Body() {}
 
 func (*Command_WriteRows) isCommand_Body() {}
 
@@ -2918,6 +2934,7 @@ func (x *Member) GetJoinedMicros() int64 {
 type AddMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	LogFormat     uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"` // what the program of a new store reads; set only where the cluster's format is raised
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2957,6 +2974,13 @@ func (x *AddMember) GetMember() *Member {
 		return x.Member
 	}
 	return nil
+}
+
+func (x *AddMember) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
+	}
+	return 0
 }
 
 type RemoveMember struct {
@@ -3088,6 +3112,60 @@ func (x *Found) GetRequestWindow() uint64 {
 	return 0
 }
 
+// RaiseLogFormat says that every member reads log entries of a format. It is proposed only when all of them say so, and
+// from then on no store joins whose program does not. A lower format than the present one changes nothing.
+type RaiseLogFormat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LogFormat     uint32                 `protobuf:"varint,1,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`       // 2: several commands in one entry
+	LastReplica   uint64                 `protobuf:"varint,2,opt,name=last_replica,json=lastReplica,proto3" json:"last_replica,omitempty"` // the newest member that was asked; refused when another one has joined since
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseLogFormat) Reset() {
+	*x = RaiseLogFormat{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseLogFormat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseLogFormat) ProtoMessage() {}
+
+func (x *RaiseLogFormat) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseLogFormat.ProtoReflect.Descriptor instead.
+func (*RaiseLogFormat) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RaiseLogFormat) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
+	}
+	return 0
+}
+
+func (x *RaiseLogFormat) GetLastReplica() uint64 {
+	if x != nil {
+		return x.LastReplica
+	}
+	return 0
+}
+
 // Cluster is the stored form of what Found said.
 type Cluster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3097,13 +3175,14 @@ type Cluster struct {
 	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	FoundedMicros int64                  `protobuf:"zigzag64,5,opt,name=founded_micros,json=foundedMicros,proto3" json:"founded_micros,omitempty"`
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as in Found
+	LogFormat     uint32                 `protobuf:"varint,7,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // what every member reads, as in RaiseLogFormat; zero is one command in an entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3194,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3207,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -3173,6 +3252,13 @@ func (x *Cluster) GetRequestWindow() uint64 {
 	return 0
 }
 
+func (x *Cluster) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
+	}
+	return 0
+}
+
 // Namespace is the stored form of a namespace.
 type Namespace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3185,7 +3271,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3283,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3296,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Namespace) GetName() string {
@@ -3244,7 +3330,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3342,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3355,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -3299,7 +3385,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3397,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3410,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -3405,7 +3491,7 @@ type ColdRead struct {
 
 func (x *ColdRead) Reset() {
 	*x = ColdRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3503,7 @@ func (x *ColdRead) String() string {
 func (*ColdRead) ProtoMessage() {}
 
 func (x *ColdRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3516,7 @@ func (x *ColdRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColdRead.ProtoReflect.Descriptor instead.
 func (*ColdRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ColdRead) GetTableId() uint64 {
@@ -3474,7 +3560,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3572,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3585,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -3546,7 +3632,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3644,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3657,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -3628,7 +3714,7 @@ type IndexSpanUnchanged struct {
 
 func (x *IndexSpanUnchanged) Reset() {
 	*x = IndexSpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3640,7 +3726,7 @@ func (x *IndexSpanUnchanged) String() string {
 func (*IndexSpanUnchanged) ProtoMessage() {}
 
 func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3653,7 +3739,7 @@ func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
 func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *IndexSpanUnchanged) GetTableId() uint64 {
@@ -3715,7 +3801,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3727,7 +3813,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3740,7 +3826,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -3770,7 +3856,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3782,7 +3868,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3795,7 +3881,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -3839,7 +3925,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +3937,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +3950,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -3909,7 +3995,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3921,7 +4007,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3934,7 +4020,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -4032,7 +4118,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4044,7 +4130,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4057,7 +4143,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -4086,7 +4172,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4184,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,7 +4197,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -4148,7 +4234,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4160,7 +4246,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4173,7 +4259,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -4203,7 +4289,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4301,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4314,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -4277,7 +4363,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4289,7 +4375,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4302,7 +4388,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -4334,7 +4420,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4346,7 +4432,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4359,7 +4445,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Manifest) GetVersion() uint64 {
@@ -4418,7 +4504,7 @@ type ReplacedSegments struct {
 
 func (x *ReplacedSegments) Reset() {
 	*x = ReplacedSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4430,7 +4516,7 @@ func (x *ReplacedSegments) String() string {
 func (*ReplacedSegments) ProtoMessage() {}
 
 func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4443,7 +4529,7 @@ func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplacedSegments.ProtoReflect.Descriptor instead.
 func (*ReplacedSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReplacedSegments) GetMinKey() []byte {
@@ -4503,7 +4589,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4515,7 +4601,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4528,7 +4614,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Segment) GetNumber() uint64 {
@@ -4668,7 +4754,7 @@ type SegmentAge struct {
 
 func (x *SegmentAge) Reset() {
 	*x = SegmentAge{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +4766,7 @@ func (x *SegmentAge) String() string {
 func (*SegmentAge) ProtoMessage() {}
 
 func (x *SegmentAge) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +4779,7 @@ func (x *SegmentAge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentAge.ProtoReflect.Descriptor instead.
 func (*SegmentAge) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SegmentAge) GetSeq() uint64 {
@@ -4723,7 +4809,7 @@ type SegmentColumn struct {
 
 func (x *SegmentColumn) Reset() {
 	*x = SegmentColumn{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4735,7 +4821,7 @@ func (x *SegmentColumn) String() string {
 func (*SegmentColumn) ProtoMessage() {}
 
 func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4748,7 +4834,7 @@ func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
 func (*SegmentColumn) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SegmentColumn) GetId() uint32 {
@@ -4795,7 +4881,7 @@ type CommitSegment struct {
 
 func (x *CommitSegment) Reset() {
 	*x = CommitSegment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4807,7 +4893,7 @@ func (x *CommitSegment) String() string {
 func (*CommitSegment) ProtoMessage() {}
 
 func (x *CommitSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4820,7 +4906,7 @@ func (x *CommitSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
 func (*CommitSegment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CommitSegment) GetTableId() uint64 {
@@ -4881,7 +4967,7 @@ type ReplaceSegments struct {
 
 func (x *ReplaceSegments) Reset() {
 	*x = ReplaceSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4893,7 +4979,7 @@ func (x *ReplaceSegments) String() string {
 func (*ReplaceSegments) ProtoMessage() {}
 
 func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4906,7 +4992,7 @@ func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
 func (*ReplaceSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReplaceSegments) GetTableId() uint64 {
@@ -4961,7 +5047,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4973,7 +5059,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4986,7 +5072,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -5028,7 +5114,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5040,7 +5126,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5053,7 +5139,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -5231,7 +5317,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5243,7 +5329,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5256,7 +5342,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -5310,7 +5396,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5322,7 +5408,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5335,7 +5421,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -5399,7 +5485,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +5497,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +5510,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -5449,7 +5535,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5461,7 +5547,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5474,7 +5560,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -5524,7 +5610,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5536,7 +5622,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5549,7 +5635,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -5590,7 +5676,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5602,7 +5688,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5615,7 +5701,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -5636,7 +5722,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5648,7 +5734,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5661,7 +5747,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -5697,7 +5783,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5709,7 +5795,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5722,7 +5808,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -5763,7 +5849,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5775,7 +5861,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5788,7 +5874,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CancelJob) GetId() string {
@@ -5808,7 +5894,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5820,7 +5906,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5833,7 +5919,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -5859,7 +5945,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5871,7 +5957,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5884,7 +5970,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -5897,7 +5983,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5909,7 +5995,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5922,7 +6008,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -5957,7 +6043,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5969,7 +6055,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5982,7 +6068,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Schedule) GetName() string {
@@ -6107,7 +6193,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6119,7 +6205,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6132,7 +6218,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -6164,7 +6250,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6176,7 +6262,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6189,7 +6275,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -6244,7 +6330,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6256,7 +6342,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6269,7 +6355,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -6300,7 +6386,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6312,7 +6398,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6325,7 +6411,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -6372,7 +6458,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6384,7 +6470,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6397,7 +6483,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -6459,7 +6545,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6471,7 +6557,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6484,7 +6570,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -6552,7 +6638,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6564,7 +6650,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6577,7 +6663,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -6600,7 +6686,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6612,7 +6698,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6625,7 +6711,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Storage) GetId() string {
@@ -6715,7 +6801,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6727,7 +6813,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6740,7 +6826,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -6774,7 +6860,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6786,7 +6872,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6799,7 +6885,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -6869,7 +6955,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6881,7 +6967,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6894,7 +6980,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *DropStorage) GetId() string {
@@ -6926,7 +7012,7 @@ type RestoreCatalog struct {
 
 func (x *RestoreCatalog) Reset() {
 	*x = RestoreCatalog{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6938,7 +7024,7 @@ func (x *RestoreCatalog) String() string {
 func (*RestoreCatalog) ProtoMessage() {}
 
 func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6951,7 +7037,7 @@ func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
 func (*RestoreCatalog) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *RestoreCatalog) GetBackup() string {
@@ -7000,7 +7086,7 @@ type CatalogRecord struct {
 
 func (x *CatalogRecord) Reset() {
 	*x = CatalogRecord{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7012,7 +7098,7 @@ func (x *CatalogRecord) String() string {
 func (*CatalogRecord) ProtoMessage() {}
 
 func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7025,7 +7111,7 @@ func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
 func (*CatalogRecord) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CatalogRecord) GetKey() []byte {
@@ -7060,7 +7146,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7072,7 +7158,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7085,7 +7171,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Backup) GetName() string {
@@ -7161,7 +7247,7 @@ type RecordBackup struct {
 
 func (x *RecordBackup) Reset() {
 	*x = RecordBackup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7173,7 +7259,7 @@ func (x *RecordBackup) String() string {
 func (*RecordBackup) ProtoMessage() {}
 
 func (x *RecordBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7186,7 +7272,7 @@ func (x *RecordBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
 func (*RecordBackup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *RecordBackup) GetBackup() *Backup {
@@ -7207,7 +7293,7 @@ type ForgetUser struct {
 
 func (x *ForgetUser) Reset() {
 	*x = ForgetUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7219,7 +7305,7 @@ func (x *ForgetUser) String() string {
 func (*ForgetUser) ProtoMessage() {}
 
 func (x *ForgetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7232,7 +7318,7 @@ func (x *ForgetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
 func (*ForgetUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ForgetUser) GetId() string {
@@ -7260,7 +7346,7 @@ type PurgeUser struct {
 
 func (x *PurgeUser) Reset() {
 	*x = PurgeUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7272,7 +7358,7 @@ func (x *PurgeUser) String() string {
 func (*PurgeUser) ProtoMessage() {}
 
 func (x *PurgeUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7285,7 +7371,7 @@ func (x *PurgeUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
 func (*PurgeUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *PurgeUser) GetUser() string {
@@ -7312,7 +7398,7 @@ type UserTable struct {
 
 func (x *UserTable) Reset() {
 	*x = UserTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7324,7 +7410,7 @@ func (x *UserTable) String() string {
 func (*UserTable) ProtoMessage() {}
 
 func (x *UserTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7337,7 +7423,7 @@ func (x *UserTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
 func (*UserTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *UserTable) GetTableId() uint64 {
@@ -7363,7 +7449,7 @@ type MarkTime struct {
 
 func (x *MarkTime) Reset() {
 	*x = MarkTime{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7375,7 +7461,7 @@ func (x *MarkTime) String() string {
 func (*MarkTime) ProtoMessage() {}
 
 func (x *MarkTime) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7388,7 +7474,7 @@ func (x *MarkTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkTime.ProtoReflect.Descriptor instead.
 func (*MarkTime) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
 }
 
 // PurgeDeleted removes deletions from the row store for good: those that are still the newest version of their key, in scopes whose manifest
@@ -7403,7 +7489,7 @@ type PurgeDeleted struct {
 
 func (x *PurgeDeleted) Reset() {
 	*x = PurgeDeleted{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7415,7 +7501,7 @@ func (x *PurgeDeleted) String() string {
 func (*PurgeDeleted) ProtoMessage() {}
 
 func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7428,7 +7514,7 @@ func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
 func (*PurgeDeleted) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *PurgeDeleted) GetTableId() uint64 {
@@ -7456,7 +7542,7 @@ type DeletedScope struct {
 
 func (x *DeletedScope) Reset() {
 	*x = DeletedScope{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7468,7 +7554,7 @@ func (x *DeletedScope) String() string {
 func (*DeletedScope) ProtoMessage() {}
 
 func (x *DeletedScope) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7481,7 +7567,7 @@ func (x *DeletedScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedScope.ProtoReflect.Descriptor instead.
 func (*DeletedScope) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *DeletedScope) GetUser() string {
@@ -7515,7 +7601,7 @@ type DeletedRow struct {
 
 func (x *DeletedRow) Reset() {
 	*x = DeletedRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7527,7 +7613,7 @@ func (x *DeletedRow) String() string {
 func (*DeletedRow) ProtoMessage() {}
 
 func (x *DeletedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7540,7 +7626,7 @@ func (x *DeletedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedRow.ProtoReflect.Descriptor instead.
 func (*DeletedRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeletedRow) GetPrimaryKey() []byte {
@@ -7561,7 +7647,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xf7\x1a\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xc7\x1b\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -7612,7 +7698,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0frestore_catalog\x18d \x01(\v2\".kalamdb.command.v1.RestoreCatalogH\x00R\x0erestoreCatalog\x12G\n" +
 	"\rrecord_backup\x18e \x01(\v2 .kalamdb.command.v1.RecordBackupH\x00R\frecordBackup\x12A\n" +
 	"\vforget_user\x18f \x01(\v2\x1e.kalamdb.command.v1.ForgetUserH\x00R\n" +
-	"forgetUser\x12>\n" +
+	"forgetUser\x12N\n" +
+	"\x10raise_log_format\x18n \x01(\v2\".kalamdb.command.v1.RaiseLogFormatH\x00R\x0eraiseLogFormat\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
@@ -7820,9 +7907,11 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\x12\x1a\n" +
 	"\breplaces\x18\x06 \x01(\x04R\breplaces\x12\x18\n" +
 	"\aremoved\x18\a \x01(\bR\aremoved\x12#\n" +
-	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\"?\n" +
+	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\"^\n" +
 	"\tAddMember\x122\n" +
-	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\"-\n" +
+	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\x02 \x01(\rR\tlogFormat\"-\n" +
 	"\fRemoveMember\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\xe8\x01\n" +
@@ -7835,7 +7924,11 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x122\n" +
 	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12%\n" +
-	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xdd\x01\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"R\n" +
+	"\x0eRaiseLogFormat\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\x01 \x01(\rR\tlogFormat\x12!\n" +
+	"\flast_replica\x18\x02 \x01(\x04R\vlastReplica\"\xfc\x01\n" +
 	"\aCluster\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -7845,7 +7938,9 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x12%\n" +
 	"\x0efounded_micros\x18\x05 \x01(\x12R\rfoundedMicros\x12%\n" +
-	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xc8\x01\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\a \x01(\rR\tlogFormat\"\xc8\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12D\n" +
 	"\aoptions\x18\x02 \x03(\v2*.kalamdb.command.v1.Namespace.OptionsEntryR\aoptions\x12%\n" +
@@ -8252,7 +8347,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 94)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -8284,71 +8379,72 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*AddMember)(nil),          // 27: kalamdb.command.v1.AddMember
 	(*RemoveMember)(nil),       // 28: kalamdb.command.v1.RemoveMember
 	(*Found)(nil),              // 29: kalamdb.command.v1.Found
-	(*Cluster)(nil),            // 30: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),          // 31: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),        // 32: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),          // 33: kalamdb.command.v1.WriteRows
-	(*ColdRead)(nil),           // 34: kalamdb.command.v1.ColdRead
-	(*RowRead)(nil),            // 35: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),      // 36: kalamdb.command.v1.SpanUnchanged
-	(*IndexSpanUnchanged)(nil), // 37: kalamdb.command.v1.IndexSpanUnchanged
-	(*TableRevision)(nil),      // 38: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),         // 39: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),     // 40: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),           // 41: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),         // 42: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),      // 43: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),          // 44: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),           // 45: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),         // 46: kalamdb.command.v1.PurgeIndex
-	(*Manifest)(nil),           // 47: kalamdb.command.v1.Manifest
-	(*ReplacedSegments)(nil),   // 48: kalamdb.command.v1.ReplacedSegments
-	(*Segment)(nil),            // 49: kalamdb.command.v1.Segment
-	(*SegmentAge)(nil),         // 50: kalamdb.command.v1.SegmentAge
-	(*SegmentColumn)(nil),      // 51: kalamdb.command.v1.SegmentColumn
-	(*CommitSegment)(nil),      // 52: kalamdb.command.v1.CommitSegment
-	(*ReplaceSegments)(nil),    // 53: kalamdb.command.v1.ReplaceSegments
-	(*PurgeTable)(nil),         // 54: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 55: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 56: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 57: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 58: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 59: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 60: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 61: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 62: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 63: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 64: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 65: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 66: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 67: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 68: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 69: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 70: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 71: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 72: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 73: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 74: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 75: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 76: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 77: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 78: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 79: kalamdb.command.v1.DropStorage
-	(*RestoreCatalog)(nil),     // 80: kalamdb.command.v1.RestoreCatalog
-	(*CatalogRecord)(nil),      // 81: kalamdb.command.v1.CatalogRecord
-	(*Backup)(nil),             // 82: kalamdb.command.v1.Backup
-	(*RecordBackup)(nil),       // 83: kalamdb.command.v1.RecordBackup
-	(*ForgetUser)(nil),         // 84: kalamdb.command.v1.ForgetUser
-	(*PurgeUser)(nil),          // 85: kalamdb.command.v1.PurgeUser
-	(*UserTable)(nil),          // 86: kalamdb.command.v1.UserTable
-	(*MarkTime)(nil),           // 87: kalamdb.command.v1.MarkTime
-	(*PurgeDeleted)(nil),       // 88: kalamdb.command.v1.PurgeDeleted
-	(*DeletedScope)(nil),       // 89: kalamdb.command.v1.DeletedScope
-	(*DeletedRow)(nil),         // 90: kalamdb.command.v1.DeletedRow
-	nil,                        // 91: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 92: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 93: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 94: kalamdb.command.v1.Namespace.OptionsEntry
+	(*RaiseLogFormat)(nil),     // 30: kalamdb.command.v1.RaiseLogFormat
+	(*Cluster)(nil),            // 31: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),          // 32: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),        // 33: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),          // 34: kalamdb.command.v1.WriteRows
+	(*ColdRead)(nil),           // 35: kalamdb.command.v1.ColdRead
+	(*RowRead)(nil),            // 36: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 37: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 38: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 39: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 40: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 41: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 42: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 43: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 44: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 45: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 46: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 47: kalamdb.command.v1.PurgeIndex
+	(*Manifest)(nil),           // 48: kalamdb.command.v1.Manifest
+	(*ReplacedSegments)(nil),   // 49: kalamdb.command.v1.ReplacedSegments
+	(*Segment)(nil),            // 50: kalamdb.command.v1.Segment
+	(*SegmentAge)(nil),         // 51: kalamdb.command.v1.SegmentAge
+	(*SegmentColumn)(nil),      // 52: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 53: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 54: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 55: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 56: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 57: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 58: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 59: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 60: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 61: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 62: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 63: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 64: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 65: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 66: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 67: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 68: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 69: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 70: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 71: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 72: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 73: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 74: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 75: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 76: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 77: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 78: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 79: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 80: kalamdb.command.v1.DropStorage
+	(*RestoreCatalog)(nil),     // 81: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 82: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 83: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 84: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 85: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 86: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 87: kalamdb.command.v1.UserTable
+	(*MarkTime)(nil),           // 88: kalamdb.command.v1.MarkTime
+	(*PurgeDeleted)(nil),       // 89: kalamdb.command.v1.PurgeDeleted
+	(*DeletedScope)(nil),       // 90: kalamdb.command.v1.DeletedScope
+	(*DeletedRow)(nil),         // 91: kalamdb.command.v1.DeletedRow
+	nil,                        // 92: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 93: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 94: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 95: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,   // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -8362,103 +8458,104 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	25,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
 	27,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
 	28,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	32,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	33,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
 	29,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	58,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	59,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	60,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	61,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	62,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	63,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	64,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	65,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	66,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	67,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	69,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	70,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	71,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	72,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	77,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	78,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	79,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	75,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	59,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	60,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	61,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	62,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	63,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	64,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	65,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	66,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	67,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	68,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	70,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	71,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	72,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	73,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	78,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	79,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	80,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	76,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15,  // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16,  // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11,  // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12,  // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	80,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	83,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	84,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
-	33,  // 38: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	54,  // 39: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	42,  // 40: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	44,  // 41: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	46,  // 42: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	52,  // 43: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	53,  // 44: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	43,  // 45: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	85,  // 46: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	87,  // 47: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
-	88,  // 48: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
-	21,  // 49: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
-	73,  // 50: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,   // 51: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	91,  // 52: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13,  // 53: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17,  // 54: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10,  // 55: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,   // 56: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17,  // 57: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	92,  // 58: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14,  // 59: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13,  // 60: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	93,  // 61: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18,  // 62: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18,  // 63: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	20,  // 64: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
-	19,  // 65: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	26,  // 66: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	26,  // 67: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	94,  // 68: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	40,  // 69: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	41,  // 70: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	35,  // 71: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	36,  // 72: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	37,  // 73: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	38,  // 74: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,   // 75: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	34,  // 76: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,   // 77: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	39,  // 78: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	39,  // 79: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	45,  // 80: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	39,  // 81: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	49,  // 82: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	48,  // 83: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	51,  // 84: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	50,  // 85: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	49,  // 86: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	49,  // 87: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	56,  // 88: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 89: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	55,  // 90: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	56,  // 91: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	56,  // 92: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	56,  // 93: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	56,  // 94: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	56,  // 95: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	68,  // 96: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	76,  // 97: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	81,  // 98: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	82,  // 99: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	86,  // 100: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	89,  // 101: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
-	90,  // 102: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
-	103, // [103:103] is the sub-list for method output_type
-	103, // [103:103] is the sub-list for method input_type
-	103, // [103:103] is the sub-list for extension type_name
-	103, // [103:103] is the sub-list for extension extendee
-	0,   // [0:103] is the sub-list for field type_name
+	81,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	84,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	85,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	30,  // 38: kalamdb.command.v1.Command.raise_log_format:type_name -> kalamdb.command.v1.RaiseLogFormat
+	34,  // 39: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	55,  // 40: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	43,  // 41: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	45,  // 42: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	47,  // 43: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	53,  // 44: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	54,  // 45: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	44,  // 46: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	86,  // 47: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	88,  // 48: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
+	89,  // 49: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
+	21,  // 50: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
+	74,  // 51: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,   // 52: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	92,  // 53: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13,  // 54: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17,  // 55: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10,  // 56: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,   // 57: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17,  // 58: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	93,  // 59: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14,  // 60: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13,  // 61: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	94,  // 62: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18,  // 63: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18,  // 64: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	20,  // 65: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
+	19,  // 66: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	26,  // 67: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	26,  // 68: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	95,  // 69: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	41,  // 70: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	42,  // 71: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	36,  // 72: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	37,  // 73: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	38,  // 74: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	39,  // 75: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 76: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	35,  // 77: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 78: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	40,  // 79: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	40,  // 80: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	46,  // 81: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	40,  // 82: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	50,  // 83: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	49,  // 84: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	52,  // 85: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	51,  // 86: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	50,  // 87: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	50,  // 88: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	57,  // 89: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 90: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	56,  // 91: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	57,  // 92: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 93: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 94: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 95: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 96: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	69,  // 97: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	77,  // 98: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	82,  // 99: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	83,  // 100: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	87,  // 101: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	90,  // 102: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	91,  // 103: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	104, // [104:104] is the sub-list for method output_type
+	104, // [104:104] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -8504,6 +8601,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RestoreCatalog)(nil),
 		(*Command_RecordBackup)(nil),
 		(*Command_ForgetUser)(nil),
+		(*Command_RaiseLogFormat)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 		(*Command_FenceTable)(nil),
@@ -8518,15 +8616,15 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RotateToken)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[22].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[69].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[77].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[70].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[78].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   94,
+			NumMessages:   95,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -246,6 +246,7 @@ type GetNodeInfoResponse struct {
 	Members       []*MemberAddress       `protobuf:"bytes,16,rep,name=members,proto3" json:"members,omitempty"`                                   // with groups: where this node finds the members it knows
 	Os            string                 `protobuf:"bytes,20,opt,name=os,proto3" json:"os,omitempty"`                                             // operating system of the program
 	Arch          string                 `protobuf:"bytes,21,opt,name=arch,proto3" json:"arch,omitempty"`                                         // processor architecture of the program
+	LogFormat     uint32                 `protobuf:"varint,22,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // the highest format of log entries that the program reads; zero is one command in an entry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -404,6 +405,13 @@ func (x *GetNodeInfoResponse) GetArch() string {
 		return x.Arch
 	}
 	return ""
+}
+
+func (x *GetNodeInfoResponse) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
+	}
+	return 0
 }
 
 // GroupStatus is one replica's view of one group.
@@ -631,6 +639,7 @@ type JoinRequest struct {
 	RpcAddr       string                 `protobuf:"bytes,4,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"`
 	ApiAddr       string                 `protobuf:"bytes,5,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as configured; zero is the default
+	LogFormat     uint32                 `protobuf:"varint,7,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // as in GetNodeInfoResponse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -703,6 +712,13 @@ func (x *JoinRequest) GetApiAddr() string {
 func (x *JoinRequest) GetRequestWindow() uint64 {
 	if x != nil {
 		return x.RequestWindow
+	}
+	return 0
+}
+
+func (x *JoinRequest) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
 	}
 	return 0
 }
@@ -2329,7 +2345,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12GetNodeInfoRequest\x12\x1f\n" +
 	"\vwith_groups\x18\x01 \x01(\bR\n" +
 	"withGroups\x12\x16\n" +
-	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xd6\x04\n" +
+	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xf5\x04\n" +
 	"\x13GetNodeInfoResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
@@ -2353,7 +2369,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x0ecaller_removed\x18\x0f \x01(\bR\rcallerRemoved\x128\n" +
 	"\amembers\x18\x10 \x03(\v2\x1e.kalamdb.node.v1.MemberAddressR\amembers\x12\x0e\n" +
 	"\x02os\x18\x14 \x01(\tR\x02os\x12\x12\n" +
-	"\x04arch\x18\x15 \x01(\tR\x04arch\"\xb3\x03\n" +
+	"\x04arch\x18\x15 \x01(\tR\x04arch\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\x16 \x01(\rR\tlogFormat\"\xb3\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
@@ -2377,7 +2395,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x14\n" +
 	"\x05match\x18\x02 \x01(\x04R\x05match\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06active\x18\x04 \x01(\bR\x06active\"\xbd\x01\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\"\xdc\x01\n" +
 	"\vJoinRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -2385,7 +2403,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\bstore_id\x18\x03 \x01(\fR\astoreId\x12\x19\n" +
 	"\brpc_addr\x18\x04 \x01(\tR\arpcAddr\x12\x19\n" +
 	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\x12%\n" +
-	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"\xa5\x02\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\a \x01(\rR\tlogFormat\"\xa5\x02\n" +
 	"\fJoinResponse\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// This file sees to it that log entries of a newer format are written only where every member reads them. Each node says
+// which format its program reads; once all members have said it, the leader of the meta group raises the
+// cluster's, for ever: from then on a store joins only with a program that reads it, and an earlier program does not start on
+// the directory of a member.
+
+// packs is multiraft.Config.Packs.
+func (n *Node) packs() bool {
+	cluster := n.catalog.Current().Cluster()
+	return cluster != nil && cluster.LogFormat >= command.PackedFormat
+}
+
+// raiseLogFormat raises the format of the logs when this node leads the meta group and all members read a later one.
+func (n *Node) raiseLogFormat(ctx context.Context) {
+	manager, current := n.engine(), n.catalog.Current()
+	if manager == nil || current.Cluster() == nil || manager.Leader(shard.Meta) != n.self() {
+		return
+	}
+	format := n.logFormat
+	for _, m := range current.Members() {
+		if m.Removed {
+			continue
+		}
+		info, fresh := n.gossip.get(m.Replica)
+		if !fresh {
+			return
+		}
+		format = min(format, info.GetLogFormat())
+	}
+	if format <= current.Cluster().LogFormat {
+		return
+	}
+	bound, cancel := context.WithTimeout(ctx, housePeriod)
+	defer cancel()
+	_, err := n.exec.Execute(bound, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RaiseLogFormat{
+		RaiseLogFormat: &commandv1.RaiseLogFormat{LogFormat: format, LastReplica: uint64(current.LastReplica())},
+	}})
+	if err != nil {
+		n.logger.Info("the format of the logs is not raised yet", slog.Any("error", err))
+		return
+	}
+	n.logger.Info("all members read a later format of the logs", slog.Uint64("log_format", uint64(format)))
+}
+
+// refuseOldLogs keeps a new store out whose program does not read the cluster's logs.
+func refuseOldLogs(current *catalog.Catalog, store ident.StoreID, req *nodev1.JoinRequest) *nodev1.JoinResponse {
+	if _, known := current.MemberByStore(store); known || req.GetLogFormat() >= current.Cluster().LogFormat {
+		return nil
+	}
+	return refuseJoin(false, "the logs of this cluster have format %d, the program of node %d reads %d; start the node with the version "+
+		"that the cluster runs", current.Cluster().LogFormat, req.GetNodeId(), req.GetLogFormat())
+}
+
+// addMember makes the command that records a store, of which the program reads a format. Where the cluster's is not raised,
+// a member of an earlier version would not read the field.
+func addMember(current *catalog.Catalog, member *commandv1.Member, format uint32) *commandv1.AddMember {
+	add := &commandv1.AddMember{Member: member}
+	if current.Cluster().LogFormat > 0 {
+		add.LogFormat = format
+	}
+	return add
+}
