@@ -2,6 +2,7 @@ package applier
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -20,8 +21,8 @@ func (d *Data) touchScopes(batch *storage.Batch, at place, rows []*commandv1.Row
 	var touched map[scope]struct{}
 	var last scope
 	// From behind: the last row of a scope counts.
-	for i := len(rows) - 1; i >= 0; i-- {
-		next := scope{rows[i].GetTableId(), rows[i].GetUser()}
+	for i, row := range slices.Backward(rows) {
+		next := scope{row.GetTableId(), row.GetUser()}
 		if i < len(rows)-1 && next == last {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 )
 
 const group = shard.GroupID(103)
@@ -145,6 +146,30 @@ func TestQuietScope(t *testing.T) {
 	}
 	if err := CheckScope(e, group, 5, "nobody", 1); err != nil {
 		t.Errorf("a scope without rows: %v", err)
+	}
+}
+
+// TestCursorBetweenCommandsOfAnEntry: the first command of an entry has written a row, a later one has removed a row of a stream
+// table, which leaves nothing behind. A cursor between the two has missed the removal.
+func TestCursorBetweenCommandsOfAnEntry(t *testing.T) {
+	t.Parallel()
+	e := openStore(t)
+	w := writer(t, e, Retention{Entries: 1, Bytes: 1, AgeMicros: 1})
+	b := e.NewBatch()
+	must(t, b.Set(keys.Scope(group, 5, "u"), scopevalue.OfSeq(command.Seq(7, 3))))
+	must(t, b.Set(keys.Row(group, 5, "u", []byte("k")), rowvalue.Append(nil, command.Seq(7, 1), false, nil)))
+	must(t, e.Commit(b))
+	must(t, b.Close())
+	for i := range uint64(20) {
+		appendChanges(t, e, w, change(i+1, "other"))
+	}
+	for cursor, want := range map[uint64]bool{
+		command.Seq(6, 9): false, command.Seq(7, 1): false, command.Seq(7, 2): false, command.Seq(7, 3): true, command.Seq(8, 0): true,
+	} {
+		err := CheckScope(e, group, 5, "u", cursor)
+		if good := err == nil; good != want || err != nil && !errors.Is(err, ErrTooOld) {
+			t.Errorf("cursor %d.%d: %v, want good %v", cursor>>16, cursor&0xffff, err, want)
+		}
 	}
 }
 

@@ -238,7 +238,7 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	}
 	one := applied{replica: r, entries: run[:n], results: outcome.Results, state: r.state}
 	one.state.Index, one.state.Term = run[n-1].Index, run[n-1].Term
-	one.logged = int(one.state.Index - r.state.Index) //nolint:gosec // entries are next to each other
+	one.logged = int(one.state.Index - r.state.Index)
 	if err = one.reconfigure(r.pending, one.logged); err != nil {
 		return applied{}, err
 	}

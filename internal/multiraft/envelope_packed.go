@@ -24,7 +24,7 @@ var errMalformedPack = errors.New("malformed packed entry")
 // appendPacked adds a command, which is given as a sealed envelope, to a packed entry that was begun with its version.
 func appendPacked(packed, sealed []byte) []byte {
 	packed = append(packed, sealed[1:envelopeBytes]...)
-	packed = binary.AppendUvarint(packed, uint64(len(sealed)-envelopeBytes))
+	packed = binary.AppendUvarint(packed, uint64(len(sealed)-envelopeBytes)) //nolint:gosec // it is sealed
 	return append(packed, sealed[envelopeBytes:]...)
 }
 
@@ -59,11 +59,11 @@ func openPacked(run []command.Entry, index, term uint64, data []byte) ([]command
 		}
 		rest = rest[copy(opened.RequestID[:], rest):]
 		size, n := binary.Uvarint(rest)
-		if n <= 0 || n > 1 && rest[n-1] == 0 || size > uint64(len(rest)-n) {
+		if n <= 0 || n > 1 && rest[n-1] == 0 || size > uint64(len(rest)-n) { //nolint:gosec // n is at most the length
 			return run, fmt.Errorf("%w: command %d has no right length", errMalformedPack, position)
 		}
-		opened.Data = rest[n : n+int(size) : n+int(size)]
-		rest = rest[n+int(size):]
+		end := n + int(size) //nolint:gosec // at most what is left
+		opened.Data, rest = rest[n:end:end], rest[end:]
 		run = append(run, opened)
 	}
 	if position < 2 {

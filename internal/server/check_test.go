@@ -160,7 +160,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		"a row of the future":            {plant(homeRow(), rowvalue.Append(nil, 1<<40, false, nil)), "state", "is applied"},
 		"a row of no format":             {plant(homeRow(), []byte{9}), "state", "malformed row value"},
 		"a row that does not decode":     {plantInTable, "state", "key"},
-		"a scope of no length":           {plant(keys.Scope(shard.UserShard(0), 1, "a"), []byte{1}), "state", "a scope has 1 bytes"},
+		"a scope of no length":           {plant(keys.Scope(shard.UserShard(0), 1, "a"), []byte{1}), "state", "malformed value of a scope: it has 1 bytes"},
 		"a table without a descriptor":   {plant(keys.Table(77), []byte{0xff}), "state", "tables"},
 		"a request without a form":       {plant(keys.Dedup(shard.Meta, 3), []byte{0xff}), "state", "restore"},
 		"a change without a form":        {plant(keys.Change(shard.UserShard(0), 1<<16), []byte{0xff}), "state", "malformed change"},

@@ -88,7 +88,7 @@ func (d *duplicates) floorAt(index uint64) uint64 {
 // evict forgets what has left the window when the log reaches index.
 func (d *duplicates) evict(batch *storage.Batch, index uint64) error {
 	floor := max(d.floorAt(index), d.floor)
-	if count := uint64(len(d.order) - d.head); count > d.window+chunk {
+	if count := uint64(len(d.order) - d.head); count > d.window+chunk { //nolint:gosec // not negative
 		newest := d.order[uint64(len(d.order))-d.window].index
 		if newest > floor {
 			floor = newest
@@ -272,7 +272,7 @@ func decodeRecord(value []byte) ([]answered, error) {
 		}
 		rest = rest[copy(one.request[:], rest):]
 		size, n := binary.Uvarint(rest)
-		if n <= 0 || n > 1 && rest[n-1] == 0 || size > uint64(len(rest)-n) {
+		if n <= 0 || n > 1 && rest[n-1] == 0 || size > uint64(len(rest)-n) { //nolint:gosec // n is at most the length
 			return nil, malformed
 		}
 		end := n + int(size) //nolint:gosec // at most what is left

@@ -202,9 +202,9 @@ func (c *core) applyEntry(batch *storage.Batch, entries []command.Entry, outcome
 			c.decoded = append(c.decoded, nil)
 			continue
 		}
-		cmd, err := command.Decode(entries[i].Data)
-		if err != nil {
-			return 0, err
+		cmd, failed := command.Decode(entries[i].Data)
+		if failed != nil {
+			return 0, failed
 		}
 		c.decoded = append(c.decoded, cmd)
 		wait = max(wait, cmd.GetHeader().GetMetaIndex())

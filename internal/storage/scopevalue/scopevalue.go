@@ -20,7 +20,7 @@ const (
 	exactLength = 8 + 2
 )
 
-var errMalformed = errors.New("malformed scope")
+var errMalformed = errors.New("malformed value of a scope")
 
 // Write is the last write to a scope.
 type Write struct {
@@ -34,7 +34,7 @@ func OfIndex(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, in
 // OfSeq encodes a write whose last row has a _seq.
 func OfSeq(seq uint64) []byte {
 	value := binary.BigEndian.AppendUint64(make([]byte, 0, exactLength), command.SeqIndex(seq))
-	return binary.BigEndian.AppendUint16(value, uint16(seq&command.MaxOrdinal)) //nolint:gosec // masked
+	return binary.BigEndian.AppendUint16(value, uint16(seq&command.MaxOrdinal))
 }
 
 // Decode is the inverse of both.
@@ -47,5 +47,5 @@ func Decode(value []byte) (Write, error) {
 		w.Seq = command.Seq(w.Index, int(binary.BigEndian.Uint16(value[indexLength:])))
 		return w, nil
 	}
-	return Write{}, fmt.Errorf("%w: %d bytes", errMalformed, len(value))
+	return Write{}, fmt.Errorf("%w: it has %d bytes", errMalformed, len(value))
 }
