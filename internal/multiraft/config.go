@@ -35,19 +35,20 @@ type Config struct {
 	// NoBalance leaves leaderships where elections put them.
 	NoBalance bool
 
-	TickInterval    time.Duration // one tick of Raft time; default 50 ms
-	HeartbeatTicks  int           // ticks between heartbeats; default 5
-	ElectionTicks   int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
-	QuietTicks      int           // ticks without work after which a group may fall asleep; default 20, negative is never
-	Workers         int           // goroutines that step groups; default 1
-	LogWrites       int           // writes of the log that a worker may have under way, for slow disks; default 1
-	MaxProposal     int           // bytes of one proposal; default 4 MiB, never more than the log's largest entry
-	MaxWaiting      int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
-	MaxWaitingBytes int64         // bytes of the same; default 64 MiB, then ErrOverloaded
-	MaxFollowerLag  uint64        // entries a live follower may be behind; default 50000, then ErrOverloaded
-	MaxInbox        int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
-	RetainEntries   uint64        // entries kept behind the applied index for slow followers; default 10000
-	RetainBytes     uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
+	TickInterval     time.Duration // one tick of Raft time; default 50 ms
+	HeartbeatTicks   int           // ticks between heartbeats; default 5
+	ElectionTicks    int           // shortest election timeout in ticks, the longest is one less than twice that; default 10
+	MaxElectionTicks int           // ticks of a leader's silence after which every voter that is heard of campaigns, whatever its place in line; default twice ElectionTicks
+	QuietTicks       int           // ticks without work after which a group may fall asleep; default 20, negative is never
+	Workers          int           // goroutines that step groups; default 1
+	LogWrites        int           // writes of the log that a worker may have under way, for slow disks; default 1
+	MaxProposal      int           // bytes of one proposal; default 4 MiB, never more than the log's largest entry
+	MaxWaiting       int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
+	MaxWaitingBytes  int64         // bytes of the same; default 64 MiB, then ErrOverloaded
+	MaxFollowerLag   uint64        // entries a live follower may be behind; default 50000, then ErrOverloaded
+	MaxInbox         int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
+	RetainEntries    uint64        // entries kept behind the applied index for slow followers; default 10000
+	RetainBytes      uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
 	// Retain overrides RetainEntries and RetainBytes for a class of groups; what is zero in it is not overridden.
 	Retain map[shard.Class]Retention
 
@@ -125,6 +126,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TickInterval, defaultTickInterval)
 	setDefault(&c.HeartbeatTicks, defaultHeartbeatTicks)
 	setDefault(&c.ElectionTicks, defaultElectionTicks)
+	setDefault(&c.MaxElectionTicks, 2*c.ElectionTicks)
 	setDefault(&c.QuietTicks, defaultQuietTicks)
 	setDefault(&c.Workers, 1)
 	setDefault(&c.LogWrites, 1)
@@ -163,6 +165,8 @@ func (c Config) Validate() error {
 	case c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
 		return fmt.Errorf("multiraft: ElectionTicks = %d: want more than HeartbeatTicks = %d",
 			c.ElectionTicks, c.HeartbeatTicks)
+	case c.MaxElectionTicks <= c.ElectionTicks:
+		return fmt.Errorf("multiraft: MaxElectionTicks = %d: want more than ElectionTicks = %d", c.MaxElectionTicks, c.ElectionTicks)
 	case c.SnapshotBytesPerSecond < 0:
 		return fmt.Errorf("multiraft: SnapshotBytesPerSecond = %d: want zero or more", c.SnapshotBytesPerSecond)
 	case c.LogWrites < 1 || c.LogWrites > maxLogWrites:

@@ -33,6 +33,16 @@ type succession struct {
 // standSpacing is how many ticks apart two voters of a line campaign. A retrial waits for one more.
 func (c *Config) standSpacing() int { return max(c.ElectionTicks/5, 1) }
 
+// standAfter is how many ticks beyond the shortest election timeout a voter at that place in line waits, but never beyond
+// the longest one.
+func (c *Config) standAfter(rank int, g *group) int {
+	longest := c.MaxElectionTicks - c.ElectionTicks
+	if g.id == shard.Meta {
+		longest += longest / 2 // as patient again as in electionTicks
+	}
+	return min(rank*c.standSpacing()+spread(g), longest-1)
+}
+
 // succeed lets this replica campaign when it is its turn. It runs once a tick, for groups that are awake.
 func (w *worker) succeed(g *group) {
 	if g.leading.Load() || g.install != nil {
@@ -44,7 +54,7 @@ func (w *worker) succeed(g *group) {
 		over := w.silences[ident.ReplicaID(lead)] - w.m.cfg.electionTicks(g.id)
 		if over <= 0 {
 			*s = succession{}
-		} else if rank, ok := w.rank(g); ok && s.stood == 0 && over > rank*w.m.cfg.standSpacing()+spread(g) && w.tick-g.ledAt >= w.m.cfg.leaseTicks() {
+		} else if rank, ok := w.rank(g); ok && s.stood == 0 && over > w.m.cfg.standAfter(rank, g) && w.tick-g.ledAt >= w.m.cfg.leaseTicks() {
 			w.stand(g)
 		}
 		return

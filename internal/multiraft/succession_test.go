@@ -153,3 +153,18 @@ func TestRetrialsEnd(t *testing.T) {
 		return true
 	})
 }
+
+// TestNobodyWaitsForLongerThanTheLongestTimeout gives voters places far back in line: the longest election timeout bounds
+// their waiting, half as long again in the meta group.
+func TestNobodyWaitsForLongerThanTheLongestTimeout(t *testing.T) {
+	cfg := Config{ElectionTicks: 10, MaxElectionTicks: 16}
+	data, meta := &group{replica: &replica{id: shard.UserShard(0)}, place: 0}, &group{replica: &replica{id: shard.Meta}}
+	for rank, want := range []int{0, 2, 4, 5, 5, 5} {
+		if got := cfg.standAfter(rank, data); got != want {
+			t.Errorf("at place %d a voter waits for %d ticks more, want %d", rank, got, want)
+		}
+	}
+	if got := cfg.standAfter(100, meta); got != 8 {
+		t.Errorf("in the meta group a voter waits for %d ticks more, want 8", got)
+	}
+}

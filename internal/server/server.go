@@ -292,7 +292,7 @@ func (n *Node) openStores() (err error) {
 func (n *Node) engineConfig(id identity) multiraft.Config {
 	cluster := n.cfg.Cluster
 	tick := max(cluster.HeartbeatInterval()/5, 10*time.Millisecond)
-	least, _ := cluster.ElectionTimeout()
+	least, greatest := cluster.ElectionTimeout()
 	return n.bounds(multiraft.Config{
 		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
 		StateMachines: n.newStateMachine,
@@ -302,10 +302,10 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		Registerer:     n.metrics.Registerer(),
 		TickInterval:   tick,
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
-		ElectionTicks:  max(int(least/tick), 2),
-		Workers:        raftWorkers(n.cfg.Raft.Workers),
-		LogWrites:      n.cfg.Raft.LogWrites,
-		Packs:          n.packs,
+		ElectionTicks:  max(int(least/tick), 2), MaxElectionTicks: max(int(greatest/tick), int(least/tick)+1, 3),
+		Workers:   raftWorkers(n.cfg.Raft.Workers),
+		LogWrites: n.cfg.Raft.LogWrites,
+		Packs:     n.packs,
 	})
 }
 
