@@ -67,6 +67,9 @@ func (d *durability) refresh(replicas []*replica) error {
 // Maintain keeps the log short: when a group holds more than its retention only because the store has not
 // flushed its state, the store is flushed. It is called about once a second.
 func (m *Manager) Maintain() error {
+	if m.transfers.none() {
+		m.courtesy.learn()
+	}
 	replicas := make([]*replica, len(m.order))
 	flush := false
 	for i, g := range m.order {

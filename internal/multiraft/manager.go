@@ -37,6 +37,7 @@ type Manager struct {
 	receiving chan struct{}
 	staging   *snapshot.Staging
 	transfers transfers
+	courtesy  *courtesy // of senders of snapshots, to everybody else
 	limit     *byteRate
 	room      *room
 	pumped    bool // by a driver: nobody else waits for the processor
@@ -89,6 +90,7 @@ func Open(cfg Config, network Transport) (*Manager, error) {
 		return nil, err
 	}
 	m.metrics = measured
+	m.courtesy = newCourtesy(cfg.Clock, &measured.proposeTotal, &measured.appendTotal)
 	// Numbers of read requests must not repeat after a restart: an answer to an earlier life would be stale.
 	m.run = max(uint64(cfg.Clock.Now().UnixNano()), 1)
 	m.readSeq.Store(m.run)

@@ -13,10 +13,12 @@ import (
 // time (indexes, terms, sizes) are collected by their reader instead.
 type engineMetrics struct {
 	propose   map[shard.Class]prometheus.Observer // seconds from Propose to its result, by class of group
-	appendLog prometheus.Histogram                // seconds of one write of the log, its sync included
+	appendLog prometheus.Observer                 // seconds of one write of the log, its sync included
 	batch     prometheus.Histogram                // groups in one write of the log
 	applied   prometheus.Histogram                // entries in one batch of the store
 	asleep    prometheus.Gauge                    // replicas that do not tick
+
+	proposeTotal, appendTotal meterTotal // of the like-named ones
 }
 
 // newEngineMetrics makes the metrics and registers them, where there is a registerer.
@@ -27,12 +29,12 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 		Namespace: "kalamdb", Name: "propose_seconds",
 		Help: "Time from a proposal at the leader to its result, in seconds.", Buckets: seconds,
 	}, []string{"class"})
+	appendLog := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "kalamdb", Name: "log_append_seconds", Help: "Time of one write of the log with its sync, in seconds.",
+		Buckets: seconds,
+	})
 	m := &engineMetrics{
 		propose: make(map[shard.Class]prometheus.Observer),
-		appendLog: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "kalamdb", Name: "log_append_seconds", Help: "Time of one write of the log with its sync, in seconds.",
-			Buckets: seconds,
-		}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "kalamdb", Name: "log_batch_groups", Help: "Groups in one write of the log.", Buckets: counts,
 		}),
@@ -44,12 +46,13 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 		}),
 	}
 	for _, class := range []shard.Class{shard.ClassMeta, shard.ClassUser, shard.ClassShared} {
-		m.propose[class] = propose.WithLabelValues(class.String())
+		m.propose[class] = meter{propose.WithLabelValues(class.String()), &m.proposeTotal}
 	}
+	m.appendLog = meter{appendLog, &m.appendTotal}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{propose, m.appendLog, m.batch, m.applied, m.asleep} {
+	for _, collector := range []prometheus.Collector{propose, appendLog, m.batch, m.applied, m.asleep} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -143,10 +143,15 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 	builder.Skip(kept)
 	progress := s.m.transfers.begin(s.m.cfg.Clock, sent, job.group.id, job.to, state.Index)
 	defer s.m.transfers.end(progress)
+	begun := s.m.cfg.Clock.Now()
 	err = s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
 		Group: uint64(job.group.id), From: uint64(s.m.cfg.Replica), To: uint64(job.to), Term: job.term,
 		Index: state.Index, IndexTerm: state.Term, ConfState: conf,
 	}, func() ([]byte, error) {
+		failure := s.m.beCourteous(ctx, &begun)
+		if failure != nil {
+			return nil, failure
+		}
 		chunk, failure := builder.Next()
 		if failure == nil {
 			failure = s.m.limit.wait(ctx, len(chunk))

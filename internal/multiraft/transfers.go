@@ -73,6 +73,13 @@ func (t *transfers) end(one *transfer) {
 	delete(t.active, one)
 }
 
+// none reports whether no snapshot is on its way.
+func (t *transfers) none() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.active) == 0
+}
+
 // Snapshots lists the snapshots that are being sent or received right now, by group, and the bytes of all since
 // the start.
 func (m *Manager) Snapshots() ([]SnapshotTransfer, SnapshotBytes) {
