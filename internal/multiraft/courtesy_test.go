@@ -60,7 +60,7 @@ func TestCourtesy(t *testing.T) {
 		t.Errorf("between the bounds the rest becomes %s", got)
 	}
 	settles := func(what string, during func()) {
-		var last time.Duration = longestIdle * worked
+		last := worked * longestIdle
 		for range 12 {
 			got := next(during)
 			if got > last {
