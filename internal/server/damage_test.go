@@ -68,6 +68,7 @@ func (l *logLines) has(text string) bool {
 type running struct {
 	*Node
 	lines *logLines
+	watch func() // called now and then while it is repaired, when it is there
 }
 
 // reopen starts a node again on its addresses, collecting its log.
@@ -103,6 +104,9 @@ func (r *running) waitRepaired(t *testing.T) {
 			closeNode(t, r.Node)
 			r.open(t, r.cfg)
 		case <-ticker.C:
+			if id := r.who(); r.watch != nil && id.Damage != nil && id.State != stateDamaged {
+				r.watch()
+			}
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("node %d is still damaged: %+v, %s", r.cfg.Cluster.NodeID, r.who(), r.whyWaiting())
