@@ -60,8 +60,8 @@ race-quick: ## the race detector over packages that own goroutines, and over two
 e2e: ## only the real processes; one of them with RUN=TestName
 	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
 
-sqllogic: ## scripts in the sqllogictest format: those of test/sqllogic, or FILES
-	SQLLOGIC_FILES="$(abspath $(FILES))" $(GO) test -tags $(TAGS) -count=1 -run 'TestSQLLogic$$' ./internal/sql/exec
+sqllogic: ## scripts in the sqllogictest format, with hot rows and with cold ones: those of test/sqllogic, or FILES
+	SQLLOGIC_FILES="$(abspath $(FILES))" $(GO) test -tags $(TAGS) -count=1 -run 'TestSQLLogic' ./internal/sql/exec
 
 oracle: ## made-up queries on this server and on DuckDB: N of them from SEED on (needs a C compiler)
 	cd test/oracle && CGO_ENABLED=1 SEED=$(SEED) N=$(N) $(GO) test -count=1 -v .

@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
 	"github.com/kalamdb/kalamdb-go/internal/storage/segment"
@@ -283,7 +285,9 @@ func (s *Store) fetch(ctx context.Context, key fileKey, size int64) error {
 		}
 		failed = errors.Join(failed, err)
 	}
-	return failed
+	unavailable := fault.New(fault.Unavailable, "cold rows of the table are not on this node, and no other member sends them; try again later: %w", failed)
+	unavailable.RetryAfter = time.Second
+	return unavailable
 }
 
 // fetchFrom brings a file from a peer into a storage of this node, unless what came is wrong.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -74,5 +75,28 @@ func TestTendGoesOn(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dirs[0], "storage", "app", "t", name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestReadWithoutItsFileMayBeTriedAgain reads cold rows where neither this node nor the other member has the file: the error says
+// that it may pass, and what is missing.
+func TestReadWithoutItsFileMayBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	mine, theirs := openStore(t, dirs[0], 0), openStore(t, dirs[1], 0)
+	mine.cfg.Peers = func() []Peer { return []Peer{storePeer{theirs}} }
+	wanted := writeSegment(t, theirs, testTable(), 0, map[int64]version{1: {1, false, "away"}})
+	file := filepath.Join(dirs[1], "storage", "app", "t", "batch-0.parquet")
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Ensure(wanted); fault.KindOf(err) != fault.Unavailable || !errors.Is(err, ErrMissing) {
+		t.Errorf("without the file: %v, want that the rows are unavailable for now because a segment is missing", err)
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Ensure(wanted); err != nil {
+		t.Errorf("with the file: %v", err)
 	}
 }

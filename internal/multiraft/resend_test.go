@@ -49,3 +49,15 @@ func TestSnapshotToAFullDisk(t *testing.T) {
 		t.Errorf("after the delivery failures are shown: %+v", failing)
 	}
 }
+
+// TestSnapshotIsDueAfterTheClockWasSetBack sets the clock back by an hour while a snapshot waits for its next attempt.
+func TestSnapshotIsDueAfterTheClockWasSetBack(t *testing.T) {
+	planned := time.Unix(1_700_000_000, 0)
+	job := snapshotJob{due: planned.Add(longestResend)}
+	if job.isDue(planned) || !job.isDue(planned.Add(longestResend)) {
+		t.Error("the snapshot is due before its pause is over, or not behind it")
+	}
+	if !job.isDue(planned.Add(-time.Hour)) {
+		t.Error("the snapshot waits for an hour, because the clock was set back")
+	}
+}

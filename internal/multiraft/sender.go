@@ -44,6 +44,12 @@ type snapshotJob struct {
 	due  time.Time // zero is at once
 }
 
+// isDue reports whether the job may be done now. One that would have to wait for longer than any does was planned before the clock
+// was set back.
+func (j *snapshotJob) isDue(now time.Time) bool {
+	return !j.due.After(now) || j.due.Sub(now) > longestResend
+}
+
 func newSnapshotSender(m *Manager) *snapshotSender {
 	return &snapshotSender{m: m, pending: make(map[snapshotTarget]bool), failing: make(map[snapshotTarget]*failing), wake: make(chan struct{}, 1)}
 }
@@ -71,7 +77,7 @@ func (s *snapshotSender) take() (snapshotJob, bool) {
 	now := s.m.cfg.Clock.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.queue, func(job snapshotJob) bool { return !job.due.After(now) || !job.group.leading.Load() })
+	i := slices.IndexFunc(s.queue, func(job snapshotJob) bool { return job.isDue(now) || !job.group.leading.Load() })
 	if i < 0 {
 		return snapshotJob{}, false
 	}

@@ -21,15 +21,7 @@ import (
 // or the files that the environment variable SQLLOGIC_FILES lists.
 func TestSQLLogic(t *testing.T) {
 	t.Parallel()
-	files := strings.Fields(os.Getenv("SQLLOGIC_FILES"))
-	if len(files) == 0 {
-		found, err := filepath.Glob(filepath.Join("..", "..", "..", "test", "sqllogic", "*.slt"))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("no scripts in test/sqllogic: %v", err)
-		}
-		files = found
-	}
-	for _, file := range files {
+	for _, file := range logicFiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			records, err := readLogic(file)
@@ -44,6 +36,20 @@ func TestSQLLogic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// logicFiles lists the scripts that are to be run.
+func logicFiles(t *testing.T) []string {
+	t.Helper()
+	files := strings.Fields(os.Getenv("SQLLOGIC_FILES"))
+	if len(files) > 0 {
+		return files
+	}
+	found, err := filepath.Glob(filepath.Join("..", "..", "..", "test", "sqllogic", "*.slt"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no scripts in test/sqllogic: %v", err)
+	}
+	return found
 }
 
 // logicRecord is one statement or query of a script and what is expected of it.
