@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -195,12 +196,34 @@ func Check(storage *catalog.Storage) error {
 	if err != nil {
 		return err
 	}
+	if err := checkBucket(cfg.Bucket, cfg.Endpoint == ""); err != nil {
+		return err
+	}
 	cfg.Clock = clock.Real{}
 	store, err := objstore.OpenS3(cfg)
 	if err != nil {
 		return fault.New(fault.InvalidStatement, "%w", err)
 	}
 	store.Close()
+	return nil
+}
+
+// What buckets may be called: at Amazon, and at servers that take more. Asking a server for another one takes long to fail.
+var (
+	amazonBucket = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	anyBucket    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
+)
+
+// checkBucket refuses a name that no bucket has; one that is missing or means another directory is told of elsewhere.
+func checkBucket(name string, amazon bool) error {
+	switch {
+	case name == "":
+	case !anyBucket.MatchString(name):
+		return fault.New(fault.InvalidStatement, "'%s' is no name of a bucket: want letters, digits, '.', '_' and '-', the first a letter or a digit", name)
+	case amazon && (!amazonBucket.MatchString(name) || strings.Contains(name, "..")):
+		return fault.New(fault.InvalidStatement, "'%s' is no name of a bucket at Amazon: want 3 to 63 small letters, digits, '.' and '-', "+
+			"at both ends a letter or a digit; for another server, say its \"endpoint\" in CONFIG", name)
+	}
 	return nil
 }
 
