@@ -2,9 +2,9 @@
 //
 // Each row that a command writes leaves one record under its _seq, in the same batch as the row: what was
 // there before, and what is there now. The log is part of the group's keys, so replicas hold the same one and
-// snapshots carry it. It is bounded by a Retention, which lies beside it and is changed by a command; what falls out of it leaves a floor behind. A cursor at or above the
+// snapshots carry it. It is bounded by a Retention, which lies beside it and is changed by a command; what falls out of it leaves a floor behind. A position at or above the
 // floor is resumed exactly. One below it is refused with ErrTooOld, unless nothing of what it asks for has
-// changed since: then nothing was missed.
+// changed since: then nothing was missed. A cursor that a client brings is looked at more closely, by CheckCursor.
 //
 // Writer is used by the applier alone and is deterministic: what is dropped depends on the log, on numbers
 // stored with it and on times stamped into commands. The functions read any storage.Reader; they want a

@@ -59,16 +59,9 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 	if tooOld == nil {
 		return nil
 	}
-	value, found, err := reader.Get(keys.Scope(group, table, user))
-	if err != nil {
+	written, found, err := writtenAt(reader, group, table, user)
+	if err != nil || !found {
 		return err
-	}
-	if !found {
-		return nil
-	}
-	written, err := scopevalue.Decode(value)
-	if err != nil {
-		return fmt.Errorf("%w: table %d: %w", storage.ErrCorruption, table, err)
 	}
 	switch {
 	case written.Index < command.SeqIndex(after):
@@ -88,6 +81,56 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 		return tooOld
 	}
 	return nil
+}
+
+// CheckCursor is CheckScope for a cursor that comes from outside: the _seq of a row that somebody was given. Of rows that
+// went with their table or their account the log tells nothing, so whoever has such rows must start again: a cursor is refused
+// when its change is one of a table that does not exist any more, when the scope has lost what was written at the cursor, and when its change was
+// dropped from the log and the scope was written to since, or never.
+func CheckCursor(
+	reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID, cursor uint64, exists func(ident.TableID) bool,
+) error {
+	if err := CheckScope(reader, group, table, user, cursor); err != nil {
+		return err
+	}
+	tooOld := fmt.Errorf("%d is no change that rows of this table in %s can have: %w", cursor, group, ErrTooOld)
+	written, found, err := writtenAt(reader, group, table, user)
+	if err != nil {
+		return err
+	}
+	record, kept, err := reader.Get(keys.Change(group, cursor))
+	if err != nil {
+		return err
+	}
+	if !kept {
+		start, _, err := readStart(reader, group)
+		if err == nil && cursor <= start.floor && (!found || written.Index > command.SeqIndex(cursor) || written.Seq > cursor) {
+			return tooOld
+		}
+		return err
+	}
+	change, _, err := changefeed.DecodeRecord(cursor, record)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: change %d of %s: %w", storage.ErrCorruption, cursor, group, err)
+	case !exists(change.Table):
+		return tooOld
+	case change.Table == table && change.User == user && (!found || written.Index < command.SeqIndex(cursor) || written.Seq != 0 && written.Seq < cursor):
+		return tooOld
+	}
+	return nil
+}
+
+// writtenAt is what last wrote to a scope; found is false for one that nothing was written to, or that was purged.
+func writtenAt(reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID) (written scopevalue.Write, found bool, err error) {
+	value, found, err := reader.Get(keys.Scope(group, table, user))
+	if err != nil || !found {
+		return written, false, err
+	}
+	if written, err = scopevalue.Decode(value); err != nil {
+		err = fmt.Errorf("%w: table %d: %w", storage.ErrCorruption, table, err)
+	}
+	return written, true, err
 }
 
 // newestVersion is the highest _seq among the stored versions of a scope, tombstones included.

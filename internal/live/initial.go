@@ -11,6 +11,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -72,7 +73,11 @@ func (sub *Subscription) begin(options *Initial, snapshot *storage.Snapshot, app
 		return refuse(CodeCursorTooOld, "the cursor %d is none of this table's; start again without a cursor", from)
 	}
 	sub.initial.resumed, sub.initial.last, sub.position = true, from, from
-	return changelog.CheckScope(snapshot, sub.stream.group, sub.query.scope.Table.ID, sub.query.scope.User, from)
+	scope := &sub.query.scope
+	return changelog.CheckCursor(snapshot, scope.Group, scope.Table.ID, scope.User, from, func(id ident.TableID) bool {
+		_, exists := sub.service.config.Catalog.Current().TableByID(id)
+		return exists
+	})
 }
 
 // HasInitial reports whether there are initial batches to fetch.

@@ -19,7 +19,8 @@ type Info struct {
 	Table      string
 	User       ident.UserID
 	SQL        string
-	Live       bool // false while it is given what was there before
+	Options    string // as they were asked for, in JSON; empty for none
+	Live       bool   // false while it is given what was there before
 	Created    time.Time
 	Changes    uint64 // delivered
 	LastMicros int64  // time stamped into the command of the newest of them; zero when there was none
@@ -70,7 +71,7 @@ func (sub *Subscription) info() Info {
 	found := sub.schema.Table
 	info := Info{
 		Number: sub.number, Connection: sub.connection, ID: sub.ID, Namespace: found.Namespace, Table: found.Name, User: sub.caller.User,
-		SQL: sub.sql, Live: sub.live, Created: sub.created, Changes: sub.given, LastMicros: sub.lastMicros,
+		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created, Changes: sub.given, LastMicros: sub.lastMicros,
 	}
 	for _, p := range sub.places {
 		e := &p.bucket.entries[p.at]

@@ -12,6 +12,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // TestScripts runs the stories in testdata. A _seq is printed as index.ordinal.
@@ -76,6 +77,13 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return strconv.Itoa(s.service.Count())
 	case "forget": // drops all but the newest change of the user shard
 		s.forget(t)
+	case "purge": // what is done with the rows of a user whose account is gone
+		body := &commandv1.PurgeUser{User: user}
+		for _, t := range s.catalog.Current().Tables() {
+			body.Tables = append(body.Tables, &commandv1.UserTable{TableId: uint64(t.ID)})
+		}
+		_, err := s.direct.Execute(t.Context(), shard.UserShard(0), &commandv1.Command{Body: &commandv1.Command_PurgeUser{PurgeUser: body}})
+		s.must(err)
 	case "install": // what a snapshot does to a group
 		group := shard.UserShard(0)
 		s.mu.Lock()

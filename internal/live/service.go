@@ -8,6 +8,8 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -133,6 +135,7 @@ type Initial struct {
 	BatchSize int     // rows of a batch; zero means 1,000; never more than 10,000
 	LastRows  *int    // only the newest rows, in one batch
 	From      *uint64 // the changes after this cursor; zero is a cursor before everything; wins over LastRows
+	asked     string  // the options as they were asked for, in JSON
 }
 
 // Bounds of batches.
@@ -172,6 +175,7 @@ func (i *Initial) check() error {
 	if i == nil {
 		return nil
 	}
+	i.asked = i.text()
 	if i.BatchSize <= 0 {
 		i.BatchSize = defaultBatchRows
 	}
@@ -183,6 +187,21 @@ func (i *Initial) check() error {
 		return refuse(CodeUnsupported, "last_rows is %d; it must not be more than the batch size %d", *i.LastRows, i.BatchSize)
 	}
 	return nil
+}
+
+// text prints the options as a client sends them.
+func (i *Initial) text() string {
+	var parts []string
+	if i.BatchSize > 0 {
+		parts = append(parts, `"batch_size":`+strconv.Itoa(i.BatchSize))
+	}
+	if i.LastRows != nil {
+		parts = append(parts, `"last_rows":`+strconv.Itoa(*i.LastRows))
+	}
+	if i.From != nil {
+		parts = append(parts, `"from":"`+strconv.FormatUint(*i.From, 10)+`"`)
+	}
+	return "{" + strings.Join(parts, ",") + "}"
 }
 
 func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
@@ -218,8 +237,13 @@ func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, r
 	if err != nil {
 		return nil, err
 	}
+	options := ""
+	if request.Initial != nil {
+		options = request.Initial.asked
+	}
 	return &Subscription{
-		ID: request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
+		options: options,
+		ID:      request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
 		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
 	}, nil
 }

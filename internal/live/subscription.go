@@ -22,6 +22,7 @@ type Subscription struct {
 	Tag []byte // as in the Request
 
 	sql     string
+	options string // as they were asked for, in JSON; empty for none
 	caller  session.Session
 	sink    Sink
 	service *Service

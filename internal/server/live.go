@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"strconv"
 
 	"github.com/kalamdb/kalamdb-go/internal/api/wsapi"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -71,7 +72,7 @@ func (n *Node) sessions() []table.OpenSession {
 			state = "active"
 		}
 		list = append(list, table.OpenSession{
-			ID: liveQueries{n}.node() + "-" + connection.ID, Schema: "default", State: state, User: connection.User,
+			ID: liveQueries{n}.node() + "-" + strconv.FormatUint(connection.Number, 10), Schema: "default", State: state, User: connection.User,
 			Client: connection.ClientIP, Transport: "websocket", OpenedMicros: connection.Opened.UnixMicro(),
 			SeenMicros: connection.Seen.UnixMicro(), Method: connection.LastMethod,
 		})

@@ -9,6 +9,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // refusals are live queries that cannot be, by what is wrong with them, and the code that says so.
@@ -138,4 +140,33 @@ func TestMessageSizeIsConfigured(t *testing.T) {
 	s.expect("error MESSAGE_TOO_LARGE")
 	s.subscribe("a", "SELECT * FROM chat.log", "{}")
 	s.expect("initial_data_batch ready")
+}
+
+// TestLiveRowThatCannotBeRead: a live query whose table holds bytes that are no row is ended with a code; the connection and other live
+// queries go on.
+func TestLiveRowThatCannotBeRead(t *testing.T) {
+	n, c := liveNode(t, nil)
+	c.sql("CREATE TABLE chat.other (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	s := watch(t, n, c)
+	for id, table := range map[string]string{"broken": "log", "sound": "other"} {
+		s.subscribe(id, "SELECT * FROM chat."+table, "{}")
+		s.expect("initial_data_batch ready")
+	}
+	found, _ := n.catalog.Current().Table("chat", "log")
+	_, err := n.exec.Execute(t.Context(), found.Group, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+		Rows: []*commandv1.RowWrite{{
+			TableId: uint64(found.ID), PrimaryKey: datum.AppendKey(nil, datum.NewBigInt(1)), Row: []byte("no row at all"),
+		}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := s.next(); f.Code != "CONVERSION_ERROR" || f.Subscription != "broken" {
+		t.Errorf("told of bytes that are no row: %+v", f)
+	}
+	c.sql("INSERT INTO chat.other VALUES (1)")
+	s.expect("insert 1")
+	if f := s.subscribe("broken", "SELECT * FROM chat.log", "{}"); f.Code != "BATCH_FETCH_FAILED" {
+		t.Errorf("asked for again: %+v", f)
+	}
 }

@@ -22,36 +22,43 @@ const (
 	listPageBytes = 1 << 20
 )
 
-// List implements exec.LiveQueries. Members that were not heard of lately are not waited for, and one that does not
-// answer in time is left out: system.cluster tells which nodes are there.
-func (q liveQueries) List(ctx context.Context) []table.LiveQuery {
-	members := []*catalog.Member(nil)
-	if q.n.network != nil {
-		members = liveMembers(q.n.catalog.Current())
+// gather asks the other members for rows of a view, all at once. Those that were not heard of lately are not waited for, and
+// one that does not answer in time is left out: system.cluster tells which nodes are there.
+func gather[row any](ctx context.Context, n *Node, ask func(context.Context, *catalog.Member) ([]row, error)) (rows []row) {
+	if n.network == nil {
+		return nil
 	}
-	lists := make([][]table.LiveQuery, len(members)+1)
+	members := liveMembers(n.catalog.Current())
+	lists := make([][]row, len(members))
 	bound, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
 	var asking sync.WaitGroup
 	for i, m := range members {
-		if m.Replica == q.n.self() || !q.n.heardOf(m.Replica) {
+		if m.Replica == n.self() || !n.heardOf(m.Replica) {
 			continue
 		}
 		asking.Go(func() {
 			var err error
-			if lists[i], err = q.ask(bound, m); err != nil {
-				q.n.logger.Warn("the live queries of another node could not be listed",
+			if lists[i], err = ask(bound, m); err != nil {
+				n.logger.Warn("what is open on another node could not be listed",
 					slog.Uint64("node", uint64(m.Node)), slog.Any("error", err))
 			}
 		})
 	}
-	if q.n.live.service != nil {
-		for _, info := range q.n.live.service.List(0, 0) {
-			lists[len(members)] = append(lists[len(members)], liveRow(ident.NodeID(q.n.cfg.Cluster.NodeID), describeLive(info)))
-		}
-	}
 	asking.Wait()
 	return slices.Concat(lists...)
+}
+
+// List implements exec.LiveQueries.
+func (q liveQueries) List(ctx context.Context) []table.LiveQuery {
+	rows := gather(ctx, q.n, q.ask)
+	if q.n.live.service != nil {
+		seen := q.n.live.seen()
+		for _, info := range q.n.live.service.List(0, 0) {
+			rows = append(rows, liveRow(ident.NodeID(q.n.cfg.Cluster.NodeID), describeLive(info, seen)))
+		}
+	}
+	return rows
 }
 
 // ask lists the live queries of another node, page by page.
@@ -81,19 +88,32 @@ func (n *Node) listLiveQueries(after uint64) *nodev1.OperateResponse {
 	if n.live.service == nil {
 		return page
 	}
-	size := 0
+	size, seen := 0, n.live.seen()
 	for _, info := range n.live.service.List(after, listPageRows+1) {
 		if page.More = len(page.GetLiveQueries()) == listPageRows || size > listPageBytes; page.GetMore() {
 			break
 		}
-		page.LiveQueries = append(page.LiveQueries, describeLive(info))
+		page.LiveQueries = append(page.LiveQueries, describeLive(info, seen))
 		size += len(info.SQL) + len(info.ID) + len(info.Table) + len(info.Namespace)
 	}
 	return page
 }
 
-func describeLive(info live.Info) *nodev1.LiveQuery {
+// seen says when the last message of each socket came, in microseconds since 1970 UTC. Event streams send none.
+func (l *liveParts) seen() map[uint64]int64 {
+	seen := make(map[uint64]int64)
+	if l.sockets == nil {
+		return seen
+	}
+	for _, connection := range l.sockets.Sessions() {
+		seen[connection.Number] = connection.Seen.UnixMicro()
+	}
+	return seen
+}
+
+func describeLive(info live.Info, seen map[uint64]int64) *nodev1.LiveQuery {
 	return &nodev1.LiveQuery{
+		Options: info.Options, SeenMicros: seen[info.Connection],
 		Number: info.Number, Connection: info.Connection, Subscription: info.ID, Namespace: info.Namespace, Table: info.Table,
 		User: string(info.User), Query: info.SQL, Loading: !info.Live, CreatedMicros: info.Created.UnixMicro(),
 		UpdatedMicros: info.LastMicros, Changes: info.Changes,
@@ -114,5 +134,6 @@ func liveRow(node ident.NodeID, described *nodev1.LiveQuery) table.LiveQuery {
 		Namespace: described.GetNamespace(), Table: described.GetTable(), User: ident.UserID(described.GetUser()), Node: node,
 		Query: described.GetQuery(), Status: status, CreatedMicros: described.GetCreatedMicros(),
 		UpdatedMicros: described.GetUpdatedMicros(), Changes: described.GetChanges(),
+		Options: described.GetOptions(), SeenMicros: described.GetSeenMicros(),
 	}
 }

@@ -40,6 +40,14 @@ func TestLiveQueriesOfAllNodes(t *testing.T) {
 		}
 	}
 
+	c.url = "http://" + nodes[0].APIAddr()
+	if rows := firstResult(t, c.sql("SELECT COUNT(*) FROM system.live WHERE options = '{}' AND last_ping_at >= created_at - INTERVAL '1 minute'")); fmt.Sprint(rows[0][0]) != "3" {
+		t.Errorf("%v live queries have options and a last message", rows[0][0])
+	}
+	if rows := firstResult(t, c.sql("SELECT session_id, user_id FROM system.sessions WHERE transport = 'websocket' ORDER BY session_id")); fmt.Sprint(rows) != "[[1-1 root] [2-1 root] [3-1 root]]" {
+		t.Errorf("live connections of all nodes: %v", rows)
+	}
+
 	const many = listPageRows + 48
 	var subscriptions []string
 	for i := range 32 {

@@ -98,6 +98,9 @@ func (n *Node) operate(ctx context.Context, from ident.ReplicaID, req *nodev1.Op
 	if req.GetOrder() == nodev1.Order_ORDER_LIST_LIVE_QUERIES {
 		return n.listLiveQueries(req.GetUpto())
 	}
+	if req.GetOrder() == nodev1.Order_ORDER_LIST_SESSIONS {
+		return n.listSessions()
+	}
 	manager := n.engine()
 	if manager == nil {
 		return &nodev1.OperateResponse{Refused: "the node is not a member yet"}

@@ -41,9 +41,9 @@ type SystemOptions struct {
 	// AppliedIndex reads the applied index of a group from a reader, so that a digest and its index are of
 	// one moment. Nil leaves the column NULL.
 	AppliedIndex func(reader storage.Reader, group shard.GroupID) (uint64, error)
-	// Transactions and Sessions are the rows of the views of what is open on this node; nil for none.
+	// Transactions and Sessions are the rows of the views of what is open, on this node and on all of them; nil for none.
 	Transactions func() []OpenTransaction
-	Sessions     func() []OpenSession
+	Sessions     func(ctx context.Context) []OpenSession
 }
 
 // System computes the rows of the views of system and information_schema. It holds no state of its own.

@@ -17,6 +17,8 @@ type LiveQuery struct {
 	CreatedMicros                                      int64
 	UpdatedMicros                                      int64 // of the newest change that it was given; zero when there was none
 	Changes                                            uint64
+	Options                                            string // JSON; empty for none
+	SeenMicros                                         int64  // when the last message of its connection came; zero when it sends none
 }
 
 // liveViews declares the view of live queries, those of all nodes.
@@ -36,13 +38,20 @@ func (s *System) liveRows(ctx context.Context, _ *ViewRequest) ([][]datum.Datum,
 	rows := make([][]datum.Datum, len(list))
 	for i := range list {
 		q := &list[i]
+		options, seen := datum.Datum{}, datum.Datum{}
+		if q.Options != "" {
+			options = datum.NewString(datum.JSON, q.Options)
+		}
+		if q.SeenMicros > 0 {
+			seen = instant(q.SeenMicros)
+		}
 		rows[i] = []datum.Datum{
 			textValue(q.ID), textValue(q.Connection), textValue(q.Subscription), textValue(q.Namespace), textValue(q.Table),
 			textValue(string(q.User)), textValue(q.Query),
-			{},
+			options,
 			textValue(q.Status), instant(q.CreatedMicros),
 			instant(max(q.CreatedMicros, q.UpdatedMicros)), number(q.Changes), number(q.Node),
-			{},
+			seen,
 		}
 	}
 	return rows, nil

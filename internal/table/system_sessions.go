@@ -32,7 +32,7 @@ type OpenSession struct {
 	Writes                   bool // the transaction has written
 }
 
-// sessionViews declares the views of what is open on this node.
+// sessionViews declares the views of what is open: sessions on all nodes, transactions on this one.
 func sessionViews() []viewDefinition {
 	return []viewDefinition{
 		{SystemNamespace, "sessions", (*System).sessionsRows, []viewColumn{
@@ -48,12 +48,12 @@ func sessionViews() []viewDefinition {
 	}
 }
 
-func (s *System) sessionsRows(context.Context, *ViewRequest) ([][]datum.Datum, error) {
+func (s *System) sessionsRows(ctx context.Context, _ *ViewRequest) ([][]datum.Datum, error) {
 	if s.options.Sessions == nil {
 		return nil, nil
 	}
 	var rows [][]datum.Datum
-	for _, open := range s.options.Sessions() {
+	for _, open := range s.options.Sessions(ctx) {
 		transport := "http"
 		if open.Transport != "" {
 			transport = open.Transport

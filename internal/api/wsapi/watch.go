@@ -3,7 +3,6 @@ package wsapi
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // Connection is what an administrator sees of a connection.
 type Connection struct {
-	ID            string // as system.live names it
+	Number        uint64 // among the connections of this node
 	User          ident.UserID
 	ClientIP      string
 	Opened, Seen  time.Time // Seen: when its last message came
@@ -45,7 +44,7 @@ func (s *Server) Sessions() []Connection {
 		c.mu.Lock()
 		if c.watched.user != "" && c.subs != nil {
 			list = append(list, Connection{
-				ID: strconv.FormatUint(c.number, 10), User: c.watched.user, ClientIP: c.clientIP, Opened: c.watched.opened,
+				Number: c.number, User: c.watched.user, ClientIP: c.clientIP, Opened: c.watched.opened,
 				Seen: c.watched.seen, LastMethod: c.watched.method, Subscriptions: len(c.subs),
 			})
 		}

@@ -63,7 +63,9 @@ type Deps struct {
 	Settings     []table.Setting            // rows of system.settings; may be nil
 	Stats        func() []table.Stat        // further rows of system.stats; may be nil
 	Sockets      func() []table.OpenSession // live connections, for system.sessions; may be nil
-	Logs         func() []table.LogLine     // rows of system.server_logs; may be nil
+	// Elsewhere lists what is open on other nodes, for the same view; may be nil.
+	Elsewhere func(ctx context.Context) []table.OpenSession
+	Logs      func() []table.LogLine // rows of system.server_logs; may be nil
 
 	Cold         *cold.Store   // reads rows in segments; nil fails statements about tables that have some
 	Storages     StorageProber // tries storages; nil refuses statements that need it
@@ -142,7 +144,7 @@ func New(deps Deps) (*Engine, error) {
 	e.snowflake = func() int64 { return e.ids.snowflake(0) }
 	e.views = table.NewSystem(table.SystemOptions{
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
-		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.openSessions, Logs: deps.Logs,
+		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.allSessions, Logs: deps.Logs,
 	})
 	e.changes = &schemachange.Worker{Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor, Cold: deps.Cold}
 	return e, nil

@@ -138,9 +138,18 @@ func (e *Engine) openTransactions() []table.OpenTransaction {
 	return rows
 }
 
-// openSessions are the rows of system.sessions: the requests that are under way, and the transactions that
+// allSessions are the rows of system.sessions: what is open here, then what other nodes tell.
+func (e *Engine) allSessions(ctx context.Context) []table.OpenSession {
+	rows := e.OpenSessions()
+	if e.deps.Elsewhere != nil {
+		rows = append(rows, e.deps.Elsewhere(ctx)...)
+	}
+	return rows
+}
+
+// OpenSessions lists what is open on this node: the requests that are under way, and the transactions that
 // wait for their next one, and live connections.
-func (e *Engine) openSessions() []table.OpenSession {
+func (e *Engine) OpenSessions() []table.OpenSession {
 	infos := e.transactions.List()
 	byID := make(map[string]*txn.Info, len(infos))
 	for i := range infos {

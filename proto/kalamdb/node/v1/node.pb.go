@@ -111,6 +111,7 @@ const (
 	Order_ORDER_AVOID             Order = 10 // give the caller no leaderships: it is draining; groups is ignored
 	Order_ORDER_KILL_LIVE_QUERY   Order = 11 // end the live query whose number is in upto; groups is ignored
 	Order_ORDER_LIST_LIVE_QUERIES Order = 12 // describe the live queries whose numbers are above upto; groups is ignored
+	Order_ORDER_LIST_SESSIONS     Order = 13 // describe the requests, transactions and live connections that are open; groups is ignored
 )
 
 // Enum value maps for Order.
@@ -129,6 +130,7 @@ var (
 		10: "ORDER_AVOID",
 		11: "ORDER_KILL_LIVE_QUERY",
 		12: "ORDER_LIST_LIVE_QUERIES",
+		13: "ORDER_LIST_SESSIONS",
 	}
 	Order_value = map[string]int32{
 		"ORDER_UNSPECIFIED":       0,
@@ -144,6 +146,7 @@ var (
 		"ORDER_AVOID":             10,
 		"ORDER_KILL_LIVE_QUERY":   11,
 		"ORDER_LIST_LIVE_QUERIES": 12,
+		"ORDER_LIST_SESSIONS":     13,
 	}
 )
 
@@ -1754,6 +1757,7 @@ type OperateResponse struct {
 	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`                            // why nothing was done at all
 	LiveQueries   []*LiveQuery           `protobuf:"bytes,3,rep,name=live_queries,json=liveQueries,proto3" json:"live_queries,omitempty"` // for ORDER_LIST_LIVE_QUERIES, in order of their numbers
 	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`                                 // there are live queries above the last of live_queries
+	Sessions      []*OpenSession         `protobuf:"bytes,5,rep,name=sessions,proto3" json:"sessions,omitempty"`                          // for ORDER_LIST_SESSIONS; at most some thousands
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1816,6 +1820,146 @@ func (x *OperateResponse) GetMore() bool {
 	return false
 }
 
+func (x *OperateResponse) GetSessions() []*OpenSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// OpenSession is a request under way, a transaction between two requests, or a live connection of the node that is asked.
+type OpenSession struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // as system.sessions names it
+	Schema           string                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	State            string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	User             string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	Client           string                 `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
+	Transport        string                 `protobuf:"bytes,6,opt,name=transport,proto3" json:"transport,omitempty"` // empty for http
+	OpenedMicros     int64                  `protobuf:"zigzag64,7,opt,name=opened_micros,json=openedMicros,proto3" json:"opened_micros,omitempty"`
+	SeenMicros       int64                  `protobuf:"zigzag64,8,opt,name=seen_micros,json=seenMicros,proto3" json:"seen_micros,omitempty"`
+	Method           string                 `protobuf:"bytes,9,opt,name=method,proto3" json:"method,omitempty"`
+	Transaction      string                 `protobuf:"bytes,10,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	TransactionState string                 `protobuf:"bytes,11,opt,name=transaction_state,json=transactionState,proto3" json:"transaction_state,omitempty"`
+	Writes           bool                   `protobuf:"varint,12,opt,name=writes,proto3" json:"writes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *OpenSession) Reset() {
+	*x = OpenSession{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenSession) ProtoMessage() {}
+
+func (x *OpenSession) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
+func (*OpenSession) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OpenSession) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OpenSession) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *OpenSession) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *OpenSession) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *OpenSession) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *OpenSession) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *OpenSession) GetOpenedMicros() int64 {
+	if x != nil {
+		return x.OpenedMicros
+	}
+	return 0
+}
+
+func (x *OpenSession) GetSeenMicros() int64 {
+	if x != nil {
+		return x.SeenMicros
+	}
+	return 0
+}
+
+func (x *OpenSession) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *OpenSession) GetTransaction() string {
+	if x != nil {
+		return x.Transaction
+	}
+	return ""
+}
+
+func (x *OpenSession) GetTransactionState() string {
+	if x != nil {
+		return x.TransactionState
+	}
+	return ""
+}
+
+func (x *OpenSession) GetWrites() bool {
+	if x != nil {
+		return x.Writes
+	}
+	return false
+}
+
 // LiveQuery is a live query of one connection of the node that is asked.
 type LiveQuery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1830,13 +1974,15 @@ type LiveQuery struct {
 	CreatedMicros int64                  `protobuf:"zigzag64,9,opt,name=created_micros,json=createdMicros,proto3" json:"created_micros,omitempty"`
 	UpdatedMicros int64                  `protobuf:"zigzag64,10,opt,name=updated_micros,json=updatedMicros,proto3" json:"updated_micros,omitempty"` // of the newest change that it was given; zero when there was none
 	Changes       uint64                 `protobuf:"varint,11,opt,name=changes,proto3" json:"changes,omitempty"`
+	Options       string                 `protobuf:"bytes,12,opt,name=options,proto3" json:"options,omitempty"`                            // JSON; empty when it was asked for without
+	SeenMicros    int64                  `protobuf:"zigzag64,13,opt,name=seen_micros,json=seenMicros,proto3" json:"seen_micros,omitempty"` // when the last message of its connection came; zero when it sends none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LiveQuery) Reset() {
 	*x = LiveQuery{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1994,7 @@ func (x *LiveQuery) String() string {
 func (*LiveQuery) ProtoMessage() {}
 
 func (x *LiveQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2007,7 @@ func (x *LiveQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveQuery.ProtoReflect.Descriptor instead.
 func (*LiveQuery) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LiveQuery) GetNumber() uint64 {
@@ -1941,6 +2087,20 @@ func (x *LiveQuery) GetChanges() uint64 {
 	return 0
 }
 
+func (x *LiveQuery) GetOptions() string {
+	if x != nil {
+		return x.Options
+	}
+	return ""
+}
+
+func (x *LiveQuery) GetSeenMicros() int64 {
+	if x != nil {
+		return x.SeenMicros
+	}
+	return 0
+}
+
 type OperateOutcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         uint64                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -1954,7 +2114,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2126,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2139,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -2027,7 +2187,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2199,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2212,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadFileRequest) GetStorageId() string {
@@ -2078,7 +2238,7 @@ type ReadFileResponse struct {
 
 func (x *ReadFileResponse) Reset() {
 	*x = ReadFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2250,7 @@ func (x *ReadFileResponse) String() string {
 func (*ReadFileResponse) ProtoMessage() {}
 
 func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2263,7 @@ func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadFileResponse) GetData() []byte {
@@ -2125,7 +2285,7 @@ type KeepFileRequest struct {
 
 func (x *KeepFileRequest) Reset() {
 	*x = KeepFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2297,7 @@ func (x *KeepFileRequest) String() string {
 func (*KeepFileRequest) ProtoMessage() {}
 
 func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2310,7 @@ func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
 func (*KeepFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KeepFileRequest) GetStorageId() string {
@@ -2191,7 +2351,7 @@ type KeepFileResponse struct {
 
 func (x *KeepFileResponse) Reset() {
 	*x = KeepFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2363,7 @@ func (x *KeepFileResponse) String() string {
 func (*KeepFileResponse) ProtoMessage() {}
 
 func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2376,7 @@ func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
 func (*KeepFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KeepFileResponse) GetRefused() string {
@@ -2244,7 +2404,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2416,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2429,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2302,7 +2462,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2474,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2487,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2482,12 +2642,28 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x12\n" +
 	"\x04upto\x18\x04 \x01(\x04R\x04upto\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xbb\x01\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xf5\x01\n" +
 	"\x0fOperateResponse\x12;\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1f.kalamdb.node.v1.OperateOutcomeR\boutcomes\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12=\n" +
 	"\flive_queries\x18\x03 \x03(\v2\x1a.kalamdb.node.v1.LiveQueryR\vliveQueries\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\xc7\x02\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x128\n" +
+	"\bsessions\x18\x05 \x03(\v2\x1c.kalamdb.node.v1.OpenSessionR\bsessions\"\xda\x02\n" +
+	"\vOpenSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\tR\x06schema\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x12\x1c\n" +
+	"\ttransport\x18\x06 \x01(\tR\ttransport\x12#\n" +
+	"\ropened_micros\x18\a \x01(\x12R\fopenedMicros\x12\x1f\n" +
+	"\vseen_micros\x18\b \x01(\x12R\n" +
+	"seenMicros\x12\x16\n" +
+	"\x06method\x18\t \x01(\tR\x06method\x12 \n" +
+	"\vtransaction\x18\n" +
+	" \x01(\tR\vtransaction\x12+\n" +
+	"\x11transaction_state\x18\v \x01(\tR\x10transactionState\x12\x16\n" +
+	"\x06writes\x18\f \x01(\bR\x06writes\"\x82\x03\n" +
 	"\tLiveQuery\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1e\n" +
 	"\n" +
@@ -2502,7 +2678,10 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x0ecreated_micros\x18\t \x01(\x12R\rcreatedMicros\x12%\n" +
 	"\x0eupdated_micros\x18\n" +
 	" \x01(\x12R\rupdatedMicros\x12\x18\n" +
-	"\achanges\x18\v \x01(\x04R\achanges\"\x80\x01\n" +
+	"\achanges\x18\v \x01(\x04R\achanges\x12\x18\n" +
+	"\aoptions\x18\f \x01(\tR\aoptions\x12\x1f\n" +
+	"\vseen_micros\x18\r \x01(\x12R\n" +
+	"seenMicros\"\x80\x01\n" +
 	"\x0eOperateOutcome\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
@@ -2542,7 +2721,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
 	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a\x12\x1b\n" +
-	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\x8e\x02\n" +
+	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xa7\x02\n" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +
@@ -2558,7 +2737,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\vORDER_AVOID\x10\n" +
 	"\x12\x19\n" +
 	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
-	"\x17ORDER_LIST_LIVE_QUERIES\x10\f2\xdd\x06\n" +
+	"\x17ORDER_LIST_LIVE_QUERIES\x10\f\x12\x17\n" +
+	"\x13ORDER_LIST_SESSIONS\x10\r2\xdd\x06\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -2584,7 +2764,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -2610,14 +2790,15 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*SnapshotRange)(nil),            // 21: kalamdb.node.v1.SnapshotRange
 	(*OperateRequest)(nil),           // 22: kalamdb.node.v1.OperateRequest
 	(*OperateResponse)(nil),          // 23: kalamdb.node.v1.OperateResponse
-	(*LiveQuery)(nil),                // 24: kalamdb.node.v1.LiveQuery
-	(*OperateOutcome)(nil),           // 25: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 26: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 27: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 28: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 29: kalamdb.node.v1.KeepFileResponse
-	(*InviteRequest)(nil),            // 30: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 31: kalamdb.node.v1.InviteResponse
+	(*OpenSession)(nil),              // 24: kalamdb.node.v1.OpenSession
+	(*LiveQuery)(nil),                // 25: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 26: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 27: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 28: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 29: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 30: kalamdb.node.v1.KeepFileResponse
+	(*InviteRequest)(nil),            // 31: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 32: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -2633,33 +2814,34 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	17, // 10: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
 	21, // 11: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
 	1,  // 12: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	25, // 13: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	24, // 14: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
-	2,  // 15: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 16: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 17: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 18: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
-	15, // 19: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	19, // 20: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	22, // 21: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	30, // 22: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	26, // 23: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	28, // 24: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	3,  // 25: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 26: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 27: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	13, // 28: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
-	18, // 29: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	20, // 30: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	23, // 31: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	31, // 32: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	27, // 33: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	29, // 34: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 13: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	25, // 14: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	24, // 15: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
+	2,  // 16: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	6,  // 17: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	9,  // 18: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	11, // 19: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
+	15, // 20: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	19, // 21: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	22, // 22: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	31, // 23: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	27, // 24: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	29, // 25: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	3,  // 26: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 27: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 28: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	13, // 29: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	18, // 30: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	20, // 31: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	23, // 32: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	32, // 33: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	28, // 34: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	30, // 35: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	26, // [26:36] is the sub-list for method output_type
+	16, // [16:26] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -2677,7 +2859,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
