@@ -16,15 +16,16 @@ type scopeKey struct {
 }
 
 // scopeIndex holds the subscriptions of one scope: those whose condition compares a column for equality by
-// the values they want, the others in a list.
+// the values they want, the others in two lists.
 type scopeIndex struct {
 	catalog *catalog.Catalog // under which table was looked up; nil means that it must be
 	mixed   bool             // some subscription was bound to another version of the table
 	table   *schema.Table
 	decoder *schema.RowDecoder
 	count   int
-	plain   bucket
-	columns []columnIndex
+	// plain are those that see everything, filtered those whose condition gives no value to find them by.
+	plain, filtered bucket
+	columns         []columnIndex
 	// projections are shared by all subscriptions that see the same, so that a change is encoded once for them.
 	projections map[string]*Projection
 }
@@ -32,32 +33,7 @@ type scopeIndex struct {
 // columnIndex finds subscriptions by the value of one column.
 type columnIndex struct {
 	position int
-	buckets  map[string]*bucket
-}
-
-// bucket is a set of subscriptions. Each knows its place, so that leaving is cheap. What matching needs of them
-// lies in the bucket itself: with 100,000 subscriptions every other place in memory is far away.
-type bucket struct {
-	entries []entry
-}
-
-// entry is one subscription in a bucket.
-type entry struct {
-	sub        *Subscription
-	conn       *streamConn
-	projection *Projection
-	checked    *catalog.Catalog // under which the caller's account was found good
-	given      uint64           // changes that were delivered
-	lastMicros int64            // time of the newest of them
-	after      uint64           // what is not above this was given before the subscription was live
-	// exact says that the condition is the bucket's equality and nothing else, so that it need not be tested.
-	exact bool
-}
-
-// place is where a subscription stands in a bucket.
-type place struct {
-	bucket *bucket
-	at     int
+	buckets  bucketTable
 }
 
 func newScopeIndex(t *schema.Table) *scopeIndex {
@@ -66,33 +42,10 @@ func newScopeIndex(t *schema.Table) *scopeIndex {
 	}
 }
 
-func (b *bucket) add(sub *Subscription) {
-	sub.places = append(sub.places, place{b, len(b.entries)})
-	b.entries = append(b.entries, entry{
-		sub: sub, conn: sub.conn, projection: sub.query.projection, after: sub.position, exact: sub.query.exact,
-	})
-}
-
-// remove fills the gap with the last subscription.
-func (b *bucket) remove(at int) {
-	last := len(b.entries) - 1
-	moved := b.entries[last]
-	b.entries[last] = entry{}
-	b.entries = b.entries[:last]
-	if at == last {
-		return
-	}
-	b.entries[at] = moved
-	for i := range moved.sub.places {
-		if moved.sub.places[i].bucket == b {
-			moved.sub.places[i].at = at
-		}
-	}
-}
-
 // add takes a subscription in, under its query.
 func (x *scopeIndex) add(sub *Subscription) {
 	q := sub.query
+	q.bounds = nil // only initial rows are found by them
 	if q.scope.Table != x.table {
 		x.catalog, x.mixed = nil, true
 	}
@@ -105,38 +58,28 @@ func (x *scopeIndex) add(sub *Subscription) {
 		sub.schema = q.projection
 	}
 	x.count++
-	if q.indexed < 0 {
+	switch {
+	case q.indexed >= 0:
+	case q.exact:
 		x.plain.add(sub)
+		return
+	default:
+		x.filtered.add(sub)
 		return
 	}
 	column := x.column(q.indexed)
 	for _, value := range q.values {
-		b := column.buckets[value]
-		if b == nil {
-			b = &bucket{}
-			column.buckets[value] = b
-		}
-		b.add(sub)
+		column.buckets.make(value).add(sub)
 	}
 }
 
 func (x *scopeIndex) column(position int) *columnIndex {
 	at := slices.IndexFunc(x.columns, func(c columnIndex) bool { return c.position == position })
 	if at < 0 {
-		x.columns = append(x.columns, columnIndex{position: position, buckets: make(map[string]*bucket)})
+		x.columns = append(x.columns, columnIndex{position: position})
 		at = len(x.columns) - 1
 	}
 	return &x.columns[at]
-}
-
-// leavePlaces forgets where the subscription stands, but not what it was given there.
-func (sub *Subscription) leavePlaces() {
-	for _, p := range sub.places {
-		e := &p.bucket.entries[p.at]
-		sub.given += e.given
-		sub.lastMicros = max(sub.lastMicros, e.lastMicros)
-	}
-	sub.places = nil
 }
 
 // remove takes a subscription out.
@@ -151,8 +94,8 @@ func (x *scopeIndex) remove(sub *Subscription) {
 	}
 	column := x.column(sub.query.indexed)
 	for _, value := range sub.query.values {
-		if b := column.buckets[value]; b != nil && len(b.entries) == 0 {
-			delete(column.buckets, value)
+		if b := column.buckets.find([]byte(value)); b != nil && len(b.entries) == 0 {
+			column.buckets.remove(value)
 		}
 	}
 }
@@ -170,8 +113,10 @@ const (
 // find gives the buckets with the subscriptions that a change may concern. Only in those that have to be tested may
 // a subscription stand twice.
 func (x *scopeIndex) find(r *rows, key *[]byte, give func(*bucket, visit)) {
-	if len(x.plain.entries) > 0 {
-		give(&x.plain, certain)
+	for _, b := range []*bucket{&x.plain, &x.filtered} {
+		if len(b.entries) > 0 {
+			give(b, certain)
+		}
 	}
 	for i := range x.columns {
 		column := &x.columns[i]
@@ -197,23 +142,25 @@ func (c *columnIndex) lookup(row []datum.Datum, key *[]byte) *bucket {
 		return nil
 	}
 	*key = datum.AppendKey((*key)[:0], row[c.position])
-	return c.buckets[string(*key)]
+	return c.buckets.find(*key)
 }
 
 // all lists the subscriptions once each.
 func (x *scopeIndex) all() []*Subscription {
 	list := make([]*Subscription, 0, x.count)
-	for i := range x.plain.entries {
-		list = append(list, x.plain.entries[i].sub)
+	for _, b := range []*bucket{&x.plain, &x.filtered} {
+		for i := range b.entries {
+			list = append(list, b.entries[i].sub)
+		}
 	}
 	for i := range x.columns {
-		for _, b := range x.columns[i].buckets {
+		x.columns[i].buckets.each(func(b *bucket) {
 			for at := range b.entries {
 				if first := b.entries[at].sub.places[0]; first.bucket == b && first.at == at {
 					list = append(list, b.entries[at].sub)
 				}
 			}
-		}
+		})
 	}
 	return list
 }

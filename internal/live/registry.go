@@ -71,13 +71,10 @@ func (sub *Subscription) info() Info {
 	found := sub.schema.Table
 	info := Info{
 		Number: sub.number, Connection: sub.connection, ID: sub.ID, Namespace: found.Namespace, Table: found.Name, User: sub.caller.User,
-		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created, Changes: sub.given, LastMicros: sub.lastMicros,
+SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created,
+		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created,
 	}
-	for _, p := range sub.places {
-		e := &p.bucket.entries[p.at]
-		info.Changes += e.given
-		info.LastMicros = max(info.LastMicros, e.lastMicros)
-	}
+	info.Changes, info.LastMicros = sub.account()
 	return info
 }
 

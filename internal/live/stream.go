@@ -149,8 +149,12 @@ func (s *stream) match(current *catalog.Catalog, index *scopeIndex, change *chan
 	s.events = s.events[:0]
 	s.failed = s.failed[:0]
 	index.find(r, &s.key, func(b *bucket, v visit) {
+		if v == certain && b.alike(change.Seq) && b.allGood(current) {
+			s.giveAll(b, r)
+			return
+		}
 		for i := range b.entries {
-			s.offer(current, &b.entries[i], v, r)
+			s.offer(current, b.entries[i], v, r)
 		}
 	})
 	for _, sub := range s.failed {
@@ -197,32 +201,59 @@ func (s *stream) decode(index *scopeIndex, change *changefeed.Change) (*rows, er
 	return decodeRows(index, change, &s.before, &s.after)
 }
 
-// offer tests a subscription and notes what it is to be told. One that cannot go on is noted as failed.
-func (s *stream) offer(current *catalog.Catalog, e *entry, v visit, r *rows) {
-	if r.change.Seq <= e.after {
-		return
-	}
-	if e.checked != current && !s.recheck(current, e) {
-		return
-	}
-	kind := r.change.Kind
-	if v == tested || !e.exact {
-		var sees bool
-		if kind, sees = s.classify(e.sub, v, r); !sees {
-			return
-		}
-	}
-	event, err := s.event(e.projection, r, kind)
+// giveAll notes what everybody in a bucket is to be told.
+func (s *stream) giveAll(b *bucket, r *rows) {
+	event, err := s.event(b.projection, r, r.change.Kind)
 	if err != nil {
-		s.fail(e.sub, refuse(CodeConversion, "a changed row could not be sent: %v", err))
+		for i := range b.entries {
+			s.fail(b.entries[i].sub, cannotSend(err))
+		}
 		return
 	}
+	for i := range b.entries {
+		s.tell(b.entries[i], event)
+	}
+	b.given++
+	b.lastMicros = r.change.Micros
+}
+
+// tell notes an event for a subscription.
+func (s *stream) tell(e entry, event *Event) {
 	if len(e.conn.pending) == 0 {
 		s.touched = append(s.touched, e.conn)
 	}
 	e.conn.pending = append(e.conn.pending, Notification{e.sub, event})
-	e.given++
-	e.lastMicros = r.change.Micros
+}
+
+func cannotSend(err error) *Error {
+	return refuse(CodeConversion, "a changed row could not be sent: %v", err)
+}
+
+// offer tests a subscription and notes what it is to be told. One that cannot go on is noted as failed.
+func (s *stream) offer(current *catalog.Catalog, e entry, v visit, r *rows) {
+	sub := e.sub
+	if r.change.Seq <= sub.position {
+		return
+	}
+	if !sub.good(current) {
+		s.fail(sub, refuse(CodeUnauthorized, "the account was changed; connect again"))
+		return
+	}
+	kind := r.change.Kind
+	if v == tested || !sub.query.exact {
+		var sees bool
+		if kind, sees = s.classify(sub, v, r); !sees {
+			return
+		}
+	}
+	event, err := s.event(sub.query.projection, r, kind)
+	if err != nil {
+		s.fail(sub, cannotSend(err))
+		return
+	}
+	s.tell(e, event)
+	sub.given++
+	sub.lastMicros = r.change.Micros
 }
 
 // classify says what a change is for a subscription whose condition has to be tested.
@@ -240,17 +271,6 @@ func (s *stream) classify(sub *Subscription, v visit, r *rows) (kind changefeed.
 		return 0, false
 	}
 	return kind, sees
-}
-
-// recheck looks the caller up again when the catalog has changed, and fails a subscription whose account is not
-// what it was.
-func (s *stream) recheck(current *catalog.Catalog, e *entry) bool {
-	if account, ok := current.User(e.sub.caller.User); !ok || account.Deleted() || account.Role != e.sub.caller.Role {
-		s.fail(e.sub, refuse(CodeUnauthorized, "the account was changed; connect again"))
-		return false
-	}
-	e.checked = current
-	return true
 }
 
 // fail notes a subscription that is to be ended when the change at hand is done.

@@ -46,7 +46,7 @@ type Subscription struct {
 	conn    *streamConn
 	seen    uint64 // the last change that was tested for it where it may stand twice
 	failure *Error
-	// given and lastMicros are of the places it had before the table changed; those it has count for themselves.
+	// given and lastMicros are of what was given to it alone, or in places that it has left; see account.
 	given      uint64
 	lastMicros int64
 	closed     bool
