@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -154,5 +158,77 @@ func TestQueryThatBeginsAnew(t *testing.T) {
 	}, 3)
 	if _, err := ask(t, url, token); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("rows that were sent are taken back: %v", err)
+	}
+}
+
+// onePipe is a listener with one connection.
+type onePipe struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *onePipe) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *onePipe) Close() error   { close(p.done); return nil }
+func (p *onePipe) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestReaderThatTakesNoRowsIsCutOff: a query ends ten seconds after its reader took the last part of the answer, so that
+// it does not keep its picture of the store and its place among the requests. Each part that is taken begins the time anew.
+func TestReaderThatTakesNoRowsIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	for name, c := range map[string]struct {
+		takesAt, endsAt time.Duration
+		takes           int64
+	}{
+		"takes nothing":   {takesAt: 0, takes: 1, endsAt: 10 * time.Second},
+		"takes two parts": {takesAt: 9 * time.Second, takes: 150 << 10, endsAt: 19 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			type ending struct {
+				after time.Duration
+				err   error
+			}
+			began, ended := time.Now(), make(chan ending, 1)
+			w.sql.rows = func(sink exec.RowSink) error {
+				err := give(20_000, nil)(sink)
+				ended <- ending{time.Since(began), err}
+				return err
+			}
+			p := &onePipe{conns: make(chan net.Conn, 1), done: make(chan struct{})}
+			client, server := net.Pipe()
+			p.conns <- server
+			web, served := &http.Server{Handler: w.handler, ReadHeaderTimeout: time.Minute}, make(chan error, 1)
+			go func() { served <- web.Serve(p) }()
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://node.example/v1/api/sql", strings.NewReader(oneStatement))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer "+token)
+			if err = request.Write(client); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(c.takesAt)
+			if _, err = io.CopyN(io.Discard, client, c.takes); err != nil {
+				t.Fatal(err)
+			}
+			if e := <-ended; e.after != c.endsAt || !errors.Is(e.err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: the query ended after %v with %v, want %v", name, e.after, e.err, c.endsAt)
+			}
+			if _, err = io.Copy(io.Discard, client); err != nil {
+				t.Errorf("%s: the connection ends with %v", name, err)
+			}
+			if err = errors.Join(web.Close(), <-served); !errors.Is(err, http.ErrServerClosed) {
+				t.Error(err)
+			}
+		})
 	}
 }
