@@ -71,7 +71,6 @@ func (sub *Subscription) info() Info {
 	found := sub.schema.Table
 	info := Info{
 		Number: sub.number, Connection: sub.connection, ID: sub.ID, Namespace: found.Namespace, Table: found.Name, User: sub.caller.User,
-SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created,
 		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created,
 	}
 	info.Changes, info.LastMicros = sub.account()
