@@ -63,6 +63,7 @@ func (m Modes) of(group shard.GroupID) Mode {
 		return m.User
 	case shard.ClassShared:
 		return m.Shared
+	case shard.ClassLocal:
 	}
 	return Quorum
 }

@@ -55,15 +55,12 @@ func TestWriteSaysWhyTheStoreGaveUp(t *testing.T) {
 	for _, failure := range []error{objstore.ErrExists, broken} {
 		_, err = w.write(t.Context(), described, &place{storage: "local", directory: "app/t", objects: failingPut{dir, failure}}, 7, &manyRows{left: 900})
 		taken, isTaken := errors.AsType[*TakenError](err)
-		switch failure {
-		case broken:
+		if errors.Is(failure, broken) {
 			if !errors.Is(err, broken) || isTaken || errors.Is(err, errUnwanted) {
 				t.Errorf("the error is %v", err)
 			}
-		default:
-			if !isTaken || taken.Next != 8 {
-				t.Errorf("the error is %v, want that batch-8 may be free", err)
-			}
+		} else if !isTaken || taken.Next != 8 {
+			t.Errorf("the error is %v, want that batch-8 may be free", err)
 		}
 	}
 }

@@ -87,7 +87,6 @@ func ask(c client, text string) string {
 // TestColdRowsAreLikeHotOnes runs the same random statements on two tables, one of which is flushed and compacted again and again. Every
 // answer must be the same, through whatever node it is asked.
 func TestColdRowsAreLikeHotOnes(t *testing.T) {
-	t.Parallel()
 	for _, kind := range []string{"SHARED", "USER"} {
 		t.Run(kind, func(t *testing.T) {
 			nodes := openCluster(t, func(cfg *config.Config) { cfg.Limits.MaxQueryLimit = 0 })

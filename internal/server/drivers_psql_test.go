@@ -38,14 +38,16 @@ WHERE c.oid = 'OID';`, "0|r|true|false|false|true|false|false|false||0||p|d|heap
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = 'OID' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum;`, "id|bigint|null|true|null||\nbody|text|none|false|null||"},
-		{`psql 16 \d: the indexes`, `SELECT c2.relname, i.indisprimary, i.indisunique, i.indisclustered, i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true),
+		{
+			`psql 16 \d: the indexes`, `SELECT c2.relname, i.indisprimary, i.indisunique, i.indisclustered, i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true),
   pg_catalog.pg_get_constraintdef(con.oid, true), contype, condeferrable, condeferred, i.indisreplident, c2.reltablespace
 FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i
   LEFT JOIN pg_catalog.pg_constraint con ON (conrelid = i.indrelid AND conindid = i.indexrelid AND contype IN ('p','u','x'))
 WHERE c.oid = 'OID' AND c.oid = i.indrelid AND i.indexrelid = c2.oid
 ORDER BY i.indisprimary DESC, c2.relname;`,
 			"notes_pkey|true|true|false|true|CREATE UNIQUE INDEX notes_pkey ON app.notes USING btree (id)|PRIMARY KEY (id)|p|false|false|false|0\n" +
-				"by_body|false|false|false|true|CREATE INDEX by_body ON app.notes USING btree (body)|null|null|null|null|false|0"},
+				"by_body|false|false|false|true|CREATE INDEX by_body ON app.notes USING btree (body)|null|null|null|null|false|0",
+		},
 		{`psql 16 \d: policies`, `SELECT pol.polname, pol.polpermissive,
   CASE WHEN pol.polroles = '{0}' THEN NULL ELSE pg_catalog.array_to_string(array(select rolname from pg_catalog.pg_roles where oid = any (pol.polroles) order by 1),',') END,
   pg_catalog.pg_get_expr(pol.polqual, pol.polrelid),
@@ -171,11 +173,15 @@ ORDER BY 1, 2, 4;`, ""},
 		{"casts of names", "SELECT 'app.notes'::regclass::oid = 'OID'::bigint, 'app.notes'::regclass, 'app.notes'::regclass::text, OID::regclass", "true|app.notes|app.notes|app.notes"},
 		{"casts of types and namespaces", "SELECT 23::regtype, 'int4'::regtype::oid, 'double precision'::regtype::int, 'app'::regnamespace::text, 1::regtype", "integer|23|701|app|1"},
 		{"names that are none", "SELECT to_regclass('app.nothing') IS NULL, to_regclass('app.notes'), to_regtype('nothing')", "true|app.notes|null"},
-		{"types of values", "SELECT pg_typeof(1), pg_typeof(1.5), pg_typeof(now()), pg_typeof('x'::text), pg_typeof('app.notes'::regclass), pg_typeof(ARRAY[1])",
-			"bigint|numeric|timestamp with time zone|text|regclass|bigint[]"},
+		{
+			"types of values", "SELECT pg_typeof(1), pg_typeof(1.5), pg_typeof(now()), pg_typeof('x'::text), pg_typeof('app.notes'::regclass), pg_typeof(ARRAY[1])",
+			"bigint|numeric|timestamp with time zone|text|regclass|bigint[]",
+		},
 		{"settings", "SELECT current_setting('server_version_num')::int >= 160000, current_setting('search_path'), current_setting('no.such', true), set_config('bytea_output', 'hex', false)", "true|default|null|hex"},
-		{"operators with their namespace", "SELECT 1 OPERATOR(pg_catalog.+) 2, 'abc' OPERATOR(pg_catalog.~) 'B', 'abc' OPERATOR(pg_catalog.~*) 'B', 2 OPERATOR(pg_catalog.*) 3 + 1",
-			"3|false|true|8"},
+		{
+			"operators with their namespace", "SELECT 1 OPERATOR(pg_catalog.+) 2, 'abc' OPERATOR(pg_catalog.~) 'B', 'abc' OPERATOR(pg_catalog.~*) 'B', 2 OPERATOR(pg_catalog.*) 3 + 1",
+			"3|false|true|8",
+		},
 		{"sizes", "SELECT pg_size_pretty(10239), pg_size_pretty(10240), pg_size_pretty(123456789)", "10239 bytes|10 kB|118 MB"},
 
 		{"SQLAlchemy 2 get_columns", `SELECT pg_catalog.pg_attribute.attname AS name, pg_catalog.format_type(pg_catalog.pg_attribute.atttypid, pg_catalog.pg_attribute.atttypmod) AS format_type,
@@ -199,15 +205,20 @@ FROM pg_catalog.pg_constraint LEFT OUTER JOIN pg_catalog.pg_description ON pg_ca
 WHERE pg_catalog.pg_constraint.contype = 'p' AND pg_catalog.pg_constraint.conrelid IN ('OID')) AS con
 ON pg_catalog.pg_attribute.attnum = con.attnum AND pg_catalog.pg_attribute.attrelid = con.conrelid
 WHERE con.conrelid IN ('OID')) AS attr GROUP BY attr.conrelid, attr.conname ORDER BY attr.conrelid, attr.conname`, "OID|{id}|notes_pkey|null|null"},
-		{"rows in a select list", "SELECT s.n, unnest(ARRAY['a', 'b']) AS letter, generate_subscripts(ARRAY['a', 'b', 'c'], 1) FROM generate_series(1, 2) s(n) ORDER BY 1, 3",
-			"1|a|1\n1|b|2\n1|null|3\n2|a|1\n2|b|2\n2|null|3"},
+		{
+			"rows in a select list", "SELECT s.n, unnest(ARRAY['a', 'b']) AS letter, generate_subscripts(ARRAY['a', 'b', 'c'], 1) FROM generate_series(1, 2) s(n) ORDER BY 1, 3",
+			"1|a|1\n1|b|2\n1|null|3\n2|a|1\n2|b|2\n2|null|3",
+		},
 		{"one function in a select list", "SELECT generate_series(1, 3) AS n, 'x' ORDER BY n DESC", "3|x\n2|x\n1|x"},
-		{"Prisma, the tables", `SELECT tbl.relname AS table_name, namespace.nspname as namespace, (tbl.relhassubclass AND tbl.relkind = 'p') as is_partition, (tbl.relhassubclass AND tbl.relkind = 'r') as has_subclass,
+		{
+			"Prisma, the tables", `SELECT tbl.relname AS table_name, namespace.nspname as namespace, (tbl.relhassubclass AND tbl.relkind = 'p') as is_partition, (tbl.relhassubclass AND tbl.relkind = 'r') as has_subclass,
 tbl.relrowsecurity as has_row_level_security, reloptions, obj_description(tbl.oid, 'pg_class') as description
 FROM pg_class AS tbl INNER JOIN pg_namespace AS namespace ON namespace.oid = tbl.relnamespace
 WHERE ((tbl.relkind = 'r' AND tbl.relispartition = 'f') OR tbl.relkind = 'p') AND namespace.nspname = ANY (ARRAY['app']) AND tbl.relname = 'notes' ORDER BY namespace, table_name`,
-			"notes|app|false|false|true|null|null"},
-		{"Prisma, the columns", `SELECT oid.namespace, info.table_name, info.column_name, format_type(att.atttypid, att.atttypmod) as formatted_type, info.numeric_precision, info.numeric_scale, info.numeric_precision_radix,
+			"notes|app|false|false|true|null|null",
+		},
+		{
+			"Prisma, the columns", `SELECT oid.namespace, info.table_name, info.column_name, format_type(att.atttypid, att.atttypmod) as formatted_type, info.numeric_precision, info.numeric_scale, info.numeric_precision_radix,
 info.datetime_precision, info.data_type, info.udt_schema as type_schema_name, info.udt_name as full_data_type, pg_get_expr(attdef.adbin, attdef.adrelid) AS column_default, info.is_nullable, info.is_identity,
 info.character_maximum_length, col_description(att.attrelid, att.attnum) AS description
 FROM information_schema.columns info
@@ -216,7 +227,8 @@ JOIN (SELECT pg_class.oid, relname, pg_namespace.nspname as namespace FROM pg_cl
  WHERE reltype > -1 AND pg_namespace.nspname = ANY (ARRAY['app'])) as oid on oid.oid = att.attrelid AND relname = info.table_name AND namespace = info.table_schema
 LEFT JOIN pg_attrdef attdef ON attdef.adrelid = att.attrelid AND attdef.adnum = att.attnum AND table_schema = namespace
 WHERE table_schema = ANY (ARRAY['app']) AND att.attnum > 0 AND info.table_name = 'notes' ORDER BY namespace, table_name, ordinal_position`,
-			"app|notes|id|bigint|64|0|2|null|BIGINT|pg_catalog|int8|null|NO|NO|null|null\napp|notes|body|text|null|null|null|null|TEXT|pg_catalog|text|none|YES|NO|null|null"},
+			"app|notes|id|bigint|64|0|2|null|BIGINT|pg_catalog|int8|null|NO|NO|null|null\napp|notes|body|text|null|null|null|null|TEXT|pg_catalog|text|none|YES|NO|null|null",
+		},
 		{"TypeORM, the columns", `SELECT columns.*, pg_catalog.col_description(('"' || table_catalog || '"."' || table_schema || '"."' || table_name || '"')::regclass::oid, ordinal_position) AS description,
 ('"' || "udt_schema" || '"."' || "udt_name" || '"')::"regtype" AS "regtype", pg_catalog.format_type("col_attr"."atttypid", "col_attr"."atttypmod") AS "format_type"
 FROM "information_schema"."columns" LEFT JOIN "pg_catalog"."pg_attribute" AS "col_attr" ON "col_attr"."attname" = "columns"."column_name" AND "col_attr"."attrelid" = (

@@ -82,7 +82,6 @@ func (s *socket) closed() (code int, messages []string) {
 }
 
 func TestLiveAuthentication(t *testing.T) {
-	t.Parallel()
 	n, c := liveNode(t, nil)
 	const protocol = `"protocol":{"serialization":"json","compression":"gzip"}`
 	for name, message := range map[string]string{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -108,13 +109,13 @@ func filled(random *rand.Rand, template string) (literal, numbered string, value
 		switch template[i] {
 		case 'i':
 			number := random.IntN(12)
-			text, value = fmt.Sprint(number), number
+			text, value = strconv.Itoa(number), number
 		case 'd', 'f':
 			number := float64(random.IntN(40)) / 4
 			text, value = fmt.Sprint(number), number
 		case 'b':
 			truth := random.IntN(2) == 1
-			text, value = fmt.Sprint(truth), truth
+			text, value = strconv.FormatBool(truth), truth
 		default:
 			word := map[byte]string{
 				's': pick("", "a", "ab", "Ä", "it''s"), 'p': pick("a%", "%b", "_", "%"), 'a': pick("2026-01-02T03:04:05Z", "1999-12-31 23:59:59"),

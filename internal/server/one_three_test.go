@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -171,7 +172,7 @@ func TestStatementsAreSerializableOnThreeNodes(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got := root.grid("SELECT count(*) FROM app.seats"); got != fmt.Sprint(seats) {
+	if got := root.grid("SELECT count(*) FROM app.seats"); got != strconv.Itoa(seats) {
 		t.Errorf("%s seats were given of %d", got, seats)
 	}
 	var want []string

@@ -37,7 +37,7 @@ func TestNewerDirectoryIsRefused(t *testing.T) {
 	if newer == body {
 		t.Fatalf("%s has no format %d", body, dataFormat)
 	}
-	if err := disk.WriteFileAtomic(disk.Local(), path, line(newer)); err != nil {
+	if err = disk.WriteFileAtomic(disk.Local(), path, line(newer)); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, cfg.Storage.DataPath)
@@ -86,14 +86,14 @@ func TestOlderDirectoryIsRaised(t *testing.T) {
 	if err != nil || id.Version != 1 || id.Replica != 7 {
 		t.Fatalf("the first format is read as %+v, %v", id, err)
 	}
-	if err := id.raise(fsys, dir, "v1.2.3"); err != nil {
+	if err = id.raise(fsys, dir, "v1.2.3"); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := readFile(fsys, filepath.Join(dir, identityFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parseIdentityUpTo(raw, 1); !errors.Is(err, errNewerData) || !strings.Contains(err.Error(), "v1.2.3") {
+	if _, err = parseIdentityUpTo(raw, 1); !errors.Is(err, errNewerData) || !strings.Contains(err.Error(), "v1.2.3") {
 		t.Errorf("a program of the first format: %v", err)
 	}
 	if id, err = parseIdentity(raw); err != nil || id.Version != dataFormat || id.Program != "v1.2.3" || id.Replica != 7 {

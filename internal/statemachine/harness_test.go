@@ -55,7 +55,7 @@ func (r *replica) restart(tb testing.TB) {
 	tb.Helper()
 	r.store = catalog.NewStore()
 	switch r.group.Class() {
-	case shard.ClassUser:
+	case shard.ClassUser, shard.ClassLocal:
 		r.machine = NewUserData(r.group, func() uint64 { return r.metaIndex }, nil)
 	case shard.ClassShared:
 		r.machine = NewSharedData(r.group, func() uint64 { return r.metaIndex }, nil)

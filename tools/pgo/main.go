@@ -19,8 +19,10 @@ import (
 var benchmarks = [][]string{
 	{"bench", "raft", "--json", "--clients", "16,256,1024", "--duration", "5s"},
 	{"bench", "sql", "--json", "--duration", "5s"},
-	{"bench", "live", "--json", "--duration", "5s", "--cases",
-		"subscribe,fan_out,event_1000_per_s_to_10,event_100_per_s_to_100,insert_kept,follower"},
+	{
+		"bench", "live", "--json", "--duration", "5s", "--cases",
+		"subscribe,fan_out,event_1000_per_s_to_10,event_100_per_s_to_100,insert_kept,follower",
+	},
 }
 
 func main() {

@@ -55,7 +55,7 @@ func appendValue(dst []parquet.Value, d datum.Datum, t datum.Type, index, depth 
 }
 
 // bytesOf are the bytes of a text, which nobody may change: pages only copy from them.
-func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) } //nolint:gosec // nobody changes them
 
 // appendEmbedding writes a list: its elements lie one level deeper than the list itself.
 func appendEmbedding(dst []parquet.Value, values []float32, t datum.Type, index, depth int) ([]parquet.Value, error) {
