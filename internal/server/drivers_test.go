@@ -124,4 +124,16 @@ func TestDriversLookAround(t *testing.T) {
 			t.Errorf("%s for a user: %d %+v %v", q.who, status, a.Error, a.Results)
 		}
 	}
+	const known = "SELECT to_regclass('app.hidden') IS NULL, to_regclass('app.notes') IS NULL, HIDDEN::regclass, pg_get_indexdef(PKEY) IS NULL"
+	pkey := root.grid("SELECT 'app.hidden_pkey'::regclass::oid")
+	sql := strings.NewReplacer("HIDDEN", id("hidden"), "PKEY", pkey).Replace(known)
+	if got, want := root.grid(sql), "false|false|app.hidden|false"; got != want {
+		t.Errorf("an administrator knows %s, want %s", got, want)
+	}
+	if got, want := ann.grid(sql), "true|false|"+id("hidden")+"|true"; got != want {
+		t.Errorf("a user knows %s, want %s", got, want)
+	}
+	if status, a := ann.ask("SELECT 'app.hidden'::regclass"); status != http.StatusBadRequest {
+		t.Errorf("the id of what a user may not know: %d %v", status, a.Results)
+	}
 }

@@ -22,6 +22,8 @@ type Options struct {
 	// Subquery binds Subquery, Exists, In and Quantified nodes that hold a query, and Array nodes that do;
 	// nil refuses them as fault.Unsupported.
 	Subquery func(node parse.Expr) (Expr, error)
+	// RowSubquery is Subquery for the arguments of aggregates, which read rows of the scope where the rest reads groups.
+	RowSubquery func(node parse.Expr) (Expr, error)
 	// Outer binds a column that the scope does not have, as one of an enclosing query. Nil where there is
 	// none.
 	Outer func(ref *parse.ColumnRef) (e Expr, found bool, err error)
@@ -271,7 +273,10 @@ func (b *binder) bindSubquery(node parse.Expr) (Expr, error) {
 		return nil, fault.New(fault.Unsupported, "subqueries are not supported here")
 	}
 	if b.inAggregate {
-		return nil, fault.New(fault.Unsupported, "subqueries in the arguments of an aggregate are not supported")
+		if b.options.RowSubquery == nil {
+			return nil, fault.New(fault.Unsupported, "subqueries in the arguments of an aggregate are not supported here")
+		}
+		return b.options.RowSubquery(node)
 	}
 	return b.options.Subquery(node)
 }

@@ -25,21 +25,23 @@ func textFunction(name string) (definition, bool) {
 	two := []operandClass{textOperand, textOperand}
 	switch name {
 	case "lower":
-		return textOf(datum.Text, 0, one, mapText(strings.ToLower)), true
+		return inPieces(one, mapping(strings.ToLower)), true
 	case "upper":
-		return textOf(datum.Text, 0, one, mapText(strings.ToUpper)), true
+		return inPieces(one, mapping(strings.ToUpper)), true
 	case "initcap":
-		return textOf(datum.Text, 0, one, mapText(initCapitals)), true
+		return inPieces(one, initCapitals), true
 	case "reverse":
-		return textOf(datum.Text, 0, one, mapText(reversed)), true
+		return definition{operands: one, result: datum.Of(datum.Text), apply: reversed}, true
 	case "length", "char_length", "character_length", "octet_length", "bit_length":
 		return lengthFunction(name), true
 	case "trim", "btrim", "ltrim", "rtrim":
 		return textOf(datum.Text, 1, two, func(a arguments) (datum.Datum, error) { return trimmed(name, a), nil }), true
 	case "replace":
-		return textOf(datum.Text, 0, []operandClass{textOperand, textOperand, textOperand}, replaced), true
+		return definition{
+			operands: []operandClass{textOperand, textOperand, textOperand}, result: datum.Of(datum.Text), apply: replaced,
+		}, true
 	case "translate":
-		return textOf(datum.Text, 0, []operandClass{textOperand, textOperand, textOperand}, translated), true
+		return inPieces([]operandClass{textOperand, textOperand, textOperand}, translation), true
 	case "strpos", "instr":
 		return textOf(datum.Int, 0, two, func(a arguments) (datum.Datum, error) { return position(a[0].Str(), a[1].Str()), nil }), true
 	case "position":
@@ -128,35 +130,6 @@ func moreTextFunction(name string) (definition, bool) {
 	return definition{}, false
 }
 
-func mapText(f func(string) string) func(arguments) (datum.Datum, error) {
-	return func(a arguments) (datum.Datum, error) {
-		out := f(a[0].Str())
-		return datum.NewText(out), limitBytes(len(out))
-	}
-}
-
-func initCapitals(s string) string {
-	inWord := false
-	return strings.Map(func(r rune) rune {
-		first := !inWord
-		inWord = unicode.IsLetter(r) || unicode.IsDigit(r)
-		if inWord && first {
-			return unicode.ToUpper(r)
-		}
-		return unicode.ToLower(r)
-	}, s)
-}
-
-func reversed(s string) string {
-	out := make([]byte, 0, len(s))
-	for len(s) > 0 {
-		_, size := utf8.DecodeLastRuneInString(s)
-		out = append(out, s[len(s)-size:]...)
-		s = s[:len(s)-size]
-	}
-	return string(out)
-}
-
 // lengthFunction counts characters of text or bytes of Bytes.
 func lengthFunction(name string) definition {
 	return definition{
@@ -188,47 +161,28 @@ func trimmed(name string, a arguments) datum.Datum {
 		cut = a[1].Str()
 	}
 	text := a[0].Str()
+	left := func(text string) string { return strings.TrimLeft(text, cut) }
+	right := func(text string) string { return strings.TrimRight(text, cut) }
+	if len(cut) > manyCharacters { // the library would look through all of them for each character of the text
+		set := map[rune]bool{}
+		for _, r := range cut {
+			set[r] = true
+		}
+		within := func(r rune) bool { return set[r] }
+		left = func(text string) string { return strings.TrimLeftFunc(text, within) }
+		right = func(text string) string { return strings.TrimRightFunc(text, within) }
+	}
 	if name != "rtrim" {
-		text = strings.TrimLeft(text, cut)
+		text = left(text)
 	}
 	if name != "ltrim" {
-		text = strings.TrimRight(text, cut)
+		text = right(text)
 	}
 	return datum.NewText(text)
 }
 
-func replaced(a arguments) (datum.Datum, error) {
-	text, from, to := a[0].Str(), a[1].Str(), a[2].Str()
-	if from == "" {
-		return a[0], nil
-	}
-	if n := strings.Count(text, from); len(to) > len(from) && n > 0 {
-		if err := limitBytes(len(text) + n*(len(to)-len(from))); err != nil {
-			return datum.Datum{}, err
-		}
-	}
-	return datum.NewText(strings.ReplaceAll(text, from, to)), nil
-}
-
-func translated(a arguments) (datum.Datum, error) {
-	from, to := []rune(a[1].Str()), []rune(a[2].Str())
-	table := make(map[rune]rune, len(from))
-	for i, r := range from {
-		if _, seen := table[r]; seen {
-			continue
-		}
-		if table[r] = -1; i < len(to) {
-			table[r] = to[i]
-		}
-	}
-	out := strings.Map(func(r rune) rune {
-		if mapped, ok := table[r]; ok {
-			return mapped
-		}
-		return r
-	}, a[0].Str())
-	return datum.NewText(out), limitBytes(len(out))
-}
+// manyCharacters are so many that a set of them pays.
+const manyCharacters = 32
 
 // position counts characters from 1; 0 means absent.
 func position(text, part string) datum.Datum {

@@ -62,7 +62,7 @@ func skipValue(m json.RawMessage, at int) int {
 			at++
 			continue
 		default: // a number or a word
-			for at++; at < len(m) && !bytes.ContainsRune([]byte(",:]} \n\t\r"), rune(m[at])); at++ {
+			for at++; at < len(m) && !endsWord(m[at]); at++ {
 				continue
 			}
 		}
@@ -71,6 +71,14 @@ func skipValue(m json.RawMessage, at int) int {
 		}
 	}
 	return at
+}
+
+func endsWord(c byte) bool {
+	switch c {
+	case ',', ':', ']', '}', ' ', '\n', '\t', '\r':
+		return true
+	}
+	return false
 }
 
 func skipString(m json.RawMessage, at int) int {

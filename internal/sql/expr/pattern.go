@@ -201,7 +201,9 @@ func (e *likeExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	}
 	text := value.Str()
 	if e.fold {
-		text = strings.ToLower(text)
+		if text, err = mapPieces(ctx, text, strings.ToLower); err != nil {
+			return datum.Datum{}, err
+		}
 	}
 	found, err := compiled.matches(ctx, text)
 	return datum.NewBool(found), err

@@ -33,6 +33,9 @@ type enclosing struct {
 // scoped are the options of an expression over the rows of this query.
 func (b *queryBuilder) scoped(clause string, scope *expr.Scope, grouping *expr.Grouping) expr.Options {
 	options := b.options(clause)
+	if grouping != nil {
+		options.RowSubquery = b.scoped(clause, scope, nil).Subquery
+	}
 	options.Grouping = grouping
 	options.Subquery = func(node parse.Expr) (expr.Expr, error) { return b.subquery(node, scope, options) }
 	return options
