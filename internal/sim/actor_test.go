@@ -18,6 +18,7 @@ type actor struct {
 	stop  func()
 	yield func(struct{}) bool
 	ended bool
+	runs  bool // at this moment
 }
 
 // actorStopped unwinds an actor that is not resumed any more.
@@ -56,10 +57,25 @@ func (a *actor) resume() {
 		a.end()
 		return
 	}
-	a.w.current = a
+	a.w.current, a.runs = a, true
 	if _, more := a.next(); !more {
 		a.ended = true
 	}
+	a.runs = false
+}
+
+// unwind lets whoever waits in a process that has ended notice that, so that it closes what it has open.
+func (a *actor) unwind() {
+	s := a.s
+	for range 100 {
+		if a.ended || a.runs || s == nil || a.s != s || !s.reads {
+			return
+		}
+		a.runs = true
+		_, more := a.next()
+		a.runs, a.ended = false, !more
+	}
+	a.w.fail("%s does not notice that its node has ended", a.name)
 }
 
 func (a *actor) end() {

@@ -18,6 +18,7 @@ const (
 	logDir     = "log"
 	storeDir   = "store"
 	stagingDir = "staging"
+	coldDir    = "storage" // of segments
 	identity   = "node.id"
 )
 
@@ -73,10 +74,13 @@ func (d *simDisk) fs() disk.FS {
 		if d.full.Load() && needsRoom(op) {
 			return syscall.ENOSPC
 		}
-		if !strings.HasPrefix(op.Path, logDir) || d.node.life != life {
-			return nil
+		switch of := d.node.life == life; {
+		case strings.HasPrefix(op.Path, logDir) && of:
+			return d.judge(op)
+		case strings.HasPrefix(op.Path, coldDir):
+			return d.judgeCold(op, of)
 		}
-		return d.judge(op)
+		return nil
 	}), d.w.clock)
 	return d.w.mutant.fs(d, d.node.watched)
 }
@@ -97,6 +101,11 @@ func (d *simDisk) judge(op faultfs.Op) error {
 	case d.crashIn == 0:
 		return nil
 	}
+	return d.countDown(op)
+}
+
+// countDown lets the power fail before a change that was drawn.
+func (d *simDisk) countDown(op faultfs.Op) error {
 	if d.crashIn--; d.crashIn > 0 {
 		return nil
 	}

@@ -19,6 +19,7 @@ func (w *world) heal(c *clients) {
 	w.until(healBound, "all nodes are healthy voters and equal", w.whole)
 	w.judgeDrain()
 	w.until(healBound, "all nodes are equal after the draining", w.whole)
+	w.healCold(c)
 }
 
 // whole reports that every node votes in every group, that all know one leader, that everything is applied
@@ -35,7 +36,7 @@ func (w *world) whole() bool {
 		}
 	}
 	for _, n := range w.nodes {
-		if len(n.catalog.Current().Cleanups()) > 0 {
+		if len(n.catalog.Current().Cleanups()) > 0 || n.cold.busy > 0 {
 			return false
 		}
 	}
@@ -76,7 +77,7 @@ func (w *world) judge() {
 			if truth.model == nil {
 				continue
 			}
-			difference, err := truth.model.compare(n.store)
+			difference, err := w.compareRows(n, truth.model)
 			if err != nil || difference != "" {
 				w.fail("node %d, %s: %s %v", n.id, g, difference, err)
 			}

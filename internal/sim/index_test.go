@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -27,7 +28,8 @@ func (w *world) trusted(cmd *commandv1.Command, got answered) *answered {
 		for _, scope := range scopes {
 			trust = trust || w.sqlIDs[scope.GetTableId()]
 		}
-	case *commandv1.Command_IndexRows, *commandv1.Command_PurgeIndex, *commandv1.Command_FenceTable:
+	case *commandv1.Command_IndexRows, *commandv1.Command_PurgeIndex, *commandv1.Command_FenceTable,
+		*commandv1.Command_CommitSegment, *commandv1.Command_ReplaceSegments:
 		trust = true
 	}
 	if !trust {
@@ -52,7 +54,7 @@ func (w *world) indexes(n *simNode, g shard.GroupID) {
 			continue
 		}
 		for i := range t.Indexes {
-			if err := w.index(n, g, view, t, &t.Indexes[i]); err != nil {
+			if err := w.index(n, g, view, t, &t.Indexes[i]); err != nil && !unreadable(err) {
 				w.fail("node %d, index %s of %s in %s: %v", n.id, t.Indexes[i].Name, t.Name, g, err)
 			}
 		}
@@ -64,7 +66,7 @@ func (w *world) index(n *simNode, g shard.GroupID, view storage.Reader, t *schem
 	if !ok {
 		return errors.New("it has no columns")
 	}
-	want, err := wantedEntries(view, g, t, x, positions)
+	want, err := wantedEntries(n, view, g, t, x, positions)
 	if err != nil {
 		return err
 	}
@@ -85,9 +87,18 @@ func (w *world) index(n *simNode, g shard.GroupID, view storage.Reader, t *schem
 }
 
 // wantedEntries are the entries that the live rows of a table must have, with their primary keys.
-func wantedEntries(view storage.Reader, g shard.GroupID, t *schema.Table, x *schema.Index, positions []int) (map[string][]byte, error) {
+func wantedEntries(n *simNode, view storage.Reader, g shard.GroupID, t *schema.Table, x *schema.Index, positions []int) (map[string][]byte, error) {
 	want := make(map[string][]byte)
 	decoder, values := schema.NewRowDecoder(t, positions), make([]datum.Datum, len(t.Columns))
+	hot := make(map[rowName]bool)
+	add := func(user ident.UserID, key []byte, values []datum.Datum) {
+		entry, unique := schema.AppendIndexKey(nil, x, positions, values)
+		below := key
+		if unique {
+			below = nil
+		}
+		want[string(keys.IndexEntry(g, t.ID, x.ID, user, entry, below))] = bytes.Clone(key)
+	}
 	lo, hi := keys.TableSpan(g, t.ID)
 	err := eachPair(view, lo, hi, func(key, value []byte) error {
 		row, err := keys.ParseRow(key)
@@ -95,21 +106,24 @@ func wantedEntries(view storage.Reader, g shard.GroupID, t *schema.Table, x *sch
 			return err
 		}
 		_, deleted, encoded, err := rowvalue.Decode(value)
+		hot[rowName{uint64(t.ID), string(row.User), string(row.PrimaryKey)}] = true
 		if err != nil || deleted {
 			return err
 		}
-		if err := decoder.Decode(encoded, values); err != nil {
-			return err
+		if err = decoder.Decode(encoded, values); err == nil {
+			add(row.User, row.PrimaryKey, values)
 		}
-		entry, unique := schema.AppendIndexKey(nil, x, positions, values)
-		below := row.PrimaryKey
-		if unique {
-			below = nil
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return want, n.cold.eachRow(view, g, t, func(row coldRow) error {
+		if !row.deleted && !hot[rowName{uint64(t.ID), string(row.user), string(row.key)}] {
+			add(row.user, row.key, row.values)
 		}
-		want[string(keys.IndexEntry(g, t.ID, x.ID, row.User, entry, below))] = bytes.Clone(row.PrimaryKey)
 		return nil
 	})
-	return want, err
 }
 
 // eachPair visits what lies in a span.

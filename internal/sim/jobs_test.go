@@ -48,6 +48,11 @@ func (j *jobTruth) apply(index uint64, cmd *commandv1.Command, response *command
 		j.holds(index, body.HeartbeatJob.GetClaim()).until = now + body.HeartbeatJob.GetHoldMicros()
 	case *commandv1.Command_ReleaseJob:
 		j.holds(index, body.ReleaseJob.GetClaim()).over = true
+	case *commandv1.Command_FailJob:
+		j.holds(index, body.FailJob.GetClaim()).over = true
+	case *commandv1.Command_SkipJob:
+		j.holds(index, body.SkipJob.GetClaim()).over = true
+		j.ended[body.SkipJob.GetClaim().GetNumber()] = true
 	case *commandv1.Command_CompleteJob:
 		claim := body.CompleteJob.GetClaim()
 		j.holds(index, claim).over = true
@@ -123,6 +128,9 @@ func (c *clients) claim(s *session, hold time.Duration) *commandv1.JobClaim {
 		return nil
 	}
 	job := jobs[c.w.rng.IntN(min(2, len(jobs)))] // workers meet
+	if job.GetType() != "sim" {
+		return nil // it takes more than time
+	}
 	term := s.n.manager.Glance(shard.Meta).Term
 	r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{
 		Number: job.GetNumber(), NodeId: uint64(s.n.id), Term: term, HoldMicros: hold.Microseconds(),

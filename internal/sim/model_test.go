@@ -2,7 +2,6 @@ package sim
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
@@ -27,6 +26,7 @@ type model struct {
 	index    uint64                     // of the last command that ran
 	taken    uint64                     // ordinals of that entry
 	seqs     map[ident.RequestID]uint64 // of the first row of each command that ran
+	cold     map[rowName]bool           // rows that a flush took
 }
 
 type scopeName struct {
@@ -55,6 +55,7 @@ func newModel(group shard.GroupID) *model {
 	return &model{
 		group: group, private: group.Class() == shard.ClassUser, rows: make(map[rowName]modelRow),
 		scopes: make(map[scopeName]uint64), purged: make(map[uint64]bool), requests: make(map[ident.RequestID]answered), seqs: make(map[ident.RequestID]uint64),
+		cold: make(map[rowName]bool),
 	}
 }
 
@@ -84,10 +85,13 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 		}
 		for i, row := range body.WriteRows.GetRows() {
 			name, after := nameOf(row), modelRow{seq: base + uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
-			m.noteChange(name, m.rows[name], after)
+			m.noteChange(name, m.before(row), after)
 			m.rows[name] = after
+			delete(m.cold, name)
 			m.scopes[scopeName{row.GetTableId(), row.GetUser()}] = index
 		}
+	case *commandv1.Command_CommitSegment:
+		m.cool(body.CommitSegment)
 	case *commandv1.Command_PurgeTable:
 		table := body.PurgeTable.GetTableId()
 		m.purged[table] = true
@@ -107,6 +111,26 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 	}
 	m.requests[id] = end
 	return end, false
+}
+
+// before is the version that a write replaces. Of a cold one the writer states what is in it, by the columns of its time.
+func (m *model) before(row *commandv1.RowWrite) modelRow {
+	before := m.rows[nameOf(row)]
+	if m.cold[nameOf(row)] && !before.deleted && row.GetColdSeq() == before.seq {
+		before.value = string(row.GetColdRow())
+	}
+	return before
+}
+
+// cool notes which rows a flush makes cold.
+func (m *model) cool(body *commandv1.CommitSegment) {
+	s := body.GetSegment()
+	for name, row := range m.rows {
+		if name.table == body.GetTableId() && name.user == body.GetUser() && command.SeqIndex(row.seq) <= body.GetUptoIndex() &&
+			name.key >= string(s.GetMinKey()) && name.key <= string(s.GetMaxKey()) {
+			m.cold[name] = true
+		}
+	}
 }
 
 func nameOf(row *commandv1.RowWrite) rowName {
@@ -141,26 +165,6 @@ func (m *model) refuse(write *commandv1.WriteRows) (fault.Kind, bool) {
 		}
 	}
 	return 0, false
-}
-
-// compare says how a replica's rows differ from the model's, "" when they do not.
-func (m *model) compare(reader storage.Reader) (string, error) {
-	found := 0
-	difference := ""
-	err := eachRow(reader, m.group, func(name rowName, row modelRow) {
-		want, ok := m.rows[name]
-		found++
-		if (!ok || want != row) && difference == "" {
-			difference = fmt.Sprintf("row %v is %v, the log says %v", name, row, want)
-		}
-	})
-	if err != nil || difference != "" {
-		return difference, err
-	}
-	if found != len(m.rows) {
-		return fmt.Sprintf("%d rows, the log says %d", found, len(m.rows)), nil
-	}
-	return "", nil
 }
 
 // eachRow visits every stored row version of a group.

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
@@ -10,6 +12,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/statemachine"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // mutant is one planted bug. The zero value has none: every place where a bug can sit asks it, and does the
@@ -34,6 +37,10 @@ type mutant struct {
 	onPublisher func(*simNode, *changefeed.Feed) applier.Publisher
 	onLive      func(*session) bool // a live query begins without a barrier
 	onDeliver   func(*watcher, []live.Notification)
+	onCold      func(*commandv1.Command) // of a flush or a merge
+	noKeep      bool                     // a segment is committed before others have it
+	noTend      bool                     // nobody fetches files that a node misses
+	graceless   bool                     // files that nobody names are deleted at once
 }
 
 func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {
@@ -114,6 +121,14 @@ func (m *mutant) publisher(n *simNode, feed *changefeed.Feed) applier.Publisher 
 		return m.onPublisher(n, feed)
 	}
 	return feed
+}
+
+// hurry is by how much the clock of sweepers runs ahead.
+func (m *mutant) hurry(w *world) time.Duration {
+	if m.graceless {
+		return time.Duration(w.step) * time.Hour
+	}
+	return 0
 }
 
 func (m *mutant) deliver(w *watcher, notifications []live.Notification) {

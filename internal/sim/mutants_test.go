@@ -25,7 +25,7 @@ import (
 
 // mutants are bugs that a replicated database can have. Every one of them must be seen.
 func mutants() []mutant {
-	return []mutant{
+	return append([]mutant{
 		{name: "the log is not synced", onFS: deafSync(logDir, false)},
 		{name: "the directory of the log is not synced", onFS: deafSync(logDir, true)},
 		{name: "the store is not synced", onFS: deafSync(storeDir, false)},
@@ -66,7 +66,7 @@ func mutants() []mutant {
 		{name: "only the first request of an entry is remembered", onMachine: shortOfMemory},
 		{name: "proposals of one entry get each other's results", onMachine: mixingUp},
 		{name: "an entry is applied up to what waits for meta", onMachine: impatientWithin},
-	}
+	}, coldMutants()...)
 }
 
 func forgetVotes(n *simNode) error {

@@ -58,6 +58,7 @@ type simNode struct {
 	catalog  *catalog.Store
 	manager  engine // nil until the node is a member
 	live     *livePart
+	cold     *coldPart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
 	looked   []uint64                   // applied indexes by group, when somebody looked
@@ -138,7 +139,7 @@ func (n *simNode) openStores() error {
 	fs := n.disk.fs()
 	var err error
 	n.room = newRoomClock(n.disk)
-	n.storeFS = disk.WaitForRoom(fs, n.room)
+	n.storeFS, n.cold = disk.WaitForRoom(fs, n.room), newColdPart(n, fs)
 	n.store, err = storage.Open(storage.Options{FS: n.storeFS, Dir: storeDir, MemTableBytes: 64 << 20, CacheBytes: 1 << 20})
 	if err != nil {
 		return err
@@ -183,6 +184,7 @@ func (n *simNode) openEngine() error {
 	w.oracle.opened(n)
 	w.spawnAt(n, "announce", announce)
 	w.spawnAt(n, "janitor", janitor)
+	n.cold.begin()
 	if !w.mutant.noGossip {
 		w.spawnAt(n, "gossip", gossip)
 	}
@@ -236,6 +238,7 @@ func (n *simNode) close() {
 	if n.manager != nil {
 		n.manager.Stop()
 	}
+	n.cold.close()
 	// These only free memory where the disk is thrown away; where it stays, what they write is not needed.
 	n.closing = nil
 	if n.log != nil {
@@ -256,7 +259,7 @@ func (n *simNode) close() {
 func (n *simNode) wipe() {
 	n.w.trace.event("node %d loses its disk", n.id)
 	n.w.oracle.wiped(n.self.Replica)
-	n.flipped = false
+	n.flipped, n.w.unsettled = false, n.w.step
 	n.disk = newDisk(n)
 	n.self = n.w.mutant.emptyDisk(n)
 }

@@ -215,6 +215,9 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 			o.w.fail("request %s runs at %d of %s, but its client was told that it will not", id, e.Index, g)
 		}
 	}
+	if got.ok {
+		o.coldCommand(g, e.Index, cmd)
+	}
 	if truth.model == nil {
 		return needs
 	}

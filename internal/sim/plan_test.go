@@ -159,6 +159,7 @@ func (p *plan) strike() {
 	p.strikeDrain()
 	p.strikeNetwork()
 	p.strikeGroups()
+	p.w.bucket.strike()
 }
 
 // wake brings back what was stopped or paused for long enough.

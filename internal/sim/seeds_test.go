@@ -59,6 +59,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	shape.logWrites, shape.chunkBytes = []int{1, 2, 1, 4}[seed%4], []int{0, 300, 2000}[seed%3]
 	shape.sql = seed%2 == 0
 	shape.packs = []int{0, -1, 0, 2000, 0}[seed%5]
+	shape.cold, shape.bucket = shape.sql, seed%6 == 0
 	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)
 	if *verbose {

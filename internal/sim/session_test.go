@@ -27,6 +27,7 @@ type session struct {
 	unknowns int // attempts without an answer; the executor doubles the limit after each
 	id       ident.RequestID
 	proposed bool
+	reads    bool          // it may have rows of the store open
 	mode     executor.Mode // of what it writes for a user
 
 	done  chan struct{}

@@ -80,7 +80,7 @@ func (n *simNode) engine() *exec.Engine {
 	}
 	engine, err := exec.New(exec.Deps{
 		Catalog: n.catalog, Storage: n.store, Executor: sqlExecutor{}, Clock: sqlClock{n}, Cluster: lonely{}, Passwords: lonely{},
-		Random: n.w.random, Node: n.id,
+		Random: n.w.random, Node: n.id, Cold: n.cold.store,
 	})
 	if err != nil {
 		n.w.fail("the SQL engine of node %d: %v", n.id, err)
@@ -91,20 +91,14 @@ func (n *simNode) engine() *exec.Engine {
 
 // sql runs statements at this session's node. The outcome is unknown when the node ended meanwhile.
 func (s *session) sql(user string, statements ...string) (rows [][]datum.Datum, err error) {
-	defer func() {
-		r := recover()
-		_, stopped := r.(actorStopped)
-		switch _, broken := r.(violation); {
-		case r == nil:
-		case !stopped && !broken && s.gone():
-			rows, err = nil, fault.New(fault.Timeout, "the node has ended") // its store is closed under a dead process
-		default:
-			panic(r)
-		}
-	}()
 	statements, transaction := s.a.w.mutant.speaks(s.a.w, statements)
-	response, err := s.n.engine().Execute(s, exec.Request{
-		SQL: strings.Join(statements, "; "), Transaction: transaction, Session: caller.Session{User: ident.UserID(user), Role: caller.RoleDBA, Namespace: "default"},
+	var response *exec.Response
+	err = s.guarded(func() (failed error) {
+		response, failed = s.n.engine().Execute(s, exec.Request{
+			SQL: strings.Join(statements, "; "), Transaction: transaction,
+			Session: caller.Session{User: ident.UserID(user), Role: caller.RoleDBA, Namespace: "default"},
+		})
+		return failed
 	})
 	s.a.w.stats.statements++
 	if err != nil {
@@ -118,11 +112,12 @@ func (s *session) sql(user string, statements ...string) (rows [][]datum.Datum, 
 
 // sqlSetUp makes the tables.
 func (c *clients) sqlSetUp(a *actor) {
+	c.makeBucket(a)
 	for i, name := range sqlTables {
 		kind := []string{"USER", "SHARED"}[i]
 		for there := false; !there; a.pause() {
 			a.request(func(s *session) {
-				_, err := s.sql(c.users[0], fmt.Sprintf("CREATE %s TABLE IF NOT EXISTS %s (id TEXT PRIMARY KEY, tag TEXT, n BIGINT)", kind, name))
+				_, err := s.sql(c.users[0], fmt.Sprintf("CREATE %s TABLE IF NOT EXISTS %s (id TEXT PRIMARY KEY, tag TEXT, n BIGINT)%s", kind, name, c.w.placeOf(i)))
 				if t, ok := s.n.catalog.Current().Table("default", name); ok && err == nil {
 					there = true
 					c.w.sqlIDs[uint64(t.ID)] = true
@@ -142,6 +137,9 @@ func (c *clients) bySQL() {
 		c.w.spawn("sql reader", c.sqlCompare)
 		c.w.spawn("sql transfers", c.sqlTransfer)
 		c.w.spawn("sql alter", c.sqlAlter)
+		if c.w.opt.cold {
+			c.w.spawn("cold boss", c.orderCold)
+		}
 	})
 }
 

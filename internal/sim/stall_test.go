@@ -37,7 +37,7 @@ func needsRoom(op faultfs.Op) bool {
 	if op.Kind != faultfs.Create && op.Kind != faultfs.Write {
 		return false
 	}
-	return strings.HasPrefix(op.Path, storeDir) || strings.HasPrefix(op.Path, stagingDir) ||
+	return strings.HasPrefix(op.Path, storeDir) || strings.HasPrefix(op.Path, stagingDir) || strings.HasPrefix(op.Path, coldDir) ||
 		strings.HasPrefix(op.Path, logDir) && strings.HasSuffix(op.Path, ".tmp")
 }
 

@@ -42,6 +42,8 @@ type options struct {
 	noBalance    bool
 	solo         bool // one node, without a cluster
 	sql          bool // some clients speak SQL
+	cold         bool // their rows become cold
+	bucket       bool // one of their tables has its segments in a bucket
 	verbose      bool
 }
 
@@ -54,33 +56,35 @@ func defaultOptions() options {
 
 // world is one simulated cluster and everything around it.
 type world struct {
-	t       *testing.T
-	seed    uint64
-	rng     *rand.Rand
-	random  randomReader
-	opt     options
-	plan    *plan
-	mutant  *mutant
-	clock   *clock.Manual
-	start   time.Time
-	network *transport.Network
-	uid     ident.ClusterUID
-	shards  shard.Map
-	groups  []shard.GroupID
-	nodes   []*simNode
-	actors  []*actor
-	current *actor // the one that runs
-	oracle  *oracle
-	trace   *trace
-	step    int
-	cuts    map[[2]ident.NodeID]bool
-	sqlIDs  map[uint64]bool // tables whose rows SQL makes
-	store   *truth          // what clients know
-	stats   stats
-	load    *clients      // nil until clients begin
-	before  goleak.Option // what ran before the run
-	over    chan struct{} // closed when the run is over
-	end     string        // how the groups stood when the run failed
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	random    randomReader
+	opt       options
+	plan      *plan
+	mutant    *mutant
+	clock     *clock.Manual
+	start     time.Time
+	network   *transport.Network
+	uid       ident.ClusterUID
+	shards    shard.Map
+	groups    []shard.GroupID
+	nodes     []*simNode
+	actors    []*actor
+	current   *actor // the one that runs
+	oracle    *oracle
+	trace     *trace
+	step      int
+	cuts      map[[2]ident.NodeID]bool
+	sqlIDs    map[uint64]bool // tables whose rows SQL makes
+	store     *truth          // what clients know
+	stats     stats
+	load      *clients      // nil until clients begin
+	bucket    *bucket       // that all nodes see
+	unsettled int           // step at which a disk was last lost, or a member came
+	before    goleak.Option // what ran before the run
+	over      chan struct{} // closed when the run is over
+	end       string        // how the groups stood when the run failed
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
@@ -91,6 +95,7 @@ type stats struct {
 	flips, repairs, told, jobs                               uint64 // damage, changes to followers, jobs that were done
 	everywhere, missing                                      uint64 // writes in mode all: answered, refused for a silent voter
 	statements, compared, altered, indexed                   uint64 // of SQL: all, pairs of reads, changed tables, entries checked
+	segments, merges, fetched, swept, outages, twice         uint64 // of cold rows: commits, merges, files that came later, that went, and trouble
 	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
 	liveBegun, liveResumed, liveTold, liveTooOld, liveFull   uint64 // live queries, those with a cursor, changes, cursors that were refused
 }
@@ -138,6 +143,7 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 	w.network = transport.NewNetwork(w.clock)
 	w.network.SetFault(w.plan.packet)
 	w.network.SetCallFault(w.plan.call)
+	w.bucket = newBucket(w)
 	w.trace = newTrace(func() time.Duration { return w.clock.Now().Sub(w.start) })
 	w.oracle = newOracle(w)
 	for i := range opt.nodes {

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -39,6 +38,8 @@ type Config struct {
 	FS       disk.FS  // of storages of type filesystem
 	Keys     *Keyring // opens credentials; its zero value opens none
 	Clock    clock.Clock
+	// Buckets opens storages of type s3; nil opens those that answer over HTTP. It is not given credentials.
+	Buckets func(*catalog.Storage) (objstore.Store, error)
 }
 
 // Set is the opened storages of one node.
@@ -108,6 +109,9 @@ func (s *Set) open(storage *catalog.Storage) (objstore.Store, error) {
 	}
 	if storage.Type != TypeS3 {
 		return nil, fault.New(fault.Unsupported, "storages of type '%s' are not supported", storage.Type)
+	}
+	if s.cfg.Buckets != nil {
+		return s.cfg.Buckets(storage)
 	}
 	text, err := s.cfg.Keys.Open(storage.ID, storage.Credentials)
 	if err != nil {
@@ -196,34 +200,12 @@ func Check(storage *catalog.Storage) error {
 	if err != nil {
 		return err
 	}
-	if err := checkBucket(cfg.Bucket, cfg.Endpoint == ""); err != nil {
-		return err
-	}
 	cfg.Clock = clock.Real{}
 	store, err := objstore.OpenS3(cfg)
 	if err != nil {
 		return fault.New(fault.InvalidStatement, "%w", err)
 	}
 	store.Close()
-	return nil
-}
-
-// What buckets may be called: at Amazon, and at servers that take more. Asking a server for another one takes long to fail.
-var (
-	amazonBucket = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	anyBucket    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
-)
-
-// checkBucket refuses a name that no bucket has; one that is missing or means another directory is told of elsewhere.
-func checkBucket(name string, amazon bool) error {
-	switch {
-	case name == "":
-	case !anyBucket.MatchString(name):
-		return fault.New(fault.InvalidStatement, "'%s' is no name of a bucket: want letters, digits, '.', '_' and '-', the first a letter or a digit", name)
-	case amazon && (!amazonBucket.MatchString(name) || strings.Contains(name, "..")):
-		return fault.New(fault.InvalidStatement, "'%s' is no name of a bucket at Amazon: want 3 to 63 small letters, digits, '.' and '-', "+
-			"at both ends a letter or a digit; for another server, say its \"endpoint\" in CONFIG", name)
-	}
 	return nil
 }
 

@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/jobs"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
+)
+
+// This file lets nodes carry out flushes and merges as jobs: the real kinds under real claims. What a server's runner does
+// on goroutines of its own, claims, heartbeats and reports, is done between the steps here.
+
+// Bounds of a job in simulated time.
+const (
+	coldHold  = 2 * time.Second // of a claim
+	filesLast = 6 * time.Second // from the begin of a file to the proposal that names it
+)
+
+// orderCold creates jobs that flush and merge.
+func (c *clients) orderCold(a *actor) {
+	for ; c.busy; a.sleep(time.Duration(20+c.w.rng.IntN(150)) * stepTime) {
+		name := sqlTables[c.w.rng.IntN(len(sqlTables))]
+		merge, light := c.w.rng.IntN(3) == 0, c.w.rng.IntN(3) == 0
+		a.request(func(s *session) {
+			t, ok := s.n.catalog.Current().Table("default", name)
+			if !ok {
+				return
+			}
+			job := applier.NewFlushJob(uint64(t.ID), "")
+			if merge {
+				job = applier.NewCompactJob(uint64(t.ID), light, "")
+			}
+			s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{Job: job}}})
+		})
+	}
+}
+
+// hand carries out jobs of the cold tier on a node.
+func hand(a *actor) {
+	w, n := a.w, a.node
+	for ; ; a.sleep(300 * time.Millisecond) {
+		if w.load == nil || !w.load.busy || n.catalog.Current().Cluster() == nil {
+			continue
+		}
+		job := n.someColdJob()
+		if job == nil {
+			continue
+		}
+		r := &coldRun{n: n, a: a, job: job}
+		a.serve(n, r.claim)
+		if r.held == nil {
+			continue
+		}
+		n.cold.busy++
+		a.serve(n, r.carryOut)
+		n.fellInColdFile()
+		a.pause() // a node that has ended goes no further
+		a.serve(n, r.report)
+		n.cold.busy--
+	}
+}
+
+// someColdJob draws a job that may be claimed, nil when there is none.
+func (n *simNode) someColdJob() *commandv1.Job {
+	live, err := catalog.LoadLiveJobs(n.store)
+	if err != nil {
+		n.w.fail("node %d reads its jobs: %v", n.id, err)
+	}
+	live = slices.DeleteFunc(live, func(job *commandv1.Job) bool {
+		return job.GetType() != applier.JobTypeFlush && job.GetType() != applier.JobTypeCompact ||
+			catalog.JobState(job.GetState()) == catalog.JobRunning || job.GetNotBeforeMicros() > n.Now().UnixMicro()
+	})
+	if len(live) == 0 {
+		return nil
+	}
+	return live[n.w.rng.IntN(len(live))]
+}
+
+// coldRun is one run of one job.
+type coldRun struct {
+	n      *simNode
+	a      *actor
+	s      *session
+	job    *commandv1.Job
+	held   *commandv1.JobClaim
+	sleepy bool // it sends no heartbeats: somebody else takes the job over, and both go on
+	begun  bool // a file was begun that is not named yet
+	err    error
+}
+
+func (r *coldRun) claim(s *session) {
+	term := r.n.manager.Glance(shard.Meta).Term
+	answer := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{
+		Number: r.job.GetNumber(), NodeId: uint64(r.n.id), Term: term, HoldMicros: coldHold.Microseconds(),
+	}}})
+	if answer.outcome != succeeded {
+		return
+	}
+	r.held = &commandv1.JobClaim{Number: r.job.GetNumber(), Token: answer.response.GetObjectId(), NodeId: uint64(r.n.id), Term: term}
+	r.sleepy = r.n.w.rng.IntN(4) == 0
+	r.n.w.trace.event("node %d has %s of table %s under token %d, sleepy %v", r.n.id, r.job.GetType(), r.job.GetParameters(), r.held.GetToken(), r.sleepy)
+}
+
+// carryOut runs the real kind.
+func (r *coldRun) carryOut(s *session) {
+	r.s = s
+	worker := r.n.cold.worker(r.step)
+	kind := jobs.Flush(worker)
+	if r.job.GetType() == applier.JobTypeCompact {
+		kind = jobs.Compact(worker)
+	}
+	r.err = s.guarded(func() error { return kind.Run(s, &jobs.Work{Job: r.job, Token: r.held.GetToken()}) })
+	r.n.w.trace.event("node %d ends its run under token %d: %v", r.n.id, r.held.GetToken(), firstLine(r.err))
+}
+
+func firstLine(err error) string {
+	if err == nil {
+		return "done"
+	}
+	text := fmt.Sprint(err)
+	return text[:min(len(text), 80)]
+}
+
+// step waits between steps, which others use, and says that the run lives.
+func (r *coldRun) step(name string) error {
+	w := r.n.w
+	now := w.clock.Now()
+	switch {
+	case name == "write" && !r.begun:
+		r.begun, r.s.deadline = true, now.Add(filesLast)
+	case name == "committed", name == "replaced":
+		r.begun, r.s.deadline = false, now.Add(patience)
+	}
+	if w.plan.active {
+		wait := time.Duration(w.rng.Int64N(int64(500 * time.Millisecond)))
+		if r.sleepy {
+			wait *= 4
+		}
+		for end := now.Add(wait); w.clock.Now().Before(end); {
+			if !r.s.give() {
+				return r.s.err
+			}
+		}
+	}
+	if r.sleepy {
+		return nil
+	}
+	answer := r.s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_HeartbeatJob{HeartbeatJob: &commandv1.HeartbeatJob{
+		Claim: r.held, Percent: 1, Message: name, HoldMicros: coldHold.Microseconds(),
+	}}})
+	if answer.outcome == refused {
+		return answer.err // the claim is lost
+	}
+	return nil
+}
+
+// report says how the run ended. That of a lost claim must not count, which the oracle looks at.
+func (r *coldRun) report(s *session) {
+	end := &commandv1.Command{Body: &commandv1.Command_CompleteJob{CompleteJob: &commandv1.CompleteJob{Claim: r.held}}}
+	switch {
+	case r.err == nil:
+	case errors.Is(r.err, jobs.ErrNothingToDo):
+		end = &commandv1.Command{Body: &commandv1.Command_SkipJob{SkipJob: &commandv1.SkipJob{Claim: r.held, Message: r.err.Error()}}}
+	default:
+		end = &commandv1.Command{Body: &commandv1.Command_FailJob{FailJob: &commandv1.FailJob{
+			Claim: r.held, Error: r.err.Error(), RetryAtMicros: r.n.Now().UnixMicro(),
+		}}}
+	}
+	if s.execute(shard.Meta, end).outcome == refused {
+		r.n.w.stats.twice++
+	}
+}
+
+// flushAll makes all rows of the SQL tables cold on a node, and merges them, as far as that is possible now.
+func (s *session) flushAll(merge bool) error {
+	s.deadline = s.a.w.clock.Now().Add(time.Minute)
+	return s.guarded(func() error {
+		worker := s.n.cold.worker(nil)
+		var failed error
+		for _, name := range sqlTables {
+			t, ok := s.n.catalog.Current().Table("default", name)
+			if !ok || t.Unfinished() {
+				continue
+			}
+			_, err := worker.Table(s, t.ID, nil)
+			if err == nil && merge {
+				_, err = worker.Compact(s, t.ID, false, nil)
+			}
+			failed = errors.Join(failed, err)
+		}
+		return failed
+	})
+}
