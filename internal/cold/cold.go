@@ -86,6 +86,7 @@ type Store struct {
 	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
 	suspected map[fileKey]struct{} // damage was found in them; the next one who opens them checks them as a whole
 	tended    map[string]uint64    // versions of the manifests that Tend wrote, by name
+	wanted    map[place]struct{}   // files that were here already when a flush wanted them kept, since the last look of a Sweeper
 }
 
 // known is a decoded manifest.
@@ -122,7 +123,7 @@ func New(cfg Config) *Store {
 	}
 	return &Store{
 		cfg: cfg, cache: newCache[columnKey, []datum.Datum](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
-		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{},
+		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{}, wanted: map[place]struct{}{},
 	}
 }
 

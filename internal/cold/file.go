@@ -361,6 +361,10 @@ func (s *Store) Keep(ctx context.Context, from Peer, storageID, path string, sum
 	}
 	key := fileKey{storage: storageID, path: path}
 	copy(key.sha256[:], sum)
+	// Whoever wants it kept is about to name it, however long it was an orphan; noted first, so that it cannot go in between.
+	if err := s.want(place{storageID, path}); err != nil {
+		return err
+	}
 	found, err := s.here(key, size)
 	if err != nil || found {
 		return err

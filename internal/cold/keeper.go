@@ -95,7 +95,7 @@ func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	if written {
 		return nil
 	}
-	content, err := scope.JSON()
+	content, err := scope.JSON(s.cfg.Catalog.Current().Owner())
 	if err != nil {
 		return err
 	}
@@ -152,6 +152,7 @@ func (s *Store) tendFile(ctx context.Context, wanted *commandv1.Segment) error {
 type manifestFile struct {
 	TableID       string                     `json:"table_id"`
 	UserID        string                     `json:"user_id,omitempty"`
+	Cluster       string                     `json:"cluster,omitempty"` // who wrote it, and may delete it
 	Version       uint64                     `json:"version"`
 	CreatedAt     string                     `json:"created_at"`
 	UpdatedAt     string                     `json:"updated_at"`
@@ -180,11 +181,11 @@ type manifestStats struct {
 	Nulls uint64            `json:"null_count"`
 }
 
-// JSON is the manifest for readers outside.
-func (s *Scope) JSON() ([]byte, error) {
+// JSON is the manifest for readers outside, written by a cluster.
+func (s *Scope) JSON(owner string) ([]byte, error) {
 	m := s.Manifest
 	file := manifestFile{
-		TableID: s.Table.FullName(), UserID: string(s.User), Version: m.GetVersion(), CreatedAt: instant(m.GetCreatedMicros()),
+		TableID: s.Table.FullName(), UserID: string(s.User), Cluster: owner, Version: m.GetVersion(), CreatedAt: instant(m.GetCreatedMicros()),
 		UpdatedAt: instant(m.GetUpdatedMicros()), Segments: []manifestSegment{}, VectorIndexes: map[string]json.RawMessage{},
 	}
 	for _, found := range m.GetSegments() {

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -52,6 +54,49 @@ func TestKeepReplacesNothing(t *testing.T) {
 	if err := mine.tendFile(t.Context(), offered); err != nil || !holds(offered) {
 		t.Errorf("the file that a manifest names: %v", err)
 	}
+}
+
+// TestKeptFileBeginsItsGraceAnew has a flush that finds its file written already want it kept, when the sweeper has known it for an orphan for almost an
+// hour, and when the sweeper is about to delete it: the flush has all of its time to name it.
+func TestKeptFileBeginsItsGraceAnew(t *testing.T) {
+	t.Parallel()
+	mine := openStore(t, t.TempDir(), 0)
+	orphan := writeSegment(t, mine, testTable(), 0, map[int64]version{1: {1, false, "mine"}})
+	keep := func() {
+		t.Helper()
+		if err := mine.Keep(t.Context(), nil, catalog.LocalStorage, orphan.GetPath(), orphan.GetSha256(), int64(orphan.GetSizeBytes())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wall, late := clock.NewManual(time.Unix(1_700_000_000, 0)), false
+	s := &Sweeper{
+		Store: mine, Clock: wall, Busy: func() (bool, error) { return false, nil }, Buckets: func() bool { return true },
+		Names: func(_ context.Context, current bool) (*Names, error) {
+			if current && late {
+				keep()
+			}
+			return NewNames(), nil
+		},
+	}
+	sweep := func(what string, want int) {
+		t.Helper()
+		if got, err := s.Sweep(t.Context()); got != want || err != nil {
+			t.Errorf("%s: %d files went, %v, want %d", what, got, err, want)
+		}
+	}
+	sweep("at first sight", 0)
+	wall.Advance(SweepGrace - time.Minute)
+	keep()
+	wall.Advance(time.Minute)
+	sweep("when it is kept a minute before its time", 0)
+	wall.Advance(SweepGrace)
+	late = true
+	sweep("when it is kept while it is about to go", 0)
+	late = false
+	wall.Advance(SweepGrace - time.Second)
+	sweep("before the hour after that is over", 0)
+	wall.Advance(SweepGrace)
+	sweep("when nobody named it", 1)
 }
 
 // TestTendGoesOn has a segment that nobody has before one that another member has.

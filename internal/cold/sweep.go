@@ -2,9 +2,11 @@ package cold
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"path"
 	"strings"
@@ -37,13 +39,18 @@ func NewNames() *Names {
 	return &Names{seed: maphash.MakeSeed(), paths: map[uint64]struct{}{}, ends: map[uint64]struct{}{}}
 }
 
-// Add adds the files of a manifest.
+// Add adds the files of a manifest, and the one that is written beside them for readers outside.
 func (n *Names) Add(m *commandv1.Manifest) {
 	for _, s := range m.GetSegments() {
-		n.paths[maphash.String(n.seed, s.GetPath())] = struct{}{}
-		for end, more := s.GetPath(), true; more; _, end, more = strings.Cut(end, "/") {
-			n.ends[maphash.String(n.seed, end)] = struct{}{}
-		}
+		n.add(s.GetPath())
+		n.add(path.Dir(s.GetPath()) + "/" + ManifestName)
+	}
+}
+
+func (n *Names) add(file string) {
+	n.paths[maphash.String(n.seed, file)] = struct{}{}
+	for end, more := file, true; more; _, end, more = strings.Cut(end, "/") {
+		n.ends[maphash.String(n.seed, end)] = struct{}{}
 	}
 }
 
@@ -63,7 +70,7 @@ func (n *Names) has(p place) bool {
 type place struct{ storage, path string }
 
 // Sweeper deletes files of segments that no manifest names: what flushes and compactions left that were interrupted, what
-// was merged, and what dropped tables had. It belongs to one goroutine. All fields but Step are required.
+// was merged, and what dropped tables had; and each manifest.json beside which no segment is named. It belongs to one goroutine. All fields but Step are required.
 //
 // A file goes when two looks that lie SweepGrace apart, and every one in between, found it named by nobody, the last of them at manifests that were
 // current, while no backup ran. In a place that others may use too, a file goes only when it says that this cluster wrote it.
@@ -92,7 +99,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (deleted int, err error) {
 		return 0, err
 	}
 	now := s.Clock.Now()
-	before, seen := s.seen, map[place]time.Time{}
+	before, seen, wanted := s.seen, map[place]time.Time{}, s.Store.takeWanted()
 	var due []place
 	for _, storage := range s.Store.cfg.Catalog.Current().Storages() {
 		shared, failure := s.Store.Shared(storage.ID)
@@ -102,7 +109,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (deleted int, err error) {
 		}
 		failure = s.look(ctx, storage, now, func(p place) {
 			since, known := before[p]
-			if !known {
+			if _, anew := wanted[p]; !known || anew {
 				since = now
 			}
 			if names.has(p) || len(seen) >= maxOrphans {
@@ -137,7 +144,7 @@ func (s *Sweeper) look(ctx context.Context, storage *catalog.Storage, now time.T
 	}
 	return objects.List(ctx, "", func(found objstore.ObjectInfo) error {
 		name := path.Base(found.Key)
-		if strings.HasPrefix(name, "batch-") && strings.HasSuffix(name, ".parquet") {
+		if name == ManifestName || strings.HasPrefix(name, "batch-") && strings.HasSuffix(name, ".parquet") {
 			visit(place{storage.ID, found.Key})
 		}
 		return nil
@@ -154,7 +161,7 @@ func (s *Sweeper) delete(ctx context.Context, due []place) (deleted int, err err
 		return 0, err
 	}
 	for _, p := range due {
-		if names.has(p) {
+		if names.has(p) || s.Store.isWanted(p) {
 			continue
 		}
 		if err := s.deleteOne(ctx, p, &deleted); err != nil {
@@ -201,11 +208,34 @@ func (s *Sweeper) ours(ctx context.Context, objects objstore.Store, p place) (bo
 	if err != nil {
 		return false, err
 	}
+	if path.Base(p.path) == ManifestName {
+		return s.oursToo(ctx, objects, p, info.Size)
+	}
 	reader, err := segment.Open(&objectReader{ctx, objects, p.path}, info.Size)
 	if errors.Is(err, segment.ErrDamaged) {
 		return false, nil // whoever put it there knows what it is
 	}
 	return err == nil && reader.Owner() != "" && reader.Owner() == s.Store.cfg.Catalog.Current().Owner(), err
+}
+
+// maxManifestBytes bounds the manifest.json that is read to know whose it is; a larger one stays.
+const maxManifestBytes = 64 << 20
+
+// oursToo reports whether this cluster wrote a manifest.json.
+func (s *Sweeper) oursToo(ctx context.Context, objects objstore.Store, p place, size int64) (bool, error) {
+	owner := s.Store.cfg.Catalog.Current().Owner()
+	if size > maxManifestBytes || owner == "" {
+		return false, nil
+	}
+	content := make([]byte, size)
+	if _, err := (&objectReader{ctx, objects, p.path}).ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	var file manifestFile
+	if json.Unmarshal(content, &file) != nil {
+		return false, nil // whoever put it there knows what it is
+	}
+	return file.Cluster == owner, nil
 }
 
 // objectReader reads an object at offsets.
@@ -229,6 +259,7 @@ func (s *Store) forgetPlace(p place) {
 			gone = append(gone, f)
 		}
 	}
+	delete(s.tended, p.path) // a manifest.json is written anew when its directory has segments again
 	for key := range s.kept {
 		if key.storage == p.storage && key.path == p.path {
 			delete(s.kept, key)

@@ -20,9 +20,16 @@ import (
 // purgeTables is how many tables one command purges.
 const purgeTables = 1000
 
-// UserCleanup removes all that belongs to a dropped account: its rows in every user and stream table, its files in every storage, and the account. The
-// message names the backups that were made while it was there and hold its rows still. While the job runs, no account of the same id can be created.
-func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set) Kind {
+// FileDropper has the other members delete the files of an account.
+type FileDropper interface {
+	// DropFiles asks each of them once. It returns how many files went, and why some may be left, member by member: their sweepers find them.
+	DropFiles(ctx context.Context, user ident.UserID, deletedMicros int64) (deleted int, left []string)
+}
+
+// UserCleanup removes all that belongs to a dropped account: its rows in every user and stream table, its files in every storage of every member, and
+// the account. The message names the members that did not answer, and the backups that were made while the account was there and hold its rows still.
+// While the job runs, no account of the same id can be created. Others may be nil on a node that runs alone.
+func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set, others FileDropper) Kind {
 	return Kind{Type: applier.JobTypeUserCleanup, Run: func(ctx context.Context, work *Work) error {
 		var parameters applier.UserCleanupParameters
 		if err := json.Unmarshal([]byte(work.Job.GetParameters()), &parameters); err != nil {
@@ -41,9 +48,16 @@ func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.Comm
 		if err := purgeUser(ctx, exec, current.Cluster().Shards.RouteUser(user), user, tables, work); err != nil {
 			return err
 		}
-		deleted, err := deleteFiles(ctx, current, files, user, tables, work)
+		deleted, err := DeleteUserFiles(ctx, current, files, user, true)
 		if err != nil {
 			return err
+		}
+		work.Report(75, fmt.Sprintf("deleted %d files", deleted))
+		var left []string
+		if others != nil {
+			var elsewhere int
+			elsewhere, left = others.DropFiles(ctx, user, account.DeletedMicros)
+			deleted += elsewhere
 		}
 		holders, err := backupsWith(reader, account)
 		if err != nil {
@@ -56,6 +70,9 @@ func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.Comm
 			return fmt.Errorf("forget the account: %w", err)
 		}
 		message := fmt.Sprintf("removed the rows of %d tables and %d files", len(tables), deleted)
+		if len(left) > 0 {
+			message += "; files may be left for the sweeps, within two hours after the node is back: " + strings.Join(left, "; ")
+		}
 		if len(holders) > 0 {
 			message += "; backups that still hold rows of the user: " + strings.Join(holders, ", ")
 		}
@@ -93,17 +110,15 @@ func purgeUser(ctx context.Context, exec executor.CommandExecutor, group shard.G
 	return nil
 }
 
-// deleteFiles removes the user's directory of every table.
-func deleteFiles(
-	ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, tables []*schema.Table, work *Work,
-) (deleted int, err error) {
-	for i, t := range tables {
+// DeleteUserFiles removes the user's directory of every table from the storages of this node, and from those that all members see if shared says so.
+func DeleteUserFiles(ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, shared bool) (deleted int, err error) {
+	for _, t := range tablesOfUsers(current) {
 		id := t.Options["STORAGE_ID"]
 		if id == "" {
 			id = catalog.LocalStorage
 		}
 		storage, exists := current.Storage(id)
-		if !exists {
+		if !exists || !shared && storage.Type == storages.TypeS3 {
 			continue
 		}
 		prefix, err := storages.TablePrefix(storage, t, user)
@@ -119,7 +134,6 @@ func deleteFiles(
 		if err != nil {
 			return deleted, fmt.Errorf("delete files of %s: %w", t.FullName(), err)
 		}
-		work.Report(uint32(50+50*i/len(tables)), fmt.Sprintf("deleted %d files", deleted)) //nolint:gosec // a percentage
 	}
 	return deleted, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,7 @@ func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
 	}
 	c.sql("INSERT INTO app.gone VALUES (1, 'row')")
 	flushTable(t, c, n, "app.gone")
+	tendFiles(t, n)
 	c.sql("DROP TABLE app.gone")
 	files := func() (found int) {
 		t.Helper()
@@ -258,7 +260,7 @@ func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
 	s.Busy = busy
 	deletions := 0
 	s.Step = func(string) error {
-		if deletions++; deletions == 4 {
+		if deletions++; deletions == 5 { // one of them is the manifest.json of the dropped table
 			return stopped
 		}
 		return nil
@@ -279,8 +281,58 @@ func TestSweepDeletesOnlyWhatNobodyNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	sweep("when it is named", 2)
+	for name, wanted := range map[string]bool{"gone": false, "t": true} {
+		_, err := os.Stat(filepath.Join(n.cfg.Storage.DataPath, "storage", "app", name, cold.ManifestName))
+		if (err == nil) != wanted {
+			t.Errorf("the manifest.json of %s is there: %v, want %v", name, err, wanted)
+		}
+	}
 	reopenSegments(t, n)
 	wantRows(t, c, n, `[["0","row"],["1","row"],["2","row"],["100","late"]]`)
+}
+
+// TestSweepSparesManifestsOfOthers puts manifest.json of other writers into a storage that is not the node's own: only what this cluster wrote
+// goes when its table is dropped.
+func TestSweepSparesManifestsOfOthers(t *testing.T) {
+	t.Parallel()
+	n, c := oneNode(t, withShards(1, 1))
+	base := t.TempDir()
+	c.sql("CREATE STORAGE elsewhere TYPE filesystem NAME 'x' BASE_DIRECTORY '" + base + "'")
+	c.sql("CREATE NAMESPACE app")
+	c.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE = 'SHARED', STORAGE_ID = 'elsewhere')")
+	c.sql("INSERT INTO app.t VALUES (1, 'one')")
+	flushTable(t, c, n, "app.t")
+	tendFiles(t, n)
+	foreign := map[string]string{"a/manifest.json": `{"name": "a web page"}`, "b/manifest.json": "no JSON", "c/manifest.json": `{"cluster": "another one"}`}
+	for name, content := range foreign {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(base, name)), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(base, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.sql("DROP TABLE app.t")
+	waitPurged(t, n)
+	later := clock.NewManual(time.Now())
+	s := n.sweeper(later)
+	deleted := 0
+	for range 3 {
+		swept, err := s.Sweep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleted += swept
+		later.Advance(time.Hour)
+	}
+	if deleted != 2 {
+		t.Errorf("%d files went, want the segment and its manifest.json", deleted)
+	}
+	for name := range foreign {
+		if _, err := os.Stat(filepath.Join(base, name)); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestSweepSparesFilesOfStoragesThatShareADirectory looks for files from storages whose directories lie above, below and at the

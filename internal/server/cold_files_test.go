@@ -9,8 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -196,5 +200,71 @@ func TestFullScopeIsNotFlushed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(tableDirectory(n), "batch-1.parquet")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the flush wrote its file: %v", err)
+	}
+}
+
+// tendFiles has nodes bring their storages in line with the manifests now.
+func tendFiles(t *testing.T, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		scopes, err := cold.Scopes(n.catalog.Current(), n.store, dataGroups(n.who().Shards))
+		if err == nil {
+			err = n.cold.Tend(t.Context(), scopes)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDroppedUsersFilesGoFromEveryNode drops a user whose cold rows lie on three nodes: when the job is done, no node has a file of his. A node that is
+// away is named.
+func TestDroppedUsersFilesGoFromEveryNode(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t, func(cfg *config.Config) {
+		withShards(1, 1)(cfg)
+		cfg.Auth.UserCleanupDelaySecs = 1
+	})
+	waitReady(t, nodes...)
+	root, _ := fillDatabase(t, nodes[0], 3)
+	completed(t, nodes[0], root, "STORAGE FLUSH TABLE app.notes")
+	for _, n := range nodes {
+		if _, err := n.exec.Barrier(t.Context(), shard.UserShard(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tendFiles(t, nodes...)
+	files := func(n *Node, user string) []string {
+		found, err := filepath.Glob(filepath.Join(n.cfg.Storage.DataPath, "storage", "app", "notes", user, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	for _, n := range nodes {
+		if got := files(n, "user0"); len(got) != 2 {
+			t.Fatalf("before: %v, want a segment and a manifest", got)
+		}
+	}
+	root.sql("DROP USER user0")
+	job := waitJob(t, nodes[0], jobOfType(t, nodes[0], "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	if strings.Contains(job.GetMessage(), "may be left") {
+		t.Errorf("with all nodes there the job says %q", job.GetMessage())
+	}
+	for _, n := range nodes {
+		if left, others := files(n, "user0"), files(n, "user1"); len(left) != 0 || len(others) != 2 {
+			t.Errorf("node %d has %v of the dropped user, and %v of another", n.cfg.Cluster.NodeID, left, others)
+		}
+	}
+	if deleted, err := nodes[1].dropFiles(t.Context(), "user1", 1); err == nil || deleted > 0 {
+		t.Errorf("files of an account that is not dropped: %d, %v", deleted, err)
+	}
+	if err := nodes[2].Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	root.sql("DROP USER user1")
+	job = waitJob(t, nodes[0], jobOfType(t, nodes[0], "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	if !strings.Contains(job.GetMessage(), "may be left") || !strings.Contains(job.GetMessage(), "replica 3") {
+		t.Errorf("with a node away the job says %q", job.GetMessage())
 	}
 }

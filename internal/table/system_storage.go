@@ -47,7 +47,7 @@ func (*System) manifestRows(_ context.Context, request *ViewRequest) ([][]datum.
 		scopes, err := cold.Scopes(request.Catalog, reader, request.Catalog.Cluster().Shards.Groups())
 		for i := range scopes {
 			s := &scopes[i]
-			content, failure := s.JSON()
+			content, failure := s.JSON(request.Catalog.Owner())
 			if failure != nil {
 				return failure
 			}

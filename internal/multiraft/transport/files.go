@@ -21,6 +21,8 @@ type FileKeeper interface {
 	HandleReadFile(ctx context.Context, req *nodev1.ReadFileRequest, to io.Writer) error
 	// HandleKeepFile has a file that another replica has; it may wait within ctx.
 	HandleKeepFile(ctx context.Context, from ident.ReplicaID, req *nodev1.KeepFileRequest) *nodev1.KeepFileResponse
+	// HandleDropFiles deletes the files of an account that is dropped; it may wait within ctx.
+	HandleDropFiles(ctx context.Context, req *nodev1.DropFilesRequest) *nodev1.DropFilesResponse
 }
 
 // fileChunkBytes is the size of the pieces in which a file travels.
@@ -67,6 +69,19 @@ func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.Kee
 	return resp, nil
 }
 
+// DropFiles asks another replica to delete the files of an account.
+func (t *GRPC) DropFiles(ctx context.Context, to ident.ReplicaID, req *nodev1.DropFilesRequest) (*nodev1.DropFilesResponse, error) {
+	p, node, err := t.node(to)
+	if err != nil {
+		return nil, fmt.Errorf("drop files of replica %d: %w", to, err)
+	}
+	resp, err := node.DropFiles(p.hello.attach(ctx), req)
+	if err != nil {
+		return nil, fmt.Errorf("drop files of replica %d: %w", to, describe(err))
+	}
+	return resp, nil
+}
+
 // ReadFile implements nodev1.NodeServiceServer.
 func (s *service) ReadFile(req *nodev1.ReadFileRequest, stream grpc.ServerStreamingServer[nodev1.ReadFileResponse]) error {
 	ctx := stream.Context()
@@ -102,6 +117,22 @@ func (s *service) KeepFile(ctx context.Context, req *nodev1.KeepFileRequest) (*n
 		return nil, errNoFiles
 	}
 	return keeper.HandleKeepFile(ctx, from, req), nil
+}
+
+// DropFiles implements nodev1.NodeServiceServer.
+func (s *service) DropFiles(ctx context.Context, req *nodev1.DropFilesRequest) (*nodev1.DropFilesResponse, error) {
+	if _, _, err := s.admit(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.transport.calls.leave()
+	keeper, ok := s.transport.handler.(FileKeeper)
+	if !ok {
+		return nil, errNoFiles
+	}
+	return keeper.HandleDropFiles(ctx, req), nil
 }
 
 // chunkWriter sends what is written in pieces.

@@ -2393,6 +2393,110 @@ func (x *KeepFileResponse) GetNextNumber() uint64 {
 	return 0
 }
 
+type DropFilesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	DeletedMicros int64                  `protobuf:"varint,2,opt,name=deleted_micros,json=deletedMicros,proto3" json:"deleted_micros,omitempty"` // when the account was dropped: a later one of the same id keeps its files
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropFilesRequest) Reset() {
+	*x = DropFilesRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropFilesRequest) ProtoMessage() {}
+
+func (x *DropFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropFilesRequest.ProtoReflect.Descriptor instead.
+func (*DropFilesRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DropFilesRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *DropFilesRequest) GetDeletedMicros() int64 {
+	if x != nil {
+		return x.DeletedMicros
+	}
+	return 0
+}
+
+type DropFilesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refused       string                 `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"`  // why some files are left; empty when none is
+	Deleted       uint64                 `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"` // files
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropFilesResponse) Reset() {
+	*x = DropFilesResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropFilesResponse) ProtoMessage() {}
+
+func (x *DropFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropFilesResponse.ProtoReflect.Descriptor instead.
+func (*DropFilesResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DropFilesResponse) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *DropFilesResponse) GetDeleted() uint64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
 type InviteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -2404,7 +2508,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2520,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2533,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2462,7 +2566,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2578,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2591,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2704,7 +2808,13 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x10KeepFileResponse\x12\x18\n" +
 	"\arefused\x18\x01 \x01(\tR\arefused\x12\x1f\n" +
 	"\vnext_number\x18\x02 \x01(\x04R\n" +
-	"nextNumber\"b\n" +
+	"nextNumber\"M\n" +
+	"\x10DropFilesRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12%\n" +
+	"\x0edeleted_micros\x18\x02 \x01(\x03R\rdeletedMicros\"G\n" +
+	"\x11DropFilesResponse\x12\x18\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\x04R\adeleted\"b\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -2738,7 +2848,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12\x19\n" +
 	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
 	"\x17ORDER_LIST_LIVE_QUERIES\x10\f\x12\x17\n" +
-	"\x13ORDER_LIST_SESSIONS\x10\r2\xdd\x06\n" +
+	"\x13ORDER_LIST_SESSIONS\x10\r2\xb1\a\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -2749,7 +2859,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\aOperate\x12\x1f.kalamdb.node.v1.OperateRequest\x1a .kalamdb.node.v1.OperateResponse\x12I\n" +
 	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponse\x12Q\n" +
 	"\bReadFile\x12 .kalamdb.node.v1.ReadFileRequest\x1a!.kalamdb.node.v1.ReadFileResponse0\x01\x12O\n" +
-	"\bKeepFile\x12 .kalamdb.node.v1.KeepFileRequest\x1a!.kalamdb.node.v1.KeepFileResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
+	"\bKeepFile\x12 .kalamdb.node.v1.KeepFileRequest\x1a!.kalamdb.node.v1.KeepFileResponse\x12R\n" +
+	"\tDropFiles\x12!.kalamdb.node.v1.DropFilesRequest\x1a\".kalamdb.node.v1.DropFilesResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
 
 var (
 	file_kalamdb_node_v1_node_proto_rawDescOnce sync.Once
@@ -2764,7 +2875,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -2797,8 +2908,10 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*ReadFileResponse)(nil),         // 28: kalamdb.node.v1.ReadFileResponse
 	(*KeepFileRequest)(nil),          // 29: kalamdb.node.v1.KeepFileRequest
 	(*KeepFileResponse)(nil),         // 30: kalamdb.node.v1.KeepFileResponse
-	(*InviteRequest)(nil),            // 31: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 32: kalamdb.node.v1.InviteResponse
+	(*DropFilesRequest)(nil),         // 31: kalamdb.node.v1.DropFilesRequest
+	(*DropFilesResponse)(nil),        // 32: kalamdb.node.v1.DropFilesResponse
+	(*InviteRequest)(nil),            // 33: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 34: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -2824,21 +2937,23 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	15, // 20: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
 	19, // 21: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
 	22, // 22: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	31, // 23: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	33, // 23: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
 	27, // 24: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
 	29, // 25: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	3,  // 26: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 27: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 28: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	13, // 29: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
-	18, // 30: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	20, // 31: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	23, // 32: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	32, // 33: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	28, // 34: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	30, // 35: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
+	31, // 26: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
+	3,  // 27: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	7,  // 28: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	10, // 29: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	13, // 30: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	18, // 31: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	20, // 32: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	23, // 33: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	34, // 34: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	28, // 35: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	30, // 36: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	32, // 37: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -2859,7 +2974,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	NodeService_Invite_FullMethodName           = "/kalamdb.node.v1.NodeService/Invite"
 	NodeService_ReadFile_FullMethodName         = "/kalamdb.node.v1.NodeService/ReadFile"
 	NodeService_KeepFile_FullMethodName         = "/kalamdb.node.v1.NodeService/KeepFile"
+	NodeService_DropFiles_FullMethodName        = "/kalamdb.node.v1.NodeService/DropFiles"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -65,6 +66,8 @@ type NodeServiceClient interface {
 	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing. Another file of that name
 	// is never replaced: the answer says which number is free. Members only.
 	KeepFile(ctx context.Context, in *KeepFileRequest, opts ...grpc.CallOption) (*KeepFileResponse, error)
+	// DropFiles asks the callee to delete from its own storages what belongs to an account that is dropped, once it knows that it is. Members only.
+	DropFiles(ctx context.Context, in *DropFilesRequest, opts ...grpc.CallOption) (*DropFilesResponse, error)
 }
 
 type nodeServiceClient struct {
@@ -190,6 +193,16 @@ func (c *nodeServiceClient) KeepFile(ctx context.Context, in *KeepFileRequest, o
 	return out, nil
 }
 
+func (c *nodeServiceClient) DropFiles(ctx context.Context, in *DropFilesRequest, opts ...grpc.CallOption) (*DropFilesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropFilesResponse)
+	err := c.cc.Invoke(ctx, NodeService_DropFiles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -217,6 +230,8 @@ type NodeServiceServer interface {
 	// KeepFile asks the callee to have a segment durably, fetched from the caller if it is missing. Another file of that name
 	// is never replaced: the answer says which number is free. Members only.
 	KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error)
+	// DropFiles asks the callee to delete from its own storages what belongs to an account that is dropped, once it knows that it is. Members only.
+	DropFiles(context.Context, *DropFilesRequest) (*DropFilesResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -256,6 +271,9 @@ func (UnimplementedNodeServiceServer) ReadFile(*ReadFileRequest, grpc.ServerStre
 }
 func (UnimplementedNodeServiceServer) KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method KeepFile not implemented")
+}
+func (UnimplementedNodeServiceServer) DropFiles(context.Context, *DropFilesRequest) (*DropFilesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropFiles not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -429,6 +447,24 @@ func _NodeService_KeepFile_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_DropFiles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropFilesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).DropFiles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_DropFiles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).DropFiles(ctx, req.(*DropFilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -463,6 +499,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "KeepFile",
 			Handler:    _NodeService_KeepFile_Handler,
+		},
+		{
+			MethodName: "DropFiles",
+			Handler:    _NodeService_DropFiles_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
