@@ -30,6 +30,9 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 	if c.Cluster() == nil {
 		return notFounded(), nil
 	}
+	if refused, err := c.admitRestorer(body); refused != nil || err != nil {
+		return refused, err
+	}
 	restoring, err := catalog.LoadSequence(c.batch, catalog.SequenceRestoring)
 	if err != nil {
 		return nil, err
@@ -59,6 +62,9 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 		if err = c.restoreRecord(record); err != nil {
 			return nil, err
 		}
+	}
+	if err = c.noteRestore(body); err != nil {
+		return nil, err
 	}
 	if body.GetFinish() {
 		mark = 0

@@ -167,11 +167,15 @@ func (d *Data) writeRows(
 	if refusal := d.checkFences(body); refusal != nil {
 		return refusal, nil
 	}
+	refusal, err := d.admitRestore(batch, body.GetRestoreToken())
+	if refusal != nil || err != nil {
+		return refusal, err
+	}
 	word, err := d.wordOf(batch, body)
 	if err != nil {
 		return nil, err
 	}
-	refusal, err := d.checkRead(batch, body, word)
+	refusal, err = d.checkRead(batch, body, word)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}

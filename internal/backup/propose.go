@@ -96,7 +96,7 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 	p.under.Go(func() {
 		defer func() { <-p.slots }()
 		_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
-			WriteRows: &commandv1.WriteRows{Rows: batch.rows},
+			WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token},
 		}})
 		if err != nil {
 			p.mu.Lock()

@@ -40,6 +40,7 @@ type Target struct {
 	Rows     Rows // reads back what was written
 	Clock    clock.Clock
 	Job      uint64 // number of the job that restores; zero for none. It may run again after it finished.
+	Token    uint64 // of the claim under which it runs: what arrives when it has lost the job is refused. Zero for none
 }
 
 // Restore puts a backup into a cluster without tables and returns its manifest; an empty name is the newest one. It can be repeated
@@ -158,6 +159,7 @@ func (rs *restorer) catalog(ctx context.Context, last bool) error {
 func (rs *restorer) newCatalogCommand() *commandv1.RestoreCatalog {
 	return &commandv1.RestoreCatalog{
 		Backup: rs.manifest.ClusterUID + "/" + rs.manifest.Name, LastTableId: uint64(rs.manifest.LastTableID), Job: rs.target.Job,
+		Token: rs.target.Token,
 	}
 }
 

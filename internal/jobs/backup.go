@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/backup"
@@ -51,8 +52,12 @@ func Restore(target backup.Target, open Place) Kind {
 			return err
 		}
 		target := target
-		target.Job = work.Job.GetNumber()
-		m, err := backup.Restore(ctx, target, store, parameters.Backup, work.Report)
+		target.Job, target.Token = work.Job.GetNumber(), work.Token
+		name := parameters.Backup
+		if begun := work.Job.GetRestoring(); begun != "" { // with the newest one of that time, perhaps
+			name = begun[strings.LastIndexByte(begun, '/')+1:]
+		}
+		m, err := backup.Restore(ctx, target, store, name, work.Report)
 		switch {
 		case errors.Is(err, backup.ErrDamaged), errors.Is(err, backup.ErrNoBackup):
 			return Permanent(err)

@@ -175,7 +175,7 @@ func (s *stateChecker) checkKey(key, value []byte) error {
 		_, err := keys.ParseIndexEntry(key)
 		return err
 	case keys.KindApplied, keys.KindDedup, keys.KindPurged, keys.KindChange, keys.KindChanges, keys.KindRetention, keys.KindMark, keys.KindForgotten,
-		keys.KindFence:
+		keys.KindFence, keys.KindRestore:
 		return nil // read by checkMachine
 	case keys.KindManifest:
 		return s.checkManifest(key, value)

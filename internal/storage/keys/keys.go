@@ -38,6 +38,7 @@ const (
 	KindRetention Kind = 0x06 // how much of the changes is kept
 	KindMark      Kind = 0x07 // microseconds(8): how far the log of the group had come at a time
 	KindForgotten Kind = 0x08 // the index before which no request is remembered, where the window alone does not say it
+	KindRestore   Kind = 0x09 // the highest token under which rows were restored into the group
 	KindRow       Kind = 0x10 // table(8) user(escaped) primary key: the newest version of one row
 	KindScope     Kind = 0x11 // table(8) user(escaped): the index that last wrote to the scope
 	KindIndex     Kind = 0x12 // table(8) index(4) user(escaped) values [primary key]: see IndexEntry
@@ -145,6 +146,9 @@ func MarkSpan(group shard.GroupID) (lo, hi []byte) {
 	lo = kindPrefix(group, KindMark, 0)
 	return lo, PrefixEnd(lo)
 }
+
+// Restore is the key of the highest token under which rows were restored into a group.
+func Restore(group shard.GroupID) []byte { return kindPrefix(group, KindRestore, 0) }
 
 // Row is the key of the newest version of one row. User is empty for shared tables; primaryKey is the
 // order-preserving encoding of the key value.

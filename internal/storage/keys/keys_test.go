@@ -58,6 +58,7 @@ func TestGolden(t *testing.T) {
 	line("backup", Backup(258))
 	line("mark", Mark(group, 1_700_000_000_000_000))
 	line("forgotten", Forgotten(group))
+	line("restore", Restore(group))
 	lo, hi := GroupSpan(group)
 	span("group span", lo, hi)
 	lo, hi = TableSpan(group, table)

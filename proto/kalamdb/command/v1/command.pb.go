@@ -3376,9 +3376,10 @@ type WriteRows struct {
 	IndexSpans []*IndexSpanUnchanged  `protobuf:"bytes,5,rep,name=index_spans,json=indexSpans,proto3" json:"index_spans,omitempty"` // ranges of indexes by which rows were found
 	Revisions  []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"`                    // of the descriptors that the rows were made with; Altered before a fence
 	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
-	Reply         []byte      `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`     // returned with the response when the rows are written
-	Refusal       *Failure    `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"` // what is wrong with the statement; rows and scopes are then empty and ignored
-	Cold          []*ColdRead `protobuf:"bytes,21,rep,name=cold,proto3" json:"cold,omitempty"`       // scopes whose cold rows were looked at; needed for every scope that has segments
+	Reply         []byte      `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`                                    // returned with the response when the rows are written
+	Refusal       *Failure    `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"`                                // what is wrong with the statement; rows and scopes are then empty and ignored
+	Cold          []*ColdRead `protobuf:"bytes,21,rep,name=cold,proto3" json:"cold,omitempty"`                                      // scopes whose cold rows were looked at; needed for every scope that has segments
+	RestoreToken  uint64      `protobuf:"varint,30,opt,name=restore_token,json=restoreToken,proto3" json:"restore_token,omitempty"` // of the claim under which a job restores rows; refused behind a higher one. Zero for all others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3474,6 +3475,13 @@ func (x *WriteRows) GetCold() []*ColdRead {
 		return x.Cold
 	}
 	return nil
+}
+
+func (x *WriteRows) GetRestoreToken() uint64 {
+	if x != nil {
+		return x.RestoreToken
+	}
+	return 0
 }
 
 // ColdRead says as of when the sender knew the cold rows of a scope: what it states of them (RowWrite.cold_seq, and every
@@ -5108,6 +5116,7 @@ type Job struct {
 	IdPrefix        string                 `protobuf:"bytes,21,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"` // two letters in front of the number in the job's id
 	Transient       bool                   `protobuf:"varint,22,opt,name=transient,proto3" json:"transient,omitempty"`              // the record goes when the job succeeds: housekeeping that would push others out of the history
 	Result          string                 `protobuf:"bytes,23,opt,name=result,proto3" json:"result,omitempty"`                     // JSON object that the kind of job defines, set when it completes; may be empty
+	Restoring       string                 `protobuf:"bytes,24,opt,name=restoring,proto3" json:"restoring,omitempty"`               // the backup, as RestoreCatalog names it, whose records a run of the job has begun to write
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -5299,6 +5308,13 @@ func (x *Job) GetTransient() bool {
 func (x *Job) GetResult() string {
 	if x != nil {
 		return x.Result
+	}
+	return ""
+}
+
+func (x *Job) GetRestoring() string {
+	if x != nil {
+		return x.Restoring
 	}
 	return ""
 }
@@ -7006,6 +7022,7 @@ type RestoreCatalog struct {
 	Finish        bool                   `protobuf:"varint,3,opt,name=finish,proto3" json:"finish,omitempty"`                                // nothing more comes
 	LastTableId   uint64                 `protobuf:"varint,4,opt,name=last_table_id,json=lastTableId,proto3" json:"last_table_id,omitempty"` // ids of tables to come are higher
 	Job           uint64                 `protobuf:"varint,5,opt,name=job,proto3" json:"job,omitempty"`                                      // number of the job that restores; when it has finished already, object_id of the answer says so
+	Token         uint64                 `protobuf:"varint,6,opt,name=token,proto3" json:"token,omitempty"`                                  // of the claim that the sender has of the job; one that it lost is refused. Zero: there is no job
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7071,6 +7088,13 @@ func (x *RestoreCatalog) GetLastTableId() uint64 {
 func (x *RestoreCatalog) GetJob() uint64 {
 	if x != nil {
 		return x.Job
+	}
+	return 0
+}
+
+func (x *RestoreCatalog) GetToken() uint64 {
+	if x != nil {
+		return x.Token
 	}
 	return 0
 }
@@ -7949,7 +7973,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xee\x03\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\x93\x04\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
 	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x121\n" +
@@ -7960,7 +7984,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\trevisions\x18\x14 \x03(\v2!.kalamdb.command.v1.TableRevisionR\trevisions\x12\x14\n" +
 	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
 	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\x120\n" +
-	"\x04cold\x18\x15 \x03(\v2\x1c.kalamdb.command.v1.ColdReadR\x04cold\"i\n" +
+	"\x04cold\x18\x15 \x03(\v2\x1c.kalamdb.command.v1.ColdReadR\x04cold\x12#\n" +
+	"\rrestore_token\x18\x1e \x01(\x04R\frestoreToken\"i\n" +
 	"\bColdRead\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -8101,7 +8126,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bsegments\x18\x06 \x03(\v2\x1b.kalamdb.command.v1.SegmentR\bsegments\"'\n" +
 	"\n" +
 	"PurgeTable\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xe8\x05\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\x86\x06\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -8130,7 +8155,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0ffinished_micros\x18\x14 \x01(\x12R\x0efinishedMicros\x12\x1b\n" +
 	"\tid_prefix\x18\x15 \x01(\tR\bidPrefix\x12\x1c\n" +
 	"\ttransient\x18\x16 \x01(\bR\ttransient\x12\x16\n" +
-	"\x06result\x18\x17 \x01(\tR\x06result\"\x88\x01\n" +
+	"\x06result\x18\x17 \x01(\tR\x06result\x12\x1c\n" +
+	"\trestoring\x18\x18 \x01(\tR\trestoring\"\x88\x01\n" +
 	"\bJobClaim\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x17\n" +
@@ -8280,13 +8306,14 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x15_user_tables_template\":\n" +
 	"\vDropStorage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
-	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\xb3\x01\n" +
+	"\tif_exists\x18\x02 \x01(\bR\bifExists\"\xc9\x01\n" +
 	"\x0eRestoreCatalog\x12\x16\n" +
 	"\x06backup\x18\x01 \x01(\tR\x06backup\x12;\n" +
 	"\arecords\x18\x02 \x03(\v2!.kalamdb.command.v1.CatalogRecordR\arecords\x12\x16\n" +
 	"\x06finish\x18\x03 \x01(\bR\x06finish\x12\"\n" +
 	"\rlast_table_id\x18\x04 \x01(\x04R\vlastTableId\x12\x10\n" +
-	"\x03job\x18\x05 \x01(\x04R\x03job\"7\n" +
+	"\x03job\x18\x05 \x01(\x04R\x03job\x12\x14\n" +
+	"\x05token\x18\x06 \x01(\x04R\x05token\"7\n" +
 	"\rCatalogRecord\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\x8d\x02\n" +
