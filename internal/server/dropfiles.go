@@ -12,7 +12,7 @@ import (
 )
 
 // dropPatience is how long a member has to delete the files of an account. Its sweeper deletes what it did not.
-const dropPatience = 30 * time.Second
+const dropPatience = 10 * time.Second
 
 func (n *Node) fileDropper() jobs.FileDropper {
 	if n.cfg.Standalone() {
