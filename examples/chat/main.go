@@ -57,8 +57,8 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	ctx, leave := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {
-		if err := follow(ctx, db, out); err != nil && ctx.Err() == nil {
-			_, _ = fmt.Fprintln(out, "the room is gone:", err)
+		if gone := follow(ctx, db, out); gone != nil && ctx.Err() == nil {
+			_, _ = fmt.Fprintln(out, "the room is gone:", gone)
 		}
 	})
 	err = speak(ctx, db, *name, in)

@@ -103,11 +103,11 @@ func CheckCursor(
 		return err
 	}
 	if !kept {
-		start, _, err := readStart(reader, group)
-		if err == nil && cursor <= start.floor && (!found || written.Index > command.SeqIndex(cursor) || written.Seq > cursor) {
+		start, _, failed := readStart(reader, group)
+		if failed == nil && cursor <= start.floor && (!found || written.Index > command.SeqIndex(cursor) || written.Seq > cursor) {
 			return tooOld
 		}
-		return err
+		return failed
 	}
 	change, _, err := changefeed.DecodeRecord(cursor, record)
 	switch {

@@ -232,10 +232,8 @@ func (s *Sweeper) oursToo(ctx context.Context, objects objstore.Store, p place, 
 		return false, err
 	}
 	var file manifestFile
-	if json.Unmarshal(content, &file) != nil {
-		return false, nil // whoever put it there knows what it is
-	}
-	return file.Cluster == owner, nil
+	// Whoever put it there knows what a file is that cannot be read.
+	return json.Unmarshal(content, &file) == nil && file.Cluster == owner, nil
 }
 
 // objectReader reads an object at offsets.

@@ -281,7 +281,7 @@ func TestDroppedUserIsGone(t *testing.T) {
 		}
 	}
 	root.sql("DROP USER user0")
-	number := jobOfType(t, n, "user_cleanup")
+	number := cleanupOfUser(t, n)
 	job := waitJob(t, n, number, "completed", inState(catalog.JobCompleted))
 	if !strings.Contains(job.GetMessage(), "2 files") || !strings.Contains(job.GetMessage(), place) {
 		t.Errorf("the job says %q", job.GetMessage())
@@ -320,8 +320,8 @@ func TestDroppedUserIsGone(t *testing.T) {
 	}
 }
 
-// jobOfType returns the number of the newest job of a type.
-func jobOfType(t *testing.T, n *Node, kind string) uint64 {
+// cleanupOfUser returns the number of the newest job that cleans up after a user.
+func cleanupOfUser(t *testing.T, n *Node) uint64 {
 	t.Helper()
 	live, err := catalog.LoadLiveJobs(n.store)
 	if err != nil {
@@ -333,12 +333,12 @@ func jobOfType(t *testing.T, n *Node, kind string) uint64 {
 	}
 	newest := uint64(0)
 	for _, job := range append(live, ended...) {
-		if job.GetType() == kind {
+		if job.GetType() == "user_cleanup" {
 			newest = max(newest, job.GetNumber())
 		}
 	}
 	if newest == 0 {
-		t.Fatalf("there is no job of type %s", kind)
+		t.Fatal("no job cleans up after a user")
 	}
 	return newest
 }

@@ -381,7 +381,7 @@ func TestFlushOfADroppedUser(t *testing.T) {
 		w.Step = func(at string) error {
 			if at == "commit" && again.url == "" {
 				root.sql("DROP USER ann")
-				waitJob(t, n, jobOfType(t, n, "user_cleanup"), "completed", inState(catalog.JobCompleted))
+				waitJob(t, n, cleanupOfUser(t, n), "completed", inState(catalog.JobCompleted))
 				if again = account(); writes {
 					again.sql("INSERT INTO app.t VALUES (2, 'mine')")
 				}

@@ -248,7 +248,7 @@ func TestDroppedUsersFilesGoFromEveryNode(t *testing.T) {
 		}
 	}
 	root.sql("DROP USER user0")
-	job := waitJob(t, nodes[0], jobOfType(t, nodes[0], "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	job := waitJob(t, nodes[0], cleanupOfUser(t, nodes[0]), "completed", inState(catalog.JobCompleted))
 	if strings.Contains(job.GetMessage(), "may be left") {
 		t.Errorf("with all nodes there the job says %q", job.GetMessage())
 	}
@@ -264,7 +264,7 @@ func TestDroppedUsersFilesGoFromEveryNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	root.sql("DROP USER user1")
-	job = waitJob(t, nodes[0], jobOfType(t, nodes[0], "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	job = waitJob(t, nodes[0], cleanupOfUser(t, nodes[0]), "completed", inState(catalog.JobCompleted))
 	if !strings.Contains(job.GetMessage(), "may be left") || !strings.Contains(job.GetMessage(), fmt.Sprintf("replica %d:", nodes[2].self())) {
 		t.Errorf("with a node away the job says %q", job.GetMessage())
 	}

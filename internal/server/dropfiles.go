@@ -34,7 +34,7 @@ func (p coldPeers) DropFiles(ctx context.Context, user ident.UserID, deletedMicr
 	for _, replica := range others {
 		go func() {
 			resp, err := p.n.network.DropFiles(ctx, replica, &nodev1.DropFilesRequest{User: string(user), DeletedMicros: deletedMicros})
-			a := answer{deleted: int(resp.GetDeleted())} //nolint:gosec // a count of files
+			a := answer{deleted: int(resp.GetDeleted())}
 			switch {
 			case err != nil:
 				a.left = err.Error()
@@ -58,7 +58,7 @@ func (p coldPeers) DropFiles(ctx context.Context, user ident.UserID, deletedMicr
 // until it knows that its rows are gone, so that no file is fetched again.
 func (h peerHandler) HandleDropFiles(ctx context.Context, req *nodev1.DropFilesRequest) *nodev1.DropFilesResponse {
 	deleted, err := h.n.dropFiles(ctx, ident.UserID(req.GetUser()), req.GetDeletedMicros())
-	resp := &nodev1.DropFilesResponse{Deleted: uint64(deleted)} //nolint:gosec // a count of files
+	resp := &nodev1.DropFilesResponse{Deleted: uint64(deleted)}
 	if err != nil {
 		resp.Refused = err.Error()
 	}

@@ -392,7 +392,7 @@ func TestDroppedUsersColdRowsAreGone(t *testing.T) {
 		t.Fatalf("before: %d and %d segments, exports %v", files("user0"), files("user1"), exportFiles(t, n))
 	}
 	root.sql("DROP USER user0")
-	waitJob(t, n, jobOfType(t, n, "user_cleanup"), "completed", inState(catalog.JobCompleted))
+	waitJob(t, n, cleanupOfUser(t, n), "completed", inState(catalog.JobCompleted))
 	if _, err := n.exports.Tend(t.Context()); err != nil {
 		t.Fatal(err)
 	}

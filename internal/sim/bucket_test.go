@@ -147,8 +147,10 @@ func (c *clients) makeBucket(a *actor) {
 		a.request(func(s *session) {
 			r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateStorage{CreateStorage: &commandv1.CreateStorage{
 				IfNotExists: true,
-				Storage: &commandv1.Storage{Id: bucketName, Name: bucketName, Type: storages.TypeS3, BaseDirectory: "s3://sim/cold",
-					SharedTablesTemplate: catalog.DefaultSharedTemplate, UserTablesTemplate: catalog.DefaultUserTemplate},
+				Storage: &commandv1.Storage{
+					Id: bucketName, Name: bucketName, Type: storages.TypeS3, BaseDirectory: "s3://sim/cold",
+					SharedTablesTemplate: catalog.DefaultSharedTemplate, UserTablesTemplate: catalog.DefaultUserTemplate,
+				},
 			}}})
 			there = r.outcome == succeeded && s.barrier(shard.Meta)
 		})

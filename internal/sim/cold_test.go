@@ -130,7 +130,7 @@ func sweepCold(a *actor) {
 		a.serve(n, func(s *session) {
 			_ = s.guarded(func() error { // what fails is tried again
 				deleted, err := n.cold.sweeper.Sweep(s)
-				n.w.stats.swept += uint64(deleted) //nolint:gosec // a count
+				n.w.stats.swept += uint64(deleted)
 				return err
 			})
 		})
@@ -334,7 +334,7 @@ func (d *simDisk) judgeCold(op faultfs.Op, alive bool) error {
 	if !alive || d.crashed != nil || d.halting {
 		return errPower
 	}
-	d.w.trace.bytes('g', uint64(d.node.id), uint64(op.Kind)<<32|uint64(op.Bytes), nil) //nolint:gosec // a size
+	d.w.trace.bytes('g', uint64(d.node.id), uint64(op.Kind)<<32|uint64(op.Bytes), nil)
 	switch {
 	case d.broken:
 		return errDisk
