@@ -338,6 +338,10 @@ func (w *Worker) keep(ctx context.Context, s *commandv1.Segment) error {
 }
 
 func (w *Worker) step(name string) error {
+	// gofail: var coldStep string
+	// if coldStep == name {
+	// 	panic("fail point: " + name)
+	// }
 	if w.Step == nil {
 		return nil
 	}

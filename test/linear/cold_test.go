@@ -1,0 +1,188 @@
+package linear
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/client"
+)
+
+// coldSteps are the steps of a flush and of a compaction after which a server dies.
+var coldSteps = []struct{ verb, step string }{
+	{"FLUSH", "write"},
+	{"FLUSH", "keep"},
+	{"FLUSH", "commit"},
+	{"FLUSH", "committed"},
+	{"COMPACT", "write"},
+	{"COMPACT", "keep"},
+	{"COMPACT", "replace"},
+	{"COMPACT", "replaced"},
+}
+
+// TestKilledAtEveryStepOfFlushAndCompaction ends the server that flushes or merges at each step, one table for each. Afterwards every
+// server reads every row once; the jobs go on elsewhere when their claims are over; and all files are in order.
+func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path != builtWithPoints {
+		t.Skip("the server was built without fail points")
+	}
+	l := newLab(t, path)
+	admin := newTraffic(t, l, 1).newUser(20).Client
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	must := func(statements ...string) {
+		t.Helper()
+		if err := create(ctx, admin, statements...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must("CREATE NAMESPACE lab")
+	for i, at := range coldSteps {
+		name := fmt.Sprintf("lab.cold%d", i)
+		must("CREATE TABLE "+name+" (id BIGINT PRIMARY KEY, n BIGINT) WITH (TYPE='SHARED')", coldRows(name, 0))
+		for round := 1; at.verb == "COMPACT" && round < 3; round++ {
+			must("STORAGE FLUSH TABLE " + name)
+			if err := jobsRest(ctx, admin, "flush"); err != nil {
+				t.Fatal(err)
+			}
+			must(coldRows(name, round))
+		}
+		if at.verb == "COMPACT" {
+			must("STORAGE FLUSH TABLE " + name)
+			if err := jobsRest(ctx, admin, "flush"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, at := range coldSteps {
+		for _, p := range l.servers {
+			l.setColdStep(p, fmt.Sprintf("return(%q)", at.step))
+		}
+		name := fmt.Sprintf("lab.cold%d", i)
+		must(fmt.Sprintf("STORAGE %s TABLE %s", at.verb, name))
+		if err := l.oneDies(ctx); err != nil {
+			t.Fatalf("%s at %s: %v", at.verb, at.step, err)
+		}
+		for _, p := range l.servers {
+			l.setColdStep(p, "")
+		}
+		// Rows that are or become cold change while the server is away.
+		must("UPDATE "+name+" SET n = 1000 WHERE id < 10", "DELETE FROM "+name+" WHERE id = 299")
+		if err := l.startAll(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.waitReady(); err != nil {
+			t.Fatal(err)
+		}
+		l.readsOnce(ctx, name, at.verb)
+	}
+	if err := jobsRest(ctx, admin, "flush", "compact"); err != nil {
+		t.Fatal(err)
+	}
+	for i, at := range coldSteps {
+		l.readsOnce(ctx, fmt.Sprintf("lab.cold%d", i), at.verb)
+	}
+	for _, p := range l.servers {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, found := range l.check() {
+		t.Error(found)
+	}
+}
+
+// setColdStep sets the fail point of a server that runs. One that dies meanwhile, because an earlier job came to a step, is as good.
+func (l *lab) setColdStep(p *process, term string) {
+	l.t.Helper()
+	p.killed = true
+	if !p.running() {
+		return
+	}
+	if err := p.setPoint("coldStep", term); err != nil {
+		select {
+		case <-p.ended:
+		case <-time.After(patience):
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// coldRows inserts 300 rows, and changes some of those that are there.
+func coldRows(name string, round int) string {
+	var rows []string
+	for id := range 300 {
+		rows = append(rows, fmt.Sprintf("(%d, %d)", id, round))
+	}
+	return "INSERT INTO " + name + " (id, n) VALUES " + strings.Join(rows, ", ") + " ON CONFLICT (id) DO UPDATE SET n = excluded.n"
+}
+
+// oneDies returns when a server has ended.
+func (l *lab) oneDies(ctx context.Context) error {
+	ticker := time.NewTicker(25 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.Now().Add(patience)
+	for {
+		for _, p := range l.servers {
+			if !p.running() {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("no server ended within %v", patience)
+		}
+		<-ticker.C
+	}
+}
+
+// readsOnce wants every server to have each row of a table once, as it is now.
+func (l *lab) readsOnce(ctx context.Context, name, verb string) {
+	l.t.Helper()
+	round := int64(0)
+	if verb == "COMPACT" {
+		round = 2
+	}
+	want := fmt.Sprint([]any{int64(299), int64(299), int64(298 * 299 / 2), 289*round + 10_000})
+	for _, p := range l.servers {
+		c, err := client.New(client.Config{URLs: []string{p.url()}, User: "root", Password: password, Attempts: 20, Pause: 50 * time.Millisecond})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		got := ""
+		result, err := c.Query(ctx, "SELECT count(*), count(DISTINCT id), sum(id), sum(n) FROM "+name)
+		if err == nil {
+			got = fmt.Sprint(result.Rows[0])
+		}
+		if err != nil || got != want {
+			l.t.Errorf("server %d has %s of %s, want %s: %v", p.number, got, name, want, err)
+		}
+	}
+}
+
+// jobsRest returns when no job of these types waits or runs.
+func jobsRest(ctx context.Context, admin *client.Client, types ...string) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	query := "SELECT count(*) FROM system.jobs WHERE job_type IN ('" + strings.Join(types, "', '") + "') AND status IN ('new', 'queued', 'running', 'retrying')"
+	for deadline := time.Now().Add(2 * patience); ; {
+		var left int64
+		result, err := admin.Query(ctx, query)
+		if err == nil {
+			left, err = number(result.Rows[0][0])
+		}
+		if err == nil && left == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d jobs do not end: %w", left, err)
+		}
+		<-ticker.C
+	}
+}
