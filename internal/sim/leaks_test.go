@@ -9,7 +9,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
@@ -146,14 +145,6 @@ func forgetView(s *session, _ cell) {
 	if s.a.w.rng.IntN(20) == 0 {
 		s.n.forgotten = append(s.n.forgotten, s.n.store.NewSnapshot())
 	}
-}
-
-// forgetCommit leaves a transaction without an end.
-func forgetCommit(w *world, statements []string) (changed []string, transaction string) {
-	if last := len(statements) - 1; statements[last] == "COMMIT" && w.rng.IntN(4) == 0 {
-		return statements[:last], exec.NewTransaction
-	}
-	return statements, ""
 }
 
 // forgetGoroutine starts what no end of the process ends.

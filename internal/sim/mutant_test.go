@@ -30,7 +30,6 @@ type mutant struct {
 	onAttempt   func(executor.Attempt) executor.Attempt
 	early       bool // mode all answers as quorum does
 	onRead      func(*session, cell)
-	onSQL       func(w *world, statements []string) (changed []string, transaction string)
 	noGossip    bool // nodes know only the addresses in their own catalog
 	onWipe      func(*simNode) whoami
 	onDamage    func(*simNode)
@@ -93,13 +92,6 @@ func (m *mutant) reads(s *session, c cell) {
 	if m.onRead != nil {
 		m.onRead(s, c)
 	}
-}
-
-func (m *mutant) speaks(w *world, statements []string) (changed []string, transaction string) {
-	if m.onSQL != nil {
-		return m.onSQL(w, statements)
-	}
-	return statements, ""
 }
 
 func (m *mutant) route(w *world, c cell) shard.GroupID {

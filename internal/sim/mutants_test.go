@@ -62,7 +62,6 @@ func mutants() []mutant {
 		{name: "a view of the store stays open", onRead: forgetView},
 		{name: "a file stays open", onFS: forgetFiles},
 		{name: "a goroutine does not end", onOpen: forgetGoroutine},
-		{name: "a transaction stays open", onSQL: forgetCommit},
 		{name: "only the first request of an entry is remembered", onMachine: shortOfMemory},
 		{name: "proposals of one entry get each other's results", onMachine: mixingUp},
 		{name: "an entry is applied up to what waits for meta", onMachine: impatientWithin},
