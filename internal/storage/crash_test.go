@@ -178,6 +178,14 @@ func TestReplaceRefusesWhatItCannotDo(t *testing.T) {
 	if err := e.IngestReplace([]byte("b"), []byte("d"), []string{"incoming/garbage"}); !errors.Is(err, ErrCorruption) {
 		t.Errorf("ingested garbage: %v", err)
 	}
+	damaged, err := e.NewTableWriter("incoming/damaged")
+	check(t, err)
+	check(t, damaged.Set([]byte("b1"), []byte("replaced")))
+	check(t, damaged.Close())
+	flip(t, fs, "incoming/damaged")
+	if err := e.IngestReplace([]byte("b"), []byte("d"), []string{"incoming/damaged"}); !errors.Is(err, ErrCorruption) {
+		t.Errorf("ingested a table whose first block is damaged: %v", err)
+	}
 	if diff := cmp.Diff(before, dump(t, e, "a", "z")); diff != "" {
 		t.Errorf("a refused replacement changed the store (-before +after):\n%s", diff)
 	}

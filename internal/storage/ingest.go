@@ -79,32 +79,14 @@ func (e *Engine) IngestReplace(lo, hi []byte, paths []string) error {
 }
 
 // checkBounds refuses a table file with keys outside a span; Pebble would ingest it.
-func (e *Engine) checkBounds(path string, lo, hi []byte) (err error) {
-	f, err := e.fs.Open(path, vfs.RandomReadsOption)
-	if err != nil {
-		return fmt.Errorf("open table file: %w", err)
-	}
-	readable, err := sstable.NewSimpleReadable(f)
-	if err != nil {
-		_ = f.Close() // the read error is the one that matters
-		return wrap(err, "table file %s", path)
-	}
-	table, err := sstable.NewReader(context.Background(), readable, e.tableOptions.MakeReaderOptions())
-	if err != nil {
-		_ = readable.Close() // the read error is the one that matters
-		return wrap(err, "table file %s", path)
-	}
-	defer func() { err = errors.Join(err, wrap(table.Close(), "table file %s", path)) }()
-	it, err := table.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
-	if err != nil {
-		return wrap(err, "table file %s", path)
-	}
-	defer func() { err = errors.Join(err, wrap(it.Close(), "table file %s", path)) }()
-	if first := it.First(); first != nil && bytes.Compare(first.K.UserKey, lo) < 0 {
-		return fmt.Errorf("table file %s: key %x lies before the span", path, first.K.UserKey)
-	}
-	if last := it.Last(); last != nil && bytes.Compare(last.K.UserKey, hi) >= 0 {
-		return fmt.Errorf("table file %s: key %x lies behind the span", path, last.K.UserKey)
-	}
-	return nil
+func (e *Engine) checkBounds(path string, lo, hi []byte) error {
+	return e.walkTable(path, vfs.RandomReadsOption, func(it sstable.Iterator) error {
+		if first := it.First(); first != nil && bytes.Compare(first.K.UserKey, lo) < 0 {
+			return fmt.Errorf("table file %s: key %x lies before the span", path, first.K.UserKey)
+		}
+		if last := it.Last(); last != nil && bytes.Compare(last.K.UserKey, hi) >= 0 {
+			return fmt.Errorf("table file %s: key %x lies behind the span", path, last.K.UserKey)
+		}
+		return nil
+	})
 }

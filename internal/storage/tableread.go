@@ -11,8 +11,25 @@ import (
 
 // ReadTable calls each for every entry of a table file that a TableWriter closed, in ascending order. Key and
 // value are valid during the call only. A damaged file and an error of each end it.
-func (e *Engine) ReadTable(path string, each func(key, value []byte) error) (err error) {
-	f, err := e.fs.Open(path, vfs.SequentialReadsOption)
+func (e *Engine) ReadTable(path string, each func(key, value []byte) error) error {
+	return e.walkTable(path, vfs.SequentialReadsOption, func(it sstable.Iterator) error {
+		for kv := it.First(); kv != nil; kv = it.Next() {
+			value, _, err := kv.Value(nil)
+			if err != nil {
+				return wrap(err, "table file %s", path)
+			}
+			if err := each(kv.K.UserKey, value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// walkTable opens a table file and gives its entries to walk. An iterator that ends early is told from one that
+// saw all: its error is the result when walk has none.
+func (e *Engine) walkTable(path string, pattern vfs.OpenOption, walk func(sstable.Iterator) error) (err error) {
+	f, err := e.fs.Open(path, pattern)
 	if err != nil {
 		return fmt.Errorf("open table file: %w", err)
 	}
@@ -32,14 +49,8 @@ func (e *Engine) ReadTable(path string, each func(key, value []byte) error) (err
 		return wrap(err, "table file %s", path)
 	}
 	defer func() { err = errors.Join(err, wrap(it.Close(), "table file %s", path)) }()
-	for kv := it.First(); kv != nil; kv = it.Next() {
-		value, _, err := kv.Value(nil)
-		if err != nil {
-			return wrap(err, "table file %s", path)
-		}
-		if err := each(kv.K.UserKey, value); err != nil {
-			return err
-		}
+	if err := walk(it); err != nil {
+		return err
 	}
 	return wrap(it.Error(), "table file %s", path)
 }
