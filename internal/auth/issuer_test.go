@@ -105,7 +105,10 @@ func (p *provider) set() map[string]any {
 			})
 		}
 	}
-	keys = append(keys, map[string]string{"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0"})
+	keys = append(keys,
+		map[string]string{"kty": "oct", "kid": "symmetric", "k": "c2VjcmV0"},
+		map[string]string{"kty": "RSA", "kid": "weak", "n": "3q2-7w", "e": "AQAB"},
+		map[string]string{"kty": "EC", "crv": "P-256", "kid": "damaged", "x": "AQ", "y": "AQ"})
 	return map[string]any{"keys": keys}
 }
 

@@ -232,7 +232,8 @@ type webKey struct {
 	Y         string `json:"y"`
 }
 
-// parseKeys reads a set of keys. Keys of kinds that sign nothing here are left out, and so are those for encryption.
+// parseKeys reads a set of keys. What cannot sign here is left out, as RFC 7517 section 5 advises: keys of other kinds, those for
+// encryption, and those that are too weak or damaged. A set of nothing else is an error.
 func parseKeys(data []byte) (map[string]publicKey, error) {
 	var set struct {
 		Keys []webKey `json:"keys"`
@@ -244,6 +245,7 @@ func parseKeys(data []byte) (map[string]publicKey, error) {
 		return nil, fmt.Errorf("a set of %d keys; at most %d are read", len(set.Keys), maxKeys)
 	}
 	keys := make(map[string]publicKey, len(set.Keys))
+	var refused error
 	for i := range set.Keys {
 		described := &set.Keys[i]
 		if described.Use != "" && described.Use != "sig" {
@@ -251,14 +253,15 @@ func parseKeys(data []byte) (map[string]publicKey, error) {
 		}
 		key, err := described.public()
 		if err != nil {
-			return nil, fmt.Errorf("key %q: %w", described.ID, err)
+			refused = errors.Join(refused, fmt.Errorf("key %q: %w", described.ID, err))
+			continue
 		}
 		if key != nil {
 			keys[described.ID] = publicKey{key: key, algorithm: described.Algorithm}
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("a set without a key that could sign")
+		return nil, errors.Join(errors.New("a set without a key that could sign"), refused)
 	}
 	return keys, nil
 }
