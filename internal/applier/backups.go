@@ -3,6 +3,7 @@ package applier
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -48,7 +49,7 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 		response := done("The backup is restored already")
 		response.ObjectId = restoredBy
 		return response, nil
-	case restoring == 0 && (len(c.Tables()) > 0 || len(c.Cleanups()) > 0):
+	case restoring == 0 && c.inUse():
 		return command.Refuse(fault.InvalidStatement, "a backup is restored into an empty cluster only; this one has tables"), nil
 	case restoring != 0 && restoring != mark:
 		return command.Refuse(fault.InvalidStatement, "another backup is being restored into this cluster; finish it, or begin with empty data directories"), nil
@@ -90,6 +91,12 @@ func (c *metaCall) restoreCatalog(body *commandv1.RestoreCatalog) (*commandv1.Re
 	return done("%d records of the catalog restored", len(body.GetRecords())), nil
 }
 
+// inUse reports whether there is, or was a moment ago, a table beside those that came with the cluster.
+func (c *metaCall) inUse() bool {
+	return slices.ContainsFunc(c.Tables(), func(table *schema.Table) bool { return !table.ID.Reserved() }) ||
+		slices.ContainsFunc(c.Cleanups(), func(cleanup *catalog.Cleanup) bool { return !cleanup.Table.ID.Reserved() })
+}
+
 // checkRestored refuses a record that is none, or one that says who this cluster is.
 func (c *metaCall) checkRestored(record *commandv1.CatalogRecord) *commandv1.Response {
 	group, kind, _, err := keys.Split(record.GetKey())
@@ -113,6 +120,9 @@ func keyOfRestored(kind keys.Kind, record *commandv1.CatalogRecord) ([]byte, err
 		table, err := restoredTable(record)
 		if err != nil {
 			return nil, err
+		}
+		if table.ID.Reserved() {
+			return nil, fmt.Errorf("table '%s' came with its cluster, and this one has its own", table.FullName())
 		}
 		return keys.Table(table.ID), nil
 	case keys.KindUser:
@@ -180,7 +190,7 @@ func restoredUser(record *commandv1.CatalogRecord) (*catalog.User, error) {
 }
 
 // restoreRecord writes a record that was checked. A shared table goes to the group that this cluster's shards give it; an
-// account that is there, such as root, stays as it is.
+// account that is there, such as root, stays as it is. A table takes the place of one of its name that came with the cluster.
 func (c *metaCall) restoreRecord(record *commandv1.CatalogRecord) error {
 	_, kind, _, err := keys.Split(record.GetKey())
 	if err != nil {
@@ -195,6 +205,12 @@ func (c *metaCall) restoreRecord(record *commandv1.CatalogRecord) error {
 		table.Group = 0
 		if table.Kind == schema.KindShared {
 			table.Group = c.shards().RouteTable(table.ID)
+		}
+		if own, exists := c.Table(table.Namespace, table.Name); exists && own.ID != table.ID {
+			// It came with this cluster, and its namesake was made by somebody after the other cluster's own was dropped.
+			if _, err := c.removeTable(own); err != nil {
+				return err
+			}
 		}
 		return c.putTable(table)
 	case keys.KindUser, keys.KindSchedule:

@@ -2,11 +2,13 @@ package applier
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -35,11 +37,19 @@ func (c *metaCall) found(body *commandv1.Found) (*commandv1.Response, error) {
 	if existing := c.Cluster(); existing != nil {
 		return c.foundAgain(existing, cluster, first), nil
 	}
+	if refusal = checkFirstTables(body.GetTables()); refusal != nil {
+		return refusal, nil
+	}
 	if err = c.putCluster(cluster); err != nil {
 		return nil, err
 	}
 	for _, name := range bootNamespaces {
 		if err = c.putNamespace(&catalog.Namespace{Name: name, CreatedMicros: c.now}); err != nil {
+			return nil, err
+		}
+	}
+	for place, stored := range body.GetTables() {
+		if err = c.putFirstTable(place, stored); err != nil {
 			return nil, err
 		}
 	}
@@ -49,6 +59,34 @@ func (c *metaCall) found(body *commandv1.Found) (*commandv1.Response, error) {
 	}
 	response.Message = fmt.Sprintf("Cluster '%s' founded successfully", cluster.ID)
 	return response, nil
+}
+
+// checkFirstTables refuses tables that a cluster cannot begin with.
+func checkFirstTables(tables []*commandv1.Table) *commandv1.Response {
+	names := map[string]bool{}
+	for _, stored := range tables {
+		table, err := catalog.TableFromProto(stored)
+		switch {
+		case err != nil:
+			return command.Refuse(fault.InvalidStatement, "the cluster cannot be founded: %v", err)
+		case table.Kind != schema.KindShared || !slices.Contains(bootNamespaces[:], table.Namespace) || names[table.FullName()]:
+			return command.Refuse(fault.InvalidStatement, "the cluster cannot be founded with table '%s': it is not shared, there twice, or in "+
+				"a namespace that is not there", table.FullName())
+		}
+		names[table.FullName()] = true
+	}
+	return nil
+}
+
+// putFirstTable makes a table that was checked.
+func (c *metaCall) putFirstTable(place int, stored *commandv1.Table) error {
+	table, err := catalog.TableFromProto(stored)
+	if err != nil {
+		return err
+	}
+	table.ID = ident.ReservedTable(place)
+	c.begin(table)
+	return c.putTable(table)
 }
 
 func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog.Member) *commandv1.Response {

@@ -88,6 +88,14 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 		return nil, err
 	}
 	table.ID = ident.TableID(c.index + base)
+	c.begin(table)
+	response := done("Table '%s' created successfully", table.FullName())
+	response.ObjectId = uint64(table.ID)
+	return response, c.putTable(table)
+}
+
+// begin completes the descriptor of a table that has its id and no rows yet.
+func (c *metaCall) begin(table *schema.Table) {
 	table.Group = 0
 	if table.Kind == schema.KindShared {
 		table.Group = c.shards().RouteTable(table.ID)
@@ -101,9 +109,6 @@ func (c *metaCall) createTable(body *commandv1.CreateTable) (*commandv1.Response
 		table.Indexes[i].State = schema.IndexReady // there is no row that it could miss
 	}
 	table.CreatedMicros, table.UpdatedMicros = c.now, c.now
-	response := done("Table '%s' created successfully", table.FullName())
-	response.ObjectId = uint64(table.ID)
-	return response, c.putTable(table)
 }
 
 // alterTable replaces a descriptor that is still the one that the change was made from.

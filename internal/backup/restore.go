@@ -178,6 +178,9 @@ func (rs *restorer) rows(ctx context.Context) error {
 	}
 	current := rs.target.Catalog.Current()
 	for _, t := range current.Tables() {
+		if t.ID.Reserved() {
+			continue
+		}
 		table := &restoredTable{Table: t, decoder: schema.NewRowDecoder(t, nil), values: make([]datum.Datum, len(t.Columns))}
 		for i := range t.Indexes {
 			places, ok := t.Positions(&t.Indexes[i])
@@ -219,6 +222,9 @@ func (rs *restorer) check(ctx context.Context) error {
 			continue
 		}
 		err := rs.target.Rows.Rows(ctx, view, group, func(record *Record) error {
+			if record.Table.Reserved() {
+				return nil // it came with this cluster
+			}
 			encoded = appendRecord(encoded[:0], record)
 			digestOf(digests, record.Table).add(record.Deleted, encoded)
 			return nil

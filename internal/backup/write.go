@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -80,6 +81,9 @@ func Write(ctx context.Context, source Source, store objstore.Store, progress Pr
 		return nil, err
 	}
 	for _, t := range picture.Tables() {
+		if t.ID.Reserved() {
+			continue
+		}
 		m.LastTableID = max(m.LastTableID, t.ID)
 		w.tables[t.ID] = &Table{ID: t.ID, Name: t.FullName()}
 	}
@@ -153,7 +157,7 @@ func (w *writer) group(ctx context.Context, source Source, view storage.Reader, 
 		err = source.Rows.Rows(ctx, view, group, func(r *Record) error {
 			table, ok := w.tables[r.Table]
 			if !ok {
-				return nil // it was dropped, its rows are still to be removed
+				return nil // it was dropped, and its rows are still to be removed; or it came with the cluster
 			}
 			encoded, addErr := cut.add(r)
 			table.add(r.Deleted, encoded)
@@ -263,11 +267,11 @@ func catalogRecords(view storage.Reader, visit func(*Record) error) (err error) 
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		_, kind, _, err := keys.Split(it.Key())
+		_, kind, rest, err := keys.Split(it.Key())
 		if err != nil {
 			return err
 		}
-		if !applier.RestorableKind(kind) {
+		if !applier.RestorableKind(kind) || ofReserved(kind, rest) {
 			continue
 		}
 		value, err := it.Value()
@@ -279,6 +283,11 @@ func catalogRecords(view storage.Reader, visit func(*Record) error) (err error) 
 		}
 	}
 	return it.Err()
+}
+
+// ofReserved reports whether a key of the catalog belongs to a table that came with its cluster. Every cluster has its own.
+func ofReserved(kind keys.Kind, rest []byte) bool {
+	return (kind == keys.KindTable || kind == keys.KindVersion) && len(rest) >= 8 && ident.TableID(binary.BigEndian.Uint64(rest)).Reserved()
 }
 
 // HotRows gives the rows of the row store.

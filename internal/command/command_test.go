@@ -107,6 +107,10 @@ func examples() []*commandv1.Command {
 			{TableId: 18, IndexId: 1},
 		},
 	}}})
+	bodies = append(bodies, &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
+		ClusterUid: sixteen(0xc3), ClusterId: "local", UserShards: 32, SharedShards: 1, Member: member,
+		Tables: []*commandv1.Table{table},
+	}}})
 	for _, recorded := range []*commandv1.WriteRows{
 		{Rows: write.GetRows()[:1], Reply: []byte{1, 2}},
 		{Refusal: &commandv1.Failure{Kind: uint32(fault.NotNull), Message: "NOT NULL violation"}},

@@ -34,8 +34,20 @@ type RequestID [16]byte
 // UserID names a user; it is the login name and the scope of that user's private rows.
 type UserID string
 
-// TableID numbers a table. Ids come from the meta log position of CREATE TABLE and are never reused.
+// TableID numbers a table. Ids come from the meta log position of CREATE TABLE and are never reused; those of tables that a
+// cluster is founded with are reserved.
 type TableID uint64
+
+// firstReservedTable is beyond every log position, and a number that JSON keeps.
+const firstReservedTable TableID = 1 << 48
+
+// ReservedTable returns the id of the table at a place in the list of those that a cluster is founded with.
+func ReservedTable(place int) TableID {
+	return firstReservedTable + TableID(place) + 1 //nolint:gosec // a place in a short list
+}
+
+// Reserved reports whether a table came with its cluster: every cluster has its own under the same id.
+func (t TableID) Reserved() bool { return t >= firstReservedTable }
 
 // String prints the id in lower-case hexadecimal.
 func (s StoreID) String() string { return hex.EncodeToString(s[:]) }

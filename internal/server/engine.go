@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -159,7 +160,10 @@ func (n *Node) afterAdmission(ctx context.Context) {
 		n.tendLocal(ctx)
 	}
 	n.setWaiting("")
+	var recording sync.WaitGroup
+	recording.Go(func() { n.recordStats(ctx) })
 	n.keepHouse(ctx)
+	recording.Wait()
 }
 
 func (n *Node) pause(ctx context.Context, d time.Duration) {
@@ -189,6 +193,7 @@ func (n *Node) announce(ctx context.Context) error {
 		_, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_Found{Found: &commandv1.Found{
 			ClusterUid: id.Cluster[:], ClusterId: id.ClusterID, Member: self,
 			UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards, RequestWindow: id.Window,
+			Tables: firstTables(),
 		}}})
 		if err != nil {
 			return fmt.Errorf("found: %w", err)

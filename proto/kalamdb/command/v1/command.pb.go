@@ -3036,6 +3036,7 @@ type Found struct {
 	SharedShards  uint32                 `protobuf:"varint,4,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	Member        *Member                `protobuf:"bytes,5,opt,name=member,proto3" json:"member,omitempty"`
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // entries for which requests are remembered; zero is the default
+	Tables        []*Table               `protobuf:"bytes,7,rep,name=tables,proto3" json:"tables,omitempty"`                                     // shared tables that the cluster begins with, numbered by their places; ids and groups are assigned during apply
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3110,6 +3111,13 @@ func (x *Found) GetRequestWindow() uint64 {
 		return x.RequestWindow
 	}
 	return 0
+}
+
+func (x *Found) GetTables() []*Table {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
 }
 
 // RaiseLogFormat says that every member reads log entries of a format. It is proposed only when all of them say so, and
@@ -7938,7 +7946,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"log_format\x18\x02 \x01(\rR\tlogFormat\"-\n" +
 	"\fRemoveMember\x12\x1d\n" +
 	"\n" +
-	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\xe8\x01\n" +
+	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\x9b\x02\n" +
 	"\x05Found\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -7948,7 +7956,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"userShards\x12#\n" +
 	"\rshared_shards\x18\x04 \x01(\rR\fsharedShards\x122\n" +
 	"\x06member\x18\x05 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12%\n" +
-	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\"R\n" +
+	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x121\n" +
+	"\x06tables\x18\a \x03(\v2\x19.kalamdb.command.v1.TableR\x06tables\"R\n" +
 	"\x0eRaiseLogFormat\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\x01 \x01(\rR\tlogFormat\x12!\n" +
@@ -8543,46 +8552,47 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	19,  // 66: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
 	26,  // 67: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
 	26,  // 68: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	95,  // 69: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	41,  // 70: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	42,  // 71: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	36,  // 72: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	37,  // 73: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	38,  // 74: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	39,  // 75: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,   // 76: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	35,  // 77: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,   // 78: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	40,  // 79: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	40,  // 80: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	46,  // 81: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	40,  // 82: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	50,  // 83: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	49,  // 84: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	52,  // 85: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	51,  // 86: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	50,  // 87: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	50,  // 88: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	57,  // 89: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 90: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	56,  // 91: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	57,  // 92: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 93: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 94: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 95: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 96: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	69,  // 97: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	77,  // 98: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	82,  // 99: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	83,  // 100: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	87,  // 101: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	90,  // 102: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
-	91,  // 103: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
-	104, // [104:104] is the sub-list for method output_type
-	104, // [104:104] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	13,  // 69: kalamdb.command.v1.Found.tables:type_name -> kalamdb.command.v1.Table
+	95,  // 70: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	41,  // 71: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	42,  // 72: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	36,  // 73: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	37,  // 74: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	38,  // 75: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	39,  // 76: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 77: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	35,  // 78: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 79: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	40,  // 80: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	40,  // 81: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	46,  // 82: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	40,  // 83: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	50,  // 84: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	49,  // 85: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	52,  // 86: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	51,  // 87: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	50,  // 88: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	50,  // 89: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	57,  // 90: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 91: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	56,  // 92: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	57,  // 93: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 94: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 95: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 96: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	57,  // 97: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	69,  // 98: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	77,  // 99: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	82,  // 100: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	83,  // 101: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	87,  // 102: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	90,  // 103: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	91,  // 104: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	105, // [105:105] is the sub-list for method output_type
+	105, // [105:105] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
