@@ -7,6 +7,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 )
 
 // scopeKey says which rows a subscription can see at all.
@@ -28,6 +29,8 @@ type scopeIndex struct {
 	columns         []columnIndex
 	// projections are shared by all subscriptions that see the same, so that a change is encoded once for them.
 	projections map[string]*Projection
+	// eval is that of all conditions which depend on the row alone. They are tested one after the other.
+	eval *expr.EvalContext
 }
 
 // columnIndex finds subscriptions by the value of one column.
@@ -46,6 +49,12 @@ func newScopeIndex(t *schema.Table) *scopeIndex {
 func (x *scopeIndex) add(sub *Subscription) {
 	q := sub.query
 	q.bounds = nil // only initial rows are found by them
+	if q.eval != nil && expr.DependsOnRowAlone(q.condition) {
+		if x.eval == nil {
+			x.eval = expr.NewEvalContext(&expr.Env{})
+		}
+		q.eval = x.eval
+	}
 	if q.scope.Table != x.table {
 		x.catalog, x.mixed = nil, true
 	}

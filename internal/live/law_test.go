@@ -355,7 +355,7 @@ func TestSubscriptionIsSmall(t *testing.T) {
 		"all rows":         {func(int) string { return "SELECT * FROM app.t" }, 800},
 		"a value":          {func(i int) string { return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d", i/10) }, 1200},
 		"a value of many":  {func(i int) string { return fmt.Sprintf("SELECT id, body FROM app.t WHERE room = %d", i) }, 1200},
-		"value and a test": {func(i int) string { return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d AND id > 5", i/10) }, 1300},
+		"value and a test": {func(i int) string { return fmt.Sprintf("SELECT * FROM app.t WHERE room = %d AND id > 5", i/10) }, 1200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, changefeed.Config{})

@@ -71,7 +71,7 @@ func (sub *Subscription) info() Info {
 	found := sub.schema.Table
 	info := Info{
 		Number: sub.number, Connection: sub.connection, ID: sub.ID, Namespace: found.Namespace, Table: found.Name, User: sub.caller.User,
-		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: sub.created,
+		SQL: sub.sql, Options: sub.options, Live: sub.live, Created: time.UnixMicro(sub.created),
 	}
 	info.Changes, info.LastMicros = sub.account()
 	return info

@@ -244,7 +244,7 @@ func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, r
 	return &Subscription{
 		options: options,
 		ID:      request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
-		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now(),
+		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now().UnixMicro(),
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -31,7 +30,7 @@ type Subscription struct {
 	number  uint64      // among the subscriptions of this node
 
 	connection uint64
-	created    time.Time
+	created    int64    // microseconds since 1970 UTC
 	initial    *initial // nil once there are no more initial batches
 	cut        *Cut     // nil when the subscription began alone
 	boundary   uint64   // where the initial rows stand
@@ -42,6 +41,8 @@ type Subscription struct {
 
 	// Guarded by stream.mu.
 	live    bool
+	closed  bool
+	left    bool // the view is no longer held
 	places  []place
 	conn    *streamConn
 	seen    uint64 // the last change that was tested for it where it may stand twice
@@ -49,12 +50,10 @@ type Subscription struct {
 	// given and lastMicros are of what was given to it alone, or in places that it has left; see account.
 	given      uint64
 	lastMicros int64
-	closed     bool
 
 	// Of a query whose result is kept.
 	view    *view            // nil for others
 	had     *result          // what the client was given; nil once the subscription is live
-	left    bool             // guarded by stream.mu: the view is no longer held
 	checked *catalog.Catalog // guarded by stream.mu: under which caller and table were found good
 }
 

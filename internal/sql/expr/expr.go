@@ -272,6 +272,17 @@ func Prepare(e Expr, ctx *EvalContext) Expr {
 	return specialize(e)
 }
 
+// DependsOnRowAlone reports whether e gives the same value for the same row whatever the Env says.
+func DependsOnRowAlone(e Expr) bool {
+	alone := true
+	Walk(e, func(node Expr) bool {
+		v := node.volatility()
+		alone = alone && (v == immutable || v == perRow)
+		return alone
+	})
+	return alone
+}
+
 // isFoldable reports whether e depends on nothing at all.
 func isFoldable(e Expr) bool {
 	foldable := true
