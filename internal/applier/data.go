@@ -191,8 +191,7 @@ func (d *Data) writeRows(
 		return refusal, err
 	}
 	for i, row := range body.GetRows() {
-		if _, expires := schema.RowExpiry(row.GetRow()); expires && row.GetDeleted() {
-			// A row of a stream table leaves nothing behind; there is no end of them.
+		if vanishes(row) {
 			if err := batch.Delete(rowKeys[i]); err != nil {
 				return nil, err
 			}

@@ -124,6 +124,9 @@ func (d *Data) purgeDeleted(batch *storage.Batch, body *commandv1.PurgeDeleted) 
 			if err := batch.Delete(key); err != nil {
 				return nil, err
 			}
+			if err := d.forgetLastRow(batch, table, user, seq); err != nil {
+				return nil, err
+			}
 			response.Affected++
 		}
 	}

@@ -71,7 +71,8 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 	case written.Seq != 0:
 		return nil
 	}
-	// The cursor may stand between two rows of the last command.
+	// The cursor may stand between two rows of the last command. Either all of its rows in the scope are stored, or none:
+	// what makes single ones vanish leaves a Seq.
 	newest, err := newestVersion(reader, group, table, user)
 	if err != nil {
 		return err
