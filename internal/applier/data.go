@@ -13,6 +13,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/restorevalue"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -52,6 +53,8 @@ type Data struct {
 	// of the commands of one entry are numbered through.
 	at    uint64
 	taken int
+	// restored is the mark of the restore that wrote into the group.
+	restored restorevalue.Mark
 }
 
 // NewData returns the applier of a data group; Restore must be called before Apply. The publisher may be nil.
@@ -71,10 +74,11 @@ type place struct {
 // seq is the _seq of the command's i-th row.
 func (p place) seq(i int) uint64 { return command.Seq(p.index, p.base+i) }
 
-// take gives a command that writes so many rows its place. Refused commands take theirs too.
+// take gives a command that writes so many rows its place. Refused commands take theirs too. Behind a restore the numbers of an entry
+// begin at its origin, or so far below it that all rows have one.
 func (d *Data) take(index uint64, rows int) (place, error) {
 	if index != d.at {
-		d.at, d.taken = index, 0
+		d.at, d.taken = index, min(int(d.restored.Origin), max(0, command.MaxRows-rows))
 	}
 	p := place{index: index, base: d.taken}
 	if d.taken += rows; d.taken > command.MaxRows {
@@ -145,6 +149,9 @@ func (d *Data) Restore(reader storage.Reader) error {
 	if err := d.restoreFences(reader); err != nil {
 		return err
 	}
+	if err := d.restoreMark(reader); err != nil {
+		return err
+	}
 	return d.restoreCold(reader)
 }
 
@@ -167,7 +174,7 @@ func (d *Data) writeRows(
 	if refusal := d.checkFences(body); refusal != nil {
 		return refusal, nil
 	}
-	refusal, err := d.admitRestore(batch, body.GetRestoreToken())
+	refusal, err := d.admitRestore(batch, body)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}

@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -9,34 +8,43 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/restorevalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // Rows of a restore carry the token of the claim under which the job ran. A run that lost its job may have commands under way still; once the run that took
 // over has written into a group, and so before anybody works with what was restored there, they are refused. The tokens of claims ascend over all jobs.
 
-// admitRestore refuses rows of a run whose job went on under a higher token.
-func (d *Data) admitRestore(batch *storage.Batch, token uint64) (*commandv1.Response, error) {
-	if token == 0 {
-		return nil, nil
-	}
-	key, seen := keys.Restore(d.group), uint64(0)
-	value, ok, err := batch.Get(key)
+// admitRestore refuses rows of a run whose job went on under a higher token, and remembers the token of one that did not. The first command of a run
+// has no rows: it goes to every group, so that all of them tell cursors of other clusters from own ones.
+func (d *Data) admitRestore(batch *storage.Batch, body *commandv1.WriteRows) (*commandv1.Response, error) {
+	token := body.GetRestoreToken()
 	switch {
-	case err != nil:
-		return nil, err
-	case ok && len(value) != 8:
-		return nil, fmt.Errorf("%w: the restore token of %s has %d bytes", storage.ErrCorruption, d.group, len(value))
-	case ok:
-		seen = binary.BigEndian.Uint64(value)
-	}
-	if token < seen {
-		return command.Refuse(fault.Conflict, "rows are restored under token %d by now; token %d is stale", seen, token), nil
-	}
-	if token == seen {
+	case token == 0, token == d.restored.Token:
 		return nil, nil
+	case token < d.restored.Token:
+		return command.Refuse(fault.Conflict, "rows are restored under token %d by now; token %d is stale", d.restored.Token, token), nil
+	case body.GetRestoreOrigin() > command.MaxOrdinal:
+		return command.Refuse(fault.InvalidStatement, "rows are numbered from %d on, at most %d can be", body.GetRestoreOrigin(), command.MaxOrdinal), nil
 	}
-	return nil, batch.Set(key, binary.BigEndian.AppendUint64(nil, token))
+	d.restored.Token = token
+	if origin := body.GetRestoreOrigin(); origin > 0 {
+		d.restored.Origin = origin
+	}
+	return nil, batch.Set(keys.Restore(d.group), d.restored.Encode())
+}
+
+// restoreMark reads what the group remembers of a restore.
+func (d *Data) restoreMark(reader storage.Reader) error {
+	d.restored = restorevalue.Mark{}
+	value, found, err := reader.Get(keys.Restore(d.group))
+	if err == nil && found {
+		d.restored, err = restorevalue.Decode(value)
+	}
+	if err != nil {
+		return fmt.Errorf("restore the mark of a restore: %w: %w", storage.ErrCorruption, err)
+	}
+	return nil
 }
 
 // admitRestorer refuses records of the catalog from a run that lost its job, and notes in the job which backup it restores: the newest one may be

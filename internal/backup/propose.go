@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -16,6 +19,7 @@ import (
 type proposer struct {
 	rs     *restorer
 	shards shard.Map
+	origin uint32
 	open   map[shard.GroupID]*openBatch
 	slots  chan struct{}
 	under  sync.WaitGroup
@@ -28,6 +32,30 @@ type proposer struct {
 type openBatch struct {
 	rows  []*commandv1.RowWrite
 	bytes int
+}
+
+// originOf is the ordinal from which rows are numbered in a cluster into which rows were restored: another one in each, and above those of statements that
+// write fewer than 32,768 rows in a cluster where all began at zero.
+func originOf(uid ident.ClusterUID) uint32 {
+	const least, choices = 1 << 15, 1 << 14
+	return least + uint32(xxhash.Sum64(uid[:])%choices)
+}
+
+// begin tells every group that rows are restored into it: from then on what an earlier run of the job has under way is refused, and so are cursors of
+// the cluster that was backed up.
+func (p *proposer) begin(ctx context.Context) error {
+	if p.rs.target.Token == 0 {
+		return nil
+	}
+	for _, group := range p.shards.Groups() {
+		if group == shard.Meta {
+			continue
+		}
+		if err := p.send(ctx, group, &openBatch{}); err != nil {
+			return errors.Join(err, p.wait())
+		}
+	}
+	return p.wait()
 }
 
 // add puts a row into the command of its group.
@@ -96,7 +124,7 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 	p.under.Go(func() {
 		defer func() { <-p.slots }()
 		_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
-			WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token},
+			WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
 		}})
 		if err != nil {
 			p.mu.Lock()

@@ -41,6 +41,8 @@ type Target struct {
 	Clock    clock.Clock
 	Job      uint64 // number of the job that restores; zero for none. It may run again after it finished.
 	Token    uint64 // of the claim under which it runs: what arrives when it has lost the job is refused. Zero for none
+	// Fenced reports whether every member heeds tokens. A restore with a token waits for that.
+	Fenced func() bool
 }
 
 // Restore puts a backup into a cluster without tables and returns its manifest; an empty name is the newest one. It can be repeated
@@ -60,6 +62,9 @@ func Restore(ctx context.Context, target Target, store objstore.Store, name stri
 	if err := chunksAreThere(ctx, store, m); err != nil {
 		return nil, err
 	}
+	if err := target.waitFenced(ctx); err != nil {
+		return nil, err
+	}
 	rs := &restorer{target: target, reader: r, manifest: m, progress: progress, tables: map[ident.TableID]*restoredTable{}}
 	if err := rs.catalog(ctx, false); err != nil || rs.already {
 		return m, err
@@ -71,6 +76,28 @@ func Restore(ctx context.Context, target Target, store objstore.Store, name stri
 		return nil, err
 	}
 	return m, rs.catalog(ctx, true)
+}
+
+// waitFenced waits until every member heeds tokens: a cluster that was founded a moment ago, or that is being upgraded, may have one that is not
+// known to.
+func (t *Target) waitFenced(ctx context.Context) error {
+	if t.Token == 0 {
+		return nil
+	}
+	for until := t.Clock.Now().Add(patience); !t.Fenced(); {
+		if t.Clock.Now().After(until) {
+			return fault.New(fault.Unavailable, "a backup is restored once all members of the cluster run a version that refuses runs which lost their job; "+
+				"upgrade all nodes, or start those that are away, then send the statement again")
+		}
+		timer := t.Clock.NewTimer(100 * time.Millisecond)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // chunksAreThere looks for every chunk before anything is changed.
@@ -191,7 +218,13 @@ func (rs *restorer) rows(ctx context.Context) error {
 		}
 		rs.tables[t.ID] = table
 	}
-	p := &proposer{rs: rs, shards: current.Cluster().Shards, open: map[shard.GroupID]*openBatch{}, slots: make(chan struct{}, maxProposals)}
+	cluster := current.Cluster()
+	p := &proposer{
+		rs: rs, shards: cluster.Shards, origin: originOf(cluster.UID), open: map[shard.GroupID]*openBatch{}, slots: make(chan struct{}, maxProposals),
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
 	all := max(int64(rs.manifest.Totals.Rows), 1) //nolint:gosec // a count
 	for _, group := range rs.manifest.Groups {
 		for _, chunk := range group.Chunks {

@@ -11,6 +11,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
+	"github.com/kalamdb/kalamdb-go/internal/storage/restorevalue"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -87,10 +88,13 @@ func CheckScope(reader storage.Reader, group shard.GroupID, table ident.TableID,
 // CheckCursor is CheckScope for a cursor that comes from outside: the _seq of a row that somebody was given. Of rows that
 // went with their table or their account the log tells nothing, so whoever has such rows must start again: a cursor is refused
 // when its change is one of a table that does not exist any more, when the scope has lost what was written at the cursor, and when its change was
-// dropped from the log and the scope was written to since, or never.
+// dropped from the log and the scope was written to since, or never. Where rows were restored, a cursor from before is of another cluster.
 func CheckCursor(
 	reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID, cursor uint64, exists func(ident.TableID) bool,
 ) error {
+	if err := checkOrigin(reader, group, cursor); err != nil {
+		return err
+	}
 	if err := CheckScope(reader, group, table, user, cursor); err != nil {
 		return err
 	}
@@ -118,6 +122,22 @@ func CheckCursor(
 		return tooOld
 	case change.Table == table && change.User == user && (!found || written.Index < command.SeqIndex(cursor) || written.Seq != 0 && written.Seq < cursor):
 		return tooOld
+	}
+	return nil
+}
+
+// checkOrigin refuses a cursor that was given out by the cluster from which the rows of a group were restored.
+func checkOrigin(reader storage.Reader, group shard.GroupID, cursor uint64) error {
+	value, found, err := reader.Get(keys.Restore(group))
+	if err != nil || !found {
+		return err
+	}
+	mark, err := restorevalue.Decode(value)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: restore into %s: %w", storage.ErrCorruption, group, err)
+	case mark.Foreign(cursor):
+		return fmt.Errorf("%d is of the cluster whose backup was restored into %s: %w", cursor, group, ErrTooOld)
 	}
 	return nil
 }

@@ -49,10 +49,13 @@ const MaxOrdinal = 1<<16 - 1
 // MaxRows is the largest number of rows one command writes.
 const MaxRows = MaxOrdinal + 1
 
-// LogFormat is the newest format of log entries that this program reads: PackedFormat. Zero is one command in an entry.
+// LogFormat is the newest format of log entries that this program reads. Zero is one command in an entry. From PackedFormat on an
+// entry may hold several, from RestoreFormat on the rows of a restore carry its token and its origin, which an earlier program
+// would overlook.
 const (
-	PackedFormat uint32 = 2
-	LogFormat           = PackedFormat
+	PackedFormat  uint32 = 2
+	RestoreFormat uint32 = 3
+	LogFormat            = RestoreFormat
 )
 
 // Bounds of a log entry that holds several commands. So few bytes cannot hold more rows than there are ordinals.

@@ -24,8 +24,9 @@ const identityFile = "node.id"
 
 // dataFormat is what this program makes of a data directory: it goes up with every format below the directory, of the log,
 // of keys or of commands, that the program before cannot read, and with it programs before refuse the directory. The
-// numbers so far: 1; 2 may have STREAM tables that belong to one node, and several proposals in one entry of the log.
-const dataFormat = 2
+// numbers so far: 1; 2 may have STREAM tables that belong to one node, and several proposals in one entry of the log;
+// 3 may remember from which ordinal a restored group numbers its rows.
+const dataFormat = 3
 
 // States of a data directory.
 const (

@@ -68,7 +68,7 @@ func (n *Node) backupParts() (backup.Source, backup.Target) {
 	source := backup.Source{
 		Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Applied: multiraft.ReadApplied, Clock: n.clock,
 	}
-	return source, backup.Target{Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock}
+	return source, backup.Target{Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock, Fenced: n.fencesRestores}
 }
 
 // backupPlace opens where backups lie: a directory, or a storage with a prefix behind its name.

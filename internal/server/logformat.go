@@ -23,6 +23,12 @@ func (n *Node) packs() bool {
 	return cluster != nil && cluster.LogFormat >= command.PackedFormat
 }
 
+// fencesRestores reports whether every member heeds the token of a restore. A standalone node is all of them.
+func (n *Node) fencesRestores() bool {
+	cluster := n.catalog.Current().Cluster()
+	return cluster != nil && (n.cfg.Standalone() || cluster.LogFormat >= command.RestoreFormat)
+}
+
 // raiseLogFormat raises the format of the logs when this node leads the meta group and all members read a later one.
 func (n *Node) raiseLogFormat(ctx context.Context) {
 	manager, current := n.engine(), n.catalog.Current()

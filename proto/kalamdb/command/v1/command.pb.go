@@ -3378,16 +3378,19 @@ func (x *CleanupDone) GetTableId() uint64 {
 type WriteRows struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Scopes     []*ScopeUnchanged      `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	Rows       []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`                               // at most 65,536; the n-th row's _seq is index << 16 | n
+	Rows       []*RowWrite            `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`                               // at most 65,536; the n-th row's _seq is index << 16 | n, or more in an entry of several commands and behind a restore
 	Reads      []*RowRead             `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"`                             // what a transaction read by key and did not write
 	Spans      []*SpanUnchanged       `protobuf:"bytes,4,rep,name=spans,proto3" json:"spans,omitempty"`                             // ranges of keys that were read
 	IndexSpans []*IndexSpanUnchanged  `protobuf:"bytes,5,rep,name=index_spans,json=indexSpans,proto3" json:"index_spans,omitempty"` // ranges of indexes by which rows were found
 	Revisions  []*TableRevision       `protobuf:"bytes,20,rep,name=revisions,proto3" json:"revisions,omitempty"`                    // of the descriptors that the rows were made with; Altered before a fence
 	// The two below belong to statements that their sender may repeat: what the first one gave is recorded.
-	Reply         []byte      `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`                                    // returned with the response when the rows are written
-	Refusal       *Failure    `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"`                                // what is wrong with the statement; rows and scopes are then empty and ignored
-	Cold          []*ColdRead `protobuf:"bytes,21,rep,name=cold,proto3" json:"cold,omitempty"`                                      // scopes whose cold rows were looked at; needed for every scope that has segments
-	RestoreToken  uint64      `protobuf:"varint,30,opt,name=restore_token,json=restoreToken,proto3" json:"restore_token,omitempty"` // of the claim under which a job restores rows; refused behind a higher one. Zero for all others
+	Reply        []byte      `protobuf:"bytes,14,opt,name=reply,proto3" json:"reply,omitempty"`                                    // returned with the response when the rows are written
+	Refusal      *Failure    `protobuf:"bytes,15,opt,name=refusal,proto3" json:"refusal,omitempty"`                                // what is wrong with the statement; rows and scopes are then empty and ignored
+	Cold         []*ColdRead `protobuf:"bytes,21,rep,name=cold,proto3" json:"cold,omitempty"`                                      // scopes whose cold rows were looked at; needed for every scope that has segments
+	RestoreToken uint64      `protobuf:"varint,30,opt,name=restore_token,json=restoreToken,proto3" json:"restore_token,omitempty"` // of the claim under which a job restores rows; refused behind a higher one. Zero for all others
+	// restore_origin is the ordinal from which rows of a log entry are numbered in a group into which rows were restored; a cursor
+	// with a lower one comes from another cluster. The group keeps it; zero says nothing of it.
+	RestoreOrigin uint32 `protobuf:"varint,31,opt,name=restore_origin,json=restoreOrigin,proto3" json:"restore_origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3488,6 +3491,13 @@ func (x *WriteRows) GetCold() []*ColdRead {
 func (x *WriteRows) GetRestoreToken() uint64 {
 	if x != nil {
 		return x.RestoreToken
+	}
+	return 0
+}
+
+func (x *WriteRows) GetRestoreOrigin() uint32 {
+	if x != nil {
+		return x.RestoreOrigin
 	}
 	return 0
 }
@@ -7982,7 +7992,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\vCleanupDone\x12\x19\n" +
-	"\btable_id\x18\x01 \x01(\x04R\atableId\"\x93\x04\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\"\xba\x04\n" +
 	"\tWriteRows\x12:\n" +
 	"\x06scopes\x18\x01 \x03(\v2\".kalamdb.command.v1.ScopeUnchangedR\x06scopes\x120\n" +
 	"\x04rows\x18\x02 \x03(\v2\x1c.kalamdb.command.v1.RowWriteR\x04rows\x121\n" +
@@ -7994,7 +8004,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x05reply\x18\x0e \x01(\fR\x05reply\x125\n" +
 	"\arefusal\x18\x0f \x01(\v2\x1b.kalamdb.command.v1.FailureR\arefusal\x120\n" +
 	"\x04cold\x18\x15 \x03(\v2\x1c.kalamdb.command.v1.ColdReadR\x04cold\x12#\n" +
-	"\rrestore_token\x18\x1e \x01(\x04R\frestoreToken\"i\n" +
+	"\rrestore_token\x18\x1e \x01(\x04R\frestoreToken\x12%\n" +
+	"\x0erestore_origin\x18\x1f \x01(\rR\rrestoreOrigin\"i\n" +
 	"\bColdRead\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
