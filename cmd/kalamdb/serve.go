@@ -62,14 +62,29 @@ func serveOnce(ctx context.Context, cfg *config.Config, logger *slog.Logger) err
 	if errors.Is(failure, server.ErrDiskHangs) {
 		return fmt.Errorf("run: %w", failure)
 	}
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout()+closePatience)
-	defer cancel()
-	err = errors.Join(failure, node.Close(bound))
+	err = errors.Join(failure, closeWithin(context.WithoutCancel(ctx), node.Close, cfg.Server.ShutdownTimeout()+closePatience, closePatience))
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	logger.LogAttrs(ctx, slog.LevelInfo, "stopped")
 	return nil
+}
+
+// errNotClosed is how a process ends whose node waits for something that never comes, a disk or a store that has failed.
+var errNotClosed = errors.New("the node could not be closed; the process ends all the same, since what was acknowledged is durable")
+
+// closeWithin closes a node. It is asked to be done by the bound; after some grace nobody waits for it any more.
+func closeWithin(ctx context.Context, closeNode func(context.Context) error, bound, grace time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- closeNode(bounded) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(bound + grace):
+		return fmt.Errorf("%w: it was given %v", errNotClosed, bound+grace)
+	}
 }
 
 // newLogger writes what the configuration asks for.

@@ -54,10 +54,10 @@ type Storage struct {
 	ExportKeepHours int64 `toml:"export_keep_hours" range:"1..8760" doc:"Hours for which the file of EXPORT USER DATA can be downloaded; then it is removed."`
 	ExportMaxBytes  int64 `toml:"export_max_bytes" range:"1048576..1099511627776" doc:"Bytes that the files of EXPORT USER DATA on this node may take together; an export that needs more fails."`
 
-	HangLimitSecs int64 `toml:"hang_limit_secs" range:"0..86400" doc:"Seconds that a change of the disk may take; then the process ends, since a disk that hangs holds it for ever. 0 means no limit."`
+	HangLimitSecs int64 `toml:"hang_limit_secs" range:"0..86400" doc:"Seconds that a change or a read of the disk may take; then the process ends, since a disk that hangs holds it for ever. 0 means no limit."`
 }
 
-// HangLimit returns how long a change of the disk may take, zero for ever.
+// HangLimit returns how long a change or a read of the disk may take, zero for ever.
 func (s *Storage) HangLimit() time.Duration { return time.Duration(s.HangLimitSecs) * time.Second }
 
 // Limits bounds single requests.

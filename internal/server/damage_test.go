@@ -127,42 +127,102 @@ func splitAddress(t *testing.T, addr string) (host string, port int) {
 // tables, one after the other. Each must come back as a new replica with every row, and say so.
 func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
 	t.Parallel()
+	flip := func(pattern string, offset int64) func(string) {
+		return func(dir string) { damageFiles(t, dir, pattern, offset) }
+	}
+	repairedByTheOthers(t, []diskFault{
+		{"log", flip("log/raft-*.log", 4096+100)},
+		{"table", flip("store/*.sst", 3)},
+		{"list of tables", flip("store/MANIFEST-*", 12)},
+	})
+}
+
+// TestMisplacedBlocksAreRepairedByTheOthers puts an old block of a node's own log in the place of a later one, and the block of
+// another node's log in its place. Both are what a disk wrote once, every byte of them right: only the place is wrong.
+func TestMisplacedBlocksAreRepairedByTheOthers(t *testing.T) {
+	t.Parallel()
+	const block = blockBytes
+	first := func(dir string) string {
+		paths, err := filepath.Glob(filepath.Join(dir, "log", "raft-*.log"))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no log in %s: %v", dir, err)
+		}
+		return paths[0]
+	}
+	replace := func(path string, at int64, by []byte) {
+		was := readBlock(t, path, at)
+		if bytes.Equal(was, by) || bytes.Equal(readBlock(t, path, at+block), make([]byte, block)) {
+			t.Fatalf("the block at %d of %s is the same, or the last one; the test shows nothing", at, path)
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt(by, at)
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var other string
+	repairedByTheOthers(t, []diskFault{
+		{"an old block", func(dir string) {
+			replace(first(dir), 3*block, readBlock(t, first(dir), block))
+			other = dir
+		}},
+		{"a block of another log", func(dir string) { replace(first(dir), block, readBlock(t, first(other), block)) }},
+	})
+}
+
+// blockBytes is what a disk writes at once.
+const blockBytes = 4096
+
+func readBlock(t *testing.T, path string, at int64) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil || int64(len(content)) < at+blockBytes {
+		t.Fatalf("%s has %d bytes, %v", path, len(content), err)
+	}
+	return content[at : at+blockBytes]
+}
+
+// diskFault is what happens to the files of a node that is down.
+type diskFault struct {
+	name string
+	do   func(dir string)
+}
+
+// repairedByTheOthers lets the faults happen to one node after the other.
+func repairedByTheOthers(t *testing.T, faults []diskFault) {
+	t.Helper()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")
 	c.sql("CREATE TABLE shop.t (id BIGINT PRIMARY KEY, name TEXT) WITH (TYPE='SHARED')")
-	for i, fault := range []struct {
-		part, pattern string
-		offset        int64
-	}{
-		{"log", "raft-*.log", 4096 + 100},
-		{"store", "*.sst", 3},
-		{"store", "MANIFEST-*", 12},
-	} {
-		c.sql(fmt.Sprintf("INSERT INTO shop.t (id, name) VALUES (%d, 'row')", i))
+	for i, fault := range faults {
+		c.sql(fmt.Sprintf("INSERT INTO shop.t (id, name) VALUES (%d, '%s')", i, strings.Repeat("row", 10_000))) // some blocks of the log
 		victim := nodes[i%2+1]
 		before := victim.who()
 		closeNode(t, victim)
-		damageFiles(t, filepath.Join(victim.cfg.Storage.DataPath, fault.part), fault.pattern, fault.offset)
+		fault.do(victim.cfg.Storage.DataPath)
 		again := reopen(t, victim.cfg)
 		again.waitRepaired(t)
 		nodes[i%2+1] = again.Node
 		waitReady(t, nodes...)
 		if now := again.who(); now.Store == before.Store || now.Replica == before.Replica || now.Cluster != before.Cluster {
-			t.Errorf("%s: the damaged replica %+v speaks again as %+v", fault.part, before, now)
+			t.Errorf("%s: the damaged replica %+v speaks again as %+v", fault.name, before, now)
 		}
 		for _, want := range []string{"wrong bytes were found on disk", "damaged files were put aside", "the node is repaired"} {
 			if !again.lines.has(want) {
-				t.Errorf("%s: nothing in the log says %q", fault.part, want)
+				t.Errorf("%s: nothing in the log says %q", fault.name, want)
 			}
 		}
 		if left, err := again.asides(); err != nil || len(left) != 0 {
-			t.Errorf("%s: %v is left of the damage, %v", fault.part, left, err)
+			t.Errorf("%s: %v is left of the damage, %v", fault.name, left, err)
 		}
 		c.url = "http://" + again.APIAddr()
 		if got := c.sql("SELECT count(*) FROM shop.t"); !strings.Contains(got, fmt.Sprintf(`"rows":[["%d"]]`, i+1)) {
-			t.Errorf("%s: the repaired node answers %s", fault.part, got)
+			t.Errorf("%s: the repaired node answers %s", fault.name, got)
 		}
 	}
 }

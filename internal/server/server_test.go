@@ -19,6 +19,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 )
 
@@ -147,6 +148,12 @@ func (c client) sql(text string) string {
 // openCluster starts three nodes in this process that form one cluster; change may adapt the configurations.
 func openCluster(t *testing.T, change ...func(*config.Config)) []*Node {
 	t.Helper()
+	return openClusterOn(t, [3]disk.FS{}, change...)
+}
+
+// openClusterOn is openCluster on these disks; nil is the machine's.
+func openClusterOn(t *testing.T, disks [3]disk.FS, change ...func(*config.Config)) []*Node {
+	t.Helper()
 	const n = 3
 	api, rpc := make([]net.Listener, n), make([]net.Listener, n)
 	var peers []config.Peer
@@ -170,7 +177,7 @@ func openCluster(t *testing.T, change ...func(*config.Config)) []*Node {
 		for _, apply := range change {
 			apply(cfg)
 		}
-		nodes[i] = openNode(t, cfg, Options{APIListener: api[i], RPCListener: rpc[i]})
+		nodes[i] = openNode(t, cfg, Options{APIListener: api[i], RPCListener: rpc[i], fs: disks[i]})
 	}
 	return nodes
 }

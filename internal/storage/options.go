@@ -18,7 +18,7 @@ const formatVersion = pebble.FormatTableFormatV6
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	logger := pebbleLogger{engine: e, logger: o.Logger}
 	options := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          e.fs,
 		Cache:                       e.cache,
 		DisableWAL:                  true,
 		ReadOnly:                    o.readOnly,

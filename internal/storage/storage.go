@@ -9,9 +9,9 @@
 // write-ahead log: after a crash the node replays it from the applied indexes found here, and it may drop only what
 // the Durable reader already shows. Everything in one batch becomes durable, or is lost, together.
 //
-// Errors: a failure that Pebble meets in the background (a flush, a compaction, its manifest) is final. It is
-// given to Options.OnFatal once, and every later write, flush and durable read fails with it. Wrong bytes on
-// disk are reported as ErrCorruption, never read as data.
+// Errors: a disk that fails a read, a write or a sync, of a statement or in the background (a flush, a compaction, the
+// manifest), is final. That is given to Options.OnFatal once, and every later write, flush and durable read fails with it.
+// Wrong bytes on disk are reported as ErrCorruption, never read as data.
 //
 // Only packages under storage import Pebble.
 package storage
@@ -73,11 +73,12 @@ type Reader interface {
 // Engine is an open store. All methods may be called from any goroutine. As a Reader it shows every
 // committed batch; two calls may see different states, so a statement reads through a Snapshot.
 type Engine struct {
-	db      *pebble.DB
-	fs      disk.FS
-	cache   *pebble.Cache
-	onFatal func(error)
-	logger  *slog.Logger
+	db *pebble.DB
+	// fs is the store's file system, beside that of the files that snapshots are staged in; both are guarded.
+	fs, beside disk.FS
+	cache      *pebble.Cache
+	onFatal    func(error)
+	logger     *slog.Logger
 	// tableOptions are the options the database runs with, for table files written outside it.
 	tableOptions *pebble.Options
 
@@ -86,6 +87,7 @@ type Engine struct {
 	failOnce sync.Once
 	failed   chan struct{} // closed after failure is set
 	failure  error         // read only after failed is closed
+	closing  chan struct{} // closed when Close begins
 }
 
 // Open opens the store in a directory, or creates it there. No other process may have it open.
@@ -103,12 +105,13 @@ func Open(o Options) (*Engine, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		fs:      o.FS,
 		cache:   pebble.NewCache(poolBytes(&o)),
 		onFatal: o.OnFatal,
 		logger:  o.Logger,
 		failed:  make(chan struct{}),
+		closing: make(chan struct{}),
 	}
+	e.fs, e.beside = &guarded{o.FS, e, true}, &guarded{withoutWaiting(o.FS), e, false}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
 	exists, err := checkManifest(o.FS, o.Dir)
@@ -135,6 +138,7 @@ func poolBytes(o *Options) int64 {
 // Close flushes nothing: what is not durable yet is replayed from the log. Readers, batches and table
 // writers must be closed before.
 func (e *Engine) Close() error {
+	close(e.closing)
 	err := e.db.Close()
 	e.cache.Unref()
 	return wrap(err, "close store")

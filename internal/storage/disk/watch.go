@@ -11,8 +11,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
-// Watched is a file system with a watchdog: it knows which changes are under way and since when. A disk that hangs
-// holds whoever waits for it for ever, so somebody else has to look.
+// Watched is a file system with a watchdog: it knows which changes and reads are under way and since when. A disk that
+// hangs holds whoever waits for it for ever, so somebody else has to look.
 type Watched struct {
 	vfs.FS
 	clock clock.Clock
@@ -21,7 +21,7 @@ type Watched struct {
 	underway []*change  // oldest first
 }
 
-// change is one call that the disk has not answered.
+// change is one call, a change or a read, that the disk has not answered.
 type change struct {
 	what, path string
 	since      time.Time
@@ -84,6 +84,11 @@ func (w *Watched) OpenReadWrite(name string, category vfs.DiskWriteCategory, opt
 	return w.file("opening", name, func() (vfs.File, error) { return w.FS.OpenReadWrite(name, category, opts...) })
 }
 
+// Open implements vfs.FS.
+func (w *Watched) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	return w.file("opening", name, func() (vfs.File, error) { return w.FS.Open(name, opts...) })
+}
+
 // OpenDir implements vfs.FS.
 func (w *Watched) OpenDir(name string) (vfs.File, error) {
 	return w.file("opening", name, func() (vfs.File, error) { return w.FS.OpenDir(name) })
@@ -110,11 +115,22 @@ func (w *Watched) Link(oldname, newname string) error {
 // Unwrap implements vfs.FS.
 func (w *Watched) Unwrap() vfs.FS { return w.FS }
 
-// watchedFile is a file that is written to.
 type watchedFile struct {
 	vfs.File
 	w    *Watched
 	name string
+}
+
+// Read implements vfs.File.
+func (f *watchedFile) Read(p []byte) (int, error) {
+	defer f.w.begin("read", f.name)()
+	return f.File.Read(p)
+}
+
+// ReadAt implements vfs.File.
+func (f *watchedFile) ReadAt(p []byte, offset int64) (int, error) {
+	defer f.w.begin("read", f.name)()
+	return f.File.ReadAt(p, offset)
 }
 
 // Write implements vfs.File.

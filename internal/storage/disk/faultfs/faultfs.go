@@ -5,7 +5,7 @@
 // which then is the result of the operation and nothing is done. A *TornError error lets the first part of a write
 // through.
 //
-// Reads are not shown. The hook is called by whoever changes something, with no lock held; concurrent
+// Reads are shown by WrapReads only. The hook is called by whoever changes something, with no lock held; concurrent
 // changes call it concurrently. Only tests may use this package.
 package faultfs
 
@@ -28,11 +28,12 @@ const (
 	SyncDir                 // the names in a directory become durable
 	Rename
 	Remove
+	Read // bytes out of a file
 )
 
 // String prints the kind for test failures.
 func (k Kind) String() string {
-	names := [...]string{"none", "create", "write", "sync", "sync directory", "rename", "remove"}
+	names := [...]string{"none", "create", "write", "sync", "sync directory", "rename", "remove", "read"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -44,7 +45,7 @@ type Op struct {
 	Number int64 // 1 and up
 	Kind   Kind
 	Path   string
-	Bytes  int // of a write
+	Bytes  int // of a write, or those a read has room for
 }
 
 // String prints the operation for test failures.
@@ -82,10 +83,14 @@ func FailAt(n int64, err error) Hook {
 // Wrap returns fs with hook in front of every change.
 func Wrap(fs disk.FS, hook Hook) disk.FS { return &faulty{FS: fs, hook: hook} }
 
+// WrapReads returns fs with hook in front of every change and every read.
+func WrapReads(fs disk.FS, hook Hook) disk.FS { return &faulty{FS: fs, hook: hook, reads: true} }
+
 type faulty struct {
 	disk.FS
-	hook Hook
-	ops  atomic.Int64
+	hook  Hook
+	reads bool // are shown, too
+	ops   atomic.Int64
 }
 
 func (f *faulty) ask(kind Kind, path string, bytes int) error {
@@ -192,6 +197,27 @@ func (f *faultyFile) write(p []byte, write func([]byte) (int, error)) (int, erro
 	}
 	n, writeErr := write(p[:min(torn.Bytes, len(p))])
 	return n, errors.Join(torn.Err, writeErr)
+}
+
+func (f *faultyFile) Read(p []byte) (int, error) {
+	if err := f.askRead(p); err != nil {
+		return 0, err
+	}
+	return f.File.Read(p)
+}
+
+func (f *faultyFile) ReadAt(p []byte, offset int64) (int, error) {
+	if err := f.askRead(p); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, offset)
+}
+
+func (f *faultyFile) askRead(p []byte) error {
+	if !f.fs.reads {
+		return nil
+	}
+	return f.fs.ask(Read, f.name, len(p))
 }
 
 func (f *faultyFile) Sync() error {
