@@ -179,6 +179,7 @@ func newBenchColdCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.IntVar(&o.Rows, "rows", 1_000_000, "rows of the large table")
 	flags.IntVar(&o.Repeats, "repeats", 20, "times that a query is measured")
+	flags.StringSliceVar(&o.Cases, "case", nil, "what to measure: flush, queries (which need flush), files, writes; all of it unless given")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -23,12 +23,19 @@ import (
 type ColdOptions struct {
 	Rows    int // of the large table
 	Repeats int // of every query
+	// Cases is which parts are measured: flush, queries, files, writes; empty for all. The queries need the rows of the flush.
+	Cases []string
 }
 
 // Validate reports the first option that cannot work.
 func (o ColdOptions) Validate() error {
 	if o.Rows < coldBatch || o.Repeats < 1 {
 		return fmt.Errorf("want at least %d rows and one repeat", coldBatch)
+	}
+	for _, name := range o.Cases {
+		if !slices.ContainsFunc(coldParts, func(p coldPart) bool { return p.name == name }) {
+			return fmt.Errorf("no part '%s'; there are flush, queries, files and writes", name)
+		}
 	}
 	return nil
 }
@@ -38,6 +45,7 @@ const (
 	coldSmallRows  = 10_000
 	coldSmallFiles = 20
 	coldRounds     = 3
+	coldFirsts     = 5    // times that a query is measured with nothing in the cache
 	coldWrites     = 5000 // hot writes that are measured without a flush, in each round
 )
 
@@ -49,7 +57,8 @@ type coldCase struct {
 	P50Micros float64 `json:"p50_us,omitempty"`
 	P99Micros float64 `json:"p99_us,omitempty"`
 	MaxMicros float64 `json:"max_us,omitempty"`
-	FirstTime float64 `json:"first_us,omitempty"` // with nothing in the cache
+	FirstTime float64 `json:"first_us,omitempty"`  // with nothing in the cache and all files closed, at the median
+	P99Ratio  float64 `json:"p99_ratio,omitempty"` // to that without a flush
 	Bytes     int64   `json:"bytes,omitempty"`
 	Segments  int     `json:"segments,omitempty"`
 }
@@ -69,12 +78,25 @@ func Cold(ctx context.Context, o ColdOptions, out io.Writer) (err error) {
 	if err := b.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{b.flush, b.queries, b.smallFiles, b.hotWrites} {
-		if err := step(ctx); err != nil {
+	for _, part := range coldParts {
+		if len(o.Cases) > 0 && !slices.Contains(o.Cases, part.name) {
+			continue
+		}
+		if err := part.run(b, ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// coldPart is what can be measured by itself.
+type coldPart struct {
+	name string
+	run  func(*coldBench, context.Context) error
+}
+
+var coldParts = []coldPart{
+	{"flush", (*coldBench).flush}, {"queries", (*coldBench).queries}, {"files", (*coldBench).smallFiles}, {"writes", (*coldBench).hotWrites},
 }
 
 type coldBench struct {
@@ -151,12 +173,15 @@ func (b *coldBench) flush(ctx context.Context) error {
 	})
 }
 
-// measure runs a query again and again; the first time counts apart.
+// measure runs a query a few times with nothing in the cache, and then again and again with what is there by then.
 func (b *coldBench) measure(ctx context.Context, name, sql string, params func(n int) []datum.Datum) error {
-	b.engine.cold.Forget()
-	times := make([]time.Duration, 0, b.options.Repeats)
-	var first time.Duration
-	for n := range b.options.Repeats + 1 {
+	var first, times []time.Duration
+	for n := range coldFirsts + b.options.Repeats {
+		if n < coldFirsts {
+			if err := b.engine.cold.Forget(); err != nil {
+				return err
+			}
+		}
 		var given []datum.Datum
 		if params != nil {
 			given = params(n)
@@ -165,14 +190,14 @@ func (b *coldBench) measure(ctx context.Context, name, sql string, params func(n
 		if err := b.statement(ctx, sql, given...); err != nil {
 			return err
 		}
-		if took := time.Since(started); n == 0 {
-			first = took
+		if took := time.Since(started); n < coldFirsts {
+			first = append(first, took)
 		} else {
 			times = append(times, took)
 		}
 	}
 	result := quantiles(times)
-	result.Case, result.Rows, result.FirstTime = name, b.options.Rows, micros(first)
+	result.Case, result.Rows, result.FirstTime = name, b.options.Rows, quantiles(first).P50Micros
 	return b.out.Encode(result)
 }
 
@@ -210,21 +235,30 @@ func (b *coldBench) smallFiles(ctx context.Context) error {
 	return b.measure(ctx, "filter_limit_20_segments", "SELECT id, amount FROM small WHERE amount = 7 AND flag LIMIT 50", nil)
 }
 
-// hotWrites measures inserts into another table, by turns alone and for all of the time that a flush takes.
+// hotWrites measures inserts into another table, by turns alone and for all of the time that a flush takes. What is flushed was
+// all inserted before, so that no turn meets more of what the store has left to do than another.
 func (b *coldBench) hotWrites(ctx context.Context) error {
 	if _, err := b.table(ctx, "hot"); err != nil {
 		return err
 	}
-	id, err := b.table(ctx, "moving")
-	if err != nil {
-		return err
-	}
-	w := &hotWriter{bench: b}
-	var alone, during []time.Duration
-	for round := range coldRounds {
-		if err = b.fill(ctx, "moving", 1+round*b.options.Rows, b.options.Rows); err != nil {
+	var moving [coldRounds]ident.TableID
+	for round := range moving {
+		name := fmt.Sprintf("moving%d", round)
+		id, err := b.table(ctx, name)
+		if err != nil {
 			return err
 		}
+		moving[round] = id
+		if err = b.fill(ctx, name, 1, b.options.Rows); err != nil {
+			return err
+		}
+	}
+	w := &hotWriter{bench: b}
+	if _, err := w.write(ctx, coldWrites, nil); err != nil { // warms up
+		return err
+	}
+	var alone, during []time.Duration
+	for _, id := range moving {
 		times, err := w.write(ctx, coldWrites, nil)
 		if err != nil {
 			return err
@@ -240,17 +274,10 @@ func (b *coldBench) hotWrites(ctx context.Context) error {
 		}
 		during = append(during, times...)
 	}
-	for _, one := range []struct {
-		name  string
-		times []time.Duration
-	}{{"hot_write_alone", alone}, {"hot_write_during_flush", during}} {
-		result := quantiles(one.times)
-		result.Case, result.Rows = one.name, len(one.times)
-		if err := b.out.Encode(result); err != nil {
-			return err
-		}
-	}
-	return nil
+	without, with := quantiles(alone), quantiles(during)
+	without.Case, without.Rows = "hot_write_alone", len(alone)
+	with.Case, with.Rows, with.P99Ratio = "hot_write_during_flush", len(during), with.P99Micros/without.P99Micros
+	return errors.Join(b.out.Encode(without), b.out.Encode(with))
 }
 
 // hotWriter inserts one row after the other.

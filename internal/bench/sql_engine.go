@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -89,7 +90,7 @@ func (e *sqlEngine) open(ctx context.Context) (err error) {
 	direct := executor.NewDirect(benchProposer{e.solo}, clock.Real{}, rand.Reader, nil)
 	e.tables, e.direct = tables, direct
 	e.storages = storages.NewSet(storages.Config{DataPath: e.dir, FS: disk.Local(), Clock: clock.Real{}})
-	e.cold = cold.New(cold.Config{Catalog: tables, Storages: e.storages, FS: disk.Local()})
+	e.cold = cold.New(cold.Config{Catalog: tables, Storages: e.storages, FS: disk.Local(), ReadAhead: max(1, runtime.GOMAXPROCS(0)-1)})
 	e.engine, err = exec.New(exec.Deps{
 		Cold: e.cold, Catalog: tables, Storage: e.store, Executor: direct, Clock: clock.Real{}, Cluster: loneNode{}, Passwords: noPasswords{},
 		Random: rand.Reader, Node: 1,

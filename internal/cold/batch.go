@@ -51,6 +51,7 @@ func (c *Cursor) Without(u *Unwanted) {
 // no such versions come next, which may change with a higher bound. What is given must not be changed, and holds
 // until the next call.
 func (c *Cursor) Columns(bound []byte, columns [][]datum.Datum) (n int, err error) {
+	c.byColumns = true
 	for {
 		if c.left == 0 {
 			ok, failure := c.Next(bound)

@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
-	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -68,6 +67,9 @@ type Config struct {
 	RangeBytes int64
 	// RangePatience bounds how long a read waits for a bucket; zero means 5 s. It then fails, and may be tried again.
 	RangePatience time.Duration
+	// ReadAhead bounds the goroutines that read ahead of long scans; zero: scans read everything themselves, one thing after the
+	// other.
+	ReadAhead int
 	// Leads reports whether this node leads a group, and so writes its manifests into buckets. Nil: it does.
 	Leads func(shard.GroupID) bool
 }
@@ -75,8 +77,11 @@ type Config struct {
 // Store reads segments. All methods may be called from any goroutine.
 type Store struct {
 	cfg    Config
-	cache  *cache[columnKey, []datum.Datum]
+	cache  *cache[columnKey, held]
 	chunks *cache[chunkKey, []byte] // of files in buckets
+
+	helpers chan struct{} // has one for each goroutine that reads ahead; nil when nobody does
+	helping sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
 	files     map[fileKey]*file
@@ -121,10 +126,14 @@ func New(cfg Config) *Store {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Store{
-		cfg: cfg, cache: newCache[columnKey, []datum.Datum](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
+	s := &Store{
+		cfg: cfg, cache: newCache[columnKey, held](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
 		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{}, wanted: map[place]struct{}{},
 	}
+	if cfg.ReadAhead > 0 {
+		s.helpers = make(chan struct{}, cfg.ReadAhead)
+	}
+	return s
 }
 
 // Objects opens the place of a storage on this node.
@@ -197,6 +206,7 @@ func (s *Store) Manifest(
 
 // Close closes all files. Nobody may read any more.
 func (s *Store) Close() error {
+	s.helping.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
@@ -208,11 +218,18 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Forget drops all that was decoded, as a restart does.
-func (s *Store) Forget() {
+// Forget drops all that was decoded and closes the files that nobody reads, as a restart does.
+func (s *Store) Forget() error {
 	s.cache.clear()
 	s.chunks.clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.manifests)
+	var err error
+	for _, f := range s.idle {
+		delete(s.files, f.key)
+		err = errors.Join(err, f.close())
+	}
+	s.idle = nil
+	return err
 }

@@ -73,14 +73,17 @@ func writeSegment(t *testing.T, s *Store, table *schema.Table, number uint64, ro
 	}
 }
 
-func openStore(t *testing.T, dir string, cacheBytes int64) *Store {
-	t.Helper()
+// testHelpers is how many goroutines read ahead in tests.
+const testHelpers = 1
+
+func openStore(tb testing.TB, dir string, cacheBytes int64) *Store {
+	tb.Helper()
 	set := storages.NewSet(storages.Config{DataPath: dir, FS: disk.Local()})
-	t.Cleanup(set.Close)
-	s := New(Config{Catalog: catalog.NewStore(), Storages: set, FS: disk.Local(), CacheBytes: cacheBytes, OpenFiles: 2})
-	t.Cleanup(func() {
+	tb.Cleanup(set.Close)
+	s := New(Config{Catalog: catalog.NewStore(), Storages: set, FS: disk.Local(), CacheBytes: cacheBytes, OpenFiles: 2, ReadAhead: testHelpers})
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s

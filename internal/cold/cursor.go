@@ -17,6 +17,12 @@ type Cursor struct {
 	high      []byte
 	sources   []*source
 
+	ahead *readAhead // nil until the scan is long
+
+	byColumns bool // the scan gives columns
+	readsSeq  bool // somebody asked for a _seq
+	entered   int  // blocks so far
+
 	at    *source // that the row at hand is of; nil before the first
 	left  int     // rows behind it that need no comparison
 	moved bool    // at stands on a row that was given
@@ -47,7 +53,11 @@ func (c *Cursor) Next(bound []byte) (bool, error) {
 		c.at = nil
 		return false, nil
 	}
-	return true, c.run(limit)
+	if err := c.run(limit); err != nil {
+		return false, err
+	}
+	c.plan()
+	return true, nil
 }
 
 // choose finds the source with the lowest key and makes at be the one that has its newest version. It is nil at the end.
@@ -165,7 +175,10 @@ func (c *Cursor) Key() ([]byte, error) {
 }
 
 // Seq is the _seq of the row at hand.
-func (c *Cursor) Seq() (uint64, error) { return c.at.seq() }
+func (c *Cursor) Seq() (uint64, error) {
+	c.readsSeq = true
+	return c.at.seq()
+}
 
 // Deleted reports whether the row at hand is a deletion.
 func (c *Cursor) Deleted() (bool, error) { return c.at.isDeleted() }

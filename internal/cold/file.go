@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
@@ -77,6 +76,13 @@ func (s *Store) acquire(wanted *commandv1.Segment) (*file, error) {
 		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
 	}
 	return f, nil
+}
+
+// retain keeps a file that the caller has open for one reader more.
+func (s *Store) retain(f *file) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.readers++
 }
 
 func (s *Store) unidle(f *file) {
@@ -414,10 +420,10 @@ func (s *Store) Ensure(wanted *commandv1.Segment) error {
 }
 
 // column reads the values of a column in a block.
-func (s *Store) column(f *file, block, place int, keep bool) ([]datum.Datum, error) {
+func (s *Store) column(f *file, block, place int, keep bool) (held, error) {
 	key := columnKey{f.id, block, place}
-	if values, ok := s.cache.get(key); ok {
-		return values, nil
+	if found, ok := s.cache.get(key); ok {
+		return found, nil
 	}
 	values, err := f.reader.ReadColumn(block, place)
 	if err != nil {
@@ -426,10 +432,11 @@ func (s *Store) column(f *file, block, place int, keep bool) ([]datum.Datum, err
 			s.suspect(f.key)
 			s.drop(f)
 		}
-		return nil, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
+		return held{}, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
 	}
+	found := held{values, sizeOf(values)}
 	if keep {
-		s.cache.put(key, values, sizeOf(values))
+		s.cache.put(key, found, found.bytes)
 	}
-	return values, nil
+	return found, nil
 }

@@ -14,6 +14,7 @@ import (
 // source is one segment under a cursor. It is opened when its rows may be next.
 type source struct {
 	view    *View
+	cursor  *Cursor
 	segment *commandv1.Segment
 	point   bool // only the key at hand is wanted
 	passing bool // what is read does not stay in the cache
@@ -24,6 +25,11 @@ type source struct {
 	mapping  []values
 	ended    bool
 
+	opening *aheadFile    // nil unless the file is opened ahead
+	ahead   []*aheadBlock // blocks behind the one at hand that are read ahead, in order
+	taken   *aheadBlock   // the block at hand, if it was read ahead
+
+	held             int64 // bytes of the block at hand
 	block, row, rows int
 	// columns of the block at hand, as far as they were read.
 	columns []([]datum.Datum) // like mapping
@@ -34,7 +40,7 @@ type source struct {
 
 // begin opens the file and moves to the first row that is not below the key at hand.
 func (s *source) begin(positions []int) error {
-	file, err := s.view.store.acquire(s.segment)
+	file, err := s.acquire()
 	if err != nil {
 		return err
 	}
@@ -60,6 +66,17 @@ func (s *source) begin(positions []int) error {
 	return s.moveTo(low)
 }
 
+// acquire opens the file, or takes it when it was opened ahead.
+func (s *source) acquire() (*file, error) {
+	a := s.opening
+	if a == nil {
+		return s.view.store.acquire(s.segment)
+	}
+	s.opening = nil
+	s.cursor.ahead.take(&a.step)
+	return a.file, a.err
+}
+
 // mayHold asks the filter of a block.
 func (s *source) mayHold(block int, key []byte) (bool, error) {
 	_, kind, ok := s.file.reader.Column(s.view.table.Columns[s.view.table.PrimaryKey()].ID)
@@ -76,18 +93,41 @@ func (s *source) mayHold(block int, key []byte) (bool, error) {
 // enter moves to the first row of a block, or to the end.
 func (s *source) enter(block int) error {
 	reader := s.file.reader
-	for s.unwanted != nil && block < reader.Blocks() && s.unwanted(func(id uint32) (low, high datum.Datum, ok bool) {
-		return reader.Bounds(block, id)
-	}) {
-		block++
-	}
-	if block >= reader.Blocks() {
+	s.leave()
+	if block = s.firstWanted(s.file, block); block >= reader.Blocks() {
 		s.ended = true
 		return nil
 	}
 	s.block, s.row, s.rows, s.key = block, 0, reader.BlockRows(block), reader.FirstKey(block)
-	s.columns, s.keys, s.seqs, s.deleted = make([][]datum.Datum, len(s.mapping)), nil, nil, nil
+	s.columns = make([][]datum.Datum, len(s.mapping))
+	s.cursor.entered++
+	s.takeAhead()
 	return nil
+}
+
+// leave gives up what is held of the block at hand.
+func (s *source) leave() {
+	s.columns, s.keys, s.seqs, s.deleted = nil, nil, nil, nil
+	if s.taken != nil {
+		if !s.taken.taken {
+			s.cursor.ahead.drop(&s.taken.step)
+		}
+		s.taken = nil
+	}
+	if s.held > 0 && s.view.memory != nil {
+		_ = s.view.memory(-s.held) // less never fails
+	}
+	s.held = 0
+}
+
+// firstWanted is the first block from the given one on that may have rows that somebody wants; it may be behind the last.
+func (s *source) firstWanted(f *file, block int) int {
+	for s.unwanted != nil && block < f.reader.Blocks() && s.unwanted(func(id uint32) (low, high datum.Datum, ok bool) {
+		return f.reader.Bounds(block, id)
+	}) {
+		block++
+	}
+	return block
 }
 
 // moveTo moves forward within the block to the first row that is not below a key, or to the next block.
@@ -132,17 +172,27 @@ func (s *source) read(column *[]datum.Datum, place int) (err error) {
 	if *column != nil {
 		return nil
 	}
-	if *column, err = s.view.store.column(s.file, s.block, place, !s.passing); !errors.Is(err, segment.ErrDamaged) {
+	found, err := s.column(place)
+	if errors.Is(err, segment.ErrDamaged) {
+		again, failure := s.view.store.acquire(s.segment)
+		if failure != nil {
+			return errors.Join(err, failure)
+		}
+		s.view.store.release(s.file)
+		s.file = again
+		found, err = s.view.store.column(s.file, s.block, place, !s.passing)
+	}
+	if err != nil {
 		return err
 	}
-	again, failure := s.view.store.acquire(s.segment)
-	if failure != nil {
-		return errors.Join(err, failure)
+	s.held += found.bytes
+	if s.view.memory != nil {
+		if err = s.view.memory(found.bytes); err != nil {
+			return err
+		}
 	}
-	s.view.store.release(s.file)
-	s.file = again
-	*column, err = s.view.store.column(s.file, s.block, place, !s.passing)
-	return err
+	*column = found.values
+	return nil
 }
 
 // seq is the _seq of the row at hand.
@@ -190,6 +240,7 @@ func (s *source) fill(row []datum.Datum) error {
 }
 
 func (s *source) close() {
+	s.dropAhead()
 	if s.file != nil {
 		s.view.store.release(s.file)
 		s.file = nil

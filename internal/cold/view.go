@@ -19,6 +19,7 @@ type View struct {
 	store    *Store
 	table    *schema.Table
 	manifest *commandv1.Manifest
+	memory   func(bytes int64) error // counts what cursors hold; nil does not
 }
 
 // View returns the cold part of a scope, nil when there is none. The reader is the picture that the hot rows are read
@@ -35,6 +36,14 @@ func (s *Store) View(reader storage.Reader, group shard.GroupID, table *schema.T
 		return nil, nil
 	}
 	return &View{store: s, table: table, manifest: m}, nil
+}
+
+// Counting returns a view whose cursors have a function told how many bytes of decoded values they come to hold, or no longer hold when
+// they are negative. An error of more ends the reading. Such a view belongs to one goroutine, as the function does.
+func (v *View) Counting(memory func(bytes int64) error) *View {
+	counting := *v
+	counting.memory = memory
+	return &counting
 }
 
 // Version is the version of the manifest.
@@ -69,7 +78,7 @@ func (v *View) cursor(segments []*commandv1.Segment, low, high []byte, positions
 		if string(s.GetMinKey()) > string(low) {
 			first = s.GetMinKey()
 		}
-		c.sources = append(c.sources, &source{view: v, segment: s, key: first})
+		c.sources = append(c.sources, &source{view: v, cursor: c, segment: s, key: first})
 	}
 	return c
 }

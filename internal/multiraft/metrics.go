@@ -2,7 +2,6 @@ package multiraft
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +17,6 @@ type engineMetrics struct {
 	batch     prometheus.Histogram                // groups in one write of the log
 	applied   prometheus.Histogram                // entries in one batch of the store
 	asleep    prometheus.Gauge                    // replicas that do not tick
-	nonsense  atomic.Uint64                       // messages, snapshots and forwarded commands that no sound peer sends
 
 	proposeTotal, appendTotal meterTotal // of the like-named ones
 }
@@ -54,11 +52,7 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 	if registerer == nil {
 		return m, nil
 	}
-	refused := prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: "kalamdb", Name: "refused_messages_total",
-		Help: "Raft messages, snapshots and forwarded commands of peers that no sound replica sends.",
-	}, func() float64 { return float64(m.nonsense.Load()) })
-	for _, collector := range []prometheus.Collector{propose, appendLog, m.batch, m.applied, m.asleep, refused} {
+	for _, collector := range []prometheus.Collector{propose, appendLog, m.batch, m.applied, m.asleep} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -43,9 +43,7 @@ func (w *worker) persist() error {
 			return err
 		}
 		w.finish(&write)
-		if len(w.dirty) == 0 { // else the next pass follows at once, and its frames take along what is said now
-			w.transmit()
-		}
+		w.transmit()
 		clear(w.out.updates)
 		clear(w.out.responses)
 		w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false

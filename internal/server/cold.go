@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ func (n *Node) buildStorages() error {
 	n.storages = storages.NewSet(storages.Config{DataPath: n.cfg.Storage.DataPath, FS: n.fs.FS, Keys: keys, Clock: n.clock})
 	cfg := cold.Config{
 		Catalog: n.catalog, FS: n.fs.FS, Storages: n.storages, Logger: n.logger.With(slog.String("part", "cold")),
+		ReadAhead: max(1, runtime.GOMAXPROCS(0)-1),
 	}
 	if !n.cfg.Standalone() {
 		cfg.Peers = coldPeers{n}.peers

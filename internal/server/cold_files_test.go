@@ -33,7 +33,9 @@ func reopenSegments(t *testing.T, nodes ...*Node) {
 		if err := n.cold.Close(); err != nil {
 			t.Fatal(err)
 		}
-		n.cold.Forget()
+		if err := n.cold.Forget(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

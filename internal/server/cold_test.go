@@ -253,7 +253,9 @@ func TestReplicaFetchesASegmentThatIsGone(t *testing.T) {
 		if err = n.cold.Close(); err != nil {
 			t.Fatal(err)
 		}
-		n.cold.Forget()
+		if err := n.cold.Forget(); err != nil {
+			t.Fatal(err)
+		}
 		read(n)
 	}
 	want, err := os.ReadFile(paths[0])

@@ -139,7 +139,9 @@ func TestBucketIsDownForAMinute(t *testing.T) {
 			l.fail("%d segments", l.stats.segments)
 		}
 		for _, n := range l.nodes {
-			n.cold.store.Forget()
+			if err := n.cold.store.Forget(); err != nil {
+				l.fail("forget: %v", err)
+			}
 		}
 		began := l.clock.Now()
 		a = l.coldWork(l.nodes[1], func(step string) error {

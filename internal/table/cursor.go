@@ -28,6 +28,9 @@ type ScanOptions struct {
 	SkipSeq bool
 	// Unwanted leaves cold rows out that nobody needs to see; nil leaves none out.
 	Unwanted *cold.Unwanted
+	// Memory counts what the cursor holds of decoded cold rows, and no longer holds when it is negative; an error of more ends the scan.
+	// Nil counts nothing.
+	Memory func(bytes int64) error
 	// NowMicros hides the rows of a stream table that have ceased to exist by then. It is required for stream tables.
 	NowMicros int64
 }
@@ -57,7 +60,7 @@ type Cursor struct {
 // Open starts a scan of the rows of a scope within bounds. The reader must outlive the cursor; a range
 // needs a consistent one, a single key does not.
 func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions) (*Cursor, error) {
-	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted, omitSystem: options.OmitSystem, cold: coldPart{skipSeq: options.SkipSeq}}
+	c := &Cursor{scope: scope, includeDeleted: options.IncludeDeleted, omitSystem: options.OmitSystem, cold: coldPart{skipSeq: options.SkipSeq, memory: options.Memory}}
 	if scope.Table.Kind == schema.KindStream {
 		if c.nowMicros = options.NowMicros; c.nowMicros == 0 {
 			return nil, fmt.Errorf("scan %s: the time is not given", scope.Table.FullName())
@@ -85,7 +88,7 @@ func Open(reader storage.Reader, scope Scope, bounds Bounds, options ScanOptions
 		return nil, fmt.Errorf("scan %s: %w", scope.Table.FullName(), err)
 	}
 	if view != nil {
-		c.cold.rows = view.Cursor(bounds.Low, bounds.High, c.decoder.Positions())
+		c.cold.rows = view.Counting(options.Memory).Cursor(bounds.Low, bounds.High, c.decoder.Positions())
 		c.cold.rows.Without(options.Unwanted)
 		c.cold.prefix = len(keys.Row(scope.Group, scope.Table.ID, scope.User, nil))
 	}

@@ -13,6 +13,7 @@ type coldPart struct {
 	rows    *cold.Cursor // nil when the scope has no segments
 	given   bool         // the row at hand is a cold one
 	skipSeq bool
+	memory  func(bytes int64) error
 	prefix  int // bytes of a row's key before the primary key
 
 	waiting bool // the next hot version is known
@@ -88,6 +89,9 @@ func (c *Cursor) coldPoint(primaryKey []byte) (found bool, err error) {
 	if !p.viewed {
 		if p.view, err = c.scope.View(c.reader); err != nil {
 			return false, err
+		}
+		if p.view != nil {
+			p.view = p.view.Counting(p.memory)
 		}
 		// One key after the other may be read from different pictures only when there is just one.
 		p.viewed = true

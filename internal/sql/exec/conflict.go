@@ -176,7 +176,7 @@ func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 		}
 	}
 	cursor, err := table.Open(b.run.openSnapshot(), b.set.scope, table.Bounds{Points: [][]byte{key}},
-		table.ScanOptions{NowMicros: b.run.eval.Env.NowMicros})
+		table.ScanOptions{NowMicros: b.run.eval.Env.NowMicros, Memory: b.run.budget.takeBytes})
 	if err != nil {
 		return false, err
 	}

@@ -74,6 +74,7 @@ func (r *run) openStored(n *plan.Scan, scope *table.Scope, bounds *table.Bounds)
 	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{
 		Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted, OmitSystem: !n.ReadsSystem(), NowMicros: r.eval.Env.NowMicros,
 		SkipSeq: n.Needed != nil && !n.Needed[len(n.Table.Columns)], Unwanted: r.unwanted(n, bounds),
+		Memory: r.budget.takeBytes,
 	})
 	if err != nil {
 		return nil, err

@@ -201,7 +201,7 @@ func (f *firstFinder) look(primaryKey []byte) (more bool, err error) {
 // read fills the row of a key and reports whether the scan gives it.
 func (f *firstFinder) read(point []byte) (keep bool, err error) {
 	bounds := table.Bounds{Points: [][]byte{point}, Index: f.index}
-	cursor, err := table.Open(f.run.openSnapshot(), f.at.scope, bounds, table.ScanOptions{Decoder: f.scan.Decoder})
+	cursor, err := table.Open(f.run.openSnapshot(), f.at.scope, bounds, table.ScanOptions{Decoder: f.scan.Decoder, Memory: f.run.budget.takeBytes})
 	if err != nil {
 		return false, err
 	}

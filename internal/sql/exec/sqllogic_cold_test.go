@@ -26,7 +26,7 @@ type flusher struct {
 func withColdRows(t *testing.T, deps *exec.Deps) *flusher {
 	t.Helper()
 	set := storages.NewSet(storages.Config{DataPath: t.TempDir(), FS: disk.Local(), Keys: &storages.Keyring{}, Clock: deps.Clock})
-	deps.Cold = cold.New(cold.Config{Catalog: deps.Catalog, Storages: set, FS: disk.Local()})
+	deps.Cold = cold.New(cold.Config{Catalog: deps.Catalog, Storages: set, FS: disk.Local(), ReadAhead: 1})
 	t.Cleanup(func() {
 		if err := deps.Cold.Close(); err != nil {
 			t.Errorf("close segments: %v", err)

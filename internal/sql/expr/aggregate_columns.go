@@ -1,8 +1,6 @@
 package expr
 
 import (
-	"cmp"
-
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
@@ -99,13 +97,17 @@ func (a *extremeAggregate) addColumn(values []datum.Datum) {
 			a.best = *value
 			continue
 		}
-		var c int
 		if k := value.Kind(); k == a.best.Kind() && k.IsInteger() {
-			c = cmp.Compare(value.Int(), a.best.Int())
-		} else {
-			c = datum.Compare(*value, a.best)
+			if v, best := value.Int(), a.best.Int(); a.greatest && v <= best || !a.greatest && v >= best {
+				continue
+			}
+		} else if k == a.best.Kind() && (k == datum.Double || k == datum.Float) {
+			// False when one of them is no number, which is then compared below.
+			if v, best := value.Float(), a.best.Float(); a.greatest && v <= best || !a.greatest && v >= best {
+				continue
+			}
 		}
-		if a.greatest && c > 0 || !a.greatest && c < 0 {
+		if c := datum.Compare(*value, a.best); a.greatest && c > 0 || !a.greatest && c < 0 {
 			a.best = *value
 		}
 	}
