@@ -13,7 +13,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: pgo sqllogic oracle pgparse help build fmt gen lint test race race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
+.PHONY: pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,9 +40,14 @@ lint: ## golangci-lint, then the repository's own rules
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	$(GO) test ./internal/lint
 
-test: ## unit tests and scripts, then real processes end to end
+test: unit processes ## unit tests and scripts, then real processes end to end
+
+unit: ## unit tests and scripts
 	$(GO) test -tags $(TAGS) $(UNIT)
-	$(GO) test -tags $(TAGS) -count=1 -p 1 ./test/...
+
+# End to end and under faults side by side: both wait for most of their time.
+processes: ## real processes end to end, and for a minute under faults
+	$(GO) test -tags $(TAGS) -count=1 -p 2 ./test/...
 
 race: ## the same under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(UNIT)
@@ -51,6 +56,10 @@ race: ## the same under the race detector (needs a C compiler)
 # Packages that own goroutines; the engine below them runs in the processes.
 RACE     = ./client ./internal/api/... ./internal/auth ./internal/changefeed ./internal/cold ./internal/executor ./internal/flush \
            ./internal/jobs ./internal/live ./internal/loopback ./internal/multiraft/transport ./internal/storage/objstore
+
+race-build: ## compile what race-quick runs
+	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) -run '^$$' $(RACE)
+	CGO_ENABLED=1 $(GO) build -race -tags $(TAGS) -o bin/kalamdb-race ./cmd/kalamdb
 
 race-quick: ## the race detector over packages that own goroutines, and over two tests with real processes
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(RACE)

@@ -192,6 +192,24 @@ func rules() []rule {
 			want: []string{"a/a.go:4: no fuzz target of its package reaches parseForgotten", "a:Decode is reached", "a:parseGone is exempt from fuzzing and gone"},
 		},
 		{
+			name: "goroutines",
+			check: func(tree *Tree) []string {
+				return CheckGoroutines(tree, map[string]string{"c": "", "d": "", "e": ""})
+			},
+			broken: map[string]string{
+				"a/a.go":      "package a\nfunc f() {}\nfunc g() { go f() }\n",
+				"a/a_test.go": "package a\nimport _ \"testing\"\n",
+				"b/b.go":      "package b\nfunc f(w interface{ Go(func()) }) { w.Go(func() {}) }\n",
+				"b/b_test.go": "package b\nimport _ \"go.uber.org/goleak\"\n",
+				"c/c.go":      "package c\nfunc f() { go f() }\n",
+				"d/d.go":      "package d\nfunc f() { go f() }\n",
+				"d/d_test.go": "package d\nimport _ \"go.uber.org/goleak\"\n",
+				"e/e.go":      "package e\n",
+				"f/f_test.go": "package f\nfunc f() { go f() }\n",
+			},
+			want: []string{"a/a.go:3: a goroutine is started", "d asks for goroutines that are left", "e is exempt from asking for goroutines and starts none"},
+		},
+		{
 			name:  "tree",
 			check: CheckTree,
 			broken: map[string]string{
@@ -249,6 +267,7 @@ func TestRepository(t *testing.T) {
 		"proofs":                CheckProofs,
 		"dependencies":          CheckDependencies,
 		"decoders":              func(tree *Tree) []string { return CheckDecoders(tree, NotFuzzed()) },
+		"goroutines":            func(tree *Tree) []string { return CheckGoroutines(tree, NotAskedForLeaks()) },
 		"binaries and machines": CheckTree,
 	}
 	for name, check := range checks {

@@ -22,6 +22,7 @@ type Wires struct {
 	mu     sync.Mutex // guards all below
 	mended *sync.Cond // broadcast when anything is mended or closed
 	all    []*wire
+	held   int
 	closed bool
 	moving sync.WaitGroup
 }
@@ -121,6 +122,9 @@ func (w *Wires) hangUp(one *wire, ends ...net.Conn) {
 func (w *Wires) await(through *lane) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if through.delay > 0 || through.cut {
+		w.held++
+	}
 	if delay := through.delay; delay > 0 && !w.closed {
 		w.mu.Unlock()
 		<-clock.Real{}.NewTimer(delay).C() // it is the latency that was asked for
@@ -140,6 +144,13 @@ func (w *Wires) Cut(chosen Direction) {
 // throughput too.
 func (w *Wires) Delay(chosen Direction, by time.Duration) {
 	w.each(chosen, func(l *lane) { l.delay = by })
+}
+
+// Held counts how often bytes, or a connection, came to a direction that was cut or slow: what shows that a fault hit anything.
+func (w *Wires) Held() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held
 }
 
 func (w *Wires) each(chosen Direction, change func(*lane)) {

@@ -67,6 +67,10 @@ type Config struct {
 	// kept free; nil says no to all. It is asked only while the disk is nearly full.
 	FreesSpace func(data []byte) bool
 
+	// Understands says why a command that a peer forwards could not be applied, nil when it could. A command that is in the
+	// log and not understood ends every replica, so it is asked before. Nil understands everything.
+	Understands func(data []byte) error
+
 	// Packs reports whether every node of the cluster reads log entries that hold several commands, so that a leader may
 	// write them; once true it stays so. It is asked for each pass over a group that has more than one proposal. Nil says no.
 	Packs func() bool

@@ -18,6 +18,16 @@ func (m *Manager) HandleForward(ctx context.Context, req *nodev1.ForwardRequest)
 			Message: "the request id must have 16 bytes",
 		}
 	}
+	// Both refusals are final, as is that of a command that is too large.
+	if m.cfg.Understands != nil {
+		if err := m.cfg.Understands(req.GetData()); err != nil {
+			m.metrics.nonsense.Add(1)
+			return &nodev1.ForwardResponse{
+				Error:   nodev1.ForwardError_FORWARD_ERROR_TOO_LARGE,
+				Message: "this node, which leads the group, does not understand the command: " + err.Error(),
+			}
+		}
+	}
 	propose := m.Propose
 	if req.GetAll() {
 		propose = m.ProposeAll

@@ -44,6 +44,9 @@ type group struct {
 	members atomic.Pointer[groupMembers] // as of confirmed
 	peers   *peerApplied                 // what other replicas say they have applied
 
+	handed    uint64 // last entry that Raft has given out to be written, and none that a peer can know of is behind it
+	refusedAt int    // tick of the last line about a refused message, zero before
+
 	acked acked  // what this replica has acknowledged as a follower
 	heard uint64 // highest commit index that a leader told of
 	tacit int    // messages of this pass that told of a commit only
@@ -173,7 +176,7 @@ func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start raft of %s: %w", r.id, err)
 	}
-	g.node = node
+	g.node, g.handed = node, g.log.LastIndex()
 	g.term.Store(node.BasicStatus().GetTerm())
 	return g, nil
 }

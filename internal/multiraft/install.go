@@ -66,6 +66,10 @@ func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader,
 	if err != nil {
 		return fmt.Errorf("receive snapshot of %s: %w", g.id, err)
 	}
+	if err := m.vetSnapshot(g, h, conf, files); err != nil {
+		m.refuseSnapshot(g, ident.ReplicaID(h.GetFrom()), err)
+		return errors.Join(fmt.Errorf("receive snapshot of %s: %w", g.id, err), files.Discard())
+	}
 	s := &staged{files: files, done: done}
 	g.worker.enqueue(item{group: g, do: func(g *group) { m.offer(g, h, conf, s) }})
 	return nil
@@ -145,7 +149,7 @@ func (w *worker) beginInstall(g *group, message *raftpb.Message) error {
 		return fmt.Errorf("raft wants a snapshot at %d that was not received", meta.GetIndex())
 	}
 	delete(g.staged, meta.GetIndex())
-	g.install = message
+	g.install, g.handed = message, meta.GetIndex()+uint64(len(message.GetEntries())) // those behind the snapshot come with it
 	w.out.tasks = append(w.out.tasks, &applyTask{
 		replica: g.replica, staged: s.files,
 		done: func() {

@@ -47,6 +47,7 @@ type lab struct {
 	snapshotFile  uint64
 	serial        byte
 	minFree       int64
+	hostile       bool                      // some peer says what no replica says
 	watch         func([]transport.Message) // sees what a node is handed; may be nil
 }
 
@@ -174,11 +175,19 @@ func (n *labNode) crash() {
 }
 
 func (n *labNode) halt() {
+	n.checkRefused()
 	n.wire.Stop(context.Background())
 	n.manager.Stop()
 	// A crash closes nothing; these only free memory, on the disk that is thrown away.
 	_ = n.log.Close()
 	_ = n.closeStore()
+}
+
+// checkRefused fails the test when sound peers were taken for hostile ones.
+func (n *labNode) checkRefused() {
+	if refused := n.manager.RefusedMessages(); refused > 0 && !n.lab.hostile {
+		n.lab.t.Errorf("replica %d took %d messages of sound peers for nonsense", n.replica, refused)
+	}
 }
 
 func (n *labNode) closeStore() error {
@@ -191,6 +200,7 @@ func (l *lab) close() {
 	for _, n := range l.nodes {
 		if slices.Contains(l.opened, n.store) {
 			if n.manager != nil {
+				n.checkRefused()
 				n.manager.Stop()
 			}
 			_ = n.log.Close() // the disk is thrown away

@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ type engineMetrics struct {
 	batch     prometheus.Histogram                // groups in one write of the log
 	applied   prometheus.Histogram                // entries in one batch of the store
 	asleep    prometheus.Gauge                    // replicas that do not tick
+	nonsense  atomic.Uint64                       // messages, snapshots and forwarded commands that no sound peer sends
 
 	proposeTotal, appendTotal meterTotal // of the like-named ones
 }
@@ -52,7 +54,11 @@ func newEngineMetrics(registerer prometheus.Registerer) (*engineMetrics, error) 
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{propose, appendLog, m.batch, m.applied, m.asleep} {
+	refused := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "kalamdb", Name: "refused_messages_total",
+		Help: "Raft messages, snapshots and forwarded commands of peers that no sound replica sends.",
+	}, func() float64 { return float64(m.nonsense.Load()) })
+	for _, collector := range []prometheus.Collector{propose, appendLog, m.batch, m.applied, m.asleep, refused} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

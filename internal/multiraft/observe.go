@@ -52,6 +52,9 @@ func (m *Manager) InboxItems() int {
 // DroppedMessages counts Raft messages that found a full inbox.
 func (m *Manager) DroppedMessages() uint64 { return m.stats.droppedMessages.Load() }
 
+// RefusedMessages counts Raft messages, snapshots and forwarded commands of peers that no sound replica sends.
+func (m *Manager) RefusedMessages() uint64 { return m.metrics.nonsense.Load() }
+
 // LeaseReads counts reads that this replica answered as a leader from its lease, for itself and for others.
 func (m *Manager) LeaseReads() uint64 { return m.stats.leaseReads.Load() }
 

@@ -43,7 +43,9 @@ func (w *worker) persist() error {
 			return err
 		}
 		w.finish(&write)
-		w.transmit()
+		if len(w.dirty) == 0 { // else the next pass follows at once, and its frames take along what is said now
+			w.transmit()
+		}
 		clear(w.out.updates)
 		clear(w.out.responses)
 		w.out.updates, w.out.responses, w.out.sync = w.out.updates[:0], w.out.responses[:0], false

@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"encoding/binary"
 	"testing"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -148,5 +149,57 @@ func TestFrameIsOnePass(t *testing.T) {
 	}
 	if got := n.manager.stats.droppedMessages.Load(); got != 1 {
 		t.Errorf("%d messages were dropped, want 1", got)
+	}
+}
+
+// TestAnswersShareFramesWithTheNextPass lets a node write an entry of a group that another node leads, and hands it a
+// command for a group of its own while that is being synced.
+func TestAnswersShareFramesWithTheNextPass(t *testing.T) {
+	l := newLab(t, 43, 4)
+	l.startThree()
+	var theirs, own shard.GroupID
+	var leader, node *labNode
+	l.until(3000, "two nodes lead", func() bool {
+		theirs, own = l.groups[1], l.groups[2]
+		leader, node = l.leader(theirs), l.leader(own)
+		for _, g := range l.groups[2:] {
+			if n := l.leader(g); n != nil && n != leader {
+				own, node = g, n
+			}
+		}
+		return leader != nil && node != nil && leader != node
+	})
+	l.pump()
+	if _, err := leader.submit(theirs, l.id(), binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := leader.manager.Pump(); err != nil {
+		t.Fatal(err)
+	}
+	l.network.Deliver(1_000_000)
+	frames, messages := 0, 0
+	l.network.SetFault(func(p *transport.Packet) transport.Verdict {
+		if p.From == node.replica && p.To == leader.replica {
+			frames++
+			messages += p.Messages
+		}
+		return transport.Verdict{}
+	})
+	w := node.manager.groups[own].worker
+	if worked, err := w.guarded(); err != nil || !worked {
+		t.Fatalf("the pass that writes the entry of %s: %v, %v", theirs, worked, err)
+	}
+	if _, err := node.submit(own, l.id(), binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if worked, err := w.guarded(); err != nil || !worked {
+		t.Fatalf("the pass with the command for %s: %v, %v", own, worked, err)
+	}
+	if frames != 1 || messages != 2 {
+		t.Errorf("the acknowledgement and the append went in %d frames of %d messages, want 1 of 2", frames, messages)
+	}
+	l.pump()
+	if l.leader(theirs).sum(theirs) != 1 || l.leader(own).sum(own) != 1 {
+		t.Error("the two commands are not applied")
 	}
 }

@@ -144,6 +144,12 @@ func (w *worker) passTimes(ticks *int) {
 
 func (w *worker) handle(it *item) {
 	g := it.group
+	if it.message != nil {
+		if err := g.vet(it.message); err != nil {
+			w.refuse(g, it.message, err)
+			return
+		}
+	}
 	if g != nil && !g.active(it) {
 		if w.takeQuiet(g, it.message) {
 			return
@@ -286,6 +292,9 @@ func (w *worker) takeAppend(g *group, m *raftpb.Message) error {
 		return w.beginInstall(g, m)
 	}
 	update := raftlog.Update{Group: g.id, Entries: m.GetEntries(), Hard: hardState(m)}
+	if n := len(update.Entries); n > 0 {
+		g.handed = update.Entries[n-1].GetIndex()
+	}
 	if update.Hard != nil || len(update.Entries) > 0 {
 		w.out.updates = append(w.out.updates, update)
 	}

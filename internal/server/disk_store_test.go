@@ -185,7 +185,7 @@ func TestHungStoreEndsTheNode(t *testing.T) {
 		dir, call string
 		kind      faultfs.Kind
 	}{
-		{"/store/", "sync", faultfs.Sync}, {"/store/", "write", faultfs.Write}, {"/store/", "read", faultfs.Read}, {"/staging/", "write", faultfs.Write},
+		{"/store/", "sync", faultfs.Sync}, {"/store/", "read", faultfs.Read}, {"/staging/", "write", faultfs.Write},
 	} {
 		t.Run(hang.call+" of "+hang.dir, func(t *testing.T) {
 			t.Parallel()

@@ -93,7 +93,7 @@ func TestMetricsMove(t *testing.T) {
 		`kalamdb_read_barriers_total{level="linearizable"}`, "kalamdb_read_barriers_spared_total", "kalamdb_lease_reads_total",
 		`kalamdb_proposals_refused_total{reason="not_leader"}`, `kalamdb_propose_attempts_total{outcome="not_leader"}`,
 		`kalamdb_snapshot_bytes_total{direction="received"}`, "kalamdb_log_truncated_entries_total", "kalamdb_cpu_percent",
-		"kalamdb_disk_tight", "kalamdb_snapshot_failures_total",
+		"kalamdb_disk_tight", "kalamdb_refused_messages_total", "kalamdb_snapshot_failures_total",
 		`kalamdb_transport_queue_bytes{lane="bulk"}`,
 	} {
 		if _, ok := after[series]; !ok {

@@ -303,9 +303,10 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 		TickInterval:   tick,
 		HeartbeatTicks: max(int(cluster.HeartbeatInterval()/tick), 1),
 		ElectionTicks:  max(int(least/tick), 2), MaxElectionTicks: max(int(greatest/tick), int(least/tick)+1, 3),
-		Workers:   raftWorkers(n.cfg.Raft.Workers),
-		LogWrites: n.cfg.Raft.LogWrites,
-		Packs:     n.packs,
+		Workers:     raftWorkers(n.cfg.Raft.Workers),
+		LogWrites:   n.cfg.Raft.LogWrites,
+		Packs:       n.packs,
+		Understands: func(data []byte) error { _, err := command.Decode(data); return err },
 	})
 }
 

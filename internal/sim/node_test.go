@@ -27,9 +27,10 @@ import (
 
 // simNode is one server process and its disk.
 type simNode struct {
-	w    *world
-	id   ident.NodeID
-	disk *simDisk
+	refused uint64 // messages of peers that were taken for nonsense, in all lives
+	w       *world
+	id      ident.NodeID
+	disk    *simDisk
 
 	life   int  // counts starts of the process
 	up     bool // the process runs
@@ -236,6 +237,7 @@ func (n *simNode) close() {
 		n.wire.Stop(context.Background())
 	}
 	if n.manager != nil {
+		n.countRefused()
 		n.manager.Stop()
 	}
 	n.cold.close()
@@ -253,6 +255,13 @@ func (n *simNode) close() {
 		n.closing = errors.Join(n.closing, n.store.Close())
 	}
 	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil
+}
+
+// countRefused adds up what this node refused to hear from its peers.
+func (n *simNode) countRefused() {
+	if m, ok := n.manager.(*multiraft.Manager); ok {
+		n.refused += m.RefusedMessages()
+	}
 }
 
 // wipe throws the disk away.

@@ -314,6 +314,11 @@ func (w *world) attempt(run func()) (err error) {
 		w.close()
 	}()
 	run()
+	for _, n := range w.nodes {
+		if n.countRefused(); n.refused > 0 {
+			w.fail("node %d took %d messages of sound peers for nonsense", n.id, n.refused)
+		}
+	}
 	return nil
 }
 

@@ -35,6 +35,8 @@ type lab struct {
 	dir     string
 	wires   *loopback.Wires
 	servers []*process
+	held    int       // of the wires when the fault began
+	starts  []process // as they were when it began
 }
 
 // process is one server and its files.
@@ -48,7 +50,8 @@ type process struct {
 	command *exec.Cmd
 	ended   chan struct{} // closed when the process of the last start has ended
 	paused  bool
-	killed  bool // this lab ended it
+	killed  bool   // this lab ended it
+	before  string // its identity before its directory was wiped
 }
 
 // newLab starts a cluster and waits until it serves. A failed test leaves the directories behind.

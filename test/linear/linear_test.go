@@ -13,7 +13,7 @@ import (
 )
 
 // defaultPeriod is how long faults rage when FOR does not say otherwise.
-const defaultPeriod = 25 * time.Second
+const defaultPeriod = 60 * time.Second
 
 // TestHistoriesUnderFaults runs all workloads under faults for as long as FOR says, from SEED or a new one.
 func TestHistoriesUnderFaults(t *testing.T) {
@@ -33,7 +33,7 @@ func TestHistoriesUnderFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, dir := experiment(t, server, period, seed)
+	v, dir := experiment(t, server, period, true, seed)
 	if len(v.Found) == 0 {
 		return
 	}
@@ -51,22 +51,22 @@ func allWorkloads() []workload {
 	return []workload{&registers{}, &elements{}, &bank{}, &lists{}, &counter{}, &streams{}}
 }
 
-// experiment runs everything once and judges it.
-func experiment(t *testing.T, server string, period time.Duration, seed uint64) (*verdict, string) {
+// experiment runs everything once and judges it. If all is said, faults go on until each kind came, and each must have hit something.
+func experiment(t *testing.T, server string, period time.Duration, all bool, seed uint64) (*verdict, string) {
 	t.Helper()
 	var err error
 	v := &verdict{Seed: seed, Binary: server}
 	t.Logf("seed %d, faults for %v", seed, period)
 	l := newLab(t, server)
 	tr := newTraffic(t, l, seed)
-	ctx, cancel := context.WithTimeout(t.Context(), period+5*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), period+8*patience)
 	defer cancel()
 	workloads := allWorkloads()
 	if err = prepare(ctx, tr, workloads); err != nil {
 		t.Fatal(err)
 	}
 	tr.start(ctx, workloads)
-	v.Faults, err = rage(l, tr, period, rand.New(rand.NewPCG(seed, 1)))
+	v.Faults, err = rage(l, tr, period, all, rand.New(rand.NewPCG(seed, 1)))
 	tr.halt()
 	if err = errors.Join(err, l.calm(ctx, tr, workloads)); err != nil {
 		v.Found = append(v.Found, finding{Workload: "servers", Kind: "not well", Text: err.Error()})
@@ -74,11 +74,18 @@ func experiment(t *testing.T, server string, period time.Duration, seed uint64) 
 	for _, text := range l.check() {
 		v.Found = append(v.Found, finding{Workload: "files", Kind: "damage", Text: text})
 	}
-	if err := v.collect(workloads, l.dir); err != nil {
-		t.Error(err)
+	if failure := v.collect(workloads, l.dir); failure != nil {
+		t.Error(failure)
 	}
 	for _, line := range v.Workloads {
 		t.Log(line)
+	}
+	lines, missing := tally(l.faults(), v.Faults)
+	for _, line := range lines {
+		t.Log(line)
+	}
+	if all && err == nil && len(missing) > 0 {
+		t.Errorf("these faults have hit nothing: %v", missing)
 	}
 	t.Logf("%d faults: %v", len(v.Faults), v.Faults)
 	return v, l.dir

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,28 +77,42 @@ func bindPoints(dir, pkg string, files []string, replace map[string]string) erro
 
 // setPoint says what a fail point of a running server does; "" makes it do nothing.
 func (p *process) setPoint(point, term string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	method := http.MethodPut
 	if term == "" {
 		method = http.MethodDelete
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+p.points+"/"+point, strings.NewReader(term))
+	_, err := p.askPoint(method, point, term)
+	return err
+}
+
+// countPoint returns how often a fail point that was set did something.
+func (p *process) countPoint(point string) (int, error) {
+	text, err := p.askPoint(http.MethodGet, point+"/count", "")
 	if err != nil {
-		return err
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(text))
+}
+
+func (p *process) askPoint(method, path, term string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+p.points+"/"+path, strings.NewReader(term))
+	if err != nil {
+		return "", err
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return "", err
 	}
 	text, err := io.ReadAll(answer.Body)
 	if err = errors.Join(err, answer.Body.Close()); err == nil && answer.StatusCode >= http.StatusBadRequest {
 		err = fmt.Errorf("%s", text)
 	}
 	if err != nil {
-		return fmt.Errorf("set fail point %s of server %d to %q: %w", point, p.number, term, err)
+		return "", fmt.Errorf("%s of fail point %s of server %d with %q: %w", method, path, p.number, term, err)
 	}
-	return nil
+	return string(text), nil
 }
 
 // pointFaults happen at a step of a server, where a kill hits only by chance.
@@ -116,7 +131,7 @@ func pointFaults() []fault {
 
 // crashAt ends a server at a step, after some more that go well.
 func crashAt(name, point string) fault {
-	return fault{name: name, act: func(l *lab, victim int, random *rand.Rand) (func() error, error) {
+	return fault{name: name, hits: crashed, act: func(l *lab, victim int, random *rand.Rand) (func() error, error) {
 		p := l.servers[victim-1]
 		if err := l.servesPoints(p); err != nil {
 			return nil, err
@@ -136,7 +151,8 @@ func crashAt(name, point string) fault {
 
 // stallAt makes a step of a server slow.
 func stallAt(name, point string, term func(*rand.Rand) string) fault {
-	return fault{name: name, act: func(l *lab, victim int, random *rand.Rand) (func() error, error) {
+	hits := func(l *lab, victim int) (int, error) { return l.servers[victim-1].countPoint(point) }
+	return fault{name: name, hits: hits, act: func(l *lab, victim int, random *rand.Rand) (func() error, error) {
 		p := l.servers[victim-1]
 		if err := l.servesPoints(p); err != nil {
 			return nil, err

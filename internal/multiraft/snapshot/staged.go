@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,24 @@ func (s *Staged) checkFiles() error {
 	}
 	return s.compare("files", sum)
 }
+
+// First returns the first pair.
+func (s *Staged) First() (key, value []byte, err error) {
+	if len(s.paths) == 0 {
+		return nil, nil, nil
+	}
+	err = s.engine.ReadTable(s.paths[0], func(k, v []byte) error {
+		key, value = bytes.Clone(k), bytes.Clone(v)
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return key, value, err
+}
+
+// errEnough ends the reading of a table early.
+var errEnough = errors.New("enough was read")
 
 // checkStore reads the group back from the store.
 func (s *Staged) checkStore() (err error) {
