@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -121,17 +123,25 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 		<-p.slots
 		return err
 	}
-	p.under.Go(func() {
+	propose := func() {
 		defer func() { <-p.slots }()
-		_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
-			WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
-		}})
+		err := At(p.rs.target.Step, "rows")
+		if err == nil {
+			_, err = p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
+				WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
+			}})
+		}
 		if err != nil {
 			p.mu.Lock()
 			p.failed = errors.Join(p.failed, fmt.Errorf("write rows into %s: %w", group, err))
 			p.mu.Unlock()
 		}
-	})
+	}
+	if p.rs.target.InTurn {
+		propose()
+		return p.failure()
+	}
+	p.under.Go(propose)
 	return nil
 }
 
@@ -149,8 +159,8 @@ func (p *proposer) wait() error {
 
 // finish sends what is left and waits.
 func (p *proposer) finish(ctx context.Context) error {
-	for group, batch := range p.open {
-		if err := p.send(ctx, group, batch); err != nil {
+	for _, group := range slices.Sorted(maps.Keys(p.open)) {
+		if err := p.send(ctx, group, p.open[group]); err != nil {
 			return errors.Join(err, p.wait())
 		}
 	}

@@ -32,7 +32,7 @@ const (
 // ErrDamaged says that a backup is not what its manifest says, or that rows did not arrive. Trying again does not help.
 var ErrDamaged = errors.New("the backup cannot be restored")
 
-// Target is where a backup is restored to. All fields are required.
+// Target is where a backup is restored to. All fields are required but the last two.
 type Target struct {
 	Storage  *storage.Engine
 	Catalog  *catalog.Store
@@ -43,6 +43,10 @@ type Target struct {
 	Token    uint64 // of the claim under which it runs: what arrives when it has lost the job is refused. Zero for none
 	// Fenced reports whether every member heeds tokens. A restore with a token waits for that.
 	Fenced func() bool
+	// Step is called before what At names; nil does nothing.
+	Step func(step string) error
+	// InTurn proposes one command after the other in the goroutine of the caller; else some are under way at a time.
+	InTurn bool
 }
 
 // Restore puts a backup into a cluster without tables and returns its manifest; an empty name is the newest one. It can be repeated
@@ -66,16 +70,7 @@ func Restore(ctx context.Context, target Target, store objstore.Store, name stri
 		return nil, err
 	}
 	rs := &restorer{target: target, reader: r, manifest: m, progress: progress, tables: map[ident.TableID]*restoredTable{}}
-	if err := rs.catalog(ctx, false); err != nil || rs.already {
-		return m, err
-	}
-	if err := rs.rows(ctx); err != nil {
-		return nil, err
-	}
-	if err := rs.check(ctx); err != nil {
-		return nil, err
-	}
-	return m, rs.catalog(ctx, true)
+	return m, rs.run(ctx)
 }
 
 // waitFenced waits until every member heeds tokens: a cluster that was founded a moment ago, or that is being upgraded, may have one that is not
@@ -135,6 +130,28 @@ type restorer struct {
 	tables   map[ident.TableID]*restoredTable
 	done     int64 // records
 	already  bool  // a run of the same job restored all of it, and could not say so
+}
+
+// run restores what comes first, the rows, and what lets people in.
+func (rs *restorer) run(ctx context.Context) error {
+	steps := []struct {
+		name string
+		run  func() error
+	}{
+		{"catalog", func() error { return rs.catalog(ctx, false) }},
+		{"begin", func() error { return rs.rows(ctx) }},
+		{"check", func() error { return rs.check(ctx) }},
+		{"users", func() error { return rs.catalog(ctx, true) }},
+	}
+	for _, step := range steps {
+		if err := At(rs.target.Step, step.name); err != nil {
+			return err
+		}
+		if err := step.run(); err != nil || rs.already {
+			return err
+		}
+	}
+	return At(rs.target.Step, "restored")
 }
 
 // restoredTable is what is needed to write rows of a table.

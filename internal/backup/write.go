@@ -37,7 +37,7 @@ type Rows interface {
 	Rows(ctx context.Context, view storage.Reader, group shard.GroupID, visit func(*Record) error) error
 }
 
-// Source is where a backup comes from. All fields are required.
+// Source is where a backup comes from. All fields are required but the last two.
 type Source struct {
 	Storage  *storage.Engine
 	Catalog  *catalog.Store
@@ -45,6 +45,10 @@ type Source struct {
 	Rows     Rows
 	Applied  func(view storage.Reader, group shard.GroupID) (uint64, error)
 	Clock    clock.Clock
+	// Step is called before what At names; nil does nothing.
+	Step func(step string) error
+	// InTurn stores one chunk after the other in the goroutine of the caller; else some are stored beside what is read next.
+	InTurn bool
 }
 
 // Progress is told how far something is.
@@ -63,10 +67,13 @@ func Write(ctx context.Context, source Source, store objstore.Store, progress Pr
 			return nil, fmt.Errorf("wait for %s: %w", group, err)
 		}
 	}
+	if err := At(source.Step, "read"); err != nil {
+		return nil, err
+	}
 	started := source.Clock.Now().UTC()
 	view := source.Storage.NewSnapshot()
 	defer view.Close() //nolint:errcheck // it was only read
-	w, err := newWriter(ctx, store)
+	w, err := newWriter(ctx, &source, store)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +103,19 @@ func Write(ctx context.Context, source Source, store objstore.Store, progress Pr
 	if err := w.finish(); err != nil {
 		return nil, err
 	}
+	if err := At(source.Step, "manifest"); err != nil {
+		return nil, err
+	}
 	m.Finished = source.Clock.Now().UTC()
-	return m, m.write(ctx, store)
+	if err := m.write(ctx, store); err != nil {
+		return nil, err
+	}
+	return m, At(source.Step, "written")
 }
 
 // writer makes the chunks of one backup.
 type writer struct {
+	source   *Source
 	store    objstore.Store
 	encoder  *zstd.Encoder
 	manifest *Manifest
@@ -116,13 +130,13 @@ type writer struct {
 	taken  map[string]bool // chunks of this backup, so that equal ones count once
 }
 
-func newWriter(ctx context.Context, store objstore.Store) (*writer, error) {
+func newWriter(ctx context.Context, source *Source, store objstore.Store) (*writer, error) {
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(maxWrites))
 	if err != nil {
 		return nil, fmt.Errorf("write chunks: %w", err)
 	}
 	w := &writer{
-		store: store, encoder: encoder, tables: map[ident.TableID]*Table{}, known: map[string]int64{}, taken: map[string]bool{},
+		source: source, store: store, encoder: encoder, tables: map[ident.TableID]*Table{}, known: map[string]int64{}, taken: map[string]bool{},
 		slots: make(chan struct{}, maxWrites),
 	}
 	err = store.List(ctx, chunkPrefix, func(info objstore.ObjectInfo) error {
@@ -190,7 +204,7 @@ func (w *writer) send(ctx context.Context, chunk *Chunk, content []byte) error {
 		<-w.slots
 		return err
 	}
-	w.sending.Go(func() {
+	store := func() {
 		defer func() { <-w.slots }()
 		stored, isNew, err := w.put(ctx, chunk.SHA256, content)
 		w.mu.Lock()
@@ -211,7 +225,12 @@ func (w *writer) send(ctx context.Context, chunk *Chunk, content []byte) error {
 			w.totals.WrittenBytes += stored
 			w.totals.NewChunks++
 		}
-	})
+	}
+	if w.source.InTurn {
+		store()
+		return w.failure()
+	}
+	w.sending.Go(store)
 	return nil
 }
 
@@ -219,11 +238,17 @@ func (w *writer) put(ctx context.Context, sum string, content []byte) (stored in
 	if size, ok := w.known[sum]; ok {
 		return size, false, nil
 	}
+	if err = At(w.source.Step, "chunk"); err != nil {
+		return 0, false, err
+	}
 	data := encodeChunk(w.encoder, content)
 	_, err = w.store.Put(ctx, chunkKey(sum), bytes.NewReader(data), int64(len(data)), objstore.PutOptions{IfNotExists: true})
 	if errors.Is(err, objstore.ErrExists) {
 		info, statErr := w.store.Stat(ctx, chunkKey(sum))
 		return info.Size, false, statErr
+	}
+	if err == nil {
+		err = At(w.source.Step, "stored")
 	}
 	return int64(len(data)), true, err
 }

@@ -38,6 +38,9 @@ func Backup(source backup.Source, open Place) Kind {
 		if err != nil {
 			return fmt.Errorf("the backup %s is complete, but cannot be recorded: %w", m.Name, err)
 		}
+		if err := backup.At(source.Step, "recorded"); err != nil {
+			return err
+		}
 		work.Report(100, fmt.Sprintf("backup %s: %d rows, %d bytes in %d chunks, of which %d bytes in %d chunks are new",
 			m.Name, m.Totals.Rows, m.Totals.StoredBytes, m.Totals.Chunks, m.Totals.WrittenBytes, m.Totals.NewChunks))
 		return nil

@@ -262,18 +262,22 @@ func refused(err error) bool {
 // claim has nothing to tell.
 func (r *Runner) report(ctx context.Context, active *run, until time.Time, err error) {
 	cause := context.Cause(ctx)
+	lost := func() { r.cfg.Logger.Info("a job was taken away", slog.String("job", catalog.JobID(active.work.Job))) }
 	if errors.Is(cause, errClaimLost) {
-		r.cfg.Logger.Info("a job was taken away", slog.String("job", catalog.JobID(active.work.Job)))
+		lost()
 		return
 	}
 	cmd := r.ending(active, err, ctx.Err() != nil)
 	quiet := context.WithoutCancel(ctx)
 	for r.cfg.Clock.Now().Before(until) {
 		_, failure := r.execute(quiet, cmd)
-		if failure == nil || refused(failure) {
+		switch {
+		case failure == nil:
 			return
-		}
-		if ctx.Err() != nil {
+		case refused(failure):
+			lost()
+			return
+		case ctx.Err() != nil:
 			return // the node stops: the claim ends by itself
 		}
 		timer := r.cfg.Clock.NewTimer(r.cfg.Poll)
@@ -283,6 +287,7 @@ func (r *Runner) report(ctx context.Context, active *run, until time.Time, err e
 		}
 		timer.Stop()
 	}
+	lost() // the claim is over, whoever has the job now
 }
 
 // ending is the command that ends a run.

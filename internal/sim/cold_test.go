@@ -30,6 +30,7 @@ import (
 // coldPart is what one life of a node has of the cold tier.
 type coldPart struct {
 	n       *simNode
+	files   disk.FS
 	set     *storages.Set
 	store   *cold.Store
 	sweeper *cold.Sweeper
@@ -37,7 +38,7 @@ type coldPart struct {
 }
 
 func newColdPart(n *simNode, files disk.FS) *coldPart {
-	c := &coldPart{n: n}
+	c := &coldPart{n: n, files: files}
 	c.set = storages.NewSet(storages.Config{
 		FS: files, Keys: &storages.Keyring{}, Clock: n,
 		Buckets: func(*catalog.Storage) (objstore.Store, error) { return n.w.bucket, nil },

@@ -19,6 +19,7 @@ const (
 	storeDir   = "store"
 	stagingDir = "staging"
 	coldDir    = "storage" // of segments
+	backupDir  = "backups"
 	identity   = "node.id"
 )
 
@@ -77,7 +78,7 @@ func (d *simDisk) fs() disk.FS {
 		switch of := d.node.life == life; {
 		case strings.HasPrefix(op.Path, logDir) && of:
 			return d.judge(op)
-		case strings.HasPrefix(op.Path, coldDir):
+		case strings.HasPrefix(op.Path, coldDir), strings.HasPrefix(op.Path, backupDir):
 			return d.judgeCold(op, of)
 		}
 		return nil

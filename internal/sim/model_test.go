@@ -27,6 +27,8 @@ type model struct {
 	taken    uint64                     // ordinals of that entry
 	seqs     map[ident.RequestID]uint64 // of the first row of each command that ran
 	cold     map[rowName]bool           // rows that a flush took
+	token    uint64                     // the highest under which rows were restored
+	origin   uint64                     // the ordinal from which an entry's rows are numbered since
 }
 
 type scopeName struct {
@@ -68,7 +70,7 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 	}
 	end = answered{ok: true}
 	if index != m.index {
-		m.index, m.taken = index, 0
+		m.index, m.taken = index, m.origin // no command here has so many rows that it would begin lower
 	}
 	base := index<<16 | m.taken
 	m.taken += max(1, uint64(len(cmd.GetWriteRows().GetRows())))
@@ -82,6 +84,9 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 		if refused {
 			end = answered{kind: kind}
 			break
+		}
+		if token := body.WriteRows.GetRestoreToken(); token > m.token {
+			m.token, m.origin = token, uint64(body.WriteRows.GetRestoreOrigin())
 		}
 		for i, row := range body.WriteRows.GetRows() {
 			name, after := nameOf(row), modelRow{seq: base + uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
@@ -145,6 +150,9 @@ func (m *model) refuse(write *commandv1.WriteRows) (fault.Kind, bool) {
 		if m.private != (row.GetUser() != "") {
 			return fault.Internal, true
 		}
+	}
+	if token := write.GetRestoreToken(); token > 0 && token < m.token {
+		return fault.Conflict, true
 	}
 	for _, scope := range write.GetScopes() {
 		if m.purged[scope.GetTableId()] {

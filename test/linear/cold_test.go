@@ -63,7 +63,7 @@ func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
 	}
 	for i, at := range coldSteps {
 		for _, p := range l.servers {
-			l.setColdStep(p, fmt.Sprintf("return(%q)", at.step))
+			l.armStep(p, "coldStep", fmt.Sprintf("return(%q)", at.step))
 		}
 		name := fmt.Sprintf("lab.cold%d", i)
 		must(fmt.Sprintf("STORAGE %s TABLE %s", at.verb, name))
@@ -71,7 +71,7 @@ func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
 			t.Fatalf("%s at %s: %v", at.verb, at.step, err)
 		}
 		for _, p := range l.servers {
-			l.setColdStep(p, "")
+			l.armStep(p, "coldStep", "")
 		}
 		// Rows that are or become cold change while the server is away.
 		must("UPDATE "+name+" SET n = 1000 WHERE id < 10", "DELETE FROM "+name+" WHERE id = 299")
@@ -89,24 +89,30 @@ func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
 	for i, at := range coldSteps {
 		l.readsOnce(ctx, fmt.Sprintf("lab.cold%d", i), at.verb)
 	}
+	l.endAndCheck()
+}
+
+// endAndCheck ends all servers in order and looks at their files.
+func (l *lab) endAndCheck() {
+	l.t.Helper()
 	for _, p := range l.servers {
 		if err := p.end(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
 	}
 	for _, found := range l.check() {
-		t.Error(found)
+		l.t.Error(found)
 	}
 }
 
-// setColdStep sets the fail point of a server that runs. One that dies meanwhile, because an earlier job came to a step, is as good.
-func (l *lab) setColdStep(p *process, term string) {
+// armStep sets a fail point of a server that runs. One that dies meanwhile, because an earlier job came to a step, is as good.
+func (l *lab) armStep(p *process, point, term string) {
 	l.t.Helper()
 	p.killed = true
 	if !p.running() {
 		return
 	}
-	if err := p.setPoint("coldStep", term); err != nil {
+	if err := p.setPoint(point, term); err != nil {
 		select {
 		case <-p.ended:
 		case <-time.After(patience):
@@ -151,12 +157,8 @@ func (l *lab) readsOnce(ctx context.Context, name, verb string) {
 	}
 	want := fmt.Sprint([]any{int64(299), int64(299), int64(298 * 299 / 2), 289*round + 10_000})
 	for _, p := range l.servers {
-		c, err := client.New(client.Config{URLs: []string{p.url()}, User: "root", Password: password, Attempts: 20, Pause: 50 * time.Millisecond})
-		if err != nil {
-			l.t.Fatal(err)
-		}
 		got := ""
-		result, err := c.Query(ctx, "SELECT count(*), count(DISTINCT id), sum(id), sum(n) FROM "+name)
+		result, err := l.clientOf(p).Query(ctx, "SELECT count(*), count(DISTINCT id), sum(id), sum(n) FROM "+name)
 		if err == nil {
 			got = fmt.Sprint(result.Rows[0])
 		}

@@ -50,12 +50,19 @@ type process struct {
 	command *exec.Cmd
 	ended   chan struct{} // closed when the process of the last start has ended
 	paused  bool
+	hurried bool   // elections are quick, so that claims of jobs are short; set before configure
 	killed  bool   // this lab ended it
 	before  string // its identity before its directory was wiped
 }
 
 // newLab starts a cluster and waits until it serves. A failed test leaves the directories behind.
 func newLab(t *testing.T, binary string) *lab {
+	t.Helper()
+	return newLabOf(t, binary, false)
+}
+
+// newLabOf is newLab, with quick elections if it is hurried.
+func newLabOf(t *testing.T, binary string, hurried bool) *lab {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kalamdb-lab-") //nolint:usetesting // it outlives a test that failed
 	if err != nil {
@@ -69,7 +76,7 @@ func newLab(t *testing.T, binary string) *lab {
 	}
 	rpc, api, points := addresses[:size], addresses[size:2*size], addresses[2*size:]
 	for i := range size {
-		p := &process{number: i + 1, binary: binary, dir: filepath.Join(dir, strconv.Itoa(i+1)), api: api[i]}
+		p := &process{number: i + 1, binary: binary, dir: filepath.Join(dir, strconv.Itoa(i+1)), api: api[i], hurried: hurried}
 		p.config = p.dir + ".toml"
 		if binary == builtWithPoints {
 			p.points = points[i]
@@ -104,6 +111,10 @@ func (p *process) configure(rpc string, peers []map[string]any) error {
 	if err != nil {
 		return err
 	}
+	election := []int{500, 1000}
+	if p.hurried {
+		election = []int{250, 500}
+	}
 	text, err := toml.Marshal(map[string]any{
 		"server":  map[string]any{"host": host, "port": number},
 		"storage": map[string]any{"data_path": p.dir},
@@ -117,7 +128,7 @@ func (p *process) configure(rpc string, peers []map[string]any) error {
 		},
 		"cluster": map[string]any{
 			"cluster_id": "lab", "node_id": p.number, "rpc_addr": rpc, "api_addr": p.api, "peers": peers,
-			"heartbeat_interval_ms": 100, "election_timeout_ms": []int{500, 1000}, "reconnect_interval_ms": 250,
+			"heartbeat_interval_ms": 100, "election_timeout_ms": election, "reconnect_interval_ms": 250,
 			"peer_wait_initial_delay_ms": 50, "peer_wait_max_delay_ms": 200,
 		},
 	})

@@ -21,6 +21,7 @@ import (
 // pointFiles are the sources with fail points, comments that begin with "gofail:", by package. The servers of the lab are built with
 // them; every other build sees comments.
 var pointFiles = map[string][]string{
+	"backup":    {"internal/backup/step.go"},
 	"flush":     {"internal/flush/flush.go"},
 	"multiraft": {"internal/multiraft/apply.go"},
 	"raftlog":   {"internal/multiraft/raftlog/write.go"},
