@@ -15,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchWorkerCommand())
+		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchWorkerCommand(), newBenchLiveNodeCommand())
 	return command
 }
 
@@ -189,6 +189,15 @@ func newBenchWorkerCommand() *cobra.Command {
 		Use: "worker", Short: "one process of a benchmark", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return bench.Worker(command.Context(), os.Stdin, os.Stdout)
+		},
+	}
+}
+
+func newBenchLiveNodeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "live-node", Short: "the node of a benchmark of live queries", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.LiveNode(command.Context(), os.Stdin, os.Stdout)
 		},
 	}
 }

@@ -69,7 +69,7 @@ func Cold(ctx context.Context, o ColdOptions, out io.Writer) (err error) {
 	if err = o.Validate(); err != nil {
 		return err
 	}
-	e, err := openSQLEngine(ctx)
+	e, err := openSQLEngine(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -57,7 +56,8 @@ type liveCase struct {
 	AckP50 float64 `json:"ack_p50_us,omitempty"`
 }
 
-// liveCaseOf is one case; each has servers of its own.
+// liveCaseOf is one case; each has servers of its own. Without nodes it is a process that is a node up to its live
+// queries, see LiveNode.
 type liveCaseOf struct {
 	name  string
 	nodes int
@@ -69,6 +69,7 @@ var liveCases = []liveCaseOf{
 	{"subscribe", 1, (*liveLab).subscribeMany},
 	{"fan_out", 1, (*liveLab).fanOut},
 	{"one_to_10000", 1, (*liveLab).oneToMany},
+	{"change_ready_1000_per_s_to_10", 0, (*liveLab).readyToEvent},
 	{"event_1000_per_s_to_10", 1, func(l *liveLab) error { return l.insertToEvent(10, 1000, 10) }},
 	{"event_100_per_s_to_1", 1, func(l *liveLab) error { return l.insertToEvent(1, 100, 1) }},
 	{"event_100_per_s_to_100", 1, func(l *liveLab) error { return l.insertToEvent(100, 100, 100) }},
@@ -99,12 +100,18 @@ func Live(ctx context.Context, o LiveOptions, out io.Writer) error {
 }
 
 func runLiveCase(ctx context.Context, o LiveOptions, c liveCaseOf, out io.Writer) (err error) {
-	servers, err := startLiveServers(ctx, c.nodes)
+	var servers *serverCluster
+	var node *liveNodeProcess
+	if c.nodes > 0 {
+		servers, err = startLiveServers(ctx, c.nodes)
+	} else {
+		servers, node, err = startLiveNode(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, servers.stop()) }()
-	l := &liveLab{serverCluster: servers, ctx: ctx, options: o, name: c.name, out: out}
+	l := &liveLab{serverCluster: servers, node: node, ctx: ctx, options: o, name: c.name, out: out}
 	defer l.disconnect()
 	defer l.writers.close()
 	return c.run(l)
@@ -113,7 +120,8 @@ func runLiveCase(ctx context.Context, o LiveOptions, c liveCaseOf, out io.Writer
 // liveLab is the clients of one case.
 type liveLab struct {
 	*serverCluster
-	ctx     context.Context //nolint:containedctx // a case is one call
+	node    *liveNodeProcess // of the cases without servers
+	ctx     context.Context  //nolint:containedctx // a case is one call
 	options LiveOptions
 	name    string
 	out     io.Writer
@@ -348,42 +356,6 @@ func (l *liveLab) matchCurve() error {
 			return err
 		}
 		err = l.print(liveCase{Subscriptions: subscriptions, Value: cpu, Unit: "cpu_us_per_insert", Rate: int(rate), CPU: cpu / 10})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// selects is SELECT 1 over HTTP, for one client and for 64.
-func (l *liveLab) selects() error {
-	for _, clients := range []int{1, 64} {
-		var took []latencies
-		var mu sync.Mutex
-		cpu := l.cpu()
-		err := l.clients(clients, func(stop <-chan struct{}) error {
-			var mine latencies
-			for open(stop) {
-				started := time.Now()
-				if err := l.ask(selectOne(0, 0)); err != nil {
-					return err
-				}
-				mine = append(mine, time.Since(started))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, mine)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		all := merge(took)
-		err = l.print(liveCase{
-			Case: fmt.Sprintf("select_1_of_%d_clients", clients), Connections: clients, Value: float64(len(all)) / l.options.Duration.Seconds(),
-			Unit: "answers_per_s", P50: 1000 * all.quantile(0.5), P99: 1000 * all.quantile(0.99),
-			CPU: float64((l.cpu() - cpu).Microseconds()) / float64(len(all)),
-		})
 		if err != nil {
 			return err
 		}

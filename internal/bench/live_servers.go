@@ -10,11 +10,20 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
+
+// liveTable makes the table of the live cases; liveSentColumn is when a row was sent, in nanoseconds since 1970 UTC.
+var liveTable = []string{
+	"CREATE NAMESPACE bench",
+	"CREATE TABLE bench.live (id BIGINT PRIMARY KEY, room BIGINT, sent BIGINT, body TEXT) WITH (TYPE = 'SHARED')",
+}
+
+const liveSentColumn = 2
 
 // startLiveServers starts one standalone server, or a cluster of them, with the table of the live cases.
 func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
@@ -64,10 +73,7 @@ func (c *serverCluster) startLive(ctx context.Context, program string, count int
 	if err := c.login(ctx); err != nil {
 		return err
 	}
-	for _, statement := range []string{
-		"CREATE NAMESPACE bench",
-		"CREATE TABLE bench.live (id BIGINT PRIMARY KEY, room BIGINT, sent BIGINT, body TEXT) WITH (TYPE = 'SHARED')",
-	} {
+	for _, statement := range liveTable {
 		if _, err := c.sql(ctx, c.servers[0], statement); err != nil {
 			return err
 		}
@@ -182,23 +188,41 @@ func (l *liveLab) closedLoop(rooms int) (rate, cpu float64, err error) {
 	return count / time.Since(begin).Seconds(), float64((l.cpu() - before).Microseconds()) / count, err
 }
 
-// paced writes at a rate and returns how many rows it wrote. Each writer keeps its own beat.
+// pacers is how many writers keep a rate.
+func pacers(rate int) int { return min(32, max(1, rate/50)) }
+
+// paced writes at a rate and returns how many rows it wrote. Each writer keeps its own beat, and the beats lie evenly
+// behind each other: writers in step would all wait for the same sync, and for each other.
 func (l *liveLab) paced(rate, rooms int) (int, error) {
-	writers := min(32, max(1, rate/50))
+	writers := pacers(rate)
 	first := l.nextID.Load()
-	err := l.clients(writers, func(stop <-chan struct{}) (failed error) {
-		beat := time.NewTicker(time.Duration(writers) * time.Second / time.Duration(rate))
-		defer beat.Stop()
-		for {
-			select {
-			case <-stop:
-				return nil
-			case <-beat.C:
-			}
-			if failed = l.insert(rooms); failed != nil {
-				return failed
-			}
-		}
+	var number atomic.Int64
+	err := l.clients(writers, func(stop <-chan struct{}) error {
+		late := time.Duration(number.Add(1)-1) * time.Second / time.Duration(rate)
+		return everyBeat(stop, late, time.Duration(writers)*time.Second/time.Duration(rate), func() error { return l.insert(rooms) })
 	})
 	return int(l.nextID.Load() - first), err
+}
+
+// everyBeat calls do at each beat, the first of which comes late, until it fails or is to stop.
+func everyBeat(stop <-chan struct{}, late, beat time.Duration, do func() error) error {
+	wait := time.NewTimer(late)
+	defer wait.Stop()
+	select {
+	case <-stop:
+		return nil
+	case <-wait.C:
+	}
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-ticker.C:
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
 }

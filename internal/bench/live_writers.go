@@ -67,3 +67,39 @@ func (w *liveWriters) close() {
 		_ = c.close() // nothing is owed
 	}
 }
+
+// selects is SELECT 1 over HTTP, for one client and for 64.
+func (l *liveLab) selects() error {
+	for _, clients := range []int{1, 64} {
+		var took []latencies
+		var mu sync.Mutex
+		cpu := l.cpu()
+		err := l.clients(clients, func(stop <-chan struct{}) error {
+			var mine latencies
+			for open(stop) {
+				started := time.Now()
+				if err := l.ask(selectOne(0, 0)); err != nil {
+					return err
+				}
+				mine = append(mine, time.Since(started))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, mine)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		all := merge(took)
+		err = l.print(liveCase{
+			Case: fmt.Sprintf("select_1_of_%d_clients", clients), Connections: clients, Value: float64(len(all)) / l.options.Duration.Seconds(),
+			Unit: "answers_per_s", P50: 1000 * all.quantile(0.5), P99: 1000 * all.quantile(0.99),
+			CPU: float64((l.cpu() - cpu).Microseconds()) / float64(len(all)),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

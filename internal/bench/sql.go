@@ -150,7 +150,7 @@ func closedLoops(ctx context.Context, clients int, duration time.Duration, ask f
 
 // runEngineCase runs a statement in this process.
 func runEngineCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCase, err error) {
-	engine, err := openSQLEngine(ctx)
+	engine, err := openSQLEngine(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

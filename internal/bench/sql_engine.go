@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/cold"
@@ -51,18 +52,19 @@ type sqlEngine struct {
 	storages *storages.Set
 }
 
-func openSQLEngine(ctx context.Context) (e *sqlEngine, err error) {
+// openSQLEngine starts a node; the publisher is told of its changes and may be nil.
+func openSQLEngine(ctx context.Context, publisher applier.Publisher) (e *sqlEngine, err error) {
 	e = &sqlEngine{caller: session.Session{User: "bench", Role: session.RoleDBA, Namespace: "bench"}}
 	if e.dir, err = os.MkdirTemp("", "kalamdb-sql-"); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	if err = e.open(ctx); err != nil {
+	if err = e.open(ctx, publisher); err != nil {
 		return nil, errors.Join(err, e.close())
 	}
 	return e, nil
 }
 
-func (e *sqlEngine) open(ctx context.Context) (err error) {
+func (e *sqlEngine) open(ctx context.Context, publisher applier.Publisher) (err error) {
 	if e.store, err = storage.Open(storage.Options{FS: disk.Local(), Dir: filepath.Join(e.dir, "store")}); err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (e *sqlEngine) open(ctx context.Context) (err error) {
 	}
 	machines := map[shard.GroupID]multiraft.StateMachine{}
 	for _, group := range shards.Groups() {
-		if machines[group], err = statemachine.New(group, tables); err != nil {
+		if machines[group], err = statemachine.NewWith(group, tables, statemachine.Options{Publisher: publisher}); err != nil {
 			return err
 		}
 	}
