@@ -101,6 +101,32 @@ func TestNodeLocalRows(t *testing.T) {
 		}
 	}
 
+	// How much of the changes is kept is set for each node by itself, and kept over its restart.
+	told := c.cluster("CLUSTER RETAIN CHANGES ENTRIES 4 SECONDS 7200 ON GROUP 300")
+	if len(told) != 1 || !told[0].success {
+		t.Fatalf("%+v", told)
+	}
+	for i := range 8 {
+		c.sql(fmt.Sprintf("INSERT INTO chat.here VALUES (%d, 'lobby')", 10+i))
+		first.expect(fmt.Sprintf("insert %d", 10+i))
+	}
+	closeNode(t, nodes[0])
+	http.DefaultClient.CloseIdleConnections()
+	nodes[0] = reopen(t, nodes[0].cfg).Node
+	waitReady(t, nodes[0])
+	c = loginSoon(t, nodes[0])
+	const kept = "SELECT retain_entries, retain_seconds, entries > 0, entries <= 4 FROM system.change_logs WHERE group_id = 300"
+	for i, want := range []string{"[[4 7200 true true]]", "[[100000 86400 true true]]"} {
+		if got := fmt.Sprint(c.at(nodes[i]).rows(kept)); got != want {
+			t.Errorf("changes of node-local rows that node %d keeps: %s, want %s", i+1, got, want)
+		}
+	}
+	first = watch(t, nodes[0], c)
+	if f := first.subscribe("here", all, fmt.Sprintf(`{"from":"%d"}`, cursor)); f.Code != "CURSOR_TOO_OLD" {
+		t.Errorf("a cursor that is too old by that: %+v", f)
+	}
+	first.subscribe("here", all, "")
+
 	c.sql("DROP TABLE chat.here")
 	first.expect("error NOT_FOUND")
 	second.expect("error NOT_FOUND")

@@ -24,7 +24,8 @@ func (s *System) changeLogRows(ctx context.Context, request *ViewRequest) (rows 
 	}
 	snapshot := request.Snapshot()
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	for _, group := range cluster.Shards.Groups() {
+	// The node-local group is in no shard map: each node has its own.
+	for _, group := range append(cluster.Shards.Groups(), shard.Local) {
 		if group.Class() == shard.ClassMeta {
 			continue
 		}

@@ -16,7 +16,8 @@ import (
 const maxRetainSeconds = 1 << 40
 
 // retainChanges tells data groups how much of their changes to keep for cursors. Each group has its bounds in its own
-// log, so a group that could not be told is an outcome of its own, and the statement is repeated for it.
+// log, so a group that could not be told is an outcome of its own, and the statement is repeated for it. The node-local
+// group is that of the node that is asked; it is told when it is named.
 func (e *Engine) retainChanges(ctx context.Context, caller session.Session, statement *parse.Cluster) (Result, error) {
 	cluster := e.deps.Catalog.Current().Cluster()
 	if cluster == nil {
@@ -32,7 +33,7 @@ func (e *Engine) retainChanges(ctx context.Context, caller session.Session, stat
 	}
 	for _, number := range statement.Groups {
 		id := shard.GroupID(max(number, 0))
-		if !slices.Contains(all, id) {
+		if id != shard.Local && !slices.Contains(all, id) {
 			return Result{}, fault.New(fault.InvalidStatement, "group %d has no changes; system.change_logs lists the groups that have", number)
 		}
 		order.Groups = append(order.Groups, id)
