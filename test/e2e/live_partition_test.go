@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,89 +41,34 @@ func startWiredCluster(t *testing.T, extra settings) (*cluster, *loopback.Wires)
 // other nodes. Whoever stayed at the node that was cut off, or went elsewhere, was told exactly what the log holds.
 func TestLiveClientsUnderPartition(t *testing.T) {
 	c, wires := startWiredCluster(t, settings{"rate_limit.max_subscriptions_per_user": 0})
-	root := c.nodes[0].root(t)
-	root.soon(t, "CREATE NAMESPACE app")
-	for _, table := range []string{"live (id BIGINT PRIMARY KEY, n BIGINT, body TEXT)", "a (id BIGINT PRIMARY KEY, n BIGINT)", "b (id BIGINT PRIMARY KEY, n BIGINT)"} {
-		root.must(t, "CREATE TABLE app."+table+" WITH (TYPE = 'SHARED')")
-	}
-	root.must(t, "INSERT INTO app.live VALUES (1, 2, '')")
+	root := c.liveTables(t)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var reading, writing sync.WaitGroup
-	watchers, slow := make([]*watcher, 9), make(chan struct{})
-	for i := range watchers {
-		w := &watcher{sql: "SELECT * FROM app.live", view: kalam.NewView("id"), begun: make(chan struct{})}
-		if i%3 == 2 {
-			w.sql += " WHERE n % 2 = 0 OR id = " + sentinel
-		}
-		watchers[i] = w
-		live := c.liveClient(t, i).Subscribe(kalam.Live{SQL: w.sql})
-		reading.Go(func() {
-			defer live.Close()
-			err := w.run(ctx, live, func(event int) {
-				if i < 3 && event == 3 { // one at each node
-					<-slow
-				}
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for i, w := range watchers {
-		select {
-		case <-w.begun:
-		case <-ctx.Done():
-			t.Fatalf("client %d has no initial rows: %v", i, ctx.Err())
-		}
-	}
-	var acknowledged atomic.Int64
-	writeCtx, stopWriting := context.WithCancel(ctx)
-	for number := 1; number <= 2; number++ {
-		writing.Go(func() { partitionWriter(writeCtx, t, c.liveClient(t, number), number, &acknowledged) })
-	}
-	more := func(n int64) {
-		target := acknowledged.Load() + n
-		eventually(t, "more is written", func() error {
-			if got := acknowledged.Load(); got < target {
-				return fmt.Errorf("%d of %d", got, target)
-			}
-			return nil
-		})
-	}
-	more(20)
+	watched := c.watch(ctx, t, 0, 3) // one at each node reads slowly
+	watched.write(ctx, t, partitionWriter)
+	watched.more(t, 20)
 	for i, n := range c.nodes {
 		// The node that is cut off leads what the clients follow, so that others have to take over.
 		root.at(n).soon(t, fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP %d", n.id, sharedGroup))
 		wires.Cut([]loopback.Direction{
 			loopback.Alone(n.id), func(from, _ int) bool { return from == n.id }, func(_, to int) bool { return to == n.id },
 		}[i])
-		more(40)
+		watched.more(t, 40)
 		wires.Mend()
-		more(20)
+		watched.more(t, 20)
 	}
-	writer := c.liveClient(t, 0)
-	for i := range 60 {
-		if _, err := writer.Exec(ctx, "INSERT INTO app.live VALUES ($1, 1, repeat('x', 200000))", 5000+i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	close(slow)
-	stopWriting()
-	writing.Wait()
-	root.soon(t, "INSERT INTO app.live VALUES ("+sentinel+", 0, '')")
-	reading.Wait()
+	watched.end(ctx, t, root, nil)
 	if t.Failed() {
 		return
 	}
-	c.compareLog(ctx, t, root, watchers, 50)
-	for i, w := range watchers[:2] { // the third one does not see the large rows
+	c.compareLog(ctx, t, root, watched.watchers, 50)
+	for i, w := range watched.watchers[:2] { // the third one does not see the large rows
 		if w.resumed == 0 {
 			t.Errorf("client %d did not read, and was not told that it is slow", i)
 		}
 	}
-	c.storm(ctx, t, watchers[2])
+	c.storm(ctx, t, watched.watchers[2])
 }
 
 // partitionWriter changes rows until it is told to stop; acknowledged counts what succeeded.

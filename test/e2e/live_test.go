@@ -133,96 +133,33 @@ func liveWriter(ctx context.Context, t *testing.T, c *kalam.Client, number int, 
 func TestLiveClientsSeeTheLog(t *testing.T) {
 	c := startCluster(t, settings{"rate_limit.max_subscriptions_per_user": 0})
 	before := goleak.IgnoreCurrent()
-	root := c.nodes[0].root(t)
-	root.soon(t, "CREATE NAMESPACE app")
-	for _, table := range []string{"live (id BIGINT PRIMARY KEY, n BIGINT, body TEXT)", "a (id BIGINT PRIMARY KEY, n BIGINT)", "b (id BIGINT PRIMARY KEY, n BIGINT)"} {
-		root.must(t, "CREATE TABLE app."+table+" WITH (TYPE = 'SHARED')")
-	}
+	root := c.liveTables(t)
 	root.must(t, "INSERT INTO app.a VALUES (1, 100), (2, 100)")
 	root.must(t, "INSERT INTO app.b VALUES (1, 100), (2, 100)")
-	root.must(t, "INSERT INTO app.live VALUES (1, 2, '')")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	var reading, writing sync.WaitGroup
-	watchers := make([]*watcher, 9)
-	slow := make(chan struct{})
-	for i := range watchers {
-		w := &watcher{sql: "SELECT * FROM app.live", view: kalam.NewView("id"), begun: make(chan struct{})}
-		if i%3 == 2 {
-			w.sql += " WHERE n % 2 = 0 OR id = " + sentinel
-		}
-		watchers[i] = w
-		live := c.liveClient(t, i).Subscribe(kalam.Live{SQL: w.sql, BatchSize: 2})
-		pause := func(int) {}
-		if i == 0 {
-			pause = func(event int) {
-				if event == 3 {
-					<-slow // it does not read until much has been written
-				}
-			}
-		}
-		reading.Go(func() {
-			defer live.Close()
-			if err := w.run(ctx, live, pause); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	stopCuts, cuts := c.watchCuts(ctx, t, &reading)
-	// A version that is replaced while initial rows are on their way is left out of them, and only the change that replaced it
-	// is told. So nothing is written until everybody has the initial rows: from there on every change must be told.
-	for i, w := range watchers {
-		select {
-		case <-w.begun:
-		case <-ctx.Done():
-			t.Fatalf("client %d has no initial rows: %v", i, ctx.Err())
-		}
-	}
-
-	var acknowledged atomic.Int64
-	writeCtx, stopWriting := context.WithCancel(ctx)
-	for number := 1; number <= 2; number++ {
-		writing.Go(func() { liveWriter(writeCtx, t, c.liveClient(t, number), number, &acknowledged) })
-	}
-	more := func(n int64) {
-		target := acknowledged.Load() + n
-		eventually(t, "more is written", func() error {
-			if got := acknowledged.Load(); got < target {
-				return fmt.Errorf("%d of %d", got, target)
-			}
-			return nil
-		})
-	}
-	more(50)
+	watched := c.watch(ctx, t, 2, 1)
+	stopCuts, cuts := c.watchCuts(ctx, t, &watched.reading)
+	watched.write(ctx, t, liveWriter)
+	watched.more(t, 50)
 	for i, n := range c.nodes {
 		n.kill(t)
-		more(30)
+		watched.more(t, 30)
 		n.start(t)
 		n.waitReady(t)
 		root.at(n).soon(t, fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP %d", (i+1)%3+1, sharedGroup))
-		more(30)
+		watched.more(t, 30)
 	}
-	writer := c.liveClient(t, 0)
-	for i := range 60 {
-		if _, err := writer.Exec(ctx, "INSERT INTO app.live VALUES ($1, 1, repeat('x', 200000))", 5000+i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	close(slow)
-	stopWriting()
-	writing.Wait()
-	root.soon(t, "INSERT INTO app.live VALUES ("+sentinel+", 0, '')")
-	stopCuts()
-	reading.Wait()
+	watched.end(ctx, t, root, stopCuts)
 	if t.Failed() {
 		return
 	}
 	if *cuts < 3 {
 		t.Errorf("%d cuts were taken, want one for each connection", *cuts)
 	}
-	c.compare(ctx, t, root, watchers)
-	c.storm(ctx, t, watchers[2])
+	c.compare(ctx, t, root, watched.watchers)
+	c.storm(ctx, t, watched.watchers[2])
 	if err := goleak.Find(before, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait")); err != nil {
 		t.Error(err)
