@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,7 +43,16 @@ func openEvents(t *testing.T, n *Node, token, sql, lastID string) *eventClient {
 	if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%s: %s", sql, answer.Status)
 	}
-	return &eventClient{t: t, lines: bufio.NewScanner(answer.Body), lastID: lastID, stop: stop}
+	c := readEvents(t, answer.Body)
+	c.lastID, c.stop = lastID, stop
+	return c
+}
+
+func readEvents(t *testing.T, body io.Reader) *eventClient {
+	t.Helper()
+	c := &eventClient{t: t, lines: bufio.NewScanner(body)}
+	c.lines.Buffer(nil, 1<<20)
+	return c
 }
 
 // next prints the next event: its words as of a frame.

@@ -55,6 +55,8 @@ func unpackAny(t *testing.T, data []byte) (value any, rest []byte) {
 		count, kind = int(take(1)[0]), 's'
 	case b == 0xda:
 		count, kind = int(binary.BigEndian.Uint16(take(2))), 's'
+	case b == 0xdb:
+		count, kind = int(binary.BigEndian.Uint32(take(4))), 's'
 	case b == 0xdc:
 		count, kind = int(binary.BigEndian.Uint16(take(2))), 'a'
 	case b == 0xde:
@@ -92,12 +94,22 @@ type spoken struct {
 // hear reads a message and checks that its frame is what was settled.
 func (s *spoken) hear() map[string]any {
 	s.t.Helper()
-	if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	message, err := s.listen()
+	if err != nil {
 		s.t.Fatal(err)
+	}
+	return message
+}
+
+// listen is hear that may meet the end of the connection.
+func (s *spoken) listen() (map[string]any, error) {
+	s.t.Helper()
+	if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return nil, err
 	}
 	kind, data, err := s.ws.ReadMessage()
 	if err != nil {
-		s.t.Fatal(err)
+		return nil, err
 	}
 	zipped := len(data) > 1 && data[0] == 0x1f && data[1] == 0x8b
 	want := websocket.TextMessage
@@ -125,13 +137,13 @@ func (s *spoken) hear() map[string]any {
 		if len(rest) > 0 {
 			s.t.Fatalf("%d bytes behind a message", len(rest))
 		}
-		return value.(map[string]any) //nolint:errcheck // anything else ends the test, as it should
+		return value.(map[string]any), nil //nolint:errcheck // anything else ends the test, as it should
 	}
 	var value map[string]any
 	if err := json.Unmarshal(data, &value); err != nil {
 		s.t.Fatalf("%s: %v", data, err)
 	}
-	return value
+	return value, nil
 }
 
 // say sends a message in the form of the connection.

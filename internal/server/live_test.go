@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
+
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
 // socket is one live connection of a test.
@@ -196,6 +198,58 @@ func TestLiveRowsAcrossNodes(t *testing.T) {
 	if ack := third.subscribe("old", open, `{"from":9999999999999}`); ack.Code != "CURSOR_TOO_OLD" {
 		t.Errorf("a cursor of nobody: %+v", ack)
 	}
+	leadersMove(t, nodes, c)
+}
+
+// leadersMove: while clients of all nodes fetch initial rows, and while they follow, the group of the rows gets one leader after the
+// other. The rows are those of where each began, and what was written meanwhile comes once and in order.
+func leadersMove(t *testing.T, nodes []*Node, c client) {
+	t.Helper()
+	c.sql("CREATE TABLE chat.log (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO chat.log VALUES (1, 'a'), (2, 'a'), (3, 'a'), (4, 'a'), (5, 'a')")
+	group := nodes[0].who().Shards.RouteTable(tableIDOf(t, nodes[0], "chat", "log"))
+	sockets := make([]*socket, len(nodes))
+	for i, n := range nodes {
+		sockets[i] = watch(t, n, c)
+		sockets[i].subscribe("log", "SELECT * FROM chat.log", `{"batch_size":2}`)
+		sockets[i].expect("initial_data_batch 1 2 loading")
+	}
+	move := func(to int) {
+		t.Helper()
+		within(t, fmt.Sprintf("node %d leads", to), func() bool {
+			// A transfer may be refused while another leader is still being chosen.
+			_ = c.cluster(fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP %d", to, group))
+			return nodes[to-1].engine().Leader(group) == nodes[to-1].self()
+		})
+	}
+	want := []string{"initial_data_batch 3 4 loading_batch"}
+	for round := range 2 {
+		for to := 1; to <= len(nodes); to++ {
+			move(to)
+			c.sql(fmt.Sprintf("INSERT INTO chat.log VALUES (%d, 'b')", 100*(round+1)+to))
+		}
+		for _, s := range sockets {
+			s.send(`{"type":"next_batch","subscription_id":"log"}`)
+			s.expect(want...)
+		}
+		want = []string{"initial_data_batch 5 ready", "insert 101", "insert 102", "insert 103", "insert 201", "insert 202", "insert 203"}
+	}
+	for to := 1; to <= len(nodes); to++ {
+		move(to)
+		c.sql(fmt.Sprintf("DELETE FROM chat.log WHERE id = %d", to))
+	}
+	for _, s := range sockets {
+		s.expect("delete 1", "delete 2", "delete 3")
+	}
+}
+
+func tableIDOf(t *testing.T, n *Node, namespace, name string) ident.TableID {
+	t.Helper()
+	found, ok := n.catalog.Current().Table(namespace, name)
+	if !ok {
+		t.Fatalf("there is no table %s.%s", namespace, name)
+	}
+	return found.ID
 }
 
 func without(row map[string]any, names ...string) map[string]any {

@@ -27,7 +27,7 @@ func (anyToken) Authenticate(_ context.Context, token string) (auth.Identity, er
 	if token == "bad" {
 		return auth.Identity{}, errors.New("broken")
 	}
-	return auth.Identity{User: auth.User{ID: "ada", Role: session.RoleUser}}, nil
+	return auth.Identity{User: auth.User{ID: "ada", Role: session.RoleUser}, Expires: time.Now().Add(time.Minute)}, nil
 }
 
 // plumber serves connections that are pipes, so that a test can run on its own time.
@@ -218,6 +218,25 @@ func TestSettledProtocol(t *testing.T) {
 			t.Errorf("with %q: kind %d, %.20q, %v", query, got, data, err)
 		}
 	}
+}
+
+// TestTokenThatEnds: a connection outlives the token that its client came with, and the client is who it was.
+func TestTokenThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := plumb(t, nil).open("")
+		wantText(t, ws, adaIsKnown)
+		for range 12 {
+			time.Sleep(10 * time.Second)
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := `{"type":"authenticate","method":"jwt","token":"good","protocol":{"serialization":"json","compression":"gzip"}}`
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(again)); err != nil {
+			t.Fatal(err)
+		}
+		wantText(t, ws, adaIsKnown)
+	})
 }
 
 // TestSilence: clients keep a connection alive, by any frame; the server never asks.
