@@ -130,7 +130,12 @@ func (plainPasswords) Hash(_ context.Context, plain string) (string, error) {
 // limits of a default server.
 func startNode(tb testing.TB, adjust func(*exec.Deps)) *node {
 	tb.Helper()
-	store := openStore(tb)
+	return startNodeOn(tb, openStore(tb), adjust)
+}
+
+// startNodeOn is startNode over a store.
+func startNodeOn(tb testing.TB, store *storage.Engine, adjust func(*exec.Deps)) *node {
+	tb.Helper()
 	n := &node{
 		catalog: catalog.NewStore(), storage: store, machines: map[shard.GroupID]statemachine.Machine{},
 		applied: map[shard.GroupID]uint64{},
