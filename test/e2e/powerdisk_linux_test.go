@@ -66,8 +66,8 @@ type afterPower struct {
 	volatile, lost int
 }
 
-// cutAtFlush lets the power fail before a flush, the nth from now on: then most is at stake. The disk answers with errors
-// from then on.
+// cutAtFlush lets the power fail before a flush of more than one page, the nth from now on: then something is at stake. The disk
+// answers with errors from then on.
 func (d *powerDisk) cutAtFlush(n int, random *rand.Rand) <-chan afterPower {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -218,7 +218,7 @@ func (d *powerDisk) flush() syscall.Errno {
 	if d.off {
 		return syscall.EIO
 	}
-	if d.flushesLeft > 0 {
+	if d.flushesLeft > 0 && len(d.before) > 1 {
 		if d.flushesLeft--; d.flushesLeft == 0 {
 			d.result <- d.cut()
 			return syscall.EIO
