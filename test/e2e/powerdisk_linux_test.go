@@ -88,6 +88,7 @@ func (d *powerDisk) cut() afterPower {
 			torn := make([]byte, devicePage)
 			copy(torn, old)
 			at := 512 * (1 + d.random.IntN(devicePage/512-1))
+			clear(torn[:at])
 			copy(torn[:at], d.pages[number])
 			left.disk.pages[number] = torn
 		default:
@@ -206,7 +207,9 @@ func (d *powerDisk) write(at int64, data []byte) syscall.Errno {
 		page := make([]byte, devicePage) // the old one may be needed
 		copy(page, old)
 		n := copy(page[within:], data)
-		d.pages[number] = page
+		if d.pages[number] = page; [devicePage]byte(page) == [devicePage]byte{} {
+			delete(d.pages, number) // room that was set aside is not kept
+		}
 		data, at = data[n:], at+int64(n)
 	}
 	return 0
