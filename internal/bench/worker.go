@@ -119,16 +119,24 @@ type workerNode struct {
 	manager *multiraft.Manager
 	groups  []shard.GroupID
 	next    atomic.Uint64
+	guard   *disk.Guard // nil where there is none
 }
+
+// guardLimit is how long a worker may stand still, which is longer than any round takes.
+const guardLimit = 10 * time.Minute
 
 func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	n := &workerNode{cfg: cfg, groups: shard.Map{UserShards: uint32(cfg.Groups - 2), SharedShards: 1}.Groups()}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
-	if n.store, err = storage.Open(storage.Options{FS: disk.Local(), Dir: filepath.Join(cfg.Dir, "store")}); err != nil {
+	fsys := disk.Watch(disk.Local(), clock.Real{})
+	if n.guard, err = fsys.Guard(guardLimit); err != nil {
+		logger.Warn("writes of the log are not waited for in place", slog.Any("error", err))
+	}
+	if n.store, err = storage.Open(storage.Options{FS: fsys, Dir: filepath.Join(cfg.Dir, "store")}); err != nil {
 		return nil, err
 	}
-	if n.log, err = raftlog.Open(raftlog.Config{FS: disk.Local(), Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
+	if n.log, err = raftlog.Open(raftlog.Config{FS: fsys, Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
 		return nil, err
 	}
 	if err = multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
@@ -171,6 +179,11 @@ func (n *workerNode) Address(id ident.ReplicaID) (string, bool) {
 
 // run drives one round: every client proposes to the groups led here, one after the other.
 func (n *workerNode) run(ctx context.Context, order roundOrder) roundResult {
+	if n.guard != nil {
+		if err := n.guard.Extend(); err != nil {
+			return roundResult{Error: err.Error()}
+		}
+	}
 	endProfile, err := n.profile(order.Profile)
 	if err != nil {
 		return roundResult{Error: err.Error()}

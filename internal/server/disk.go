@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
 // This file looks after the disk while the node runs: how much is free, and whether it answers.
@@ -29,7 +32,10 @@ func (n *Node) watchDisk(ctx context.Context) {
 	if limit == 0 {
 		return
 	}
+	extend, release := n.guardDisk(limit + guardGrace)
+	defer release()
 	for ctx.Err() == nil {
+		extend()
 		if err := n.fs.Hung(limit); err != nil {
 			n.fail(fmt.Errorf("%w: %w; storage.hang_limit_secs = %d, look at the disk before you start the node again",
 				ErrDiskHangs, err, n.cfg.Storage.HangLimitSecs))
@@ -37,4 +43,26 @@ func (n *Node) watchDisk(ctx context.Context) {
 		}
 		n.pause(ctx, min(limit/4, time.Second))
 	}
+}
+
+// guardGrace is how much longer a process may stand still than a change of the disk may take.
+const guardGrace = 30 * time.Second
+
+// guardDisk lets writes of the log be waited for in place. Should that leave the process standing still, so that watchDisk
+// does not come to look, it ends after the limit all the same. On a clock that is moved by hand no write is waited for so.
+func (n *Node) guardDisk(limit time.Duration) (extend, release func()) {
+	nothing := func() {}
+	if _, runs := n.clock.(clock.Real); !runs {
+		return nothing, nothing
+	}
+	guard, err := n.fs.Guard(limit)
+	if err != nil {
+		n.logger.Info("writes of the log are not waited for in place", slog.Any("error", err))
+		return nothing, nothing
+	}
+	return func() {
+		if err := guard.Extend(); err != nil {
+			n.logger.Error("the process is about to be ended by the guard of the disk", slog.Any("error", err))
+		}
+	}, guard.Release
 }

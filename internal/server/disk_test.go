@@ -2,10 +2,15 @@ package server
 
 import (
 	"errors"
+	"log/slog"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
 )
@@ -37,4 +42,49 @@ func TestHungDiskEndsTheNode(t *testing.T) {
 	}
 	close(release)
 	<-written
+}
+
+// TestDiskIsGuarded writes to an urgent file before, while and after a guard is in force.
+func TestDiskIsGuarded(t *testing.T) {
+	t.Parallel()
+	fs := disk.Watch(disk.Local(), clock.Real{})
+	f, err := fs.OpenReadWrite(filepath.Join(t.TempDir(), "file"), disk.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Urgent(f)
+	inPlace := func() uint64 {
+		before := fs.InPlace()
+		if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+		return fs.InPlace() - before
+	}
+	byHand := &Node{fs: fs, clock: clock.NewManual(time.Unix(1, 0)), logger: slog.New(slog.DiscardHandler)}
+	_, release := byHand.guardDisk(time.Hour)
+	if got := inPlace(); got != 0 {
+		t.Errorf("%d writes in place on a clock that is moved by hand, want none", got)
+	}
+	release()
+	n := &Node{fs: fs, clock: clock.Real{}, logger: slog.New(slog.DiscardHandler)}
+	extend, release := n.guardDisk(time.Hour)
+	extend()
+	if guard, err := fs.Guard(time.Hour); err == nil && runtime.GOMAXPROCS(0) > 1 {
+		guard.Release()
+		for range 1000 { // the machine may have been slow a moment ago
+			if inPlace() > 0 {
+				break
+			}
+		}
+		if fs.InPlace() == 0 {
+			t.Error("no write in place under the guard")
+		}
+	}
+	release()
+	if got := inPlace(); got != 0 {
+		t.Errorf("%d writes in place after the guard, want none", got)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -10,7 +10,7 @@ import (
 // This file lets the log write past the page cache. Nobody reads the log soon but the entry cache, so a copy of every
 // record in the page cache only costs: the copy, the search for the pages to write back at each sync, and memory.
 // Records are whole pages at whole pages anyway. Reads go through the page cache still, from a second descriptor; the
-// kernel drops what it holds of the pages that are written past it.
+// kernel drops what it holds of the pages that are written past it. Such writes are short, and may be waited for in place.
 
 // openOut opens the last segment for records: past the page cache where the machine can do that with pages of this
 // size, which reading the header shows, and otherwise on the descriptor that is read from.
@@ -27,6 +27,7 @@ func (l *Log) openOut(s *segment) error {
 	if disk.BypassCache(out) {
 		page := disk.AlignedBuffer(pageBytes)[:pageBytes]
 		if _, err := out.ReadAt(page, 0); err == nil && bytes.Equal(page, s.header.encode()) {
+			disk.Urgent(out)
 			s.out = out
 			l.pastCache.Store(true)
 			return nil

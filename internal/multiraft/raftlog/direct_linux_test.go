@@ -2,9 +2,12 @@ package raftlog_test
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog/raftlogtest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
@@ -98,4 +101,25 @@ func churn(t *testing.T, l *raftlog.Log, cfg raftlog.Config) {
 		}
 	}
 	closeLog(t, l)
+}
+
+// A log whose writes are waited for in place equals the obvious one as well.
+func TestLogIsWaitedForInPlace(t *testing.T) {
+	t.Parallel()
+	fs := disk.Watch(disk.Local(), clock.Real{})
+	guard, err := fs.Guard(time.Hour)
+	if err != nil || runtime.GOMAXPROCS(0) == 1 {
+		t.Skipf("this machine waits in the usual way: %v", err)
+	}
+	t.Cleanup(guard.Release)
+	cfg := smallConfig(fs)
+	cfg.Dir, cfg.Background = t.TempDir(), true
+	l := open(t, cfg)
+	if !l.Stats().PastPageCache {
+		t.Skip("this file system has no writes past the page cache")
+	}
+	churn(t, l, cfg)
+	if fs.InPlace() == 0 {
+		t.Error("nothing was waited for in place")
+	}
 }

@@ -33,7 +33,7 @@ type FileMode = os.FileMode
 const Category = vfs.WriteCategoryUnspecified
 
 // Local is the machine's file system.
-func Local() FS { return vfs.Default }
+func Local() FS { return local{vfs.Default} }
 
 // WriteFileAtomic replaces the file at path by data, durably: the data is synced under a temporary name,
 // renamed, and the directory is synced. After a crash the file has either the old content or the new.

@@ -19,6 +19,8 @@ type Watched struct {
 
 	mu       sync.Mutex // guards underway
 	underway []*change  // oldest first
+
+	prompt promptness
 }
 
 // change is one call, a change or a read, that the disk has not answered.
@@ -117,8 +119,9 @@ func (w *Watched) Unwrap() vfs.FS { return w.FS }
 
 type watchedFile struct {
 	vfs.File
-	w    *Watched
-	name string
+	w      *Watched
+	name   string
+	urgent inPlacer // nil unless the file is urgent and can be waited for in place
 }
 
 // Read implements vfs.File.
@@ -140,9 +143,15 @@ func (f *watchedFile) Write(p []byte) (int, error) {
 }
 
 // WriteAt implements vfs.File.
-func (f *watchedFile) WriteAt(p []byte, offset int64) (int, error) {
-	defer f.w.begin("write", f.name)()
-	return f.File.WriteAt(p, offset)
+func (f *watchedFile) WriteAt(p []byte, offset int64) (n int, err error) {
+	err = f.call("write", len(p), func() error {
+		n, err = f.File.WriteAt(p, offset)
+		return err
+	}, func() error {
+		n, err = f.urgent.writeAtInPlace(p, offset)
+		return err
+	})
+	return n, err
 }
 
 // Sync implements vfs.File.
@@ -153,8 +162,7 @@ func (f *watchedFile) Sync() error {
 
 // SyncData implements vfs.File.
 func (f *watchedFile) SyncData() error {
-	defer f.w.begin("sync", f.name)()
-	return f.File.SyncData()
+	return f.call("sync", 0, f.File.SyncData, func() error { return f.urgent.syncDataInPlace() })
 }
 
 // SyncTo implements vfs.File.
