@@ -17,11 +17,10 @@ import (
 )
 
 // Sizes of the content of a chunk. Where it ends is drawn by the keys of its records, so that a row more or less moves
-// the borders nearby and no others.
+// the borders nearby and no others. A chunk has at least an eighth of the target, and four times as much at most.
 const (
-	minChunkBytes    = 256 << 10
 	targetChunkBytes = 2 << 20
-	maxChunkBytes    = 8 << 20
+	maxChunkBytes    = 4 * targetChunkBytes
 	// maxStoredBytes bounds a chunk that is read: one record of the largest size, and what does not compress.
 	maxStoredBytes = maxChunkBytes + 16<<20
 )
@@ -37,6 +36,7 @@ type Chunk struct {
 	Bytes       int64  `json:"bytes"`
 	StoredBytes int64  `json:"stored_bytes"`
 	Records     int64  `json:"records"`
+	Range
 }
 
 // chunkKey is where a chunk lies.
@@ -44,32 +44,37 @@ func chunkKey(sum string) string { return chunkPrefix + sum[:2] + "/" + sum }
 
 // cutter collects records into the content of chunks.
 type cutter struct {
+	target  int
 	content []byte
 	records int64
+	counted func(r *Record, encoded []byte)           // is told of each record before its chunk ends; nil is not
 	full    func(content []byte, records int64) error // takes over the content
 }
 
-func (c *cutter) add(r *Record) (encoded []byte, err error) {
+func (c *cutter) add(r *Record) error {
 	before := len(c.content)
 	if c.content == nil {
-		c.content = make([]byte, 0, targetChunkBytes+targetChunkBytes/2)
+		c.content = make([]byte, 0, c.target+c.target/2)
 	}
 	c.content = appendRecord(c.content, r)
 	c.records++
-	encoded = c.content[before:]
-	if c.ends(r, len(encoded)) {
-		return encoded, c.flush()
+	encoded := c.content[before:]
+	if c.counted != nil {
+		c.counted(r, encoded)
 	}
-	return encoded, nil
+	if c.ends(r, len(encoded)) {
+		return c.flush()
+	}
+	return nil
 }
 
 // ends draws whether a chunk ends behind a record: with a probability that gives the target size, whatever the size of the records is.
 func (c *cutter) ends(r *Record, size int) bool {
-	if len(c.content) < minChunkBytes {
+	if len(c.content) < c.target/8 {
 		return false
 	}
 	draw := xxhash.Sum64(r.Key) ^ xxhash.Sum64String(string(r.User))
-	return len(c.content) >= maxChunkBytes || draw%targetChunkBytes < uint64(size) //nolint:gosec // a length
+	return len(c.content) >= 4*c.target || draw%uint64(c.target) < uint64(size) //nolint:gosec // lengths
 }
 
 func (c *cutter) flush() error {

@@ -67,10 +67,13 @@ type Totals struct {
 	Rows         uint64 `json:"rows"`
 	Bytes        int64  `json:"bytes"`
 	StoredBytes  int64  `json:"stored_bytes"`
-	WrittenBytes int64  `json:"written_bytes"` // of the stored ones, those that were not there before
+	WrittenBytes int64  `json:"written_bytes"`          // of the stored ones, those that were not there before
+	UnreadBytes  int64  `json:"unread_bytes,omitempty"` // of all, those whose rows were not read, because an earlier backup has them
 	Chunks       int    `json:"chunks"`
 	NewChunks    int    `json:"new_chunks"`
 }
+
+func (t Totals) readBytes() int64 { return t.Bytes - t.UnreadBytes }
 
 // envelope is a manifest with its checksum.
 type envelope struct {

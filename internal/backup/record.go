@@ -88,3 +88,10 @@ func (d *Digest) add(deleted bool, encoded []byte) {
 	}
 	d.Sum += xxhash.Sum64(encoded)
 }
+
+// join adds what another one counted.
+func (d *Digest) join(other Digest) {
+	d.Rows += other.Rows
+	d.Deleted += other.Deleted
+	d.Sum += other.Sum
+}

@@ -271,14 +271,14 @@ func (rs *restorer) check(ctx context.Context) error {
 		if group == shard.Meta {
 			continue
 		}
-		err := rs.target.Rows.Rows(ctx, view, group, func(record *Record) error {
+		err := rs.target.Rows.Rows(ctx, view, group, Walk{Visit: func(record *Record) error {
 			if record.Table.Reserved() {
 				return nil // it came with this cluster
 			}
 			encoded = appendRecord(encoded[:0], record)
 			digestOf(digests, record.Table).add(record.Deleted, encoded)
 			return nil
-		})
+		}})
 		if err != nil {
 			return fmt.Errorf("read back %s: %w", group, err)
 		}

@@ -22,7 +22,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
-	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 )
 
 // Bounds of a writer.
@@ -33,11 +32,35 @@ const (
 
 // Rows gives the rows of a data group as one view of the store shows them.
 type Rows interface {
-	// Rows visits every row of a group, each key once, in an order that is the same for the same rows. visit must not keep the record.
-	Rows(ctx context.Context, view storage.Reader, group shard.GroupID, visit func(*Record) error) error
+	// Rows visits every row of a group, each key once, in an order that is the same for the same rows: in each part ascending by table, user and key.
+	Rows(ctx context.Context, view storage.Reader, group shard.GroupID, walk Walk) error
 }
 
-// Source is where a backup comes from. All fields are required but the last two.
+// Walk is told of the rows of a group.
+type Walk struct {
+	// Visit must not keep the record.
+	Visit func(*Record) error
+	// Skip is asked in front of each row: reading goes on behind the place that it returns, nil for here; over ends the part. Nil skips nothing.
+	Skip func(part Part) (to *Place, over bool, err error)
+	// Ended is told that a part is over. Nil is not told.
+	Ended func(part Part) error
+}
+
+func (w *Walk) skip(part Part) (to *Place, over bool, err error) {
+	if w.Skip == nil {
+		return nil, false, nil
+	}
+	return w.Skip(part)
+}
+
+func (w *Walk) ended(part Part) error {
+	if w.Ended == nil {
+		return nil
+	}
+	return w.Ended(part)
+}
+
+// Source is where a backup comes from. All fields are required but the last three.
 type Source struct {
 	Storage  *storage.Engine
 	Catalog  *catalog.Store
@@ -49,6 +72,8 @@ type Source struct {
 	Step func(step string) error
 	// InTurn stores one chunk after the other in the goroutine of the caller; else some are stored beside what is read next.
 	InTurn bool
+	// ChunkBytes is about how much a chunk holds; zero means 2 MiB. Backups share chunks when they agree about it.
+	ChunkBytes int
 }
 
 // Progress is told how far something is.
@@ -83,11 +108,13 @@ func Write(ctx context.Context, source Source, store objstore.Store, progress Pr
 		Started: started, Shards: Shards{User: cluster.Shards.UserShards, Shared: cluster.Shards.SharedShards},
 	}
 	w.manifest = m
-	picture, err := catalog.Load(view)
-	if err != nil {
+	if w.picture, err = catalog.Load(view); err != nil {
 		return nil, err
 	}
-	for _, t := range picture.Tables() {
+	if w.earlier, err = earlier(ctx, store, view, m.ClusterUID); err != nil {
+		return nil, err
+	}
+	for _, t := range w.picture.Tables() {
 		if t.ID.Reserved() {
 			continue
 		}
@@ -95,8 +122,8 @@ func Write(ctx context.Context, source Source, store objstore.Store, progress Pr
 		w.tables[t.ID] = &Table{ID: t.ID, Name: t.FullName()}
 	}
 	for i, group := range groups {
-		progress(uint32(100*i/len(groups)), fmt.Sprintf("group %d of %d, %s read, %s new", i+1, len(groups), size(w.readBytes()), size(w.newBytes()))) //nolint:gosec // a percentage
-		if err := w.group(ctx, source, view, group); err != nil {
+		progress(uint32(100*i/len(groups)), fmt.Sprintf("group %d of %d, %s read, %s new", i+1, len(groups), size(w.sums().readBytes()), size(w.sums().WrittenBytes))) //nolint:gosec // a percentage
+		if err := w.group(ctx, view, group); err != nil {
 			return nil, fmt.Errorf("back up %s: %w", group, err)
 		}
 	}
@@ -119,6 +146,8 @@ type writer struct {
 	store    objstore.Store
 	encoder  *zstd.Encoder
 	manifest *Manifest
+	picture  *catalog.Catalog
+	earlier  *Manifest // a backup at the same place of which chunks may be taken over; nil when there is none
 	tables   map[ident.TableID]*Table
 	known    map[string]int64 // stored sizes of chunks that are there
 	slots    chan struct{}
@@ -151,46 +180,6 @@ func newWriter(ctx context.Context, source *Source, store objstore.Store) (*writ
 func (w *writer) close() {
 	w.sending.Wait()
 	_ = w.encoder.Close() // nothing is in it
-}
-
-// group writes the records of one group. Its chunks are its own: another group's rows do not move its borders.
-func (w *writer) group(ctx context.Context, source Source, view storage.Reader, group shard.GroupID) error {
-	applied, err := source.Applied(view, group)
-	if err != nil {
-		return err
-	}
-	entry := Group{Group: group, Name: group.String(), Applied: applied}
-	cut := &cutter{full: func(content []byte, records int64) error {
-		chunk := &Chunk{SHA256: sumOf(content), Bytes: int64(len(content)), Records: records}
-		entry.Chunks = append(entry.Chunks, chunk)
-		return w.send(ctx, chunk, content)
-	}}
-	if group == shard.Meta {
-		err = catalogRecords(view, func(r *Record) error { _, addErr := cut.add(r); return addErr })
-	} else {
-		err = source.Rows.Rows(ctx, view, group, func(r *Record) error {
-			table, ok := w.tables[r.Table]
-			if !ok {
-				return nil // it was dropped, and its rows are still to be removed; or it came with the cluster
-			}
-			encoded, addErr := cut.add(r)
-			table.add(r.Deleted, encoded)
-			return addErr
-		})
-	}
-	if err == nil {
-		err = cut.flush()
-	}
-	w.sending.Wait()
-	if err = errors.Join(err, w.failure()); err != nil {
-		return err
-	}
-	if group == shard.Meta {
-		w.manifest.Catalog = entry
-	} else {
-		w.manifest.Groups = append(w.manifest.Groups, entry)
-	}
-	return nil
 }
 
 // send stores the content of a chunk, unless it is there, beside what follows.
@@ -259,16 +248,10 @@ func (w *writer) failure() error {
 	return w.failed
 }
 
-func (w *writer) readBytes() int64 {
+func (w *writer) sums() Totals {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.totals.Bytes
-}
-
-func (w *writer) newBytes() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.totals.WrittenBytes
+	return w.totals
 }
 
 // finish puts the sums into the manifest.
@@ -313,41 +296,6 @@ func catalogRecords(view storage.Reader, visit func(*Record) error) (err error) 
 // ofReserved reports whether a key of the catalog belongs to a table that came with its cluster. Every cluster has its own.
 func ofReserved(kind keys.Kind, rest []byte) bool {
 	return (kind == keys.KindTable || kind == keys.KindVersion) && len(rest) >= 8 && ident.TableID(binary.BigEndian.Uint64(rest)).Reserved()
-}
-
-// HotRows gives the rows of the row store.
-type HotRows struct{}
-
-// Rows implements Rows.
-func (HotRows) Rows(ctx context.Context, view storage.Reader, group shard.GroupID, visit func(*Record) error) (err error) {
-	lo, hi := keys.RowSpan(group)
-	it, err := view.Scan(lo, hi)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	var record Record
-	for ok, n := it.First(), 0; ok; ok, n = it.Next(), n+1 {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		key, err := keys.ParseRow(it.Key())
-		if err != nil {
-			return err
-		}
-		value, err := it.Value()
-		if err != nil {
-			return err
-		}
-		record.Table, record.User, record.Key = key.Table, key.User, key.PrimaryKey
-		if _, record.Deleted, record.Value, err = rowvalue.Decode(value); err != nil {
-			return fmt.Errorf("row %x: %w", it.Key(), err)
-		}
-		if err := visit(&record); err != nil {
-			return err
-		}
-	}
-	return it.Err()
 }
 
 // size prints a number of bytes for people.

@@ -85,6 +85,8 @@ type Worker struct {
 	Applied func(reader storage.Reader, group shard.GroupID) (uint64, error)
 	// Traffic counts what the node applies: while it grows, others write, and the run gives way to them. Nil: it never does.
 	Traffic func() uint64
+	// ClockAgrees says why the clock should not decide how old a deletion is; then none is forgotten. Nil trusts the clock.
+	ClockAgrees func() error
 	// Step is called before each step that a crash may follow; tests stop there. Nil does nothing.
 	Step func(step string) error
 }

@@ -41,10 +41,14 @@ type retention struct {
 
 // Retention removes deletions from the row store that are older than their table wants them kept (DELETED_RETENTION_HOURS). It marks the
 // times of the groups too, by which later runs know how old a deletion is. A deletion whose key has a cold version stays, because it
-// hides it; flush and compaction take both away.
-func Retention(store *catalog.Store, engine *storage.Engine, exec executor.CommandExecutor, segments *cold.Store, wall clock.Clock) Kind {
+// hides it; flush and compaction take both away. A node does nothing while clockAgrees says why its clock cannot be trusted: what it marks is true for
+// ever, and what it removes is gone.
+func Retention(store *catalog.Store, engine *storage.Engine, exec executor.CommandExecutor, segments *cold.Store, wall clock.Clock, clockAgrees func() error) Kind {
 	r := &retention{store: engine, exec: exec, cold: segments, clock: wall}
 	return Kind{Type: applier.JobTypeRetention, Limit: 1, Run: func(ctx context.Context, work *Work) error {
+		if err := clockAgrees(); err != nil {
+			return err
+		}
 		if _, err := exec.Barrier(ctx, shard.Meta); err != nil {
 			return err
 		}

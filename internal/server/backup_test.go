@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -218,45 +217,6 @@ func number(t *testing.T, text string) (n int64) {
 		t.Fatalf("%q: %v", text, err)
 	}
 	return n
-}
-
-// TestUnchangedIsNotWrittenAgain shows what a second backup of almost the same rows costs.
-func TestUnchangedIsNotWrittenAgain(t *testing.T) {
-	t.Parallel()
-	n, root := oneNode(t, withShards(1, 1))
-	root.sql("CREATE NAMESPACE app")
-	root.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, body TEXT)")
-	random := rand.NewChaCha8([32]byte{7})
-	for i := range 75 {
-		var rows []string
-		for k := range 200 {
-			row := make([]byte, 250)
-			_, _ = random.Read(row)
-			rows = append(rows, fmt.Sprintf("(%d, '%x')", i*200+k, row))
-		}
-		root.sql("INSERT INTO app.t VALUES " + strings.Join(rows, ", "))
-	}
-	place := t.TempDir()
-	store, err := objstore.OpenDir(disk.Local(), place)
-	if err != nil {
-		t.Fatal(err)
-	}
-	totals := func() backup.Totals {
-		completed(t, n, root, "BACKUP DATABASE TO '"+place+"'")
-		m, err := backup.Load(t.Context(), store, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m.Totals
-	}
-	full := totals()
-	if full.NewChunks < 4 || full.WrittenBytes != full.StoredBytes || full.StoredBytes*3 > full.Bytes*2 {
-		t.Errorf("the first: %+v", full)
-	}
-	root.sql("UPDATE app.t SET body = 'new' WHERE id = 7000")
-	if again := totals(); again.NewChunks == 0 || again.NewChunks > 2 || again.Rows != full.Rows {
-		t.Errorf("after one row changed: %+v", again)
-	}
 }
 
 // TestDroppedUserIsGone drops a user and looks for what is left of him: rows, index entries, files, the account.

@@ -140,7 +140,7 @@ func (n *Node) flusher() *flush.Worker {
 	w := &flush.Worker{
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold, Clock: n.clock, Applied: multiraft.ReadApplied,
 	}
-	w.Traffic = n.traffic
+	w.Traffic, w.ClockAgrees = n.traffic, n.clocksAgree
 	if !n.cfg.Standalone() {
 		w.Keepers = coldPeers{n}
 	}

@@ -33,8 +33,9 @@ type gossip struct {
 
 // heard is one node's description of itself and when it arrived.
 type heard struct {
-	info *nodev1.GetNodeInfoResponse
-	at   time.Time
+	info   *nodev1.GetNodeInfoResponse
+	at     time.Time
+	offset time.Duration // of its clock from this node's, and what the answer took; zero when it was not told
 }
 
 // staleAfter is how old a description may be before its node counts as offline: two of the longest election
@@ -116,7 +117,19 @@ func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse
 		// It was not asked for its groups: what it said of them last still counts.
 		info.Groups, info.Members, info.MemoryBytes = before.info.GetGroups(), before.info.GetMembers(), before.info.GetMemoryBytes()
 	}
-	g.infos[replica] = heard{info: info, at: g.n.clock.Now()}
+	now, offset := g.n.clock.Now(), time.Duration(0)
+	if told := info.GetClockMicros(); told != 0 {
+		offset = time.UnixMicro(told).Sub(now)
+	}
+	g.infos[replica] = heard{info: info, at: now, offset: offset}
+}
+
+// offset is by how much the clock of a member differs from this node's; told is false when that is not known.
+func (g *gossip) offset(replica ident.ReplicaID) (by time.Duration, told bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h, ok := g.infos[replica]
+	return h.offset, ok && h.info.GetClockMicros() != 0 && g.n.clock.Now().Sub(h.at) < g.staleAfter()
 }
 
 // get returns what is known of a member; fresh is false when it was not heard lately.
@@ -134,7 +147,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.advertisedRPC(), ApiAddr: n.advertisedAPI(), Version: n.build.Version,
 		Hostname: n.gossip.hostname, StartedMicros: n.started.UnixMicro(),
-		LogFormat: n.logFormat, Os: runtime.GOOS, Arch: runtime.GOARCH, CpuPercent: n.gossip.usage.percent.load(),
+		ClockMicros: n.clock.Now().UnixMicro(), LogFormat: n.logFormat, Os: runtime.GOOS, Arch: runtime.GOARCH, CpuPercent: n.gossip.usage.percent.load(),
 	}
 	if id.State == stateRepairing {
 		info.ClusterUid = id.Cluster[:]

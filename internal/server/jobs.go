@@ -38,7 +38,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold}),
 		jobs.Flush(n.flusher()),
 		jobs.Compact(n.flusher()),
-		jobs.Retention(n.catalog, n.store, n.exec, n.cold, n.clock),
+		jobs.Retention(n.catalog, n.store, n.exec, n.cold, n.clock, n.clocksAgree),
 		jobs.StreamEviction(n.catalog, n.store, n.exec, n.clock),
 		jobs.Statement(n.catalog, func(ctx context.Context, caller session.Session, sql string) error {
 			_, err := engine.Execute(ctx, exec.Request{Session: caller, SQL: sql})

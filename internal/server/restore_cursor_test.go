@@ -21,7 +21,7 @@ func TestCursorsFromBeforeARestoreAreRefused(t *testing.T) {
 	tables := []string{"app.everybody", "app.own"}
 	seqs := func(c client, table string) (found []uint64) {
 		t.Helper()
-		for _, text := range strings.Fields(c.grid("SELECT _seq FROM " + table + " LIMIT 1000")) {
+		for text := range strings.FieldsSeq(c.grid("SELECT _seq FROM " + table + " LIMIT 1000")) {
 			seq, err := strconv.ParseUint(text, 10, 64)
 			if err != nil {
 				t.Fatal(err)

@@ -32,7 +32,7 @@ func TestDeletionsGoWhenTheirTimeIsOver(t *testing.T) {
 	retain := func(want bool) {
 		t.Helper()
 		work := &jobs.Work{Job: &commandv1.Job{}}
-		err := jobs.Retention(n.catalog, n.store, n.exec, n.cold, wall).Run(t.Context(), work)
+		err := jobs.Retention(n.catalog, n.store, n.exec, n.cold, wall, n.clocksAgree).Run(t.Context(), work)
 		if want && err != nil || !want && !errors.Is(err, jobs.ErrNothingToDo) {
 			t.Errorf("retention: %v", err)
 		}
@@ -92,7 +92,7 @@ func TestRestoredDeletions(t *testing.T) {
 		t.Errorf("restored deletions: %q", got)
 	}
 	wall := clock.NewManual(time.Now().Add(2 * time.Hour))
-	if err := jobs.Retention(fresh.catalog, fresh.store, fresh.exec, fresh.cold, wall).Run(t.Context(), &jobs.Work{Job: &commandv1.Job{}}); err != nil {
+	if err := jobs.Retention(fresh.catalog, fresh.store, fresh.exec, fresh.cold, wall, fresh.clocksAgree).Run(t.Context(), &jobs.Work{Job: &commandv1.Job{}}); err != nil {
 		t.Errorf("retention: %v", err)
 	}
 	if got := there.grid("SELECT count(*) FROM app.t WHERE _deleted = true"); got != "0" {
@@ -113,7 +113,7 @@ func TestDeletionsStayWhileAFlushIsUnderWay(t *testing.T) {
 		if at == "commit" {
 			root.sql("DELETE FROM app.t WHERE id = 1")
 			wall := clock.NewManual(time.Now().Add(time.Minute))
-			err := jobs.Retention(n.catalog, n.store, n.exec, n.cold, wall).Run(t.Context(), &jobs.Work{Job: &commandv1.Job{}})
+			err := jobs.Retention(n.catalog, n.store, n.exec, n.cold, wall, n.clocksAgree).Run(t.Context(), &jobs.Work{Job: &commandv1.Job{}})
 			if err != nil && !errors.Is(err, jobs.ErrNothingToDo) {
 				t.Error(err)
 			}

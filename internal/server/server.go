@@ -57,6 +57,8 @@ type Options struct {
 	fs       disk.FS  // what tests put in the place of the machine's file system; nil is that one
 	Resolver Resolver // looks up the names in cluster.join; nil asks the system
 	oldLogs  bool     // tests: the program reads log entries of one command only
+
+	clock clock.Clock // what tests put in the place of the machine's clock; nil is that one
 }
 
 // Node is one running node.
@@ -142,6 +144,9 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 	}
 	if opts.oldLogs {
 		n.logFormat = 0
+	}
+	if opts.clock != nil {
+		n.clock = opts.clock
 	}
 	if opts.fs == nil {
 		opts.fs = disk.Local()

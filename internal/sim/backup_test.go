@@ -56,7 +56,10 @@ func (n *simNode) backupPlace(location string) (objstore.Store, error) {
 func (r *coldRun) backupKind(s *session, step func(string) error) jobs.Kind {
 	n := r.n
 	executor, rows := coldExecutor{n.cold}, backup.AllRows{Cold: n.cold.store}
-	if r.job.GetType() == applier.JobTypeBackup {
+	switch r.job.GetType() {
+	case applier.JobTypeCleanup:
+		return jobs.Cleanup(n.catalog, executor)
+	case applier.JobTypeBackup:
 		return jobs.Backup(backup.Source{
 			Storage: n.store, Catalog: n.catalog, Executor: executor, Rows: rows, Applied: multiraft.ReadApplied, Clock: s, Step: step, InTurn: true,
 		}, n.backupPlace)

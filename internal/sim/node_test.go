@@ -184,7 +184,9 @@ func (n *simNode) openEngine() error {
 	n.wire.SetIdentity(transport.Identity{ClusterUID: w.uid, Replica: n.self.Replica})
 	w.oracle.opened(n)
 	w.spawnAt(n, "announce", announce)
-	w.spawnAt(n, "janitor", janitor)
+	if !w.opt.noJanitor {
+		w.spawnAt(n, "janitor", janitor)
+	}
 	n.cold.begin()
 	if !w.mutant.noGossip {
 		w.spawnAt(n, "gossip", gossip)

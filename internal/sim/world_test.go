@@ -43,6 +43,7 @@ type options struct {
 	solo         bool // one node, without a cluster
 	sql          bool // some clients speak SQL
 	cold         bool // their rows become cold
+	noJanitor    bool // nobody but the story removes what dropped tables leave
 	bucket       bool // one of their tables has its segments in a bucket
 	verbose      bool
 }

@@ -250,6 +250,7 @@ type GetNodeInfoResponse struct {
 	Os            string                 `protobuf:"bytes,20,opt,name=os,proto3" json:"os,omitempty"`                                             // operating system of the program
 	Arch          string                 `protobuf:"bytes,21,opt,name=arch,proto3" json:"arch,omitempty"`                                         // processor architecture of the program
 	LogFormat     uint32                 `protobuf:"varint,22,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // the highest format of log entries that the program reads; zero is one command in an entry
+	ClockMicros   int64                  `protobuf:"zigzag64,23,opt,name=clock_micros,json=clockMicros,proto3" json:"clock_micros,omitempty"`     // what the node's clock said when it answered; zero in nodes that do not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +414,13 @@ func (x *GetNodeInfoResponse) GetArch() string {
 func (x *GetNodeInfoResponse) GetLogFormat() uint32 {
 	if x != nil {
 		return x.LogFormat
+	}
+	return 0
+}
+
+func (x *GetNodeInfoResponse) GetClockMicros() int64 {
+	if x != nil {
+		return x.ClockMicros
 	}
 	return 0
 }
@@ -2609,7 +2617,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12GetNodeInfoRequest\x12\x1f\n" +
 	"\vwith_groups\x18\x01 \x01(\bR\n" +
 	"withGroups\x12\x16\n" +
-	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\xf5\x04\n" +
+	"\x06caller\x18\x02 \x01(\x04R\x06caller\"\x98\x05\n" +
 	"\x13GetNodeInfoResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1f\n" +
@@ -2635,7 +2643,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x02os\x18\x14 \x01(\tR\x02os\x12\x12\n" +
 	"\x04arch\x18\x15 \x01(\tR\x04arch\x12\x1d\n" +
 	"\n" +
-	"log_format\x18\x16 \x01(\rR\tlogFormat\"\xb3\x03\n" +
+	"log_format\x18\x16 \x01(\rR\tlogFormat\x12!\n" +
+	"\fclock_micros\x18\x17 \x01(\x12R\vclockMicros\"\xb3\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
