@@ -26,6 +26,7 @@ var coldSteps = []struct{ verb, step string }{
 // TestKilledAtEveryStepOfFlushAndCompaction ends the server that flushes or merges at each step, one table for each. Afterwards every
 // server reads every row once; the jobs go on elsewhere when their claims are over; and all files are in order.
 func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

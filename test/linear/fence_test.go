@@ -18,6 +18,7 @@ import (
 // claim is over and another server has done the job; the first one leads whatever it led before. Then it goes on. What it does is worth nothing: the job
 // stays as the other one ended it, and every server reads every row once.
 func TestStoppedServerLosesItsJob(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ const defaultPeriod = 60 * time.Second
 
 // TestHistoriesUnderFaults runs all workloads under faults for as long as FOR says, from SEED or a new one.
 func TestHistoriesUnderFaults(t *testing.T) {
+	t.Parallel()
 	period, seed := defaultPeriod, uint64(time.Now().UnixNano())
 	var err error
 	if text := os.Getenv("FOR"); text != "" {
