@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,32 @@ func TestExportIsDownloadedFromEveryNode(t *testing.T) {
 	}
 	files, about := openZIP(t, first)
 	checkExport(t, files, &about, people[0])
+	exportWithANodeDown(t, nodes, id)
+}
+
+// exportWithANodeDown takes the node down on which the file of an export lies: others say so, and export again.
+func exportWithANodeDown(t *testing.T, nodes []*Node, id string) {
+	t.Helper()
+	result, err := nodes[0].exports.Find(t.Context(), "user0", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeNode(t, nodes[result.Node-1])
+	rest := slices.Delete(slices.Clone(nodes), int(result.Node)-1, int(result.Node))
+	person := login(t, rest[0], "user0", "Secret-of-a-user-1")
+	status, _, body, err := person.get("/v1/exports/user0/" + id)
+	if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(string(body), fmt.Sprintf("node %d", result.Node))) {
+		t.Errorf("a file on a node that is down: %d %s", status, body[:min(len(body), 300)])
+	}
+	again := catalog.JobID(completed(t, rest[0], person, "EXPORT USER DATA"))
+	for _, n := range rest {
+		status, _, body, err := login(t, n, "user0", "Secret-of-a-user-1").get("/v1/exports/user0/" + again)
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("an export while a node is down: %d %v %s", status, err, body[:min(len(body), 300)])
+		}
+		files, about := openZIP(t, body)
+		checkExport(t, files, &about, person)
+	}
 }
 
 // checkExport compares the files of an export with what its user selects.
