@@ -23,12 +23,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/client"
 )
 
-// A sign of life is good for ttlSeconds; the next one comes well before.
-const (
-	ttlSeconds = 6
-	signPeriod = 2 * time.Second
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -46,6 +40,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	password := flags.String("password", "", "the user's password")
 	name := flags.String("name", "somebody", "who is there")
 	room := flags.String("room", "lobby", "where")
+	seconds := flags.Int("seconds", 6, "how long a sign of life is good; the table keeps what it was made with")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -55,7 +50,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	for _, statement := range []string{
 		"CREATE NAMESPACE IF NOT EXISTS presence",
-		fmt.Sprintf("CREATE STREAM TABLE IF NOT EXISTS presence.here (name TEXT PRIMARY KEY, room TEXT NOT NULL) WITH (TTL_SECONDS = %d)", ttlSeconds),
+		fmt.Sprintf("CREATE STREAM TABLE IF NOT EXISTS presence.here (name TEXT PRIMARY KEY, room TEXT NOT NULL) WITH (TTL_SECONDS = %d)", *seconds),
 	} {
 		if _, err = db.Exec(ctx, statement); err != nil {
 			return err
@@ -68,15 +63,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			_, _ = fmt.Fprintln(out, "nobody can be seen any more:", failed)
 		}
 	})
-	err = stay(ctx, db, *name, *room)
+	err = stay(ctx, db, *name, *room, time.Duration(*seconds)*time.Second/3)
 	leave()
 	following.Wait()
 	return err
 }
 
-// stay gives signs of life.
-func stay(ctx context.Context, db *client.Client, name, room string) error {
-	ticker := time.NewTicker(signPeriod) //nolint:forbidigo // a program of its own has no other clock
+// stay gives signs of life, well before the last one ends.
+func stay(ctx context.Context, db *client.Client, name, room string, period time.Duration) error {
+	ticker := time.NewTicker(period) //nolint:forbidigo // a program of its own has no other clock
 	defer ticker.Stop()
 	for {
 		_, err := db.Exec(ctx, "INSERT INTO presence.here VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET room = EXCLUDED.room", name, room)

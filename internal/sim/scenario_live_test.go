@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -110,6 +111,62 @@ func TestCursorsResumeAnywhere(t *testing.T) {
 		}
 		l.c.busy = false
 		if l.stats.liveResumed < 20 || l.stats.liveTold < 50 {
+			l.fail("hardly anything happened: %+v", l.stats)
+		}
+	})
+}
+
+// TestReconnectStorm: the node that four dozen clients follow at crashes, and all of them come to another one at once, with
+// cursors of their own, while rows are written there; half of them have no room at times and come back with what they took.
+// Each is told what the log holds, in its order, whole commands at a time.
+func TestReconnectStorm(t *testing.T) {
+	scenario(t, 3, nil, func(l *lab) {
+		l.liveTables()
+		l.writeRows(l.nodes[0], 10)
+		l.whole()
+		var watchers []*watcher
+		for range 8 {
+			watchers = append(watchers, l.watching(l.nodes[2])...)
+		}
+		for i, w := range watchers {
+			w.slow = i%2 == 1
+		}
+		for round := range 3 {
+			at, next := l.nodes[(2+round)%3], l.nodes[round%3]
+			l.writeRows(next, 8)
+			l.run(tickTime)
+			l.kill(at)
+			l.writeRows(next, 8)
+			storm := []*actor{l.spawn("writer", func(a *actor) { a.serve(next, func(s *session) { l.c.writeRooms(s, true) }) })}
+			for _, w := range watchers {
+				w.leave()
+				storm = append(storm, l.spawn("storm", func(a *actor) { a.serve(next, w.begin) }))
+			}
+			l.until(healBound, "everybody has come", func() bool {
+				return !slices.ContainsFunc(storm, func(a *actor) bool { return !a.ended })
+			})
+			l.writeRows(next, 8)
+			for _, w := range watchers {
+				w.judge()
+				if w.sub == nil {
+					l.fail("live query %s did not resume at node %d", w.q.sql, next.id)
+				}
+			}
+			l.release(at)
+			l.whole()
+		}
+		full := l.stats.liveFull
+		for _, w := range watchers {
+			w.slow = false
+			if w.full {
+				w.leave()
+				l.do(l.nodes[2], w.begin)
+			}
+			w.judge()
+			w.leave()
+		}
+		l.c.busy = false
+		if full == 0 || l.stats.liveResumed < 100 || l.stats.liveTold < 500 {
 			l.fail("hardly anything happened: %+v", l.stats)
 		}
 	})
