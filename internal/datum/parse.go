@@ -321,7 +321,13 @@ func instantFromDays(t Type, days, micros int64, text string) (Datum, error) {
 	return NewInt(t.Kind, days*microsPerDay+micros), nil
 }
 
+// maxEmbeddingBytes bounds the text of an embedding: more than its numbers can take.
+const maxEmbeddingBytes = 64 * MaxDims
+
 func parseEmbedding(text string, t Type) (Datum, error) {
+	if len(text) > maxEmbeddingBytes {
+		return Datum{}, fault.New(fault.OutOfRange, "a text of %d bytes is too long for an embedding of at most %d dimensions", len(text), MaxDims)
+	}
 	var numbers []float64
 	if err := json.Unmarshal([]byte(text), &numbers); err != nil || numbers == nil {
 		return Datum{}, fault.New(fault.InvalidStatement, "%s is not a valid %s: want a JSON array of numbers", quoteValue(text), t)

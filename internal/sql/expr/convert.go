@@ -2,6 +2,7 @@ package expr
 
 import (
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -67,11 +68,25 @@ func (e *castExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	converted, err := datum.Cast(value, e.typ)
+	converted, err := e.convert(ctx, value)
 	if err != nil && e.try {
-		return datum.Datum{}, nil
+		return datum.Datum{}, ctx.stopped()
 	}
 	return converted, err
+}
+
+// convert looks at its statement while it reads a long document.
+func (e *castExpr) convert(ctx *EvalContext, value datum.Datum) (datum.Datum, error) {
+	if e.typ.Kind == datum.JSON && value.Kind() == datum.Text && len(value.Str()) > pieceBytes {
+		w := newJSONWalk(ctx)
+		if w.valid([]byte(value.Str())) && utf8.ValidString(value.Str()) {
+			return datum.NewString(datum.JSON, value.Str()), nil
+		}
+		if w.err != nil {
+			return datum.Datum{}, w.err
+		}
+	}
+	return datum.Cast(value, e.typ)
 }
 
 func (e *castExpr) String() string {

@@ -15,43 +15,45 @@ import (
 // from the end); a path that leads nowhere gives NULL, as does text that is not JSON.
 func jsonFunction(name string) (definition, bool) {
 	path := []operandClass{jsonOperand, anyOperand}
-	at := func(result datum.Kind, convert func(json.RawMessage) datum.Datum) definition {
+	at := func(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datum.Datum) definition {
 		return definition{
 			operands: path, optional: 1, variadic: true, result: datum.Of(result),
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
-				found, ok, err := follow(a[0], a[1:])
+			apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+				w := newJSONWalk(ctx)
+				found, ok, err := w.follow(a[0], a[1:])
 				if err != nil || !ok {
 					return datum.Datum{}, err
 				}
-				return convert(found), nil
+				value := convert(w, found)
+				return value, w.err
 			},
 		}
 	}
 	switch name {
 	case "json_get", "json_get_json", "json_extract_path", "jsonb_extract_path":
-		return at(datum.JSON, func(m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, compacted(m)) }), true
+		return at(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }), true
 	case "json_as_text", "json_get_text", "json_extract_path_text", "jsonb_extract_path_text":
 		return at(datum.Text, jsonText), true
 	case "json_get_str":
 		return at(datum.Text, jsonString), true
 	case "json_get_int":
-		return at(datum.BigInt, func(m json.RawMessage) datum.Datum { return jsonNumber(m, datum.BigInt) }), true
+		return at(datum.BigInt, func(_ *jsonWalk, m json.RawMessage) datum.Datum { return jsonNumber(m, datum.BigInt) }), true
 	case "json_get_float":
-		return at(datum.Double, func(m json.RawMessage) datum.Datum { return jsonNumber(m, datum.Double) }), true
+		return at(datum.Double, func(_ *jsonWalk, m json.RawMessage) datum.Datum { return jsonNumber(m, datum.Double) }), true
 	case "json_get_bool":
 		return at(datum.Boolean, jsonBool), true
 	case "json_get_array":
-		return at(datum.JSON, func(m json.RawMessage) datum.Datum {
+		return at(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum {
 			if m[0] != '[' {
 				return datum.Datum{}
 			}
-			return datum.NewString(datum.JSON, compacted(m))
+			return datum.NewString(datum.JSON, w.compacted(m))
 		}), true
 	case "json_contains":
 		return definition{
 			operands: path, variadic: true, result: booleanType,
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
-				_, ok, err := follow(a[0], a[1:])
+			apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+				_, ok, err := newJSONWalk(ctx).follow(a[0], a[1:])
 				return datum.NewBool(ok), err
 			},
 		}, true
@@ -68,20 +70,20 @@ func jsonFunction(name string) (definition, bool) {
 }
 
 // follow walks a path; ok is false when it leads nowhere.
-func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok bool, err error) {
+func (w *jsonWalk) follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok bool, err error) {
 	current := json.RawMessage(strings.TrimSpace(document.Str()))
-	if !json.Valid(current) {
-		return nil, false, nil
+	if !w.valid(current) {
+		return nil, false, w.err
 	}
 	for _, step := range path {
 		switch {
 		case step.Kind() == datum.Text:
-			if current, ok = member(current, step.Str()); !ok {
-				return nil, false, nil
+			if current, ok = w.member(current, step.Str()); !ok || w.err != nil {
+				return nil, false, w.err
 			}
 		case step.Kind().IsInteger():
-			if current, ok = element(current, step.Int()); !ok {
-				return nil, false, nil
+			if current, ok = w.element(current, step.Int()); !ok || w.err != nil {
+				return nil, false, w.err
 			}
 		default:
 			return nil, false, fault.New(fault.InvalidStatement, "a JSON path has keys and indexes, not %s", step.Kind())
@@ -92,12 +94,12 @@ func follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok
 }
 
 // member is the last one of an object that has a key.
-func member(m json.RawMessage, key string) (found json.RawMessage, ok bool) {
+func (w *jsonWalk) member(m json.RawMessage, key string) (found json.RawMessage, ok bool) {
 	if len(m) == 0 || m[0] != '{' {
 		return nil, false
 	}
-	eachPart(m, func(written, value json.RawMessage) bool {
-		if isKey(written, key) {
+	w.eachPart(m, func(written, value json.RawMessage) bool {
+		if w.isKey(written, key) {
 			found, ok = value, true
 		}
 		return true
@@ -106,15 +108,15 @@ func member(m json.RawMessage, key string) (found json.RawMessage, ok bool) {
 }
 
 // element is the one of an array that has an index, which counts from the end when it is negative.
-func element(m json.RawMessage, index int64) (found json.RawMessage, ok bool) {
+func (w *jsonWalk) element(m json.RawMessage, index int64) (found json.RawMessage, ok bool) {
 	if len(m) == 0 || m[0] != '[' {
 		return nil, false
 	}
 	if index < 0 {
-		index += countParts(m)
+		index += w.countParts(m)
 	}
 	at := int64(-1)
-	eachPart(m, func(_, value json.RawMessage) bool {
+	w.eachPart(m, func(_, value json.RawMessage) bool {
 		at++
 		found, ok = value, at == index
 		return !ok
@@ -122,42 +124,33 @@ func element(m json.RawMessage, index int64) (found json.RawMessage, ok bool) {
 	return found, ok
 }
 
-func countParts(m json.RawMessage) (count int64) {
-	eachPart(m, func(_, _ json.RawMessage) bool {
+func (w *jsonWalk) countParts(m json.RawMessage) (count int64) {
+	w.eachPart(m, func(_, _ json.RawMessage) bool {
 		count++
 		return true
 	})
 	return count
 }
 
-func compacted(m json.RawMessage) string {
-	var out bytes.Buffer
-	if json.Compact(&out, m) != nil {
-		return string(m)
-	}
-	return out.String()
-}
-
 // jsonText is the value as ->> gives it: strings without quotes, null as NULL.
-func jsonText(m json.RawMessage) datum.Datum {
+func jsonText(w *jsonWalk, m json.RawMessage) datum.Datum {
 	switch m[0] {
 	case 'n':
 		return datum.Datum{}
 	case '"':
-		return jsonString(m)
+		return jsonString(w, m)
 	}
-	return datum.NewText(compacted(m))
+	return datum.NewText(w.compacted(m))
 }
 
-func jsonString(m json.RawMessage) datum.Datum {
-	var s string
-	if m[0] != '"' || json.Unmarshal(m, &s) != nil {
+func jsonString(w *jsonWalk, m json.RawMessage) datum.Datum {
+	if m[0] != '"' {
 		return datum.Datum{}
 	}
-	return datum.NewText(s)
+	return datum.NewText(w.text(m))
 }
 
-func jsonBool(m json.RawMessage) datum.Datum {
+func jsonBool(_ *jsonWalk, m json.RawMessage) datum.Datum {
 	switch m[0] {
 	case 't':
 		return datum.NewBool(true)
@@ -179,12 +172,12 @@ func jsonNumber(m json.RawMessage, k datum.Kind) datum.Datum {
 	return value
 }
 
-func jsonLength(m json.RawMessage) datum.Datum {
+func jsonLength(w *jsonWalk, m json.RawMessage) datum.Datum {
 	switch m[0] {
 	case '[':
-		return datum.NewBigInt(countParts(m))
+		return datum.NewBigInt(w.countParts(m))
 	case '{':
-		if keys, ok := objectKeys(m); ok {
+		if keys, ok := w.objectKeys(m); ok {
 			return datum.NewBigInt(int64(len(keys)))
 		}
 	}
@@ -192,14 +185,14 @@ func jsonLength(m json.RawMessage) datum.Datum {
 }
 
 // objectKeys returns the distinct keys of an object in the order in which they are written.
-func objectKeys(m json.RawMessage) ([]string, bool) {
+func (w *jsonWalk) objectKeys(m json.RawMessage) ([]string, bool) {
 	keys := []string{}
 	seen := map[string]bool{}
 	if len(m) == 0 || m[0] != '{' {
 		return nil, false
 	}
-	eachPart(m, func(written, _ json.RawMessage) bool {
-		if key := keyText(written); !seen[key] {
+	w.eachPart(m, func(written, _ json.RawMessage) bool {
+		if key := w.text(written); !seen[key] {
 			seen[key] = true
 			keys = append(keys, key)
 		}
@@ -208,8 +201,8 @@ func objectKeys(m json.RawMessage) ([]string, bool) {
 	return keys, true
 }
 
-func jsonKeys(m json.RawMessage) datum.Datum {
-	keys, ok := objectKeys(m)
+func jsonKeys(w *jsonWalk, m json.RawMessage) datum.Datum {
+	keys, ok := w.objectKeys(m)
 	if !ok {
 		return datum.Datum{}
 	}
@@ -218,12 +211,12 @@ func jsonKeys(m json.RawMessage) datum.Datum {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = datum.AppendJSONString(out, key)
+		out = w.appendJSONText(out, key)
 	}
 	return datum.NewString(datum.JSON, string(append(out, ']')))
 }
 
-func jsonTypeName(m json.RawMessage) datum.Datum {
+func jsonTypeName(_ *jsonWalk, m json.RawMessage) datum.Datum {
 	switch m[0] {
 	case '{':
 		return datum.NewText("object")
@@ -247,23 +240,24 @@ func jsonBuilder(name string) definition {
 	}
 	return definition{
 		operands: operands, optional: optional, variadic: variadic, takesNull: true, result: datum.Of(datum.JSON),
-		apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+		apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			w := newJSONWalk(ctx)
 			switch name {
 			case "to_json":
-				out, err := appendJSONValue(nil, a[0])
+				out, err := w.appendJSONValue(nil, a[0])
 				return datum.NewString(datum.JSON, string(out)), err
 			case "json_build_array":
-				return buildJSON('[', ']', a, false)
+				return w.buildJSON('[', ']', a, false)
 			}
 			if len(a)%2 != 0 {
 				return datum.Datum{}, fault.New(fault.InvalidStatement, "json_build_object takes keys and values in pairs, got %d argument(s)", len(a))
 			}
-			return buildJSON('{', '}', a, true)
+			return w.buildJSON('{', '}', a, true)
 		},
 	}
 }
 
-func buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, error) {
+func (w *jsonWalk) buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, error) {
 	out := []byte{open}
 	for i, value := range values {
 		isKey := pairs && i%2 == 0
@@ -277,11 +271,11 @@ func buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, e
 			if value.IsNull() {
 				return datum.Datum{}, fault.New(fault.InvalidStatement, "key %d of json_build_object must not be NULL", i/2+1)
 			}
-			out = datum.AppendJSONString(out, string(datum.AppendText(nil, value)))
+			out = w.appendJSONText(out, string(datum.AppendText(nil, value)))
 			continue
 		}
 		var err error
-		if out, err = appendJSONValue(out, value); err != nil {
+		if out, err = w.appendJSONValue(out, value); err != nil {
 			return datum.Datum{}, err
 		}
 		if err := limitBytes(len(out)); err != nil {
@@ -292,12 +286,14 @@ func buildJSON(open, end byte, values []datum.Datum, pairs bool) (datum.Datum, e
 }
 
 // appendJSONValue writes a value as JSON knows it: numbers as numbers, JSON as itself, the rest as text.
-func appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
+func (w *jsonWalk) appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
 	switch d.Kind() { //nolint:exhaustive // the kinds not named share the last case
 	case datum.BigInt:
 		return strconv.AppendInt(dst, d.Int(), 10), nil
 	case datum.JSON:
 		return append(dst, d.Str()...), nil
+	case datum.Text:
+		return w.appendJSONText(dst, d.Str()), w.err
 	case datum.Null, datum.Boolean, datum.SmallInt, datum.Int, datum.Float, datum.Double, datum.Embedding:
 		return datum.AppendJSON(dst, d, datum.Type{})
 	case datum.Decimal:
@@ -309,13 +305,13 @@ func appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
 				dst = append(dst, ',')
 			}
 			var err error
-			if dst, err = appendJSONValue(dst, element); err != nil {
+			if dst, err = w.appendJSONValue(dst, element); err != nil {
 				return dst, err
 			}
 		}
 		return append(dst, ']'), nil
 	default:
-		return datum.AppendJSONString(dst, string(datum.AppendText(nil, d))), nil
+		return w.appendJSONText(dst, string(datum.AppendText(nil, d))), w.err
 	}
 }
 

@@ -161,8 +161,12 @@ func countRegular(ctx *EvalContext, re *compiledRegular, a arguments) (datum.Dat
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	all, err := re.compiled.all(ctx, text, -1)
-	return datum.NewInt(datum.Int, int64(len(all))), err
+	count := int64(0)
+	err = re.compiled.each(ctx, text, -1, func([]int) error {
+		count++
+		return nil
+	})
+	return datum.NewInt(datum.Int, count), err
 }
 
 // nthRegular finds the match that the fourth operand counts, the first by default. found is nil when there is none.
@@ -177,11 +181,13 @@ func nthRegular(ctx *EvalContext, re *compiledRegular, a arguments) (text string
 	if n < 1 || n > maxArrayElements {
 		return "", nil, fault.New(fault.OutOfRange, "match %d of a regular expression is out of range", n)
 	}
-	all, err := re.compiled.all(ctx, text, int(n))
-	if int64(len(all)) < n {
-		return text, nil, err
-	}
-	return text, all[n-1], nil
+	err = re.compiled.each(ctx, text, int(n), func(match []int) error {
+		if n--; n == 0 {
+			found = match
+		}
+		return nil
+	})
+	return text, found, err
 }
 
 // groupsOf gives what the groups of a match hold, or the whole match when there are none.
@@ -217,19 +223,16 @@ func replaceRegular(ctx *EvalContext, re *compiledRegular, a arguments) (datum.D
 	if re.all {
 		count = -1
 	}
-	all, err := re.compiled.all(ctx, text, count)
-	if err != nil {
-		return datum.Datum{}, err
-	}
 	var out strings.Builder
 	from := 0
-	for _, found := range all {
+	err := re.compiled.each(ctx, text, count, func(found []int) error {
 		out.WriteString(text[from:found[0]])
 		appendReplacement(&out, replacement, text, found)
 		from = found[1]
-		if err := limitBytes(out.Len() + len(text) - from); err != nil {
-			return datum.Datum{}, err
-		}
+		return limitBytes(out.Len() + len(text) - from)
+	})
+	if err != nil {
+		return datum.Datum{}, err
 	}
 	out.WriteString(text[from:])
 	return datum.NewText(out.String()), nil

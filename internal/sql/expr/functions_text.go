@@ -1,8 +1,6 @@
 package expr
 
 import (
-	"crypto/md5" //nolint:gosec // md5() is the SQL function of that name
-	"encoding/hex"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,11 +10,8 @@ import (
 )
 
 // textOf makes a definition of a function from text to a type.
-func textOf(result datum.Kind, optional int, operands []operandClass, apply func(a arguments) (datum.Datum, error)) definition {
-	return definition{
-		operands: operands, optional: optional, result: datum.Of(result),
-		apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return apply(a) },
-	}
+func textOf(result datum.Kind, optional int, operands []operandClass, apply func(ctx *EvalContext, a arguments) (datum.Datum, error)) definition {
+	return definition{operands: operands, optional: optional, result: datum.Of(result), apply: apply}
 }
 
 // textFunction holds the functions on text.
@@ -35,7 +30,7 @@ func textFunction(name string) (definition, bool) {
 	case "length", "char_length", "character_length", "octet_length", "bit_length":
 		return lengthFunction(name), true
 	case "trim", "btrim", "ltrim", "rtrim":
-		return textOf(datum.Text, 1, two, func(a arguments) (datum.Datum, error) { return trimmed(name, a), nil }), true
+		return textOf(datum.Text, 1, two, func(ctx *EvalContext, a arguments) (datum.Datum, error) { return trimmed(ctx, name, a) }), true
 	case "replace":
 		return definition{
 			operands: []operandClass{textOperand, textOperand, textOperand}, result: datum.Of(datum.Text), apply: replaced,
@@ -43,34 +38,39 @@ func textFunction(name string) (definition, bool) {
 	case "translate":
 		return inPieces([]operandClass{textOperand, textOperand, textOperand}, translation), true
 	case "strpos", "instr":
-		return textOf(datum.Int, 0, two, func(a arguments) (datum.Datum, error) { return position(a[0].Str(), a[1].Str()), nil }), true
+		return textOf(datum.Int, 0, two, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			return position(ctx, a[0].Str(), a[1].Str())
+		}), true
 	case "position":
-		return textOf(datum.Int, 0, two, func(a arguments) (datum.Datum, error) { return position(a[1].Str(), a[0].Str()), nil }), true
+		return textOf(datum.Int, 0, two, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			return position(ctx, a[1].Str(), a[0].Str())
+		}), true
 	case "substring", "substr":
 		return textOf(datum.Text, 1, []operandClass{textOperand, integerOperand, integerOperand}, substring), true
 	case "left", "right":
-		return textOf(datum.Text, 0, []operandClass{textOperand, integerOperand}, func(a arguments) (datum.Datum, error) {
-			return sideOf(name == "left", a[0].Str(), a[1].Int()), nil
+		return textOf(datum.Text, 0, []operandClass{textOperand, integerOperand}, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			return sideOf(ctx, name == "left", a[0].Str(), a[1].Int())
 		}), true
 	case "lpad", "rpad":
-		return textOf(datum.Text, 1, []operandClass{textOperand, integerOperand, textOperand}, func(a arguments) (datum.Datum, error) {
-			return padded(name == "lpad", a)
+		return textOf(datum.Text, 1, []operandClass{textOperand, integerOperand, textOperand}, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			return padded(ctx, name == "lpad", a)
 		}), true
 	case "repeat":
 		return textOf(datum.Text, 0, []operandClass{textOperand, integerOperand}, repeated), true
 	case "split_part":
 		return textOf(datum.Text, 0, []operandClass{textOperand, textOperand, integerOperand}, splitPart), true
 	case "starts_with":
-		return textOf(datum.Boolean, 0, two, func(a arguments) (datum.Datum, error) {
+		return textOf(datum.Boolean, 0, two, func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			return datum.NewBool(strings.HasPrefix(a[0].Str(), a[1].Str())), nil
 		}), true
 	case "ends_with":
-		return textOf(datum.Boolean, 0, two, func(a arguments) (datum.Datum, error) {
+		return textOf(datum.Boolean, 0, two, func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			return datum.NewBool(strings.HasSuffix(a[0].Str(), a[1].Str())), nil
 		}), true
 	case "contains":
-		return textOf(datum.Boolean, 0, two, func(a arguments) (datum.Datum, error) {
-			return datum.NewBool(strings.Contains(a[0].Str(), a[1].Str())), nil
+		return textOf(datum.Boolean, 0, two, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			at, err := indexText(ctx, a[0].Str(), a[1].Str())
+			return datum.NewBool(at >= 0), err
 		}), true
 	}
 	return moreTextFunction(name)
@@ -97,7 +97,7 @@ func moreTextFunction(name string) (definition, bool) {
 	case "overlay":
 		return textOf(datum.Text, 1, []operandClass{textOperand, textOperand, integerOperand, integerOperand}, overlaid), true
 	case "ascii":
-		return textOf(datum.Int, 0, one, func(a arguments) (datum.Datum, error) {
+		return textOf(datum.Int, 0, one, func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			if a[0].Str() == "" {
 				return datum.NewInt(datum.Int, 0), nil
 			}
@@ -105,7 +105,7 @@ func moreTextFunction(name string) (definition, bool) {
 			return datum.NewInt(datum.Int, int64(r)), nil
 		}), true
 	case "chr":
-		return textOf(datum.Text, 0, []operandClass{integerOperand}, func(a arguments) (datum.Datum, error) {
+		return textOf(datum.Text, 0, []operandClass{integerOperand}, func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			v := a[0].Int()
 			if v <= 0 || v > unicode.MaxRune || !utf8.ValidRune(rune(v)) {
 				return datum.Datum{}, fault.New(fault.OutOfRange, "%d is not a character that text may hold", v)
@@ -113,18 +113,15 @@ func moreTextFunction(name string) (definition, bool) {
 			return datum.NewText(string(rune(v))), nil
 		}), true
 	case "md5":
-		return textOf(datum.Text, 0, one, func(a arguments) (datum.Datum, error) {
-			sum := md5.Sum([]byte(a[0].Str())) //nolint:gosec // see the import
-			return datum.NewText(hex.EncodeToString(sum[:])), nil
-		}), true
+		return textOf(datum.Text, 0, one, md5Of), true
 	case "encode":
 		return definition{
 			operands: []operandClass{anyOperand, textOperand}, result: datum.Of(datum.Text),
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return encodeBytes(a[0], a[1].Str()) },
+			apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) { return encodeBytes(ctx, a[0], a[1].Str()) },
 		}, true
 	case "decode":
-		return textOf(datum.Bytes, 0, []operandClass{textOperand, textOperand}, func(a arguments) (datum.Datum, error) {
-			return decodeBytes(a[0].Str(), a[1].Str())
+		return textOf(datum.Bytes, 0, []operandClass{textOperand, textOperand}, func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			return decodeBytes(ctx, a[0].Str(), a[1].Str())
 		}), true
 	}
 	return definition{}, false
@@ -134,7 +131,7 @@ func moreTextFunction(name string) (definition, bool) {
 func lengthFunction(name string) definition {
 	return definition{
 		operands: []operandClass{anyOperand}, result: datum.Of(datum.Int),
-		apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+		apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
 			text := a[0]
 			if text.Kind() != datum.Bytes {
 				printed, err := datum.Cast(text, datum.Of(datum.Text))
@@ -143,24 +140,23 @@ func lengthFunction(name string) definition {
 				}
 				text = printed
 			}
-			n := len(text.Str())
+			n, err := int64(len(text.Str())), error(nil)
 			switch {
 			case name == "bit_length":
 				n *= 8
 			case name != "octet_length" && text.Kind() != datum.Bytes:
-				n = utf8.RuneCountInString(text.Str())
+				n, err = countRunes(ctx, text.Str())
 			}
-			return datum.NewInt(datum.Int, int64(n)), nil
+			return datum.NewInt(datum.Int, n), err
 		},
 	}
 }
 
-func trimmed(name string, a arguments) datum.Datum {
+func trimmed(ctx *EvalContext, name string, a arguments) (datum.Datum, error) {
 	cut := " "
 	if len(a) == 2 {
 		cut = a[1].Str()
 	}
-	text := a[0].Str()
 	left := func(text string) string { return strings.TrimLeft(text, cut) }
 	right := func(text string) string { return strings.TrimRight(text, cut) }
 	if len(cut) > manyCharacters { // the library would look through all of them for each character of the text
@@ -172,47 +168,45 @@ func trimmed(name string, a arguments) datum.Datum {
 		left = func(text string) string { return strings.TrimLeftFunc(text, within) }
 		right = func(text string) string { return strings.TrimRightFunc(text, within) }
 	}
-	if name != "rtrim" {
-		text = left(text)
+	text, pace := a[0].Str(), newPacer(ctx)
+	for more := name != "rtrim" && text != ""; more; {
+		piece, _ := pieceOf(text)
+		kept := len(left(piece))
+		text = text[len(piece)-kept:]
+		if more = kept == 0 && text != ""; more {
+			if err := pace.went(len(piece)); err != nil {
+				return datum.Datum{}, err
+			}
+		}
 	}
-	if name != "ltrim" {
-		text = right(text)
+	for more := name != "ltrim" && text != ""; more; {
+		_, piece := lastPieceOf(text)
+		kept := len(right(piece))
+		text = text[:len(text)-len(piece)+kept]
+		if more = kept == 0 && text != ""; more {
+			if err := pace.went(len(piece)); err != nil {
+				return datum.Datum{}, err
+			}
+		}
 	}
-	return datum.NewText(text)
+	return datum.NewText(text), nil
 }
 
 // manyCharacters are so many that a set of them pays.
 const manyCharacters = 32
 
 // position counts characters from 1; 0 means absent.
-func position(text, part string) datum.Datum {
-	at := strings.Index(text, part)
-	if at >= 0 {
-		at = utf8.RuneCountInString(text[:at])
+func position(ctx *EvalContext, text, part string) (datum.Datum, error) {
+	at, err := indexText(ctx, text, part)
+	if err != nil || at < 0 {
+		return datum.NewInt(datum.Int, 0), err
 	}
-	return datum.NewInt(datum.Int, int64(at+1))
-}
-
-// cutRunes returns the characters from start (0-based) up to end.
-func cutRunes(text string, start, end int64) string {
-	if start >= end {
-		return ""
-	}
-	from, at := len(text), int64(0)
-	for i := range text {
-		if at == start {
-			from = i
-		}
-		if at == end {
-			return text[from:i]
-		}
-		at++
-	}
-	return text[from:]
+	before, err := countRunes(ctx, text[:at])
+	return datum.NewInt(datum.Int, before+1), err
 }
 
 // substring counts from 1; positions before the text take from the length, as in PostgreSQL.
-func substring(a arguments) (datum.Datum, error) {
+func substring(ctx *EvalContext, a arguments) (datum.Datum, error) {
 	start := a[1].Int()
 	end := int64(len(a[0].Str())) + 1
 	if len(a) == 3 {
@@ -224,30 +218,41 @@ func substring(a arguments) (datum.Datum, error) {
 			end = min(end, sum)
 		}
 	}
-	return datum.NewText(cutRunes(a[0].Str(), max(start, 1)-1, end-1)), nil
+	part, err := cutRunes(ctx, a[0].Str(), max(start, 1)-1, end-1)
+	return datum.NewText(part), err
 }
 
 // sideOf returns the first or last n characters; a negative n leaves that many out at the other side.
-func sideOf(left bool, text string, n int64) datum.Datum {
-	count := int64(utf8.RuneCountInString(text))
+func sideOf(ctx *EvalContext, left bool, text string, n int64) (datum.Datum, error) {
+	count, err := countRunes(ctx, text)
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	if n < 0 {
 		n = max(count+max(n, -count), 0)
 	}
 	n = min(n, count)
+	var part string
 	if left {
-		return datum.NewText(cutRunes(text, 0, n))
+		part, err = cutRunes(ctx, text, 0, n)
+	} else {
+		part, err = cutRunes(ctx, text, count-n, count)
 	}
-	return datum.NewText(cutRunes(text, count-n, count))
+	return datum.NewText(part), err
 }
 
-func padded(left bool, a arguments) (datum.Datum, error) {
+func padded(ctx *EvalContext, left bool, a arguments) (datum.Datum, error) {
 	text, width, fill := a[0].Str(), a[1].Int(), " "
 	if len(a) == 3 {
 		fill = a[2].Str()
 	}
-	count := int64(utf8.RuneCountInString(text))
+	count, err := countRunes(ctx, text)
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	if width <= count {
-		return datum.NewText(cutRunes(text, 0, max(width, 0))), nil
+		text, err = cutRunes(ctx, text, 0, max(width, 0))
+		return datum.NewText(text), err
 	}
 	if fill == "" {
 		return a[0], nil
@@ -256,9 +261,15 @@ func padded(left bool, a arguments) (datum.Datum, error) {
 	if missing > MaxValueBytes {
 		return datum.Datum{}, limitBytes(MaxValueBytes + 1)
 	}
-	fillCount := int64(utf8.RuneCountInString(fill))
+	fillCount, err := countRunes(ctx, fill)
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	repeats := missing / fillCount
-	rest := cutRunes(fill, 0, missing%fillCount)
+	rest, err := cutRunes(ctx, fill, 0, missing%fillCount)
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	if err := limitBytes(len(text) + int(repeats)*len(fill) + len(rest)); err != nil {
 		return datum.Datum{}, err
 	}
@@ -269,7 +280,7 @@ func padded(left bool, a arguments) (datum.Datum, error) {
 	return datum.NewText(text + padding), nil
 }
 
-func repeated(a arguments) (datum.Datum, error) {
+func repeated(_ *EvalContext, a arguments) (datum.Datum, error) {
 	text, n := a[0].Str(), a[1].Int()
 	if n <= 0 || text == "" {
 		return datum.NewText(""), nil

@@ -119,7 +119,10 @@ func replaced(ctx *EvalContext, a arguments) (datum.Datum, error) {
 	var out strings.Builder
 	out.Grow(len(text))
 	for looked := len(text); ; {
-		at := strings.Index(text, from)
+		at, err := indexText(ctx, text, from)
+		if err != nil {
+			return datum.Datum{}, err
+		}
 		if at < 0 {
 			out.WriteString(text)
 			return datum.NewText(out.String()), nil

@@ -3,46 +3,93 @@ package expr
 import (
 	"bytes"
 	"encoding/json"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
-// eachPart gives the members of an object, or the elements of an array, which have no key, as they are written, until visit has
-// enough. The value must be valid JSON: nothing is checked, so that a document is gone through once. It reports false for what is
-// neither an object nor an array.
-func eachPart(m json.RawMessage, visit func(key, value json.RawMessage) (more bool)) bool {
+// jsonWalk goes through documents and looks at its statement meanwhile. Once the statement must not go on, everything ends quickly and err
+// says why; what was found then means nothing.
+type jsonWalk struct {
+	pace pacer
+	err  error
+}
+
+func newJSONWalk(ctx *EvalContext) *jsonWalk { return &jsonWalk{pace: newPacer(ctx)} }
+
+// went counts bytes and says whether to go on.
+func (w *jsonWalk) went(bytes int) bool {
+	if w.err == nil {
+		w.err = w.pace.went(bytes)
+	}
+	return w.err == nil
+}
+
+// jsonParts is a place in the members of an object, or the elements of an array. The document must be valid JSON: nothing is checked, so
+// that it is gone through once.
+type jsonParts struct {
+	document json.RawMessage
+	object   bool
+	at       int
+}
+
+// partsOf begins at the first part; ok is false for what is neither an object nor an array.
+func partsOf(m json.RawMessage) (parts jsonParts, ok bool) {
 	if len(m) == 0 || m[0] != '{' && m[0] != '[' {
+		return jsonParts{}, false
+	}
+	return jsonParts{document: m, object: m[0] == '{', at: skipSpace(m, 1)}, true
+}
+
+// next gives a part as it is written; elements have no key.
+func (w *jsonWalk) next(p *jsonParts) (key, value json.RawMessage, ok bool) {
+	m, at := p.document, p.at
+	if at >= len(m) || m[at] == '}' || m[at] == ']' {
+		return nil, nil, false
+	}
+	if p.object {
+		end := w.skipValue(m, at)
+		key = m[at:end]
+		at = skipSpace(m, skipSpace(m, end)+1) // over the colon
+	}
+	end := w.skipValue(m, at)
+	value = m[at:end]
+	if at = skipSpace(m, end); at < len(m) && m[at] == ',' {
+		at = skipSpace(m, at+1)
+	}
+	p.at = at
+	return key, value, w.err == nil
+}
+
+// eachPart gives all parts, until visit has enough. It reports false for what has none.
+func (w *jsonWalk) eachPart(m json.RawMessage, visit func(key, value json.RawMessage) (more bool)) bool {
+	parts, ok := partsOf(m)
+	if !ok {
 		return false
 	}
-	object := m[0] == '{'
-	at := skipSpace(m, 1)
-	for at < len(m) && m[at] != '}' && m[at] != ']' {
-		var key json.RawMessage
-		if object {
-			end := skipValue(m, at)
-			key = m[at:end]
-			at = skipSpace(m, skipSpace(m, end)+1) // over the colon
-		}
-		end := skipValue(m, at)
-		if !visit(key, m[at:end]) {
+	for {
+		key, value, ok := w.next(&parts)
+		if !ok || !visit(key, value) {
 			return true
 		}
-		if at = skipSpace(m, end); at < len(m) && m[at] == ',' {
-			at = skipSpace(m, at+1)
-		}
 	}
-	return true
 }
 
 func skipSpace(m json.RawMessage, at int) int {
-	for at < len(m) && (m[at] == ' ' || m[at] == '\n' || m[at] == '\t' || m[at] == '\r') {
+	for at < len(m) && isSpace(m[at]) {
 		at++
 	}
 	return at
 }
 
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
 // skipValue returns where the value that begins at a place ends.
-func skipValue(m json.RawMessage, at int) int {
+func (w *jsonWalk) skipValue(m json.RawMessage, at int) int {
 	depth := 0
 	for at < len(m) {
+		before := at
 		switch m[at] {
 		case '"':
 			at = skipString(m, at)
@@ -66,7 +113,7 @@ func skipValue(m json.RawMessage, at int) int {
 				continue
 			}
 		}
-		if depth == 0 {
+		if !w.went(at-before) || depth == 0 {
 			return at
 		}
 	}
@@ -94,20 +141,124 @@ func skipString(m json.RawMessage, at int) int {
 }
 
 // isKey reports whether a key that is written in a document is the given one.
-func isKey(written json.RawMessage, key string) bool {
+func (w *jsonWalk) isKey(written json.RawMessage, key string) bool {
 	if len(written) < 2 {
 		return false
 	}
 	if plain := written[1 : len(written)-1]; !bytes.ContainsRune(plain, '\\') {
 		return string(plain) == key
 	}
-	return keyText(written) == key
+	return w.text(written) == key
 }
 
-func keyText(written json.RawMessage) string {
-	var text string
-	if json.Unmarshal(written, &text) != nil {
+// text is what a string that is written in a document says.
+func (w *jsonWalk) text(written json.RawMessage) string {
+	if len(written) < 2 || written[0] != '"' {
 		return ""
 	}
-	return text
+	rest := written[1 : len(written)-1]
+	out := make([]byte, 0, len(rest))
+	for len(rest) > 0 {
+		plain := bytes.IndexByte(rest[:min(len(rest), pieceBytes)], '\\')
+		if plain < 0 {
+			plain = min(len(rest), pieceBytes)
+		}
+		out = append(out, rest[:plain]...)
+		if rest = rest[plain:]; len(rest) > 1 && rest[0] == '\\' {
+			var taken int
+			out, taken = appendUnescaped(out, rest)
+			rest = rest[taken:]
+			plain += taken
+		}
+		if plain == 0 || !w.went(plain) { // no progress: it was cut off
+			return ""
+		}
+	}
+	return string(out)
+}
+
+// appendUnescaped appends what an escape of valid JSON stands for, and says how long the escape is.
+func appendUnescaped(out, escape []byte) (longer []byte, taken int) {
+	switch escape[1] {
+	case 'b':
+		return append(out, '\b'), 2
+	case 'f':
+		return append(out, '\f'), 2
+	case 'n':
+		return append(out, '\n'), 2
+	case 'r':
+		return append(out, '\r'), 2
+	case 't':
+		return append(out, '\t'), 2
+	case 'u':
+		first := escapedUnit(escape)
+		if pair := utf16.DecodeRune(first, escapedUnit(escape[min(len(escape), 6):])); pair != utf8.RuneError {
+			return utf8.AppendRune(out, pair), 12
+		}
+		return utf8.AppendRune(out, first), 6 // half of a pair becomes U+FFFD
+	}
+	return append(out, escape[1]), 2
+}
+
+// escapedUnit reads \uXXXX; -1 when there is none.
+func escapedUnit(escape []byte) rune {
+	if len(escape) < 6 || escape[0] != '\\' || escape[1] != 'u' {
+		return -1
+	}
+	unit := rune(0)
+	for _, c := range escape[2:6] {
+		switch {
+		case c >= 'a':
+			c -= 'a' - 10
+		case c >= 'A':
+			c -= 'A' - 10
+		default:
+			c -= '0'
+		}
+		unit = unit<<4 | rune(c)
+	}
+	return unit
+}
+
+// compacted is a document without the space between its parts.
+func (w *jsonWalk) compacted(m json.RawMessage) string {
+	out := make([]byte, 0, len(m))
+	for at := 0; at < len(m); {
+		end := at + 1
+		switch {
+		case m[at] == '"':
+			end = skipString(m, at)
+		case isSpace(m[at]):
+			at = end
+			continue
+		default:
+			for end < len(m) && end-at < pieceBytes && m[end] != '"' && !isSpace(m[end]) {
+				end++
+			}
+		}
+		out = append(out, m[at:end]...)
+		if !w.went(end - at) {
+			return ""
+		}
+		at = end
+	}
+	return string(out)
+}
+
+// appendJSONText appends a text as a JSON string.
+func (w *jsonWalk) appendJSONText(out []byte, text string) []byte {
+	for first := true; first || text != ""; first = false {
+		var piece string
+		piece, text = pieceOf(text)
+		if begin := len(out); first {
+			out = datum.AppendJSONString(out, piece)
+		} else {
+			out = datum.AppendJSONString(out[:begin-1], piece) // in the place of the closing quote
+			out = append(out[:begin-1], out[begin:]...)        // without the opening one
+		}
+		if !w.went(len(piece)) {
+			break
+		}
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/rand/v2"
 	"strings"
@@ -57,12 +58,13 @@ func TestJSONWalkEqualsTheLibrary(t *testing.T) {
 		}
 		var list []string
 		members := map[string]string{}
-		walked := eachPart(json.RawMessage(source), func(key, value json.RawMessage) bool {
+		w := newJSONWalk(nil)
+		walked := w.eachPart(json.RawMessage(source), func(key, value json.RawMessage) bool {
 			if key == nil {
 				list = append(list, string(value))
 			} else {
-				members[keyText(key)] = string(value)
-				if !isKey(key, keyText(key)) || isKey(key, keyText(key)+"x") {
+				members[w.text(key)] = string(value)
+				if !w.isKey(key, w.text(key)) || w.isKey(key, w.text(key)+"x") {
 					t.Errorf("seed %d: the key %s of %s", seed, key, source)
 				}
 			}
@@ -97,4 +99,37 @@ func TestJSONWalkEqualsTheLibrary(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzJSONEqualsTheLibrary holds what is valid, compacted and unescaped here against encoding/json. Texts hold UTF-8 only.
+func FuzzJSONEqualsTheLibrary(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":[1,-0.5e+3,{"b":null}],"c":"\u00e9\ud83d\ude00\n"}`, `[]`, ` { } `, `[1,]`, `{"a":1,}`, `{"a"}`, `01`, `-`, `1.`, `1e`, `"\ud83d"`, `"\ud83d\u0041"`,
+		`"\x"`, "\"\t\"", `[[[]]]`, `[}`, `{]`, `nul`, `true false`, `"a`, ``, `{"a":{"b":[{},[]]}} x`, `"\ude00\ud83d\ude00"`, `[1 2]`, `{"a" 1}`, `{1:2}`, `"\/\b\f"`,
+		strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		source = strings.ToValidUTF8(source, "")
+		w := newJSONWalk(nil)
+		if got, want := w.valid([]byte(source)), json.Valid([]byte(source)); got != want {
+			t.Fatalf("%q is valid: %t, want %t", source, got, want)
+		} else if !want {
+			return
+		}
+		var want bytes.Buffer
+		if err := json.Compact(&want, []byte(source)); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.compacted([]byte(source)); got != want.String() {
+			t.Errorf("%q compacted is %q, want %q", source, got, want.String())
+		}
+		var text string
+		if trimmed := strings.TrimSpace(source); trimmed[0] == '"' && json.Unmarshal([]byte(trimmed), &text) == nil {
+			if got := w.text([]byte(trimmed)); got != text {
+				t.Errorf("%s says %q, want %q", trimmed, got, text)
+			}
+		}
+	})
 }

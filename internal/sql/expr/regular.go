@@ -109,18 +109,33 @@ func (r *regular) all(ctx *EvalContext, text string, most int) ([][]int, error) 
 	if r.isQuick(text) {
 		return r.quick.FindAllStringSubmatchIndex(text, most), nil
 	}
+	var list [][]int
+	err := r.each(ctx, text, most, func(found []int) error {
+		list = append(list, found)
+		return nil
+	})
+	return list, err
+}
+
+// each is all, one after the other. It ends with the first error of visit.
+func (r *regular) each(ctx *EvalContext, text string, most int, visit func(found []int) error) error {
+	if r.isQuick(text) {
+		for _, found := range r.quick.FindAllStringSubmatchIndex(text, most) {
+			if err := visit(found); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if ctx == nil {
-		return nil, errTooLongToFold
+		return errTooLongToFold
 	}
 	machine := newRegularMachine(r, ctx, 2*(r.quick.NumSubexp()+1))
-	var list [][]int
-	for from, last := 0, -1; from <= len(text) && len(list) != most; {
+	given := 0
+	for from, last := 0, -1; from <= len(text) && given != most; {
 		found, err := machine.find(text, from)
-		if err != nil {
-			return nil, err
-		}
-		if found == nil {
-			break
+		if err != nil || found == nil {
+			return err
 		}
 		if found[1] == from { // an empty match; one right behind another match is none
 			_, width := utf8.DecodeRuneInString(text[from:])
@@ -129,11 +144,14 @@ func (r *regular) all(ctx *EvalContext, text string, most int) ([][]int, error) 
 			from = found[1]
 		}
 		if found[1] > found[0] || found[0] != last {
-			list = append(list, found)
+			given++
+			if err = visit(found); err != nil {
+				return err
+			}
 		}
 		last = found[1]
 	}
-	return list, nil
+	return nil
 }
 
 // split cuts a text at its matches into at most so many parts.

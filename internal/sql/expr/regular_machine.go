@@ -9,6 +9,9 @@ import (
 // stepsBetweenLooks is after how many steps a matcher looks whether its statement goes on: well below a millisecond.
 const stepsBetweenLooks = 1 << 14
 
+// skippedPerStep is how many characters are skipped in the time of a step.
+const skippedPerStep = 16
+
 // regularMachine follows all ways through a program at once, the preferred one first, one character at a time. What it does is
 // bounded by the length of the text times the size of the program.
 type regularMachine struct {
@@ -55,6 +58,9 @@ func (m *regularMachine) find(text string, from int) (match []int, err error) {
 			}
 			if skip := m.skip(text, at); skip > 0 {
 				at += skip
+				if err = m.took(skip / skippedPerStep); err != nil {
+					return nil, err
+				}
 				before, _ = utf8.DecodeLastRuneInString(text[:at])
 			}
 		}
@@ -76,24 +82,32 @@ func (m *regularMachine) find(text string, from int) (match []int, err error) {
 		m.now, m.next = m.next, m.now
 		m.next.clear()
 		before, at = current, at+width
-		if m.steps++; m.steps >= stepsBetweenLooks {
-			m.steps = 0
-			if err = m.ctx.stopped(); err != nil {
-				return nil, err
-			}
+		if err = m.took(1 + len(m.now.order)); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// skip is how far the next match is away at least.
+// took counts steps and looks whether the statement goes on.
+func (m *regularMachine) took(steps int) error {
+	if m.steps += steps; m.steps < stepsBetweenLooks {
+		return nil
+	}
+	m.steps = 0
+	return m.ctx.stopped()
+}
+
+// skip is how far the next match is away at least; at most a piece, so that there is a look at the statement meanwhile.
 func (m *regularMachine) skip(text string, at int) int {
 	if m.regular.prefix == "" {
 		return 0
 	}
-	if next := strings.Index(text[at:], m.regular.prefix); next >= 0 {
+	piece, _ := pieceOf(text[at:])
+	near := text[at:min(len(text), at+len(piece)+len(m.regular.prefix))]
+	if next := strings.Index(near, m.regular.prefix); next >= 0 {
 		return next
 	}
-	return len(text) - at
+	return len(piece)
 }
 
 func runeAt(text string, at int) (r rune, width int) {

@@ -21,7 +21,7 @@ func jsonRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	c.Args = []Expr{document}
 	name := strings.Replace(c.Name, "jsonb", "json", 1)
 	value := TableColumn{"value", datum.Of(datum.JSON)}
-	convert := func(m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, compacted(m)) }
+	convert := func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }
 	if strings.HasSuffix(name, "_text") {
 		value.Type, convert = datum.Of(datum.Text), jsonText
 	}
@@ -35,55 +35,48 @@ func jsonRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	}
 	c.Scalar = len(c.Columns) == 1
 	object := name == "json_object_keys" || strings.HasPrefix(name, "json_each")
-	c.start = func(_ *EvalContext, args []datum.Datum) (RowSource, error) {
+	c.start = func(ctx *EvalContext, args []datum.Datum) (RowSource, error) {
 		if args[0].IsNull() {
 			return rowsOf(nil), nil
 		}
-		parts, err := jsonParts(name, args[0].Str(), object)
+		w := newJSONWalk(ctx)
+		parts, err := w.partsFor(name, args[0].Str(), object)
 		if err != nil {
 			return nil, err
 		}
-		rows := make([][]datum.Datum, len(parts))
-		for i, part := range parts {
-			switch {
-			case name == "json_object_keys":
-				rows[i] = []datum.Datum{datum.NewText(part.key)}
-			case object:
-				rows[i] = []datum.Datum{datum.NewText(part.key), convert(part.value)}
-			default:
-				rows[i] = []datum.Datum{convert(part.value)}
+		row := make([]datum.Datum, len(c.Columns))
+		return func() ([]datum.Datum, error) {
+			key, value, ok := w.next(&parts)
+			if !ok {
+				return nil, w.err
 			}
-		}
-		return rowsOf(rows), nil
+			if object {
+				row[0] = datum.NewText(w.text(key))
+			}
+			if name != "json_object_keys" {
+				row[len(row)-1] = convert(w, value)
+			}
+			return row, w.err
+		}, nil
 	}
 	return c, nil
 }
 
-// jsonPart is a member of an object or an element of an array.
-type jsonPart struct {
-	key   string
-	value json.RawMessage
-}
-
-func jsonParts(name, text string, object bool) ([]jsonPart, error) {
-	opening, what := byte('['), "an array"
+// partsFor begins with the parts of the document that a function is given.
+func (w *jsonWalk) partsFor(name, text string, object bool) (jsonParts, error) {
+	what := "an array"
 	if object {
-		opening, what = '{', "an object"
+		what = "an object"
 	}
 	m := json.RawMessage(strings.TrimSpace(text))
-	if !json.Valid(m) || m[0] != opening {
-		return nil, fault.New(fault.InvalidStatement, "function %s needs %s as JSON", name, what)
+	valid := w.valid(m)
+	if w.err != nil {
+		return jsonParts{}, w.err
 	}
-	var parts []jsonPart
-	eachPart(m, func(key, value json.RawMessage) bool {
-		part := jsonPart{value: value}
-		if object {
-			part.key = keyText(key)
-		}
-		parts = append(parts, part)
-		return true
-	})
-	return parts, nil
+	if parts, ok := partsOf(m); valid && ok && parts.object == object {
+		return parts, nil
+	}
+	return jsonParts{}, fault.New(fault.InvalidStatement, "function %s needs %s as JSON", name, what)
 }
 
 // textRows gives the parts of a text, or the matches of a regular expression.
@@ -139,13 +132,23 @@ func textRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	return c, nil
 }
 
+// maxMatches bounds the matches that are kept while their rows are given.
+const maxMatches = 200_000
+
 // matches gives the groups of the first match, or of every match with flag g.
 func matches(ctx *EvalContext, re *compiledRegular, text string) (RowSource, error) {
 	count := 1
 	if re.all {
 		count = -1
 	}
-	found, err := re.compiled.all(ctx, text, count)
+	var found [][]int
+	err := re.compiled.each(ctx, text, count, func(match []int) error {
+		if len(found) == maxMatches {
+			return fault.New(fault.LimitExceeded, "regexp_matches gives at most %d matches; cut the text first", maxMatches)
+		}
+		found = append(found, match)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
