@@ -410,6 +410,12 @@ func (s *Store) Ensure(wanted *commandv1.Segment) error {
 	}
 	if !shared {
 		s.suspect(keyOf(wanted))
+		s.mu.Lock()
+		open := s.files[keyOf(wanted)]
+		s.mu.Unlock()
+		if open != nil {
+			s.retire(open) // a file is checked as a whole when it is opened
+		}
 	}
 	f, err := s.acquire(wanted)
 	if err != nil {

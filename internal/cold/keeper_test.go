@@ -145,3 +145,32 @@ func TestReadWithoutItsFileMayBeTriedAgain(t *testing.T) {
 		t.Errorf("with the file: %v", err)
 	}
 }
+
+// TestEnsureChecksAFileThatIsOpen flips a bit of a segment that somebody has read: whoever wants the whole file to be right gets it
+// from the other member, although the reader has found nothing wrong.
+func TestEnsureChecksAFileThatIsOpen(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	mine, theirs := openStore(t, dirs[0], 0), openStore(t, dirs[1], 0)
+	mine.cfg.Peers = func() []Peer { return []Peer{storePeer{theirs}} }
+	wanted := writeSegment(t, theirs, testTable(), 0, map[int64]version{1: {1, false, "whole"}})
+	if err := mine.Ensure(wanted); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dirs[0], "storage", "app", "t", "batch-0.parquet")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(content)
+	damaged[len(damaged)/2] ^= 4
+	if err := os.WriteFile(file, damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Ensure(wanted); err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := os.ReadFile(file); err != nil || !bytes.Equal(mended, content) {
+		t.Errorf("the file has wrong bytes after Ensure (%v)", err)
+	}
+}
