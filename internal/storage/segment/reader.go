@@ -222,14 +222,14 @@ func (r *Reader) ReadColumn(n, place int) (values []datum.Datum, err error) {
 	}
 	page, err := pages.ReadPage()
 	if err != nil {
-		return nil, readFailure(n, place, r.failed(err))
+		return nil, r.readFailure(n, place, err)
 	}
 	defer parquet.Release(page)
 	if page.NumRows() != int64(r.BlockRows(n)) {
 		return nil, fmt.Errorf("%w: block %d has %d rows in column %d, want %d", ErrDamaged, n, page.NumRows(), place, r.BlockRows(n))
 	}
 	if values, err = decodePage(page, t); err != nil {
-		return nil, readFailure(n, place, err)
+		return nil, r.readFailure(n, place, err)
 	}
 	return values, nil
 }
@@ -260,12 +260,13 @@ func (r *Reader) failed(err error) error {
 	return err
 }
 
-// readFailure tells wrong bytes from a file that could not be read.
-func readFailure(block, place int, err error) error {
-	if errors.Is(err, ErrDamaged) || errors.Is(err, parquet.ErrCorrupted) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: block %d, column %d: %w", ErrDamaged, block, place, err)
+// readFailure tells wrong bytes from a file that could not be read. Whatever else the library and its decompressors say is about
+// the bytes, in words of many kinds.
+func (r *Reader) readFailure(block, place int, err error) error {
+	if failure := r.from.failure.Swap(nil); failure != nil && !errors.Is(*failure, ErrDamaged) {
+		return fmt.Errorf("read block %d, column %d: %w", block, place, *failure)
 	}
-	return fmt.Errorf("read block %d, column %d: %w", block, place, err)
+	return fmt.Errorf("%w: block %d, column %d: %w", ErrDamaged, block, place, err)
 }
 
 // catch turns a panic of the library, which wrong bytes can cause, into an error.
