@@ -36,4 +36,11 @@ func TestOpenIsCounted(t *testing.T) {
 	if e.Open() != 0 {
 		t.Errorf("%d are open at the end", e.Open())
 	}
+	forgotten, err := e.NewSnapshot().Scan(nil, nil)
+	check(t, err)
+	check(t, e.CloseLeft())
+	if e.Open() != 0 {
+		t.Errorf("%d are open though all that was left is closed", e.Open())
+	}
+	check(t, forgotten.Close())
 }

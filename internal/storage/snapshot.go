@@ -24,10 +24,11 @@ type Snapshot struct {
 // a replaced span silently vanish.
 func (e *Engine) NewSnapshot() *Snapshot {
 	base, err := e.db.NewIter(nil)
+	s := &Snapshot{base: base, among: &e.open, err: wrap(err, "open snapshot")}
 	if err == nil {
-		e.open.add(1)
+		e.open.opened(s)
 	}
-	return &Snapshot{base: base, among: &e.open, err: wrap(err, "open snapshot")}
+	return s
 }
 
 // Get implements Reader.
@@ -69,7 +70,7 @@ func (s *Snapshot) Close() error {
 	defer s.mu.Unlock()
 	var first error
 	if s.base != nil {
-		s.among.add(-1)
+		s.among.closed(s)
 	}
 	for _, it := range []*pebble.Iterator{s.point, s.base} {
 		if it == nil {
