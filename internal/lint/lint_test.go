@@ -153,12 +153,14 @@ func rules() []rule {
 					"| late | open |\n",
 				"docs/design/known-faults.md": "| Fault | Tests |\n|---|---|\n| seen | `a/b.TestKept` |\n| renamed | `a/b.FuzzGone` |\n| late | open |\n" +
 					"| partly | open: the rest; `a/b.TestLost` |\n| bare | |\n",
-				"a/b/b_test.go": "package b\nfunc TestKept() {}\n",
+				"docs/design/testing.md": "# Tests\n\nSee `a/b.TestKept` and `a/b.TestLeft`.\n\n| Fault | Test |\n|---|---|\n| gone | `a/b.TestMoved` |\n| bare | |\n",
+				"a/b/b_test.go":          "package b\nfunc TestKept() {}\n",
 			},
 			want: []string{
 				"promises.md:4: there is no test a/b.TestGone", "promises.md:5: the row names no test", "promises.md:6: the row names no test",
 				"known-faults.md:4: there is no test a/b.FuzzGone", "known-faults.md:6: there is no test a/b.TestLost",
 				"known-faults.md:7: the row names no test",
+				"testing.md:3: there is no test a/b.TestLeft", "testing.md:7: there is no test a/b.TestMoved",
 			},
 		},
 		{
