@@ -42,8 +42,8 @@ lint: ## golangci-lint, then the repository's own rules
 
 test: unit processes ## unit tests and scripts, then real processes end to end
 
-unit: ## unit tests and scripts
-	$(GO) test -tags $(TAGS) $(UNIT)
+unit: ## unit tests and scripts, 200 seeds of the simulation among them
+	N=$(or $(N),200) $(GO) test -tags $(TAGS) $(UNIT)
 
 # End to end and under faults side by side: both wait for most of their time.
 processes: ## real processes end to end, and for a minute under faults

@@ -31,6 +31,7 @@ func newBucket(w *world) *bucket { return &bucket{w: w, objects: make(map[string
 
 func (b *bucket) answers(what, key string) error {
 	if b.w.step < b.downTo {
+		b.w.saw(bucketDown)
 		return fmt.Errorf("%s %s: %w", what, key, objstore.ErrUnavailable)
 	}
 	return nil

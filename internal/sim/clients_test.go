@@ -246,6 +246,7 @@ func (c *clients) bank(a *actor) {
 			for _, v := range found {
 				sum += counterValue(v)
 			}
+			c.w.saw(ruleMoney)
 			if sum != accounts*start {
 				c.w.fail("node %d sees %d in all accounts at index %d, want %d: %+v", s.n.id, sum, index, accounts*start, found)
 			}
@@ -295,6 +296,7 @@ func (c *clients) intoNewTable(s *session, name string, target cell) {
 	if !s.barrier(shard.Meta) {
 		return
 	}
+	c.w.saw(ruleNewTable)
 	if _, there := s.n.catalog.Current().Table("default", name); !there {
 		c.w.fail("node %d does not know table %s, whose creation was acknowledged", s.n.id, name)
 	}

@@ -134,6 +134,10 @@ func (r *coldRun) step(name string) error {
 	switch {
 	case name == "write" && !r.begun:
 		r.begun, r.s.deadline = true, now.Add(filesLast)
+		if w.plan.active && r.n.disk.crashIn == 0 && w.plan.chance(w.plan.crashWriter) {
+			w.stats.crashes++
+			r.n.disk.crashIn = 1 + w.rng.IntN(8)
+		}
 	case name == "committed", name == "replaced":
 		r.begun, r.s.deadline = false, now.Add(patience)
 	}

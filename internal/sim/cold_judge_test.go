@@ -60,6 +60,7 @@ func (w *world) compareRows(n *simNode, m *model) (string, error) {
 				return nil
 			}
 			seen[name] = row.seq
+			w.saw(ruleColdRows)
 			text, err := m.differs(name, row, decoder)
 			if text != "" {
 				differs("cold row %v %s", name, text)
@@ -140,6 +141,7 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 				members = max(members, liveMembers(n.catalog.Current()))
 			}
 		}
+		o.w.saw(ruleSegments)
 		if have < members/2+1 && !o.w.opt.solo {
 			o.w.fail("entry %d of %s names %s, which %d of %d members have durably", index, g, s.GetPath(), have, members)
 		}
@@ -191,6 +193,7 @@ func (w *world) healCold(c *clients) {
 		})
 		w.until(healBound, "all rows are cold", func() bool { return done })
 	}
+	w.mendSegments()
 	w.until(healBound, "every named file is everywhere, and no other file is", func() bool {
 		return w.step%50 == 0 && w.tidy() == ""
 	})

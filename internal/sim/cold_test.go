@@ -43,7 +43,7 @@ func newColdPart(n *simNode, files disk.FS) *coldPart {
 		FS: files, Keys: &storages.Keyring{}, Clock: n,
 		Buckets: func(*catalog.Storage) (objstore.Store, error) { return n.w.bucket, nil },
 	})
-	cfg := cold.Config{Catalog: n.catalog, Storages: c.set, FS: files, Logger: n.w.logger(n).With(slog.String("part", "cold"))}
+	cfg := cold.Config{Catalog: n.catalog, Storages: c.set, FS: files, CacheBytes: n.w.opt.coldCache, Logger: n.w.logger(n).With(slog.String("part", "cold"))}
 	if !n.w.opt.solo {
 		cfg.Peers = c.peers
 		cfg.Leads = func(g shard.GroupID) bool { return n.manager != nil && n.manager.Leader(g) == n.self.Replica }

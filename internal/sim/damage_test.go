@@ -30,11 +30,13 @@ func (p *plan) strikeBits() {
 	case 0: // a closed segment of a running node: whoever needs its entries reads them
 		names := n.disk.files(logDir, ".log")
 		if len(names) > 1 {
+			w.saw(bitInRunningLog)
 			n.flip(names[w.rng.IntN(len(names)-1)])
 		}
 	case 1:
 		n.stop("its log ages")
 		names := n.disk.files(logDir, ".log")
+		w.saw(bitInStoppedLog)
 		n.flip(names[w.rng.IntN(len(names))])
 	default:
 		n.stop("its store ages")
@@ -58,8 +60,14 @@ func (d *simDisk) files(dir, suffix string) []string {
 	return found
 }
 
-// flip changes a bit of a file, where something was written if such a place is found soon.
+// flip changes a bit of what a node must find, or can do without.
 func (n *simNode) flip(name string) {
+	n.flipBit(name)
+	n.flipped = true
+}
+
+// flipBit changes a bit of a file, where something was written if such a place is found soon.
+func (n *simNode) flipBit(name string) {
 	f, err := n.disk.base.OpenReadWrite(name, disk.Category)
 	if err != nil {
 		n.w.fail("flip a bit of %s: %v", name, err)
@@ -83,7 +91,6 @@ func (n *simNode) flip(name string) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		n.w.fail("flip a bit of %s: %v", name, err)
 	}
-	n.flipped = true
 	n.w.trace.event("a bit at %d of %s of node %d flips", at, name, n.id)
 }
 
@@ -113,6 +120,7 @@ func (n *simNode) flipStore() {
 			n.w.fail("flip a bit of %s: %v", name, err)
 		}
 		n.flipped = true
+		n.w.saw(bitInStore)
 	}
 	n.w.trace.event("bits of the store of node %d flip (list of tables: %v)", n.id, list)
 }
@@ -140,6 +148,7 @@ func isDamage(err error) bool {
 // foundDamage is what a node does that finds wrong bytes: it ends, and comes back with an empty disk.
 func (n *simNode) foundDamage(err error) {
 	n.w.stats.repairs++
+	n.w.saw(damageFound)
 	what := "its store"
 	if log := (*raftlog.DamageError)(nil); errors.As(err, &log) {
 		what = "its log"

@@ -40,11 +40,12 @@ type simDisk struct {
 	node *simNode
 	base *vfs.MemFS
 
-	crashIn  int  // changes of the log until the power fails; zero is never
-	tear     bool // the crash leaves a part of the write it hits
-	broken   bool // every change of the log fails
-	failSync bool // the next sync of the log fails, and the ones behind it do not
-	unread   bool // every read of the log fails
+	crashIn    int  // changes of the log until the power fails; zero is never
+	crashAtDir bool // the power fails before the next sync of the log's directory
+	tear       bool // the crash leaves a part of the write it hits
+	broken     bool // every change of the log fails
+	failSync   bool // the next sync of the log fails, and the ones behind it do not
+	unread     bool // every read of the log fails
 
 	brokenStore atomic.Bool // every change of the store fails; Pebble's goroutines look at it too
 
@@ -73,6 +74,7 @@ func (d *simDisk) fs() disk.FS {
 			return errDisk
 		}
 		if d.full.Load() && needsRoom(op) {
+			d.w.saw(diskFull)
 			return syscall.ENOSPC
 		}
 		switch of := d.node.life == life; {
@@ -96,9 +98,12 @@ func (d *simDisk) judge(op faultfs.Op) error {
 	case d.crashed != nil || d.halting:
 		return errPower
 	case d.broken:
+		d.w.saw(writeFailed)
 		return errDisk
 	case sync && d.failSync:
 		return d.failOneSync(op)
+	case d.crashAtDir && op.Kind == faultfs.SyncDir:
+		d.crashIn, d.crashAtDir = 1, false
 	case d.crashIn == 0:
 		return nil
 	}
@@ -110,6 +115,7 @@ func (d *simDisk) countDown(op faultfs.Op) error {
 	if d.crashIn--; d.crashIn > 0 {
 		return nil
 	}
+	d.w.sawPower(op)
 	// Not the operation's number: it counts what Pebble does in the background too.
 	d.w.trace.event("node %d loses power before the %v of %d bytes, %s", d.node.id, op.Kind, op.Bytes, op.Path)
 	if d.lost != nil {
@@ -129,6 +135,7 @@ func (d *simDisk) countDown(op faultfs.Op) error {
 func (d *simDisk) failOneSync(op faultfs.Op) error {
 	d.w.trace.event("node %d cannot sync %s, once", d.node.id, op.Path)
 	d.w.stats.failedSyncs++
+	d.w.saw(syncFailed)
 	d.failSync, d.lost = false, d.base.CrashClone(vfs.CrashCloneCfg{})
 	d.crashIn = 1 + d.w.rng.IntN(30)
 	return errDisk
@@ -140,6 +147,7 @@ func (d *simDisk) tornWrite(op faultfs.Op) error {
 	d.w.trace.event("node %d keeps %d of %d bytes of that write", d.node.id, n, op.Bytes)
 	d.broken = true
 	d.node.torn = op.Path
+	d.w.saw(writeTorn)
 	return &faultfs.TornError{Bytes: n, Err: errPower}
 }
 
@@ -175,5 +183,6 @@ func (d *simDisk) replace() {
 
 func (d *simDisk) mend() {
 	d.crashed, d.lost, d.crashIn, d.tear, d.broken, d.failSync, d.unread = nil, nil, 0, false, false, false, false
+	d.crashAtDir = false
 	d.brokenStore.Store(false)
 }

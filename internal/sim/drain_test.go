@@ -40,6 +40,7 @@ func (p *plan) strikeDrain() {
 		}
 	}
 	if n := p.pick(running); n != nil {
+		p.w.saw(nodeDrained)
 		p.w.drain(n, true)
 	}
 }

@@ -48,6 +48,7 @@ func (s *session) proposeAll(n *simNode, life int, group shard.GroupID, id ident
 		if done {
 			if err == nil {
 				w.stats.everywhere++
+				w.saw(ruleModeAll)
 				w.appliedBy(n, group, index, before)
 			}
 			return attemptOf(response, index, err)

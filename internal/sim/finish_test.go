@@ -93,6 +93,7 @@ func (w *world) judgeRows() {
 			if w.store.gone[c.table] {
 				continue
 			}
+			w.saw(ruleAcknowledged)
 			got := w.get(n.store, c)
 			if got.seq < known.seq || got.seq == known.seq && got != known {
 				w.fail("node %d has %v as %+v, a client knows %+v", n.id, c, got, known)
@@ -105,6 +106,7 @@ func (w *world) judgeRows() {
 					want++
 				}
 			}
+			w.saw(ruleCounters)
 			if want < counter.acknowledged {
 				w.fail("counter %v: %d increments ran, %d were acknowledged", c, want, counter.acknowledged)
 			}

@@ -82,6 +82,7 @@ func (f *follower) take(s *session) {
 		}
 		f.told, f.seq = f.told+1, c.Seq
 		w.stats.told++
+		w.saw(ruleFollowers)
 		return true
 	})
 	if err != nil {

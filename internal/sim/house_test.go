@@ -45,7 +45,9 @@ func (s *session) admit(n *simNode) (told whoami) {
 	if current.Cluster() == nil {
 		return told
 	}
+	replaces := false
 	for _, m := range current.Members() {
+		replaces = replaces || m.Node == n.id && !m.Removed && m.Store != n.self.Store
 		silent := !s.n.manager.Live(m.Replica)
 		if m.Store == n.self.Store && m.Removed || m.Node == n.id && !m.Removed && m.Store != n.self.Store && !silent {
 			return told
@@ -57,6 +59,10 @@ func (s *session) admit(n *simNode) (told whoami) {
 	}}})
 	if r.outcome != succeeded || !s.barrier(shard.Meta) {
 		return told
+	}
+	s.a.w.saw(memberAdded)
+	if replaces {
+		s.a.w.saw(memberReplaced)
 	}
 	told = whoami{Store: store, Replica: ident.ReplicaID(r.response.GetObjectId())}
 	for _, m := range s.n.catalog.Current().Members() {
@@ -132,6 +138,7 @@ func (a *actor) removeNode(n *simNode) {
 			removed = r.outcome == succeeded
 		})
 	}
+	w.saw(memberRemoved)
 	// Its copy counts until every group has let it go.
 	for !w.released(replica) {
 		a.sleep(100 * time.Millisecond)

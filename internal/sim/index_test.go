@@ -75,6 +75,7 @@ func (w *world) index(n *simNode, g shard.GroupID, view storage.Reader, t *schem
 	err = eachPair(view, lo, hi, func(key, value []byte) error {
 		found++
 		w.stats.indexed++
+		w.saw(ruleIndexes)
 		if x.Maintained() && !bytes.Equal(want[string(key)], value) {
 			w.fail("node %d: index %s (%s) of %s has the entry %x of row %q in %s, and no row like that", n.id, x.Name, x.State, t.Name, key, value, g)
 		}

@@ -58,6 +58,7 @@ func (j *jobTruth) apply(index uint64, cmd *commandv1.Command, response *command
 		j.holds(index, claim).over = true
 		j.ended[claim.GetNumber()] = true
 		j.w.stats.jobs++
+		j.w.saw(ruleJobs)
 	case *commandv1.Command_ExpireClaims:
 		for _, held := range j.claims {
 			held.over = held.over || now >= held.until

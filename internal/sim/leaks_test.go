@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,7 +9,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+	"github.com/kalamdb/kalamdb-go/internal/statemachine"
+	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
@@ -91,6 +98,13 @@ func (f *handle) Close() error {
 	return f.File.Close()
 }
 
+// noteOpen notes that a life of a node has left something open.
+func (w *world) noteOpen(n *simNode) {
+	if w.leftOpen == "" {
+		w.leftOpen = fmt.Sprintf("node %d leaves %d iterators or views of its store open at the end of life %d", n.id, n.unclosed, n.life)
+	}
+}
+
 // judgeLeaks ends all processes and wants nothing to be left: no transaction, no proposal that somebody waits for, no iterator
 // or view of a store, no open file, no goroutine.
 func (w *world) judgeLeaks() {
@@ -108,8 +122,8 @@ func (w *world) judgeLeaks() {
 			}
 		}
 		n.close()
-		if n.unclosed != 0 {
-			w.fail("node %d leaves %d iterators or views of its store open", n.id, n.unclosed)
+		if w.leftOpen != "" {
+			w.fail("%s", w.leftOpen)
 		}
 		if n.closing != nil {
 			w.fail("node %d does not end well: %v", n.id, n.closing)
@@ -121,6 +135,7 @@ func (w *world) judgeLeaks() {
 	for _, a := range w.actors {
 		a.end()
 	}
+	w.saw(ruleLeaks)
 	if err := goleak.Find(w.before); err != nil {
 		w.fail("at the end of the run: %v", err)
 	}
@@ -133,18 +148,43 @@ func forgetIterator(s *session, c cell) {
 	if s.a.w.rng.IntN(20) > 0 {
 		return
 	}
-	it, err := s.n.store.Scan(keys.GroupSpan(c.group))
-	if err != nil {
+	if _, err := s.n.store.Scan(keys.GroupSpan(c.group)); err != nil {
 		s.a.w.fail("scan %s: %v", c.group, err)
 	}
-	s.n.forgotten = append(s.n.forgotten, it)
 }
 
 // forgetView leaves a view of the store open.
 func forgetView(s *session, _ cell) {
 	if s.a.w.rng.IntN(20) == 0 {
-		s.n.forgotten = append(s.n.forgotten, s.n.store.NewSnapshot())
+		s.n.store.NewSnapshot()
 	}
+}
+
+// forgetCommit leaves a transaction without an end.
+func forgetCommit(w *world, statements []string) (changed []string, transaction string) {
+	if last := len(statements) - 1; statements[last] == "COMMIT" && w.rng.IntN(4) == 0 {
+		return statements[:last], exec.NewTransaction
+	}
+	return statements, ""
+}
+
+// mute is a state machine that forgets who asked for some entries, at all replicas alike: nobody hears of their results.
+type mute struct{ statemachine.Machine }
+
+func answerless(n *simNode, group shard.GroupID) (statemachine.Machine, error) {
+	inner, err := realMachine(n, group)
+	return mute{inner}, err
+}
+
+// Apply implements statemachine.Machine.
+func (m mute) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	outcome, err := m.Machine.Apply(batch, entries)
+	for i := range entries {
+		if entries[i].Index%20 == 0 {
+			entries[i].RequestID = ident.RequestID{}
+		}
+	}
+	return outcome, err
 }
 
 // forgetGoroutine starts what no end of the process ends.

@@ -58,7 +58,9 @@ func (m *machine) Publish() {
 
 // Restore implements multiraft.StateMachine.
 func (m *machine) Restore(reader storage.Reader) error {
-	m.restored++
+	if m.restored++; m.restored > 1 && m.n.w.busy() {
+		m.n.w.saw(snapshotInstalled)
+	}
 	m.last, m.more = 0, false
 	if err := m.n.w.mutant.restored(m, reader); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 // right thing when there is no answer.
 type mutant struct {
 	name        string
+	seed        uint64 // that betrays it; zero when none is known
 	onFS        func(*simDisk, disk.FS) disk.FS
 	onOpen      func(*simNode) error
 	onMachine   func(*simNode, shard.GroupID) (statemachine.Machine, error)
@@ -30,6 +31,8 @@ type mutant struct {
 	onAttempt   func(executor.Attempt) executor.Attempt
 	early       bool // mode all answers as quorum does
 	onRead      func(*session, cell)
+	onSQL       func(w *world, statements []string) (changed []string, transaction string)
+	unforgetful bool // proposals are not given up by those who do not wait for them any more
 	noGossip    bool // nodes know only the addresses in their own catalog
 	onWipe      func(*simNode) whoami
 	onDamage    func(*simNode)
@@ -85,13 +88,20 @@ func (m *mutant) acknowledge(n *simNode, group shard.GroupID) (executor.Attempt,
 }
 
 func (m *mutant) skipBarrier(s *session, group shard.GroupID) bool {
-	return m.onBarrier != nil && m.onBarrier(s, group)
+	return m.onBarrier != nil && !s.gone() && m.onBarrier(s, group)
 }
 
 func (m *mutant) reads(s *session, c cell) {
 	if m.onRead != nil {
 		m.onRead(s, c)
 	}
+}
+
+func (m *mutant) speaks(w *world, statements []string) (changed []string, transaction string) {
+	if m.onSQL != nil {
+		return m.onSQL(w, statements)
+	}
+	return statements, ""
 }
 
 func (m *mutant) route(w *world, c cell) shard.GroupID {

@@ -39,17 +39,16 @@ type simNode struct {
 	offset time.Duration // of its wall clock
 	lag    int           // one of this many ticks is lost; zero loses none
 
-	draining  bool          // an operator said so
-	handles   *handles      // of its files, in this life
-	unclosed  int           // iterators and views that its store had when it was closed
-	forgotten []io.Closer   // what planted bugs have left open; Pebble would end the process when it is collected
-	watched   *disk.Watched // knows whether the disk answers
-	storeFS   *disk.Waiting // lets the store wait for room
-	room      *roomClock
-	closing   error      // what log and store said when they were closed, for instance of views that nobody has closed
-	flushing  chan error // the log's maintenance, while its flush waits for room
-	stall     *stall     // the engine's pump, while it waits for the disk; nil else
-	flipped   bool       // a bit of its disk is wrong, or harmless, and was not judged yet
+	draining bool          // an operator said so
+	handles  *handles      // of its files, in this life
+	unclosed int           // iterators and views that its store had when it was closed
+	watched  *disk.Watched // knows whether the disk answers
+	storeFS  *disk.Waiting // lets the store wait for room
+	room     *roomClock
+	closing  error      // what log and store said when they were closed, for instance of views that nobody has closed
+	flushing chan error // the log's maintenance, while its flush waits for room
+	stall    *stall     // the engine's pump, while it waits for the disk; nil else
+	flipped  bool       // a bit of its disk is wrong, or harmless, and was not judged yet
 
 	self     whoami
 	store    *storage.Engine
@@ -62,7 +61,8 @@ type simNode struct {
 	cold     *coldPart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
-	looked   []uint64                   // applied indexes by group, when somebody looked
+	looked   []uint64                   // applied indexes of this life by group, when somebody looked
+	firsts   []uint64                   // first indexes of the logs of this life by group, when they were maintained
 }
 
 // whoami is the identity file of a data directory.
@@ -118,7 +118,7 @@ func (n *simNode) start() error {
 	n.life++
 	n.up, n.paused, n.torn = true, false, ""
 	n.catalog, n.manager, n.store, n.log = catalog.NewStore(), nil, nil, nil
-	n.live = newLivePart(n)
+	n.live, n.looked, n.firsts = newLivePart(n), nil, nil
 	n.machines, n.heard = make(map[shard.GroupID]*machine), make(map[ident.ReplicaID]string)
 	if err := n.loadIdentity(); err != nil {
 		return err
@@ -243,17 +243,19 @@ func (n *simNode) close() {
 		n.manager.Stop()
 	}
 	n.cold.close()
+	if n.sql != nil {
+		n.sql.Close() // as a server does: transactions have views of the store
+	}
 	// These only free memory where the disk is thrown away; where it stays, what they write is not needed.
 	n.closing = nil
 	if n.log != nil {
 		n.closing = n.log.Close()
 	}
 	if n.store != nil {
-		n.unclosed = n.store.Open()
-		for _, c := range n.forgotten {
-			n.closing = errors.Join(n.closing, c.Close())
+		if n.unclosed = n.store.Open(); n.unclosed != 0 {
+			n.w.noteOpen(n)
+			n.closing = errors.Join(n.closing, n.store.CloseLeft())
 		}
-		n.forgotten = nil
 		n.closing = errors.Join(n.closing, n.store.Close())
 	}
 	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil
@@ -313,6 +315,12 @@ func (n *simNode) look() {
 		// Between two ticks only what has moved is worth a look; who says that it leads is looked at with every message, too.
 		if (every || applied != n.looked[i]) && n.manager.Leader(g) == n.self.Replica {
 			n.w.oracle.glance(n, g)
+		}
+		switch {
+		case applied < n.looked[i]:
+			n.w.fail("the applied index of %s at node %d falls from %d to %d", g, n.id, n.looked[i], applied)
+		case applied > n.looked[i]:
+			n.w.saw(ruleApplied)
 		}
 		n.looked[i] = applied
 	}
@@ -397,6 +405,7 @@ func (h handler) HandleSnapshotProgress(ctx context.Context, req *nodev1.Snapsho
 	left := m.HandleSnapshotProgress(ctx, req)
 	if len(left.GetRanges()) > 0 {
 		h.n.w.stats.resumed++
+		h.n.w.saw(snapshotResumed)
 		h.n.w.trace.event("node %d has %d chunks of an interrupted snapshot of %s", h.n.id, len(left.GetRanges()), shard.GroupID(req.GetGroup()))
 	}
 	return left

@@ -96,6 +96,7 @@ func (o *oracle) messages(from ident.ReplicaID, messages []transport.Message) {
 				o.w.fail("replica %d voted twice in term %d of %s: for %d and for %d", from, term, messages[i].Group, first, to)
 			}
 			truth.votes[key] = to
+			o.w.saw(ruleOneVote)
 		case raftpb.MsgAppResp:
 			o.remember(truth, from, term)
 			if p := truth.promises[from]; !m.GetReject() && (term > p.term || term == p.term && m.GetIndex() > p.index) {
@@ -111,8 +112,16 @@ func (o *oracle) remember(truth *groupTruth, from ident.ReplicaID, term uint64) 
 }
 
 func (o *oracle) leads(g shard.GroupID, truth *groupTruth, replica ident.ReplicaID, term uint64) {
-	if first, ok := truth.leaders[term]; ok && first != replica {
+	first, ok := truth.leaders[term]
+	if ok {
+		o.w.saw(ruleOneLeader)
+	}
+	if ok && first != replica {
 		o.w.fail("term %d of %s has two leaders: replicas %d and %d", term, g, first, replica)
+	}
+	if !ok && o.w.handed[g] == replica {
+		delete(o.w.handed, g)
+		o.w.saw(leadershipMoved)
 	}
 	truth.leaders[term] = replica
 }
@@ -133,6 +142,9 @@ func (o *oracle) opened(n *simNode) {
 	for _, g := range o.w.groups {
 		truth := o.groups[g]
 		seen := n.manager.Glance(g)
+		if truth.terms[n.self.Replica] > 0 {
+			o.w.saw(ruleRemembers)
+		}
 		if seen.Term < truth.terms[n.self.Replica] {
 			o.w.fail("node %d starts %s in term %d, but has spoken in term %d", n.id, g, seen.Term, truth.terms[n.self.Replica])
 		}
@@ -167,6 +179,11 @@ func (o *oracle) applied(n *simNode, g shard.GroupID, s *shown) {
 		o.w.fail("node %d applies another entry at %d of %s: term %d, before term %d", n.id, e.Index, g, seen.term, first.term)
 	case first.result != seen.result:
 		o.w.fail("node %d has another result at %d of %s", n.id, e.Index, g)
+	default:
+		o.w.saw(ruleCommitted)
+	}
+	if g != shard.Meta && first.needs > 0 {
+		o.w.saw(ruleMeta)
 	}
 	if g != shard.Meta && first.needs > s.meta {
 		o.w.fail("node %d applies %d of %s, which needs meta %d, at meta %d", n.id, e.Index, g, first.needs, s.meta)
@@ -224,7 +241,9 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 	want, repeated := truth.model.apply(e.Index, cmd, o.w.trusted(cmd, got))
 	if repeated {
 		o.w.stats.repeats++
+		o.w.saw(ruleRepeats)
 	}
+	o.w.saw(ruleResults)
 	if got != want {
 		o.w.fail("entry %d of %s (repeated %v) ends with %+v, a naive reading of the log says %+v", e.Index, g, repeated, got, want)
 	}
@@ -250,6 +269,9 @@ func (o *oracle) digest(n *simNode, g shard.GroupID) {
 	}
 	truth := o.groups[g]
 	first, ok := truth.digests[index]
+	if ok && first.node != n.id {
+		o.w.saw(ruleDigest)
+	}
 	if ok && first.sum != sum {
 		o.w.fail("nodes %d and %d differ in %s at applied index %d", first.node, n.id, g, index)
 	}
@@ -275,6 +297,7 @@ func (o *oracle) isolation(n *simNode, g shard.GroupID, reader storage.Reader) {
 			return
 		}
 		owner, _, _ := strings.Cut(row.value, "/")
+		o.w.saw(ruleIsolation)
 		if owner != name.user || o.w.shards.RouteUser(ident.UserID(name.user)) != g {
 			o.w.fail("node %d holds a row of user %q in %s under user %q", n.id, owner, g, name.user)
 		}
@@ -287,6 +310,7 @@ func (o *oracle) isolation(n *simNode, g shard.GroupID, reader storage.Reader) {
 // refused records that a client was told its request was not carried out and never will be.
 func (o *oracle) refused(id ident.RequestID) {
 	o.never[id] = true
+	o.w.saw(ruleRefused)
 	if o.succeeded[id] {
 		o.w.fail("request %s ran, but its client is told that it will not", id)
 	}

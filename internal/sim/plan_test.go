@@ -23,7 +23,7 @@ type plan struct {
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
 	breakFlush, slow, crashReceiver, garble, flipBits, drain                                                        float64
-	slowDisk, hangDisk, fillDisk, failSync, breakReads                                                              float64
+	slowDisk, hangDisk, fillDisk, failSync, breakReads, flipSegment, crashWriter                                    float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -48,15 +48,16 @@ func (w *world) drawPlan() {
 	p.crash, p.crashAtSync, p.tear = maybe(0.003), maybe(0.004), maybe(0.002)
 	p.breakDisk, p.restart, p.pauses = maybe(0.001), maybe(0.001), maybe(0.002)
 	p.cutTwoWay, p.cutOneWay = maybe(0.003), maybe(0.003)
-	p.wipe, p.remove = maybe(0.001), maybe(0.0007)
+	p.wipe, p.remove = maybe(0.003), maybe(0.004)
 	p.jump, p.transfer, p.flush = maybe(0.005), maybe(0.02), maybe(0.02)
 	p.breakFlush, p.slow, p.crashReceiver, p.garble = maybe(0.001), maybe(0.002), maybe(0.05), maybe(0.02)
-	p.flipBits, p.drain = maybe(0.002), maybe(0.004)
+	p.flipBits, p.drain = maybe(0.016), maybe(0.004)
 	if len(w.nodes) == 1 {
 		p.wipe, p.flipBits = 0, 0 // nobody has another copy
 	}
 	p.slowDisk, p.hangDisk, p.fillDisk = maybe(0.002), maybe(0.001), maybe(0.001)
 	p.failSync, p.breakReads = maybe(0.001), maybe(0.001)
+	p.flipSegment, p.crashWriter = maybe(0.02), maybe(0.3)
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -75,8 +76,10 @@ func (p *plan) packet(frame *transport.Packet) transport.Verdict {
 		}
 		if p.chance(p.garble) {
 			frame.Frame = p.flip(frame.Frame)
+			p.w.saw(frameGarbled)
 		}
 	}
+	p.w.sawVerdict(&v)
 	p.w.trace.bytes('p', uint64(frame.From)<<32|uint64(frame.To), uint64(v.Delay), frame.Frame)
 	return v
 }
@@ -92,6 +95,7 @@ func (p *plan) call(c *transport.Call) transport.CallVerdict {
 		if n := p.w.nodeAt(c.ToAddress); n.up && n.disk.crashIn == 0 {
 			p.w.stats.crashes++
 			n.disk.crashIn = 1 + p.w.rng.IntN(2)
+			p.w.saw(powerInSnapshot)
 			return transport.LoseRequest
 		}
 	}
@@ -99,6 +103,7 @@ func (p *plan) call(c *transport.Call) transport.CallVerdict {
 		c.Wire = p.flip(c.Wire)
 	}
 	if p.chance(p.loss) {
+		p.w.saw(callLost)
 		return transport.LoseRequest
 	}
 	return transport.DeliverCall
@@ -114,7 +119,13 @@ func (p *plan) flip(data []byte) []byte {
 }
 
 // loseCall judges one way of a forwarded proposal.
-func (p *plan) loseCall() bool { return p.active && p.chance(p.loss) }
+func (p *plan) loseCall() bool {
+	lost := p.active && p.chance(p.loss)
+	if lost {
+		p.w.saw(callLost)
+	}
+	return lost
+}
 
 // delay is how long one way of a forwarded proposal takes.
 func (p *plan) delay() time.Duration {
@@ -156,6 +167,7 @@ func (p *plan) strike() {
 	p.strikeDisks()
 	p.strikeSlowly()
 	p.strikeBits()
+	p.strikeSegments()
 	p.strikeDrain()
 	p.strikeNetwork()
 	p.strikeGroups()
@@ -199,17 +211,20 @@ func (p *plan) strikeProcesses() {
 	if p.chance(p.crash) {
 		if n := p.pick(upright); n != nil {
 			w.stats.crashes++
+			w.saw(powerCut)
 			n.crash("power")
 		}
 	}
 	if p.chance(p.restart) {
 		if n := p.pick(upright); n != nil {
+			w.saw(processRestarted)
 			n.stop("restart")
 		}
 	}
 	if p.chance(p.pauses) {
 		if n := p.pick(running); n != nil {
 			w.stats.pauses++
+			w.saw(processPaused)
 			w.trace.event("node %d is paused", n.id)
 			n.paused = true
 			p.wakeAt[n] = p.after(200*time.Millisecond, 6*time.Second)
@@ -217,13 +232,20 @@ func (p *plan) strikeProcesses() {
 	}
 	if p.chance(p.slow) {
 		if n := p.pick(upright); n != nil {
-			n.lag = w.rng.IntN(4)
+			if n.lag = w.rng.IntN(4); n.lag > 0 {
+				w.saw(nodeSlow)
+			}
 			w.trace.event("node %d loses one of %d ticks", n.id, n.lag)
 		}
 	}
 	if p.chance(p.jump) {
 		if n := p.pick(upright); n != nil {
-			n.offset += time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
+			by := time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
+			if n.offset += by; by < 0 {
+				w.saw(clockBack)
+			} else {
+				w.saw(clockForward)
+			}
 			w.trace.event("the clock of node %d jumps to %v", n.id, n.offset)
 		}
 	}
@@ -234,7 +256,9 @@ func (p *plan) strikeDisks() {
 	if p.chance(p.crashAtSync) {
 		if n := p.pick(running); n != nil && n.disk.crashIn == 0 {
 			w.stats.crashes++
-			n.disk.crashIn = 1 + w.rng.IntN(12)
+			if n.disk.crashIn = 1 + w.rng.IntN(12); w.rng.IntN(4) == 0 {
+				n.disk.crashIn, n.disk.crashAtDir = 0, true
+			}
 		}
 	}
 	if p.chance(p.tear) {
@@ -262,13 +286,16 @@ func (p *plan) strikeDisks() {
 			n.disk.brokenStore.Store(true)
 			// With nothing to flush there is no error; the node ends all the same, so that Pebble's own goroutines,
 			// which meet the broken disk too, decide nothing.
-			_ = n.store.Flush()
+			if n.store.Flush() != nil {
+				w.saw(powerInFlush)
+			}
 			n.crash("the disk broke during a flush")
 		}
 	}
 	if p.chance(p.wipe) && p.complete() {
 		if n := p.pick(upright); n != nil {
 			w.stats.wipes++
+			w.saw(diskLost)
 			n.crash("wipe")
 			n.wipe()
 		}
@@ -290,6 +317,7 @@ func (p *plan) strikeNetwork() {
 		a, b := p.pick(anyNode), p.pick(anyNode)
 		if a != b {
 			w.trace.event("node %d cannot be heard by node %d", a.id, b.id)
+			w.saw(cutOneWay)
 			w.cut(a, b)
 		}
 		return
@@ -297,6 +325,9 @@ func (p *plan) strikeNetwork() {
 	// Every node falls on one of two sides.
 	sides := w.rng.Uint32()
 	w.trace.event("the network is split: %b", sides&(1<<len(w.nodes)-1))
+	if cut := sides & (1<<len(w.nodes) - 1); cut != 0 && cut != 1<<len(w.nodes)-1 {
+		w.saw(cutTwoWay)
+	}
 	for i, a := range w.nodes {
 		for j, b := range w.nodes {
 			if sides>>i&1 != sides>>j&1 {
@@ -318,6 +349,7 @@ func (p *plan) strikeGroups() {
 			if err := n.manager.TransferLeadership(g, to.self.Replica); err != nil {
 				w.fail("transfer %s from node %d: %v", g, n.id, err)
 			}
+			w.handed[g] = to.self.Replica
 		}
 	}
 	if p.chance(p.remove) && len(w.nodes) > 3 && p.complete() {
@@ -331,7 +363,7 @@ func (p *plan) strikeGroups() {
 // complete reports that no member is on its way in or out of any group, as far as the leaders know. A disk may be
 // lost only then: to lose two copies at once is to lose data.
 func (p *plan) complete() bool {
-	if p.leaving != nil {
+	if p.leaving != nil || p.w.hurt != nil {
 		return false
 	}
 	for _, n := range p.w.nodes {
@@ -380,6 +412,13 @@ func (w *world) settled(g shard.GroupID) bool {
 	return votes == len(w.nodes)
 }
 
+// quicken lets no node lose ticks any more; one of those that lose every one would stand still for ever.
+func (w *world) quicken() {
+	for _, n := range w.nodes {
+		n.lag = 0
+	}
+}
+
 // stopFaults makes the world kind again.
 func (p *plan) stopFaults() {
 	w := p.w
@@ -387,8 +426,8 @@ func (p *plan) stopFaults() {
 	p.active = false
 	p.healAt = 0
 	w.healNetwork()
+	w.quicken()
 	for _, n := range w.nodes {
-		n.lag = 0
 		n.healDisk()
 		if n.up && n.torn == "" && n.disk.crashed == nil {
 			n.disk.mend()

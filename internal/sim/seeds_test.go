@@ -44,7 +44,7 @@ func drawOptions(w *world) options {
 		o.shards = shard.Default()
 	}
 	o.retain = []uint64{5, 20, 100, 10_000}[rng.IntN(4)]
-	o.segmentBytes = []int64{64 << 10, 256 << 10, 1 << 20}[rng.IntN(3)]
+	o.segmentBytes = []int64{16 << 10, 64 << 10, 256 << 10}[rng.IntN(3)]
 	o.noBalance, o.workers = rng.IntN(4) == 0, 1+rng.IntN(3)
 	o.cacheBytes = []int64{-1, 16 << 10, 1 << 20}[rng.IntN(3)]
 	return o
@@ -97,6 +97,7 @@ func (w *world) wholeRun(trouble time.Duration) {
 	}
 	if !setUp.ended {
 		w.plan.active = false
+		w.quicken()
 	}
 	w.until(healBound, "the tables exist", func() bool { return setUp.ended })
 	w.plan.active = true
@@ -120,6 +121,9 @@ func (w *world) sample() {
 	}
 }
 
+// enoughSeeds is from how many seeds on every kind of fault must have struck and every rule must have been held against something.
+const enoughSeeds = 200
+
 // TestSeeds runs N simulations, from SEED on.
 func TestSeeds(t *testing.T) {
 	first, count := envNumber(t, "SEED", 0), envNumber(t, "N", 0)
@@ -130,6 +134,7 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	var simulated, taken time.Duration
+	var found evidenceOf
 	for seed := first; seed < first+count; seed++ {
 		announceSeed(seed)
 		began := time.Now()
@@ -138,12 +143,16 @@ func TestSeeds(t *testing.T) {
 			t.Fatal(w.report(err))
 		}
 		took := time.Since(began)
+		found.add(&w.ledger)
 		simulated += w.clock.Now().Sub(w.start)
 		taken += took
 		t.Logf("seed %d: %d nodes, %d groups, %.1f s simulated in %.2f s: %+v",
 			seed, w.opt.nodes, len(w.groups), w.clock.Now().Sub(w.start).Seconds(), took.Seconds(), w.stats)
 	}
-	t.Logf("%d seeds, %.0f times real time", count, simulated.Seconds()/taken.Seconds())
+	t.Logf("%d seeds, %.0f times real time, and in them\n%s", count, simulated.Seconds()/taken.Seconds(), &found)
+	if missing := found.missing(); count >= enoughSeeds && len(missing) > 0 {
+		t.Errorf("in %d seeds these have never happened: %s", count, strings.Join(missing, "; "))
+	}
 }
 
 // TestSavedSeeds repeats every seed that once found something.
@@ -170,5 +179,42 @@ func TestSavedSeeds(t *testing.T) {
 	}
 	if ran == 0 {
 		t.Error("testdata/seeds/seeds.txt names no seed")
+	}
+}
+
+// TestFoundSeedsAreKept wants each seed that the page about testing tells of to be repeated by TestSavedSeeds.
+func TestFoundSeedsAreKept(t *testing.T) {
+	saved, err := os.ReadFile("testdata/seeds/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/design/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "\n### What it found\n")
+	if !found {
+		t.Fatal("docs/design/testing.md does not say what the simulation has found")
+	}
+	told := 0
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "Beside the simulation") {
+			break
+		}
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		seed := strings.TrimSpace(cells[2])
+		if _, err := strconv.ParseUint(seed, 10, 64); err != nil {
+			continue // a story has found it, or a profile
+		}
+		told++
+		if !strings.Contains(string(saved), "\n"+seed+" ") {
+			t.Errorf("docs/design/testing.md tells of seed %s, which testdata/seeds/seeds.txt does not have", seed)
+		}
+	}
+	if told == 0 {
+		t.Error("docs/design/testing.md tells of no seed")
 	}
 }

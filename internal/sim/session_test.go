@@ -184,7 +184,9 @@ func (s *session) proposeAt(
 			return attemptOf(response, index, err)
 		}
 		if !s.give() || !s.a.w.clock.Now().Before(limit) || !n.up || n.life != life {
-			submitted.Forget()
+			if !s.a.w.mutant.unforgetful {
+				submitted.Forget()
+			}
 			return executor.Attempt{Outcome: executor.Unknown, Err: multiraft.ErrOutcomeUnknown}
 		}
 	}

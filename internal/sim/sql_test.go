@@ -91,10 +91,11 @@ func (n *simNode) engine() *exec.Engine {
 
 // sql runs statements at this session's node. The outcome is unknown when the node ended meanwhile.
 func (s *session) sql(user string, statements ...string) (rows [][]datum.Datum, err error) {
+	statements, transaction := s.a.w.mutant.speaks(s.a.w, statements)
 	var response *exec.Response
 	err = s.guarded(func() (failed error) {
 		response, failed = s.n.engine().Execute(s, exec.Request{
-			SQL:     strings.Join(statements, "; "),
+			SQL: strings.Join(statements, "; "), Transaction: transaction,
 			Session: caller.Session{User: ident.UserID(user), Role: caller.RoleDBA, Namespace: "default"},
 		})
 		return failed

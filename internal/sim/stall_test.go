@@ -63,6 +63,11 @@ type stall struct {
 func (s *stall) wait(d *simDisk) {
 	s.waiting, s.due = true, d.w.clock.Now().Add(d.latency)
 	d.w.stats.stalls++
+	if d.hung {
+		d.w.saw(diskHung)
+	} else {
+		d.w.saw(diskSlow)
+	}
 	for !d.halting && (d.hung || d.w.clock.Now().Before(s.due)) {
 		s.yield(struct{}{})
 	}
@@ -261,6 +266,9 @@ func (n *simNode) fillDisk(all, seen bool, until int) {
 		return
 	}
 	w.stats.fulls++
+	if !all {
+		w.saw(diskNearlyFull)
+	}
 	w.trace.event("the disk of node %d is full (altogether: %v)", n.id, all)
 	n.disk.tight, n.disk.healAt = seen || !all, until
 	n.disk.full.Store(all)
@@ -299,6 +307,7 @@ type readableFile struct {
 // ReadAt implements disk.File.
 func (f *readableFile) ReadAt(p []byte, at int64) (int, error) {
 	if f.d.unread {
+		f.d.w.saw(readFailed)
 		return 0, errDisk
 	}
 	return f.File.ReadAt(p, at)
@@ -307,6 +316,7 @@ func (f *readableFile) ReadAt(p []byte, at int64) (int, error) {
 // Read implements disk.File.
 func (f *readableFile) Read(p []byte) (int, error) {
 	if f.d.unread {
+		f.d.w.saw(readFailed)
 		return 0, errDisk
 	}
 	return f.File.Read(p)

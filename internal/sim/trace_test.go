@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -17,11 +18,13 @@ const keptEvents = 60
 type trace struct {
 	now    func() time.Duration
 	hash   *xxhash.Digest
-	events []string // a ring
-	next   int
 	count  uint64
 	print  func(line string) // nil is quiet
 	record io.Writer         // gets one line for everything that is hashed; nil gets nothing
+
+	mu     sync.Mutex // guards events and next: whoever finds a run standing still reads them from outside
+	events []string   // a ring
+	next   int
 }
 
 func newTrace(now func() time.Duration) *trace {
@@ -48,8 +51,10 @@ func (t *trace) event(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	t.bytes('e', 0, 0, []byte(text))
 	line := fmt.Sprintf("%9.3fs %s", t.now().Seconds(), text)
+	t.mu.Lock()
 	t.events[t.next%keptEvents] = line
 	t.next++
+	t.mu.Unlock()
 	if t.print != nil {
 		t.print(line)
 	}
@@ -57,6 +62,8 @@ func (t *trace) event(format string, args ...any) {
 
 // last returns the last events, oldest first.
 func (t *trace) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var text strings.Builder
 	for i := range keptEvents {
 		if line := t.events[(t.next+i)%keptEvents]; line != "" {

@@ -95,6 +95,9 @@ func (s *session) read(cells ...cell) (found []version, index uint64, ok bool) {
 		v := w.get(view, c)
 		found = append(found, v)
 		if !w.store.gone[c.table] {
+			if floors[i].seq > 0 {
+				w.saw(ruleReads)
+			}
 			if v.seq < floors[i].seq {
 				w.fail("node %d reads %v as %+v at index %d, but %+v was known before the read began", s.n.id, c, v, index, floors[i])
 			}

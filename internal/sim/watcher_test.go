@@ -202,6 +202,7 @@ func (w *watcher) begin(s *session) {
 	resumed := w.cursor > 0
 	if resumed {
 		w.c.w.stats.liveResumed++
+		w.c.w.saw(ruleLiveResumed)
 		w.at = 0
 		for log := w.changes(); w.at < len(log) && log[w.at].seq <= w.cursor; {
 			w.at++
@@ -285,6 +286,7 @@ func (w *watcher) tooOld() {
 		w.fail("it is told that the cursor is too old, and every change since is kept")
 	}
 	w.c.w.stats.liveTooOld++
+	w.c.w.saw(ruleLiveTooOld)
 	w.forget()
 }
 
@@ -337,6 +339,7 @@ func (w *watcher) wholeAt() {
 		}
 	}
 	for id, row := range w.rows {
+		w.c.w.saw(ruleLiveRows)
 		if want, ok := state[id]; !ok || !w.equal(want, row) {
 			w.fail("node %d begins with %+v at %d; the log says %+v", w.n.id, row, boundary, want)
 		}
@@ -379,6 +382,7 @@ func (w *watcher) Deliver(notifications []live.Notification) {
 	}
 	if w.full {
 		w.c.w.stats.liveFull++
+		w.c.w.saw(ruleLiveFull)
 		return
 	}
 	w.c.w.mutant.deliver(w, notifications)
@@ -414,6 +418,7 @@ func (w *watcher) hear(notifications []live.Notification) {
 			w.rows[got.row.id] = got
 		}
 		w.c.w.stats.liveTold++
+		w.c.w.saw(ruleLiveChanges)
 	}
 	if d, ok := w.next(); ok && d.seq>>16 == w.cursor>>16 {
 		w.fail("node %d tells a part of a command; %+v is missing", w.n.id, d)

@@ -40,12 +40,14 @@ type options struct {
 	packs        int // step from which on entries may hold several commands; negative for never
 	chunkBytes   int // of a snapshot; zero for the usual
 	noBalance    bool
-	solo         bool // one node, without a cluster
-	sql          bool // some clients speak SQL
-	cold         bool // their rows become cold
-	noJanitor    bool // nobody but the story removes what dropped tables leave
-	bucket       bool // one of their tables has its segments in a bucket
+	solo         bool  // one node, without a cluster
+	sql          bool  // some clients speak SQL
+	cold         bool  // their rows become cold
+	coldCache    int64 // bytes of decoded columns that are kept; zero for the usual
+	noJanitor    bool  // nobody but the story removes what dropped tables leave
+	bucket       bool  // one of their tables has its segments in a bucket
 	verbose      bool
+	patience     time.Duration // with a run that stands still, in real time; zero for the usual
 }
 
 func defaultOptions() options {
@@ -77,8 +79,9 @@ type world struct {
 	trace     *trace
 	step      int
 	cuts      map[[2]ident.NodeID]bool
-	sqlIDs    map[uint64]bool // tables whose rows SQL makes
-	store     *truth          // what clients know
+	handed    map[shard.GroupID]ident.ReplicaID // who was to lead next, by the last transfer
+	sqlIDs    map[uint64]bool                   // tables whose rows SQL makes
+	store     *truth                            // what clients know
 	stats     stats
 	load      *clients      // nil until clients begin
 	bucket    *bucket       // that all nodes see
@@ -86,6 +89,10 @@ type world struct {
 	before    goleak.Option // what ran before the run
 	over      chan struct{} // closed when the run is over
 	end       string        // how the groups stood when the run failed
+	hurt      *hurtSegment  // nil when none is
+	leftOpen  string        // what was open first when a life of a node ended
+	pulse     pulse
+	ledger    ledger // what has happened
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
@@ -134,6 +141,7 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 		t: t, seed: seed, rng: rng, random: randomReader{rng}, opt: opt, plan: faults, mutant: m,
 		start: time.Unix(1_700_000_000, 0), uid: ident.ClusterUID{1}, shards: opt.shards, groups: opt.shards.Groups(),
 		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(), sqlIDs: make(map[uint64]bool),
+		handed: make(map[shard.GroupID]ident.ReplicaID),
 		before: goleak.IgnoreCurrent(), over: make(chan struct{}),
 	}
 	if w.mutant == nil {
@@ -215,6 +223,7 @@ func (w *world) healNetwork() {
 // advance lets one step of time pass: clocks, ticks, faults, clients, and then messages until all is quiet.
 func (w *world) advance() {
 	w.step++
+	w.pulse.beat()
 	w.clock.Advance(stepTime)
 	w.plan.strike()
 	if w.step%stepsPerTick == 0 {
@@ -250,6 +259,21 @@ func (n *simNode) maintain() {
 	}
 	if err := n.manager.Maintain(); err != nil {
 		n.w.fail("node %d maintains its log: %v", n.id, err)
+	}
+	n.noteTruncation()
+}
+
+// noteTruncation counts logs whose front is gone since they were last maintained.
+func (n *simNode) noteTruncation() {
+	if n.firsts == nil {
+		n.firsts = make([]uint64, len(n.w.groups))
+	}
+	for i, g := range n.w.groups {
+		seen := n.manager.Glance(g)
+		if n.firsts[i] != 0 && seen.FirstIndex > n.firsts[i] && seen.SnapshotsInstalled == 0 && n.w.busy() {
+			n.w.saw(logTruncated)
+		}
+		n.firsts[i] = seen.FirstIndex
 	}
 }
 
@@ -301,7 +325,11 @@ func (w *world) until(most time.Duration, what string, holds func() bool) {
 }
 
 // attempt runs a simulation and returns the violation that ended it, nil when there was none.
-func (w *world) attempt(run func()) (err error) {
+func (w *world) attempt(run func()) error {
+	return w.supervised(func() error { return w.caught(run) })
+}
+
+func (w *world) caught(run func()) (err error) {
 	defer func() {
 		r := recover()
 		if v, ok := r.(violation); ok {
@@ -323,21 +351,25 @@ func (w *world) attempt(run func()) (err error) {
 	return nil
 }
 
-// close ends all processes.
+// close ends all processes. After a violation anything may be left half done; what matters was reported. Each part is closed for
+// itself all the same: Pebble ends the process of the tests when it collects what nobody has closed.
 func (w *world) close() {
 	close(w.over)
-	defer func() {
-		// After a violation anything may be left half done; what matters was reported.
-		_ = recover()
-	}()
-	for _, a := range w.actors {
-		a.end()
-	}
+	// Nodes first: whoever is served by one notices that it has ended, and closes what it has open.
 	for _, n := range w.nodes {
 		if n.up {
-			n.close()
+			regardless(n.close)
 		}
 	}
+	for _, a := range w.actors {
+		regardless(a.end)
+	}
+}
+
+// regardless does something that may fail in any way.
+func regardless(do func()) {
+	defer func() { _ = recover() }()
+	do()
 }
 
 // report makes a failure readable: what, which seed, and what happened last.
