@@ -7,13 +7,15 @@ PKG     ?= ./...
 T       ?= 1m
 FUZZ    ?= Fuzz
 FOR     ?=
+FROM    ?= HEAD
+UPGRADE ?= $(shell mktemp -u -d)
 TOOL     = $(GO) tool -modfile=tools/go.mod
 UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
+.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +70,12 @@ race-quick: ## the race detector over packages that own goroutines, and over two
 
 e2e: ## only the real processes; one of them with RUN=TestName
 	$(GO) test -tags $(TAGS) -count=1 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
+
+upgrade: ## three nodes of the program at FROM become this one's, one by one, under load
+	git worktree add --detach $(UPGRADE) $(FROM)
+	$(GO) build -C $(UPGRADE) -o $(UPGRADE)/kalamdb-from ./cmd/kalamdb && \
+		KALAMDB_E2E_FROM=$(UPGRADE)/kalamdb-from $(GO) test -tags $(TAGS) -count=1 -v -run 'TestUpgrade$$' ./test/e2e; \
+		ended=$$?; git worktree remove --force $(UPGRADE); exit $$ended
 
 sqllogic: ## scripts in the sqllogictest format, with hot rows and with cold ones: those of test/sqllogic, or FILES
 	SQLLOGIC_FILES="$(abspath $(FILES))" $(GO) test -tags $(TAGS) -count=1 -run 'TestSQLLogic' ./internal/sql/exec

@@ -35,9 +35,11 @@ type catchUpCase struct {
 	ReceivedMiB    float64 `json:"snapshot_mib_received"`         // compressed
 }
 
-// The fill of a table: rows with values that compress by about a quarter, written by a few clients.
+// The fill of a table: rows with values that the store compresses to about a quarter, written by a few clients. What is sent is
+// read and checked uncompressed, so that the transfer is of all bytes, and three servers have room on one disk.
 const (
-	catchUpValue = 192 << 10 // random bytes of one value, a third more as text
+	catchUpValue = 192 << 10 // bytes of one value, a third more as text
+	catchUpPiece = 12 << 10  // of them are random, and repeated three times: what compresses looks back 64 KiB
 	catchUpFill  = 6
 )
 
@@ -81,7 +83,7 @@ func (c *serverCluster) fill(ctx context.Context, bytes int64) (int64, error) {
 			random := rand.NewChaCha8([32]byte{byte(i)})
 			value := make([]byte, catchUpValue)
 			for id := int64(i); id < rows && failures[i] == nil; id += catchUpFill {
-				if _, failures[i] = random.Read(value); failures[i] == nil {
+				if failures[i] = fillValue(random, value); failures[i] == nil {
 					failures[i] = c.insertBig(ctx, c.servers[i%nodes], id, base64.StdEncoding.EncodeToString(value))
 				}
 			}
@@ -89,6 +91,20 @@ func (c *serverCluster) fill(ctx context.Context, bytes int64) (int64, error) {
 	}
 	running.Wait()
 	return rows * int64(base64.StdEncoding.EncodedLen(catchUpValue)), errors.Join(failures...)
+}
+
+// fillValue makes a value.
+func fillValue(random io.Reader, value []byte) error {
+	for at := 0; at < len(value); at += 4 * catchUpPiece {
+		piece := value[at : at+catchUpPiece]
+		if _, err := random.Read(piece); err != nil {
+			return err
+		}
+		for n := 1; n < 4; n++ {
+			copy(value[at+n*catchUpPiece:], piece)
+		}
+	}
+	return nil
 }
 
 // insertBig writes one row; a server that is overloaded is asked again, and a repeat finds the row there.
@@ -130,7 +146,7 @@ func (c *serverCluster) catchUp(ctx context.Context, o FailoverOptions, result *
 	if err := load.settle(ctx); err != nil {
 		return err
 	}
-	heaps, peaks := c.watchHeaps(ctx, "go_memstats_next_gc_bytes"), c.watchHeaps(ctx, "go_memstats_heap_alloc_bytes")
+	heaps := c.watchHeaps(ctx)
 	load.resetGaps()
 	before, begun := load.count(), time.Now()
 	if err := late.start(ctx); err != nil {
@@ -143,7 +159,7 @@ func (c *serverCluster) catchUp(ctx context.Context, o FailoverOptions, result *
 	result.CatchUpS = round(time.Since(begun).Seconds())
 	result.DuringPerS = round(float64(load.count()-before) / time.Since(begun).Seconds())
 	result.WorstMillis = round(float64(load.worstGap().Microseconds()) / 1000)
-	used, peak := heaps(), peaks()
+	used, peak := heaps()
 	result.SenderGrowth, result.ReceiverGrowth = round(max(used[0], used[1])/2), round(used[nodes-1]/2)
 	result.SenderPeak, result.ReceiverPeak = round(max(peak[0], peak[1])), round(peak[nodes-1])
 	received, err := c.metric(ctx, late, `kalamdb_snapshot_bytes_total{direction="received"}`)
@@ -196,53 +212,78 @@ func (c *serverCluster) bigDigest(ctx context.Context, s *server) ([][]any, erro
 		"AND table_name = 'big' AND row_count > 0 ORDER BY group_id")
 }
 
-// watchHeaps samples one measure of the servers' heaps until the function that it returns is called, which tells by how many
-// MiB each grew at most since it was first seen.
-func (c *serverCluster) watchHeaps(ctx context.Context, series string) func() [nodes]float64 {
+// The measures of the servers' heaps that are watched: what was in use at the last collection, times two, and what there is, with
+// garbage.
+const (
+	heapGoal = "go_memstats_next_gc_bytes"
+	heapNow  = "go_memstats_heap_alloc_bytes"
+)
+
+// watchHeaps samples the servers' heaps until the function that it returns is called, which tells by how many MiB each measure
+// grew at most since it was first seen. Once a second is seldom enough to take no processor from the servers: a page of metrics
+// is some ten thousand bytes of text.
+func (c *serverCluster) watchHeaps(ctx context.Context) func() (goal, now [nodes]float64) {
 	ctx, cancel := context.WithCancel(ctx)
-	var first, most [nodes]float64
+	var first, most [nodes][2]float64
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for rest(ctx, 100*time.Millisecond) == nil {
+		for rest(ctx, time.Second) == nil {
 			for i, s := range c.servers {
-				heap, err := c.metric(ctx, s, series)
+				seen, err := c.metrics(ctx, s, heapGoal, heapNow)
 				if err != nil {
 					continue // it is starting
 				}
-				if first[i] == 0 {
-					first[i] = heap
+				for k, heap := range seen {
+					if first[i][k] == 0 {
+						first[i][k] = heap
+					}
+					most[i][k] = max(most[i][k], heap-first[i][k])
 				}
-				most[i] = max(most[i], heap-first[i])
 			}
 		}
 	}()
-	return func() (growth [nodes]float64) {
+	return func() (goal, now [nodes]float64) {
 		cancel()
 		<-ended
 		for i := range most {
-			growth[i] = most[i] / (1 << 20)
+			goal[i], now[i] = most[i][0]/(1<<20), most[i][1]/(1<<20)
 		}
-		return growth
+		return goal, now
 	}
 }
 
 // metric reads one series of a server.
 func (c *serverCluster) metric(ctx context.Context, s *server, series string) (float64, error) {
+	found, err := c.metrics(ctx, s, series)
+	return found[0], err
+}
+
+// metrics reads up to two series of a server.
+func (c *serverCluster) metrics(ctx context.Context, s *server, series ...string) (found [2]float64, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.api+"/metrics", nil)
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	defer func() { _ = answer.Body.Close() }() // it was read
+	missing := len(series)
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
-			return strconv.ParseFloat(value, 64)
+		for i, name := range series {
+			if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+				if found[i], err = strconv.ParseFloat(value, 64); err != nil {
+					return found, fmt.Errorf("read %s: %w", name, err)
+				}
+				missing--
+			}
 		}
 	}
-	return 0, errors.Join(fmt.Errorf("the metrics of a server do not show %s", series), lines.Err())
+	if missing > 0 {
+		err = fmt.Errorf("the metrics of a server do not show %s", strings.Join(series, ", "))
+	}
+	return found, errors.Join(err, lines.Err())
 }

@@ -269,8 +269,9 @@ func (w *Writer) trim(batch *storage.Batch, nowMicros int64) error {
 	if err := it.Close(); err != nil {
 		return err
 	}
-	low, high := keys.ChangeSpan(w.group, 0, next.floor+1)
 	if next.floor != w.start.floor {
+		// What was dropped before lies in the store until it is compacted, and is not gone through again.
+		low, high := keys.ChangeSpan(w.group, w.start.floor, next.floor+1)
 		if err := batch.DeleteRange(low, high); err != nil {
 			return err
 		}

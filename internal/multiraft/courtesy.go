@@ -21,7 +21,7 @@ const (
 	courtesyLeast = 8               // observations that say something
 	strained      = 1.2             // times as long as usual
 	relaxed       = 1.1             // likewise
-	longestIdle   = 7.0             // times the time that a chunk takes
+	longestIdle   = 24.0            // times the time that a chunk takes
 	longestPause  = 2 * time.Second // after one chunk
 
 	// What is usual follows the newest second, soon downwards, so that an hour of large rows does not excuse slowness, and

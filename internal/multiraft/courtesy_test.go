@@ -46,7 +46,7 @@ func TestCourtesy(t *testing.T) {
 		t.Errorf("a rest of %s while proposals take as long as usual", got)
 	}
 	slow := func() { many(propose, 2*time.Millisecond) }
-	want := []time.Duration{worked / 2, worked, 2 * worked, 4 * worked, longestIdle * worked, longestIdle * worked}
+	want := []time.Duration{worked / 2, worked, 2 * worked, 4 * worked, 8 * worked, 16 * worked, longestIdle * worked, longestIdle * worked}
 	for i, want := range want {
 		if got := next(slow); got != want {
 			t.Errorf("the rest number %d is %s, want %s", i+1, got, want)

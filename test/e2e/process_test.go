@@ -66,6 +66,7 @@ func (s settings) text(t *testing.T) []byte {
 // started again with start.
 type node struct {
 	id       int
+	program  string // the binary
 	dir      string // holds kalamdb.toml, data and one log for each start
 	rpcAddr  string
 	apiAddr  string
@@ -83,7 +84,7 @@ func newNode(t *testing.T, dir string, id int) *node {
 		t.Fatal(err)
 	}
 	n := &node{
-		id: id, dir: filepath.Join(dir, fmt.Sprintf("node%d", id)),
+		id: id, program: serverBinary, dir: filepath.Join(dir, fmt.Sprintf("node%d", id)),
 		rpcAddr: addresses[0], apiAddr: addresses[1],
 	}
 	_, port, err := net.SplitHostPort(n.apiAddr)
@@ -139,7 +140,7 @@ func (n *node) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own descriptor
-	process := exec.Command(serverBinary, file)
+	process := exec.Command(n.program, file)
 	process.Stdout, process.Stderr = log, log
 	process.SysProcAttr = childAttributes()
 	process.Env = append(slices.DeleteFunc(os.Environ(), func(variable string) bool {

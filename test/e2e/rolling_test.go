@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,43 @@ func (f *follower) do(ctx context.Context, want int, text string, params ...any)
 // an upgrade does. No request of the client library fails, and each INSERT says that it inserted its row.
 func TestRollingRestartFailsNoRequest(t *testing.T) {
 	c := startCluster(t, nil)
+	finish := keepBusy(t, c)
+	for _, n := range c.nodes {
+		n.stop(t)
+		n.start(t)
+		n.waitReady(t)
+	}
+	finish()
+}
+
+// TestUpgrade does the same with three nodes of an older program, which KALAMDB_E2E_FROM names, that come back with this one:
+// make upgrade. Afterwards all replicas have the same rows.
+func TestUpgrade(t *testing.T) {
+	from := os.Getenv("KALAMDB_E2E_FROM")
+	if from == "" {
+		t.Skip("KALAMDB_E2E_FROM names no older program; make upgrade FROM=<revision> builds one")
+	}
+	c := prepareCluster(t, 3, nil)
+	for _, n := range c.nodes {
+		n.program = from
+	}
+	c.start(t)
+	finish := keepBusy(t, c)
+	for _, n := range c.nodes {
+		n.stop(t)
+		n.program = serverBinary
+		n.start(t)
+		n.waitReady(t)
+	}
+	finish()
+	root := c.nodes[0].root(t)
+	c.wantEqualDigests(t, root, "ledger", 50)
+	c.wantEqualDigests(t, root, "diary", 50)
+}
+
+// keepBusy makes tables and clients that write and read until the function that it returns is called, which reports what failed.
+func keepBusy(t *testing.T, c *cluster) (finish func()) {
+	t.Helper()
 	root := c.nodes[0].root(t)
 	root.must(t, "CREATE NAMESPACE app")
 	root.must(t, "CREATE TABLE app.ledger (id BIGINT PRIMARY KEY, note TEXT NOT NULL) WITH (TYPE = 'SHARED')")
@@ -73,14 +111,17 @@ func TestRollingRestartFailsNoRequest(t *testing.T) {
 			}
 		})
 	}
-	for _, n := range c.nodes {
-		n.stop(t)
-		n.start(t)
-		n.waitReady(t)
+	return func() {
+		t.Helper()
+		cancel()
+		running.Wait()
+		report(t, followers)
 	}
-	cancel()
-	running.Wait()
+}
 
+// report tells what the followers met.
+func report(t *testing.T, followers []*follower) {
+	t.Helper()
 	requests, worst := 0, time.Duration(0)
 	for i, f := range followers {
 		requests, worst = requests+f.requests, max(worst, f.worst)
