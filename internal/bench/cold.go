@@ -55,6 +55,7 @@ type coldCase struct {
 	Rows      int     `json:"rows"`
 	RowsPerS  float64 `json:"rows_per_s,omitempty"`
 	P50Micros float64 `json:"p50_us,omitempty"`
+	P90Micros float64 `json:"p90_us,omitempty"`
 	P99Micros float64 `json:"p99_us,omitempty"`
 	MaxMicros float64 `json:"max_us,omitempty"`
 	FirstTime float64 `json:"first_us,omitempty"`  // with nothing in the cache and all files closed, at the median
@@ -204,7 +205,7 @@ func (b *coldBench) measure(ctx context.Context, name, sql string, params func(n
 func quantiles(times []time.Duration) coldCase {
 	slices.Sort(times)
 	at := func(q float64) float64 { return micros(times[min(int(q*float64(len(times))), len(times)-1)]) }
-	return coldCase{P50Micros: at(0.5), P99Micros: at(0.99), MaxMicros: micros(times[len(times)-1])}
+	return coldCase{P50Micros: at(0.5), P90Micros: at(0.9), P99Micros: at(0.99), MaxMicros: micros(times[len(times)-1])}
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

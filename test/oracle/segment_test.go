@@ -51,7 +51,7 @@ func TestDuckDBOpensSegments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const rows = 10_000
+	const rows = 70_000 // of two row groups
 	for i := range int64(rows) {
 		row := []datum.Datum{datum.NewBigInt(i)}
 		for _, column := range table.Columns[1:] {
@@ -83,7 +83,7 @@ func TestDuckDBOpensSegments(t *testing.T) {
 		}
 		return text
 	}
-	if got := one(`SELECT concat_ws(' ', count(*), sum(id), min(_seq), max(_seq), count(*) FILTER (_deleted), count("text")) FROM '%s'`); got != "10000 49995000 100 10099 1000 5000" {
+	if got := one(`SELECT concat_ws(' ', count(*), sum(id), min(_seq), max(_seq), count(*) FILTER (_deleted), count("text")) FROM '%s'`); got != "70000 2449965000 100 70099 7000 35000" {
 		t.Errorf("DuckDB counts %s", got)
 	}
 	for name, v := range values {
@@ -96,6 +96,9 @@ func TestDuckDBOpensSegments(t *testing.T) {
 	}
 	if got := one(`SELECT string_agg(name, ' ') FROM (SELECT name FROM parquet_schema('%s') OFFSET 1 LIMIT 2)`); got != "id "+table.Columns[1].Name {
 		t.Errorf("the first columns are %s", got)
+	}
+	if got := one(`SELECT count(DISTINCT row_group_id)::VARCHAR FROM parquet_metadata('%s')`); got != "2" {
+		t.Errorf("%s row groups", got)
 	}
 	if got := one(`SELECT string_agg(DISTINCT compression, ' ') FROM parquet_metadata('%s')`); got != "ZSTD" {
 		t.Errorf("pages are compressed with %s", got)
