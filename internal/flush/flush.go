@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -171,7 +170,8 @@ func Flushable(current *catalog.Catalog, id ident.TableID) error {
 	return err
 }
 
-// placeOf finds the storage of a table.
+// placeOf finds the storage of a table. USE_USER_STORAGE changes nothing: no statement gives a user a storage of his own, and who has none
+// uses that of the table.
 func placeOf(current *catalog.Catalog, t *schema.Table) (*catalog.Storage, error) {
 	id := t.Options["STORAGE_ID"]
 	if id == "" {
@@ -192,8 +192,6 @@ func flushable(current *catalog.Catalog, id ident.TableID) (*schema.Table, error
 		return nil, fault.New(fault.TableNotFound, "table %d not found", id)
 	case t.Kind != schema.KindShared && t.Kind != schema.KindUser:
 		return nil, fault.New(fault.InvalidStatement, "table '%s' is a %s table; only user and shared tables can be flushed", t.FullName(), t.Kind)
-	case strings.EqualFold(t.Options["USE_USER_STORAGE"], "true"):
-		return nil, fault.New(fault.Unsupported, "table '%s' keeps rows in the storages of its users, which flush does not know yet", t.FullName())
 	case t.Unfinished():
 		return nil, fault.New(fault.Conflict, "table '%s' is being altered; flush it when that is done", t.FullName())
 	}

@@ -7,14 +7,14 @@ import (
 
 // How a run gives way to writes of others.
 const (
-	paceRows  = 256                    // rows between two looks at the traffic
-	paceShare = 2                      // a pause is so many times as long as the work before it
+	paceRows  = 64                     // rows between two looks at the traffic
+	paceShare = 5                      // a pause is so many times as long as the work before it
 	paceTrail = 50 * time.Millisecond  // for so long after the last sign of traffic there is some
 	maxPause  = 250 * time.Millisecond // of one pause
 )
 
 // pacer keeps a run from taking the processors from statements: while others write, a pause follows each piece of work, so that it
-// takes a third of the time of one processor at most, and never much of it at once. A run that is alone never waits. It belongs to the
+// takes a sixth of the time of one processor at most, and never much of it at once. A run that is alone never waits. It belongs to the
 // goroutine that is at work.
 type pacer struct {
 	worker *Worker

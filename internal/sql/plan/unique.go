@@ -64,10 +64,33 @@ func kept(descriptor *schema.Table, x *schema.Index) bool {
 	if key := descriptor.PrimaryKey(); key >= 0 && len(x.Columns) == 1 && x.Columns[0] == descriptor.Columns[key].ID {
 		return true
 	}
-	return slices.ContainsFunc(descriptor.Indexes, func(other schema.Index) bool {
-		return other.ID != x.ID && other.Unique && !other.Dropped() &&
-			slices.Equal(slices.Sorted(slices.Values(other.Columns)), slices.Sorted(slices.Values(x.Columns)))
-	})
+	return twin(descriptor, x) != nil
+}
+
+// twin finds another index that keeps the columns of an index unique.
+func twin(descriptor *schema.Table, x *schema.Index) *schema.Index {
+	for i := range descriptor.Indexes {
+		other := &descriptor.Indexes[i]
+		if other.ID != x.ID && other.Unique && !other.Dropped() &&
+			slices.Equal(slices.Sorted(slices.Values(other.Columns)), slices.Sorted(slices.Values(x.Columns))) {
+			return other
+		}
+	}
+	return nil
+}
+
+// underWay finds an index over some columns that is being built by another statement, and may fail.
+func (a *alteration) underWay(columns []parse.Ident) *schema.Index {
+	wanted := &schema.Index{}
+	for _, named := range columns {
+		if position, ok := a.old.Column(named.Name); ok {
+			wanted.Columns = append(wanted.Columns, a.old.Columns[position].ID)
+		}
+	}
+	if found := twin(a.old, wanted); found != nil && found.State == schema.IndexBuilding {
+		return found
+	}
+	return nil
 }
 
 // freeIndexName appends the first number that makes a name free in the namespace of a table, as PostgreSQL does.
@@ -112,6 +135,10 @@ func (a *alteration) addConstraint(constraint *parse.TableConstraint) error {
 		return err
 	}
 	if len(a.next.Indexes) == len(a.old.Indexes) {
+		if x := a.underWay(constraint.Columns); x != nil {
+			return at(constraint, fault.New(fault.Conflict,
+				"constraint '%s' over the same columns is being built and may fail; try again when that is done", x.Name))
+		}
 		a.noop = "its columns are unique already"
 		return nil
 	}

@@ -179,15 +179,16 @@ func (w *Writer) endBlock() error {
 		if _, err := column.WriteRowValues(w.pending[i]); err != nil {
 			return fmt.Errorf("segment: write column %d: %w", i, err)
 		}
+		clear(w.pending[i])
+		w.pending[i] = w.pending[i][:0]
+		if err := w.giveWay(); err != nil {
+			return err
+		}
 		if err := column.Flush(); err != nil {
 			return fmt.Errorf("segment: write column %d: %w", i, err)
 		}
-		clear(w.pending[i])
-		w.pending[i] = w.pending[i][:0]
-		if w.pause != nil {
-			if err := w.pause(); err != nil {
-				return err
-			}
+		if err := w.giveWay(); err != nil {
+			return err
 		}
 	}
 	w.rows, w.bytes = 0, 0
@@ -200,10 +201,17 @@ func (w *Writer) endBlock() error {
 	return nil
 }
 
+func (w *Writer) giveWay() error {
+	if w.pause == nil {
+		return nil
+	}
+	return w.pause()
+}
+
 // SetOwner says whose file it is: a bucket may have files of many clusters.
 func (w *Writer) SetOwner(cluster string) { w.owner = cluster }
 
-// SetPause has a function called after each page that was compressed, so that the caller can give way to others. Its error ends the file.
+// SetPause has a function called after each page that was filled, and after each that was compressed, so that the caller can give way to others. Its error ends the file.
 func (w *Writer) SetPause(pause func() error) { w.pause = pause }
 
 // Size is about how many bytes were written so far.

@@ -41,3 +41,19 @@ func TestColdRowsCountAsMemory(t *testing.T) {
 		n.fails(t, "SQL_EXECUTION_ERROR", fault.LimitExceeded, sql)
 	}
 }
+
+// TestUserStorageIsThatOfTheTable flushes a table whose rows are to lie in the storages of their users, of whom none has one.
+func TestUserStorageIsThatOfTheTable(t *testing.T) {
+	t.Parallel()
+	var f *flusher
+	n := startNode(t, func(deps *exec.Deps) { f = withColdRows(t, deps) })
+	n.must(t, "CREATE USER TABLE own (id INT PRIMARY KEY, note TEXT) WITH (USE_USER_STORAGE = true)")
+	n.must(t, "INSERT INTO own VALUES (1, 'a'), (2, 'b')")
+	f.flush(t)
+	if f.moved != 2 {
+		t.Errorf("%d rows became cold", f.moved)
+	}
+	if got := n.must(t, "SELECT note FROM own").Results[0].RowCount; got != 2 {
+		t.Errorf("%d rows are read", got)
+	}
+}
