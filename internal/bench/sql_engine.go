@@ -45,6 +45,7 @@ type sqlEngine struct {
 	solo   *multiraft.Solo
 	engine *exec.Engine
 	caller session.Session
+	params [1]datum.Datum // of the statement under way; there is one client
 
 	tables   *catalog.Store
 	direct   executor.CommandExecutor
@@ -166,7 +167,8 @@ func (e *sqlEngine) fill(ctx context.Context) error {
 func (e *sqlEngine) run(ctx context.Context, sql string, n int) error {
 	request := exec.Request{SQL: sql, Session: e.caller}
 	if strings.Contains(sql, "$1") {
-		request.Params = []datum.Datum{datum.NewBigInt(int64(n*7919%sqlEvents) + 1)}
+		e.params[0] = datum.NewBigInt(int64(n*7919%sqlEvents) + 1)
+		request.Params = e.params[:]
 	}
 	response, err := e.engine.Execute(ctx, request)
 	if err != nil {

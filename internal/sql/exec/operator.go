@@ -150,6 +150,7 @@ func (o *filterOperator) close() error { return o.input.close() }
 type projectOperator struct {
 	input operator
 	eval  *expr.EvalContext
+	few   [8]int // what columns are in, when there are no more
 	exprs []expr.Expr
 	// columns holds the position that exprs[i] reads when it is a plain column, else -1.
 	columns []int
@@ -162,15 +163,20 @@ type projectOperator struct {
 
 func (r *run) wrapProject(n *plan.Project, input operator) operator {
 	o := &projectOperator{
-		input: input, eval: r.eval, exprs: make([]expr.Expr, len(n.Exprs)), columns: make([]int, len(n.Exprs)),
-		row: make([]datum.Datum, len(n.Exprs)), budget: r.budget,
+		input: input, eval: r.eval, row: make([]datum.Datum, len(n.Exprs)), budget: r.budget,
+	}
+	if o.columns = o.few[:min(len(n.Exprs), len(o.few))]; len(n.Exprs) > len(o.few) {
+		o.columns = make([]int, len(n.Exprs))
 	}
 	for i, e := range n.Exprs {
-		o.exprs[i], o.columns[i] = expr.Prepare(e, r.eval), -1
 		if position, ok := expr.ColumnPosition(e); ok && position < n.Input.Width() {
 			o.columns[i] = position
 			continue
 		}
+		if o.exprs == nil { // most queries read columns and compute nothing
+			o.exprs = make([]expr.Expr, len(n.Exprs))
+		}
+		o.exprs[i], o.columns[i] = expr.Prepare(e, r.eval), -1
 		if kind := e.Type().Kind; kind.IsString() || kind == datum.Bytes || kind == datum.Array {
 			o.large = append(o.large, i)
 		}
