@@ -253,7 +253,7 @@ func TestReplicaFetchesASegmentThatIsGone(t *testing.T) {
 		if err = n.cold.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.cold.Forget(); err != nil {
+		if err = n.cold.Forget(); err != nil {
 			t.Fatal(err)
 		}
 		read(n)
