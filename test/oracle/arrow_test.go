@@ -50,60 +50,89 @@ func arrowColumns() map[string]arrowColumn {
 		return string(a.(*array.Binary).Value(row)) == want.Str()
 	}
 	return map[string]arrowColumn{
-		"boolean": {datum.Of(datum.Boolean), "bool", func(r *rand.Rand) datum.Datum { return datum.NewBool(r.IntN(2) == 0) },
+		"boolean": {
+			datum.Of(datum.Boolean), "bool", func(r *rand.Rand) datum.Datum { return datum.NewBool(r.IntN(2) == 0) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return a.(*array.Boolean).Value(row) == want.Bool()
-			}},
-		"small": {datum.Of(datum.SmallInt), "int16", whole(datum.SmallInt, 16),
+			},
+		},
+		"small": {
+			datum.Of(datum.SmallInt), "int16", whole(datum.SmallInt, 16),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Int16).Value(row)) == want.Int()
-			}},
-		"whole": {datum.Of(datum.Int), "int32", whole(datum.Int, 32),
+			},
+		},
+		"whole": {
+			datum.Of(datum.Int), "int32", whole(datum.Int, 32),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Int32).Value(row)) == want.Int()
-			}},
-		"big": {datum.Of(datum.BigInt), "int64", whole(datum.BigInt, 64),
-			func(a arrow.Array, row int, want datum.Datum) bool { return a.(*array.Int64).Value(row) == want.Int() }},
-		"float": {datum.Of(datum.Float), "float32", func(r *rand.Rand) datum.Datum { return datum.NewFloat(float64(float32(r.NormFloat64()))) },
+			},
+		},
+		"big": {
+			datum.Of(datum.BigInt), "int64", whole(datum.BigInt, 64),
+			func(a arrow.Array, row int, want datum.Datum) bool { return a.(*array.Int64).Value(row) == want.Int() },
+		},
+		"float": {
+			datum.Of(datum.Float), "float32", func(r *rand.Rand) datum.Datum { return datum.NewFloat(float64(float32(r.NormFloat64()))) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return float64(a.(*array.Float32).Value(row)) == want.Float()
-			}},
-		"double": {datum.Of(datum.Double), "float64", func(r *rand.Rand) datum.Datum { return datum.NewDouble(r.NormFloat64()) },
+			},
+		},
+		"double": {
+			datum.Of(datum.Double), "float64", func(r *rand.Rand) datum.Datum { return datum.NewDouble(r.NormFloat64()) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return a.(*array.Float64).Value(row) == want.Float()
-			}},
-		"decimal": {datum.Type{Kind: datum.Decimal, Precision: 38, Scale: 4}, "decimal(38, 4)",
+			},
+		},
+		"decimal": {
+			datum.Type{Kind: datum.Decimal, Precision: 38, Scale: 4},
+			"decimal(38, 4)",
 			func(r *rand.Rand) datum.Datum { return datum.NewDecimal(apd.New(r.Int64()-1<<62, -4)) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				got, d := a.(*array.Decimal128).Value(row).BigInt(), want.Decimal()
 				return new(big.Int).Abs(got).Cmp(d.Coeff.MathBigInt()) == 0 && (got.Sign() < 0) == d.Negative && d.Exponent == -4
-			}},
+			},
+		},
 		"text": {datum.Of(datum.Text), "utf8", text(datum.Text, letters), str},
-		"json": {datum.Of(datum.JSON), "binary",
-			text(datum.JSON, func(r *rand.Rand) string { return fmt.Sprintf(`{"a": [%d, "ž"]}`, r.IntN(1000)) }), raws},
+		"json": {
+			datum.Of(datum.JSON), "binary",
+			text(datum.JSON, func(r *rand.Rand) string { return fmt.Sprintf(`{"a": [%d, "ž"]}`, r.IntN(1000)) }), raws,
+		},
 		"file":  {datum.Of(datum.File), "utf8", text(datum.File, func(r *rand.Rand) string { return fmt.Sprintf(`{"id":"%d"}`, r.IntN(1000)) }), str},
 		"bytes": {datum.Of(datum.Bytes), "binary", text(datum.Bytes, raw), raws},
-		"uuid": {datum.Of(datum.UUID), "extension<arrow.uuid>", text(datum.UUID, raw),
+		"uuid": {
+			datum.Of(datum.UUID), "extension<arrow.uuid>", text(datum.UUID, raw),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return string(storageOf(a).(*array.FixedSizeBinary).Value(row)) == want.Str()
-			}},
-		"timestamp": {datum.Of(datum.Timestamp), "timestamp[us]", whole(datum.Timestamp, 55),
+			},
+		},
+		"timestamp": {
+			datum.Of(datum.Timestamp), "timestamp[us]", whole(datum.Timestamp, 55),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Timestamp).Value(row)) == want.Int()
-			}},
-		"datetime": {datum.Of(datum.DateTime), "timestamp[us, tz=UTC]", whole(datum.DateTime, 55),
+			},
+		},
+		"datetime": {
+			datum.Of(datum.DateTime), "timestamp[us, tz=UTC]", whole(datum.DateTime, 55),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Timestamp).Value(row)) == want.Int()
-			}},
-		"date": {datum.Of(datum.Date), "date32", whole(datum.Date, 20),
+			},
+		},
+		"date": {
+			datum.Of(datum.Date), "date32", whole(datum.Date, 20),
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Date32).Value(row)) == want.Int()
-			}},
-		"time": {datum.Of(datum.Time), "time64[us]", func(r *rand.Rand) datum.Datum { return datum.NewInt(datum.Time, r.Int64N(86_400_000_000)) },
+			},
+		},
+		"time": {
+			datum.Of(datum.Time), "time64[us]", func(r *rand.Rand) datum.Datum { return datum.NewInt(datum.Time, r.Int64N(86_400_000_000)) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				return int64(a.(*array.Time64).Value(row)) == want.Int()
-			}},
-		"embedding": {datum.Type{Kind: datum.Embedding, Dims: 3}, "list<element: float32>",
+			},
+		},
+		"embedding": {
+			datum.Type{Kind: datum.Embedding, Dims: 3},
+			"list<element: float32>",
 			func(r *rand.Rand) datum.Datum { return datum.NewEmbedding([]float32{r.Float32(), -r.Float32(), 0}) },
 			func(a arrow.Array, row int, want datum.Datum) bool {
 				list := a.(*array.List)
@@ -115,7 +144,8 @@ func arrowColumns() map[string]arrowColumn {
 					}
 				}
 				return int(to-from) == len(vector)
-			}},
+			},
+		},
 	}
 }
 
