@@ -117,3 +117,56 @@ func TestAllTellsWhoIsBehindWhenTimeIsUp(t *testing.T) {
 		t.Errorf("message %q", behind.Error())
 	}
 }
+
+// TestAllOfAPackedEntry proposes three commands that share an entry. While a voter has not applied it each of them ends with the name of
+// that voter, and once it has, each ends well.
+func TestAllOfAPackedEntry(t *testing.T) {
+	l := newLab(t, 34, 2)
+	l.packs = true
+	l.startThree()
+	g := shard.UserShard(0)
+	n := l.leader(g)
+	slow := l.otherThan(n)
+	for id := range l.nodes {
+		if id != slow.replica {
+			l.network.Partition(address(id), address(slow.replica))
+		}
+	}
+	var submitted []*Submitted
+	for range 3 {
+		s, err := n.manager.Submit(g, l.id(), binary.BigEndian.AppendUint64(nil, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		submitted = append(submitted, s)
+	}
+	l.pump()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var shared uint64
+	await := func() (err error) {
+		for _, s := range submitted {
+			_, index, done, failure := s.Poll()
+			if !done || failure != nil || shared > 0 && index != shared {
+				t.Fatalf("a command is at %d, the one before at %d, done %v, %v", index, shared, done, failure)
+			}
+			shared = index
+			err = errors.Join(err, n.manager.awaitAll(over, n.manager.groups[g], index))
+		}
+		return err
+	}
+	// Each look asks the voters, who answer while the lab moves.
+	l.until(100, "one voter has answered", func() bool {
+		behind, ok := errors.AsType[*BehindError](await())
+		return ok && len(behind.Behind) == 1
+	})
+	behind, ok := errors.AsType[*BehindError](await())
+	if !ok || behind.Behind[0] != slow.replica || strings.Count(await().Error(), "committed, not yet applied on") != len(submitted) {
+		t.Errorf("%v, want that replica %d is behind, for each of %d", await(), slow.replica, len(submitted))
+	}
+	l.network.HealAll()
+	l.until(400, "all voters have applied it", func() bool { return await() == nil })
+	if slow.sum(g) != uint64(len(submitted)) {
+		t.Errorf("the voter that was away has applied %d of %d", slow.sum(g), len(submitted))
+	}
+}
