@@ -114,6 +114,9 @@ func (d *Dir) publish(tmp, key string, ifNotExists bool) error {
 	var err error
 	for range putTries {
 		err = d.fs.MkdirAll(d.fs.PathDir(final), 0o750)
+		if errors.Is(err, fs.ErrExist) { // somebody made it first, and a Delete removed it before it was looked at
+			err = fmt.Errorf("make the directory of %s: %w", key, fs.ErrNotExist)
+		}
 		switch {
 		case err != nil:
 		case ifNotExists:

@@ -3,6 +3,9 @@ package objstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -134,5 +137,36 @@ func TestDirSweepsOldRemains(t *testing.T) {
 	}
 	if n, err := store.Sweep(t.Context(), stat.ModTime().Add(time.Nanosecond)); n != 1 || err != nil {
 		t.Errorf("swept %d old files, %v", n, err)
+	}
+}
+
+// vanishing is a file system on which the directory that somebody else has just made is gone when MkdirAll looks at it.
+type vanishing struct {
+	disk.FS
+	left int // how often that happens
+}
+
+func (v *vanishing) MkdirAll(dir string, mode os.FileMode) error {
+	if strings.HasSuffix(dir, "user/table") && v.left > 0 {
+		v.left--
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: fs.ErrExist}
+	}
+	return v.FS.MkdirAll(dir, mode)
+}
+
+func TestDirMakesADirectoryThatVanishes(t *testing.T) {
+	t.Parallel()
+	for _, times := range []int{1, 1000} {
+		on := &vanishing{FS: vfs.NewMem(), left: times}
+		store, err := objstore.OpenDir(on, "/data/objects")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, opts := range []objstore.PutOptions{{}, {IfNotExists: true}} {
+			_, err = store.Put(t.Context(), fmt.Sprintf("user/table/%v", opts.IfNotExists), strings.NewReader("x"), 1, opts)
+			if errors.Is(err, objstore.ErrExists) || (err == nil) != (times == 1) {
+				t.Errorf("a directory that vanishes %d times, %+v: %v", times, opts, err)
+			}
+		}
 	}
 }
