@@ -40,7 +40,9 @@ func TestDiskFullDuringFlush(t *testing.T) {
 			t.Errorf("%s: %.200s, want %.200s", when, got, want)
 		}
 	}
-	free := n.fill(t, 5<<20) // the segment has about twice as much
+	const leave = 5 << 20 // the segment has about twice as much
+	free := n.fill(t, leave)
+	stop := n.keepFull(t, leave)
 	job := jobOf(t, root.must(t, "STORAGE FLUSH TABLE app.t"))
 	eventually(t, "the flush finds no room", func() error {
 		rows := root.soon(t, "SELECT status, exception_trace FROM system.jobs WHERE job_id = '"+job+"'").rows()
@@ -49,6 +51,7 @@ func TestDiskFullDuringFlush(t *testing.T) {
 		}
 		return nil
 	})
+	stop()
 	eventually(t, "the job ends", func() error {
 		if rows := root.soon(t, "SELECT status FROM system.jobs WHERE job_id = '"+job+"'").rows(); fmt.Sprint(rows) != "[[failed]]" {
 			return fmt.Errorf("it is %v", rows)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // smallDisk mounts a file system of that size at a node's data directory, or skips the test.
@@ -43,23 +44,63 @@ func (n *node) fill(t *testing.T, leave int64) (free func()) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	chunk := make([]byte, 64<<10)
-	for {
-		var usage syscall.Statfs_t
-		if err := syscall.Statfs(n.dataDir(), &usage); err != nil {
-			t.Fatal(err)
-		}
-		room := int64(usage.Bavail)*usage.Bsize - leave
-		if room <= 0 {
-			break
-		}
-		if _, err := f.Write(chunk[:min(room, int64(len(chunk)))]); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
+	if err := growTo(f, leave); err != nil {
+		t.Fatal(err)
 	}
 	return func() {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// growTo writes to a file until its disk has no more than so many bytes left.
+func growTo(f *os.File, leave int64) error {
+	chunk := make([]byte, 64<<10)
+	for {
+		var usage syscall.Statfs_t
+		if err := syscall.Fstatfs(int(f.Fd()), &usage); err != nil {
+			return err
+		}
+		room := int64(usage.Bavail)*usage.Bsize - leave
+		if room <= 0 {
+			return nil
+		}
+		if _, err := f.Write(chunk[:min(room, int64(len(chunk)))]); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+	}
+}
+
+// keepFull takes what a node gives back, tables that were merged for one, until it is stopped.
+func (n *node) keepFull(t *testing.T, leave int64) (stop func()) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(n.dataDir(), "more-ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		each := time.NewTicker(time.Millisecond)
+		defer each.Stop()
+		for {
+			select {
+			case <-each.C:
+				if err := growTo(f, leave); err != nil {
+					ended <- err
+					return
+				}
+			case <-done:
+				ended <- errors.Join(f.Close(), os.Remove(f.Name()))
+				return
+			}
+		}
+	}()
+	return func() {
+		t.Helper()
+		close(done)
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	}
 }
