@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -16,10 +17,22 @@ type guardedListener struct {
 	net.Listener
 	gate    *ratelimit.Gate
 	refused prometheus.Counter
+	// refusing has a place for each refusal under way; a connection that finds none free is closed without a word.
+	refusing chan struct{}
 }
 
-// refusalTimeout bounds the time that a refusal may take; it is a few hundred bytes into an empty socket.
-const refusalTimeout = 100 * time.Millisecond
+const (
+	// maxRefusals bounds the refusals under way at a time.
+	maxRefusals = 64
+	// refusalTimeout bounds each half of a refusal: to wait for the request, and to read what is left of it after the answer.
+	refusalTimeout = 500 * time.Millisecond
+	// maxRefusedBytes is how much of a refused request is read, so that the answer to it is not lost.
+	maxRefusedBytes = 256 << 10
+)
+
+func newGuardedListener(l net.Listener, gate *ratelimit.Gate, refused prometheus.Counter) *guardedListener {
+	return &guardedListener{Listener: l, gate: gate, refused: refused, refusing: make(chan struct{}, maxRefusals)}
+}
 
 // Accept implements net.Listener.
 func (l *guardedListener) Accept() (net.Conn, error) {
@@ -36,17 +49,34 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 			return &guardedConn{Conn: conn, gate: l.gate, key: key}, nil
 		}
 		l.refused.Inc()
-		refuseConnection(conn)
+		select {
+		case l.refusing <- struct{}{}:
+			go func() {
+				defer func() { <-l.refusing }()
+				refuseConnection(conn)
+			}()
+		default:
+			_ = conn.Close()
+		}
 	}
 }
 
-// refuseConnection says why on a best effort and closes.
+// refuseConnection says why on a best effort and closes. The answer waits for the first byte of the request, since clients discard what
+// reaches them before they have asked; and the rest of the request is read, since a socket that closes with unread bytes is reset, which
+// can take the answer from the client.
 func refuseConnection(conn net.Conn) {
 	const body = `{"error":"TOO_MANY_CONNECTIONS","message":"Too many open connections; try again later"}`
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(refusalTimeout))
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\n"+
-		"Retry-After: 1\r\nConnection: close\r\n\r\n%s", contentTypeJSON, len(body), body)
-	_ = conn.Close()
+	_, _ = conn.Read(make([]byte, 1))
+	_ = conn.SetDeadline(time.Now().Add(refusalTimeout))
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\n"+
+		"Retry-After: 1\r\nConnection: close\r\n\r\n%s", contentTypeJSON, len(body), body); err != nil {
+		return
+	}
+	if half, can := conn.(interface{ CloseWrite() error }); can && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, maxRefusedBytes)
+	}
 }
 
 // guardedConn gives its place back when it closes.

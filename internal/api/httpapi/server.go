@@ -145,7 +145,7 @@ func (s *Server) newHTTPServer() *http.Server {
 // Serve answers clients of the listener until Shutdown or Close, and then returns nil. It closes the
 // listener. Connections beyond the configured bounds are refused with 503.
 func (s *Server) Serve(listener net.Listener) error {
-	guarded := &guardedListener{Listener: listener, gate: s.connections, refused: s.measurements.refusedConnections}
+	guarded := newGuardedListener(listener, s.connections, s.measurements.refusedConnections)
 	if err := s.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve clients on %s: %w", listener.Addr(), err)
 	}

@@ -179,6 +179,10 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Fatalf("first connection: %d %s", status, body)
 	}
 	second, secondReader := dial()
+	// The request has more bytes than its headers: the answer is read all the same.
+	if _, err := io.WriteString(second, "POST /v1/api/sql HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n"+strings.Repeat("x", 1<<16)); err != nil {
+		t.Fatal(err)
+	}
 	if status, body := readAnswer(t, secondReader); status != http.StatusServiceUnavailable || !strings.Contains(body, "TOO_MANY_CONNECTIONS") {
 		t.Errorf("second connection: %d %s", status, body)
 	}
@@ -199,6 +203,27 @@ func TestConnectionsAreBounded(t *testing.T) {
 		_ = third.Close()
 		if status == http.StatusOK {
 			return
+		}
+	}
+}
+
+// TestRefusalWaitsForTheRequest: an answer that comes before the request is discarded by Go's client and by others.
+func TestRefusalWaitsForTheRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.Performance.MaxConnections = 1 })
+	address, _ := w.serve()
+	held, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }() // nothing was sent over it
+	for range 200 {
+		answer, err := http.Post("http://"+address+"/v1/api/sql", "application/json", strings.NewReader(`{"sql":"SELECT 1"}`)) //nolint:noctx // bounded by the test's own time
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("status %d, %v", answer.StatusCode, err)
 		}
 	}
 }
