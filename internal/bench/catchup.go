@@ -35,8 +35,9 @@ type catchUpCase struct {
 	ReceivedMiB    float64 `json:"snapshot_mib_received"`         // compressed
 }
 
-// The fill of a table: rows with values that the store compresses to about a quarter, written by a few clients. What is sent is
-// read and checked uncompressed, so that the transfer is of all bytes, and three servers have room on one disk.
+// The fill of a table: rows with values that a snapshot compresses to about a fifth, written by a few clients. What is sent is
+// read and checked uncompressed, so that the transfer is of all bytes. Each of the three stores takes as much room on the disk as the
+// table has bytes, and its log 1 GiB more.
 const (
 	catchUpValue = 192 << 10 // bytes of one value, a third more as text
 	catchUpPiece = 12 << 10  // of them are random, and repeated three times: what compresses looks back 64 KiB
