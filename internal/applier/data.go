@@ -43,6 +43,8 @@ type Data struct {
 	cold map[coldScope]*coldState
 	// value is reused between rows.
 	value []byte
+	// gaps are spans of row keys in which there is no row.
+	gaps gaps
 	// log keeps the newest changes in the store.
 	log *changelog.Writer
 	// publisher is told of changes; nil tells nobody.
@@ -136,7 +138,7 @@ func (d *Data) Publish() {
 
 // Restore reads the markers of purged tables, the fences and where the change log stands.
 func (d *Data) Restore(reader storage.Reader) error {
-	d.changes, d.at, d.taken = nil, 0, 0
+	d.changes, d.at, d.taken, d.gaps = nil, 0, 0, newGaps()
 	if err := d.log.Restore(reader); err != nil {
 		return err
 	}
@@ -190,7 +192,7 @@ func (d *Data) writeRows(
 	for i, row := range body.GetRows() {
 		rowKeys[i] = keys.Row(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()), row.GetPrimaryKey())
 	}
-	before, refusal, err := checkRows(batch, at, nowMicros, body.GetRows(), rowKeys, word)
+	before, refusal, err := d.checkRows(batch, at, nowMicros, body.GetRows(), rowKeys, word)
 	if refusal != nil || err != nil {
 		return refusal, err
 	}
@@ -208,6 +210,7 @@ func (d *Data) writeRows(
 		if err := batch.Set(rowKeys[i], d.value); err != nil {
 			return nil, err
 		}
+		d.gaps.wrote(rowKeys[i])
 	}
 	if err := d.touchScopes(batch, at, body.GetRows()); err != nil {
 		return nil, err
@@ -269,7 +272,7 @@ func (d *Data) admit(body *commandv1.WriteRows) *commandv1.Response {
 
 // checkRows compares each row's expectation with the newest version of its key, where a row of the same
 // command that stands before it counts as written. It returns the version before each row.
-func checkRows(
+func (d *Data) checkRows(
 	batch *storage.Batch, at place, nowMicros int64, rows []*commandv1.RowWrite, rowKeys [][]byte, word *coldWord,
 ) ([]version, *commandv1.Response, error) {
 	var own map[string]version // versions this command writes; unused when it writes one row
@@ -282,7 +285,7 @@ func checkRows(
 		if !found {
 			var err error
 			var hot bool
-			if current, hot, err = readHot(batch, rowKeys[i]); err != nil {
+			if current, hot, err = d.readNewest(batch, row, rowKeys[i]); err != nil {
 				return nil, nil, err
 			}
 			if !hot {
@@ -350,6 +353,22 @@ func checkRow(row *commandv1.RowWrite, current version, nowMicros int64) *comman
 		return command.Refuse(fault.Conflict, "the row was changed by another statement; run the statement again")
 	}
 	return nil
+}
+
+// readNewest is readHot of a row that is written, which is spared where the key lies in a gap.
+func (d *Data) readNewest(batch *storage.Batch, row *commandv1.RowWrite, key []byte) (found version, hot bool, err error) {
+	if d.gaps.absent(key) {
+		if invariant.Enabled {
+			_, hot, err = readHot(batch, key)
+			invariant.Check(err != nil || !hot, "a row of group %s lies in a gap: %x", d.group, key)
+		}
+		return version{}, false, nil
+	}
+	if found, hot, err = readHot(batch, key); err != nil || hot || !d.gaps.affords(key) {
+		return found, hot, err
+	}
+	_, end := keys.UserTableSpan(d.group, ident.TableID(row.GetTableId()), ident.UserID(row.GetUser()))
+	return version{}, false, d.gaps.learn(batch, key, end)
 }
 
 // readHot reads the version that the row store has under a key; hot is false when it has none.
