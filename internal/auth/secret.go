@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
 const (
@@ -88,6 +90,13 @@ func FixedSecret(secret string) SecretSource {
 // the cluster's identity and root's password hash, which all nodes share and nobody outside knows. It is
 // not ready until both exist.
 func DerivedSecret(store *catalog.Store) SecretSource {
+	// Every request asks; the key is derived anew only when what it depends on has changed.
+	type derived struct {
+		cluster ident.ClusterUID
+		root    string
+		key     []byte
+	}
+	var last atomic.Pointer[derived]
 	return func() ([]byte, error) {
 		picture := store.Current()
 		cluster := picture.Cluster()
@@ -95,10 +104,14 @@ func DerivedSecret(store *catalog.Store) SecretSource {
 		if cluster == nil || cluster.UID.IsZero() || !ok || root.PasswordHash == "" {
 			return nil, fault.New(fault.Unavailable, "tokens cannot be signed before the cluster is founded and set up")
 		}
+		if known := last.Load(); known != nil && known.cluster == cluster.UID && known.root == root.PasswordHash {
+			return known.key, nil
+		}
 		key, err := hkdf.Key(sha256.New, []byte(root.PasswordHash), cluster.UID[:], deriveSecretPurpose, generatedKeyBytes)
 		if err != nil {
 			return nil, fmt.Errorf("derive token key: %w", err)
 		}
+		last.Store(&derived{cluster.UID, root.PasswordHash, key})
 		return key, nil
 	}
 }
