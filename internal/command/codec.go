@@ -48,6 +48,16 @@ func Decode(data []byte) (*commandv1.Command, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes", errMalformed, len(data))
 	}
+	if len(data) > 0 && data[0] == Version {
+		if cmd, ok := decodeRowWrite(data[1:]); ok {
+			return checked(cmd)
+		}
+	}
+	return decodeAny(data)
+}
+
+// decodeAny decodes every command.
+func decodeAny(data []byte) (*commandv1.Command, error) {
 	cmd := &commandv1.Command{}
 	if err := decode(data, cmd); err != nil {
 		return nil, err
@@ -55,6 +65,11 @@ func Decode(data []byte) (*commandv1.Command, error) {
 	if field, found := unknownInCommand(cmd); found {
 		return nil, fmt.Errorf("%w: unknown field in %s", errMalformed, field)
 	}
+	return checked(cmd)
+}
+
+// checked refuses a decoded command that Encode would not have made.
+func checked(cmd *commandv1.Command) (*commandv1.Command, error) {
 	if cmd.GetBody() == nil {
 		return nil, fmt.Errorf("%w: no body", errMalformed)
 	}

@@ -84,6 +84,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{Version, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
+		compareDecoders(t, data)
 		cmd, err := Decode(data)
 		if err != nil {
 			return
