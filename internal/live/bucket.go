@@ -7,12 +7,9 @@ import (
 )
 
 // bucket is a set of subscriptions that a change concerns together. Each knows its place, so that leaving is cheap. What
-// giving them a change needs is said once for all of them where it is the same, and lies in one place in front: with
-// 100,000 subscriptions every other place in memory is far away. It fills two lines of the processor's cache: what a search
-// reads is in the first.
+// giving them a change needs is said once for all of them where it is the same.
 type bucket struct {
-	key     bucketKey
-	entries []entry
+	entries []*Subscription
 	// projection is that of all of them; nil when they differ.
 	projection *Projection
 	// after is not below the position of any of them: a change above it is new to all.
@@ -23,13 +20,6 @@ type bucket struct {
 	// given and lastMicros are of the changes that went to all; see place.
 	given      uint64
 	lastMicros int64
-	_          [4]uint64 // an object of 128 bytes begins at such a line, a smaller one anywhere
-}
-
-// entry is one subscription in a bucket.
-type entry struct {
-	sub  *Subscription
-	conn *streamConn
 }
 
 // place is where a subscription stands in a bucket.
@@ -56,25 +46,25 @@ func (b *bucket) add(sub *Subscription) {
 		b.tests++
 	}
 	sub.places = append(sub.places, place{bucket: b, at: len(b.entries), given: b.given})
-	b.entries = append(b.entries, entry{sub: sub, conn: sub.conn})
+	b.entries = append(b.entries, sub)
 }
 
 // remove fills the gap with the last subscription.
 func (b *bucket) remove(at int) {
-	if !b.entries[at].sub.query.exact {
+	if !b.entries[at].query.exact {
 		b.tests--
 	}
 	last := len(b.entries) - 1
 	moved := b.entries[last]
-	b.entries[last] = entry{}
+	b.entries[last] = nil
 	b.entries = b.entries[:last]
 	if at == last {
 		return
 	}
 	b.entries[at] = moved
-	for i := range moved.sub.places {
-		if moved.sub.places[i].bucket == b {
-			moved.sub.places[i].at = at
+	for i := range moved.places {
+		if moved.places[i].bucket == b {
+			moved.places[i].at = at
 		}
 	}
 }
@@ -87,8 +77,8 @@ func (b *bucket) allGood(current *catalog.Catalog) bool {
 	if b.checked == current {
 		return true
 	}
-	for i := range b.entries {
-		if !b.entries[i].sub.good(current) {
+	for _, sub := range b.entries {
+		if !sub.good(current) {
 			return false
 		}
 	}
@@ -157,87 +147,122 @@ func (k *bucketKey) is(value []byte) bool {
 // hashSeed is of all tables: what they are asked for is in their order of no place.
 var hashSeed = maphash.MakeSeed()
 
-// bucketTable finds buckets by value. It probes one slot after another from where the hash says: a find reads one line of
-// the table's memory and one of the bucket's, where a map of strings reads two more.
+// bucketTable finds buckets by value. With 100,000 subscriptions every place in memory is far away, so a find goes to few, and
+// to none because of what it read at another that is far: tags, which are small enough to stay near, say which slot it is;
+// the slot, one line of the processor's cache, has the value and where the entries lie, and the entries lie in one piece.
 type bucketTable struct {
-	slots []slot // a power of two, at most three of four taken
+	tags  []uint32 // for each slot: emptyTag, or what tagOf gives; a power of two, at most three of four taken
+	slots []slot
 	count int
 }
 
-// slot is empty without a bucket.
+// slot is of one value. It has 64 bytes.
 type slot struct {
-	hash   uint64
-	bucket *bucket
+	key     bucketKey
+	entries []*Subscription // those of the bucket
+	bucket  *bucket
+	hash    uint64
 }
 
-const smallestTable = 8
+const (
+	smallestTable = 8
+	emptyTag      = 0
+)
 
-// find returns the bucket of a value, nil when there is none.
-func (t *bucketTable) find(value []byte) *bucket {
+// tagOf is the half of a hash that does not say where its slot is; it is not emptyTag.
+func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 } //nolint:gosec // half of it is meant
+
+// find returns the slot of a value, nil when there is none. It is valid until the table changes.
+func (t *bucketTable) find(value []byte) *slot {
 	if t.count == 0 {
 		return nil
 	}
-	hash := maphash.Bytes(hashSeed, value)
-	mask := uint64(len(t.slots) - 1) //nolint:gosec // not empty
-	for i := hash & mask; t.slots[i].bucket != nil; i = (i + 1) & mask {
-		if t.slots[i].hash == hash && t.slots[i].bucket.key.is(value) {
-			return t.slots[i].bucket
-		}
+	at, found := t.search(maphash.Bytes(hashSeed, value), value)
+	if !found {
+		return nil
 	}
-	return nil
+	return &t.slots[at]
 }
 
-// make returns the bucket of a value, a new one when there was none.
-func (t *bucketTable) make(value string) *bucket {
-	if b := t.find([]byte(value)); b != nil {
-		return b
+// search probes one slot after another from where the hash says. It returns where the value is, or the first empty slot.
+func (t *bucketTable) search(hash uint64, value []byte) (at uint64, found bool) {
+	mask, tag := uint64(len(t.tags)-1), tagOf(hash) //nolint:gosec // not empty
+	for at = hash & mask; t.tags[at] != emptyTag; at = (at + 1) & mask {
+		if t.tags[at] == tag && t.slots[at].key.is(value) {
+			return at, true
+		}
+	}
+	return at, false
+}
+
+// add puts a subscription into the bucket of a value, a new one when there was none.
+func (t *bucketTable) add(value string, sub *Subscription) {
+	s := t.make(value)
+	s.bucket.add(sub)
+	s.entries = s.bucket.entries
+}
+
+// make returns the slot of a value, which is empty when it is new.
+func (t *bucketTable) make(value string) *slot {
+	hash := maphash.String(hashSeed, value)
+	if t.count > 0 {
+		if at, found := t.search(hash, []byte(value)); found {
+			return &t.slots[at]
+		}
 	}
 	if 4*(t.count+1) > 3*len(t.slots) {
 		t.resize(max(smallestTable, 2*len(t.slots)))
 	}
-	b := &bucket{key: newBucketKey(value)}
-	t.put(slot{maphash.String(hashSeed, value), b})
 	t.count++
-	return b
+	return t.put(slot{key: newBucketKey(value), bucket: &bucket{}, hash: hash})
 }
 
 // put fills the next empty slot.
-func (t *bucketTable) put(s slot) {
+func (t *bucketTable) put(s slot) *slot {
 	mask := uint64(len(t.slots) - 1) //nolint:gosec // not empty
-	i := s.hash & mask
-	for t.slots[i].bucket != nil {
-		i = (i + 1) & mask
+	at := s.hash & mask
+	for t.tags[at] != emptyTag {
+		at = (at + 1) & mask
 	}
-	t.slots[i] = s
+	t.tags[at], t.slots[at] = tagOf(s.hash), s
+	return &t.slots[at]
 }
 
 func (t *bucketTable) resize(size int) {
-	old := t.slots
-	t.slots = make([]slot, size)
-	for _, s := range old {
-		if s.bucket != nil {
+	tags, slots := t.tags, t.slots
+	t.tags, t.slots = make([]uint32, size), make([]slot, size)
+	for i, s := range slots {
+		if tags[i] != emptyTag {
 			t.put(s)
 		}
 	}
 }
 
-// remove takes the bucket of a value out, and gives memory back that is mostly empty. Those behind it move up, so that
-// no search ends at the gap.
-func (t *bucketTable) remove(value string) {
-	hash := maphash.String(hashSeed, value)
-	mask := uint64(len(t.slots) - 1) //nolint:gosec // a value of the table is removed
-	i := hash & mask
-	for t.slots[i].hash != hash || !t.slots[i].bucket.key.is([]byte(value)) {
-		i = (i + 1) & mask
+// left follows what left the bucket of a value, and takes the bucket out when it is empty.
+func (t *bucketTable) left(value string) {
+	at, found := t.search(maphash.String(hashSeed, value), []byte(value))
+	if !found {
+		return // the value was there twice
 	}
-	for next := (i + 1) & mask; t.slots[next].bucket != nil; next = (next + 1) & mask {
+	if s := &t.slots[at]; len(s.bucket.entries) > 0 {
+		s.entries = s.bucket.entries
+		return
+	}
+	t.take(at)
+}
+
+// take empties a slot, and gives memory back that is mostly empty. Those behind it move up, so that no search ends at
+// the gap.
+func (t *bucketTable) take(at uint64) {
+	mask := uint64(len(t.slots) - 1) //nolint:gosec // it has a slot
+	for next := (at + 1) & mask; t.tags[next] != emptyTag; next = (next + 1) & mask {
 		// One that is nearer to its own slot than the gap is stays.
-		if home := t.slots[next].hash & mask; (next-home)&mask >= (next-i)&mask {
-			t.slots[i] = t.slots[next]
-			i = next
+		if home := t.slots[next].hash & mask; (next-home)&mask >= (next-at)&mask {
+			t.tags[at], t.slots[at] = t.tags[next], t.slots[next]
+			at = next
 		}
 	}
-	t.slots[i] = slot{}
+	t.tags[at], t.slots[at] = emptyTag, slot{}
 	if t.count--; t.count < len(t.slots)/8 && len(t.slots) > smallestTable {
 		t.resize(len(t.slots) / 2)
 	}
@@ -245,9 +270,9 @@ func (t *bucketTable) remove(value string) {
 
 // each gives all buckets.
 func (t *bucketTable) each(give func(*bucket)) {
-	for _, s := range t.slots {
-		if s.bucket != nil {
-			give(s.bucket)
+	for i, tag := range t.tags {
+		if tag != emptyTag {
+			give(t.slots[i].bucket)
 		}
 	}
 }

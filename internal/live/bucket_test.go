@@ -2,6 +2,7 @@ package live
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func TestBucketTableIsAMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	var table bucketTable
-	naive := make(map[string]*bucket)
+	naive := make(map[string][]*Subscription)
 	value := func() string {
 		n := random.IntN(500)
 		return strings.Repeat("k", n%20) + strconv.Itoa(n)
@@ -26,22 +27,33 @@ func TestBucketTableIsAMap(t *testing.T) {
 			t.Fatalf("%d and %d buckets, want %d", seen, table.count, len(naive))
 		}
 		for value, want := range naive {
-			if got := table.find([]byte(value)); got != want {
-				t.Fatalf("%q is at %p, want %p", value, got, want)
+			s := table.find([]byte(value))
+			if s == nil || len(s.entries) != len(want) || len(s.bucket.entries) != len(want) {
+				t.Fatalf("%q has the slot %+v, want %d entries", value, s, len(want))
 			}
+			for i, sub := range s.entries {
+				if !slices.Contains(want, sub) || sub != s.bucket.entries[i] {
+					t.Fatalf("%q has %p, which is not in it", value, sub)
+				}
+			}
+		}
+	}
+	leave := func(key string, at int) {
+		sub := naive[key][at]
+		sub.places[0].bucket.remove(sub.places[0].at)
+		table.left(key)
+		if naive[key] = slices.Delete(naive[key], at, at+1); len(naive[key]) == 0 {
+			delete(naive, key)
 		}
 	}
 	for step := range 20_000 {
 		key := value()
 		if step/2000%2 == 0 == (random.IntN(4) > 0) {
-			if _, known := naive[key]; !known {
-				naive[key] = table.make(key)
-			} else if got := table.make(key); got != naive[key] {
-				t.Fatalf("%q was made twice", key)
-			}
-		} else if naive[key] != nil {
-			table.remove(key)
-			delete(naive, key)
+			sub := &Subscription{query: &query{exact: true}}
+			table.add(key, sub)
+			naive[key] = append(naive[key], sub)
+		} else if n := len(naive[key]); n > 0 {
+			leave(key, random.IntN(n))
 		}
 		if table.find([]byte("absent")) != nil {
 			t.Fatal("a value that is not there is found")
@@ -52,10 +64,12 @@ func TestBucketTableIsAMap(t *testing.T) {
 	}
 	check()
 	for key := range naive {
-		table.remove(key)
+		for len(naive[key]) > 0 {
+			leave(key, 0)
+		}
 	}
-	if len(table.slots) > smallestTable {
-		t.Errorf("an empty table keeps %d slots", len(table.slots))
+	if len(table.slots) > smallestTable || len(table.tags) != len(table.slots) {
+		t.Errorf("an empty table keeps %d slots and %d tags", len(table.slots), len(table.tags))
 	}
 }
 

@@ -78,7 +78,7 @@ func (x *scopeIndex) add(sub *Subscription) {
 	}
 	column := x.column(q.indexed)
 	for _, value := range q.values {
-		column.buckets.make(value).add(sub)
+		column.buckets.add(value, sub)
 	}
 }
 
@@ -103,9 +103,7 @@ func (x *scopeIndex) remove(sub *Subscription) {
 	}
 	column := x.column(sub.query.indexed)
 	for _, value := range sub.query.values {
-		if b := column.buckets.find([]byte(value)); b != nil && len(b.entries) == 0 {
-			column.buckets.remove(value)
-		}
+		column.buckets.left(value)
 	}
 }
 
@@ -119,12 +117,12 @@ const (
 	certain
 )
 
-// find gives the buckets with the subscriptions that a change may concern. Only in those that have to be tested may
-// a subscription stand twice.
-func (x *scopeIndex) find(r *rows, key *[]byte, give func(*bucket, visit)) {
+// find gives the buckets with the subscriptions that a change may concern, and their entries. Only in those that have to be
+// tested may a subscription stand twice.
+func (x *scopeIndex) find(r *rows, key *[]byte, give func(*bucket, []*Subscription, visit)) {
 	for _, b := range []*bucket{&x.plain, &x.filtered} {
 		if len(b.entries) > 0 {
-			give(b, certain)
+			give(b, b.entries, certain)
 		}
 	}
 	for i := range x.columns {
@@ -132,21 +130,21 @@ func (x *scopeIndex) find(r *rows, key *[]byte, give func(*bucket, visit)) {
 		before, after := column.lookup(r.before, key), column.lookup(r.after, key)
 		switch {
 		case r.before != nil && r.after != nil && before != after:
-			for _, b := range []*bucket{after, before} {
-				if b != nil {
-					give(b, tested)
+			for _, s := range []*slot{after, before} {
+				if s != nil {
+					give(s.bucket, s.entries, tested)
 				}
 			}
 		case after != nil:
-			give(after, certain)
+			give(after.bucket, after.entries, certain)
 		case before != nil:
-			give(before, certain)
+			give(before.bucket, before.entries, certain)
 		}
 	}
 }
 
-// lookup finds the bucket of a row's value; nil when there is none. The memory of key is used.
-func (c *columnIndex) lookup(row []datum.Datum, key *[]byte) *bucket {
+// lookup finds the slot of a row's value; nil when there is none. The memory of key is used.
+func (c *columnIndex) lookup(row []datum.Datum, key *[]byte) *slot {
 	if row == nil || row[c.position].IsNull() {
 		return nil
 	}
@@ -158,15 +156,13 @@ func (c *columnIndex) lookup(row []datum.Datum, key *[]byte) *bucket {
 func (x *scopeIndex) all() []*Subscription {
 	list := make([]*Subscription, 0, x.count)
 	for _, b := range []*bucket{&x.plain, &x.filtered} {
-		for i := range b.entries {
-			list = append(list, b.entries[i].sub)
-		}
+		list = append(list, b.entries...)
 	}
 	for i := range x.columns {
 		x.columns[i].buckets.each(func(b *bucket) {
-			for at := range b.entries {
-				if first := b.entries[at].sub.places[0]; first.bucket == b && first.at == at {
-					list = append(list, b.entries[at].sub)
+			for at, sub := range b.entries {
+				if first := sub.places[0]; first.bucket == b && first.at == at {
+					list = append(list, sub)
 				}
 			}
 		})

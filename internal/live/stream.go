@@ -148,13 +148,13 @@ func (s *stream) match(current *catalog.Catalog, index *scopeIndex, change *chan
 	}
 	s.events = s.events[:0]
 	s.failed = s.failed[:0]
-	index.find(r, &s.key, func(b *bucket, v visit) {
+	index.find(r, &s.key, func(b *bucket, entries []*Subscription, v visit) {
 		if v == certain && b.alike(change.Seq) && b.allGood(current) {
-			s.giveAll(b, r)
+			s.giveAll(b, entries, r)
 			return
 		}
-		for i := range b.entries {
-			s.offer(current, b.entries[i], v, r)
+		for _, sub := range entries {
+			s.offer(current, sub, v, r)
 		}
 	})
 	for _, sub := range s.failed {
@@ -202,27 +202,27 @@ func (s *stream) decode(index *scopeIndex, change *changefeed.Change) (*rows, er
 }
 
 // giveAll notes what everybody in a bucket is to be told.
-func (s *stream) giveAll(b *bucket, r *rows) {
+func (s *stream) giveAll(b *bucket, entries []*Subscription, r *rows) {
 	event, err := s.event(b.projection, r, r.change.Kind)
 	if err != nil {
-		for i := range b.entries {
-			s.fail(b.entries[i].sub, cannotSend(err))
+		for _, sub := range entries {
+			s.fail(sub, cannotSend(err))
 		}
 		return
 	}
-	for i := range b.entries {
-		s.tell(b.entries[i], event)
+	for _, sub := range entries {
+		s.tell(sub, event)
 	}
 	b.given++
 	b.lastMicros = r.change.Micros
 }
 
 // tell notes an event for a subscription.
-func (s *stream) tell(e entry, event *Event) {
-	if len(e.conn.pending) == 0 {
-		s.touched = append(s.touched, e.conn)
+func (s *stream) tell(sub *Subscription, event *Event) {
+	if len(sub.conn.pending) == 0 {
+		s.touched = append(s.touched, sub.conn)
 	}
-	e.conn.pending = append(e.conn.pending, Notification{e.sub, event})
+	sub.conn.pending = append(sub.conn.pending, Notification{sub, event})
 }
 
 func cannotSend(err error) *Error {
@@ -230,8 +230,7 @@ func cannotSend(err error) *Error {
 }
 
 // offer tests a subscription and notes what it is to be told. One that cannot go on is noted as failed.
-func (s *stream) offer(current *catalog.Catalog, e entry, v visit, r *rows) {
-	sub := e.sub
+func (s *stream) offer(current *catalog.Catalog, sub *Subscription, v visit, r *rows) {
 	if r.change.Seq <= sub.position {
 		return
 	}
@@ -251,7 +250,7 @@ func (s *stream) offer(current *catalog.Catalog, e entry, v visit, r *rows) {
 		s.fail(sub, cannotSend(err))
 		return
 	}
-	s.tell(e, event)
+	s.tell(sub, event)
 	sub.given++
 	sub.lastMicros = r.change.Micros
 }

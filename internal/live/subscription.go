@@ -17,9 +17,15 @@ type changelogReader = storage.Reader
 
 // Subscription is one live query of one connection. Its methods belong to the goroutine of that connection.
 type Subscription struct {
-	ID  string
-	Tag []byte // as in the Request
+	// What every change needs lies together in front.
+	conn *streamConn // guarded by stream.mu
+	Tag  []byte      // as in the Request
+	// Owned by the connection until the subscription is live, then guarded by stream.mu.
+	query    *query
+	position uint64           // everything up to here was given or does not concern the subscription
+	checked  *catalog.Catalog // guarded by stream.mu: under which caller and table were found good
 
+	ID      string
 	sql     string
 	options string // as they were asked for, in JSON; empty for none
 	caller  session.Session
@@ -35,16 +41,11 @@ type Subscription struct {
 	cut        *Cut     // nil when the subscription began alone
 	boundary   uint64   // where the initial rows stand
 
-	// Owned by the connection until the subscription is live, then guarded by stream.mu.
-	query    *query
-	position uint64 // everything up to here was given or does not concern the subscription
-
 	// Guarded by stream.mu.
 	live    bool
 	closed  bool
 	left    bool // the view is no longer held
 	places  []place
-	conn    *streamConn
 	seen    uint64 // the last change that was tested for it where it may stand twice
 	failure *Error
 	// given and lastMicros are of what was given to it alone, or in places that it has left; see account.
@@ -52,9 +53,8 @@ type Subscription struct {
 	lastMicros int64
 
 	// Of a query whose result is kept.
-	view    *view            // nil for others
-	had     *result          // what the client was given; nil once the subscription is live
-	checked *catalog.Catalog // guarded by stream.mu: under which caller and table were found good
+	view *view   // nil for others
+	had  *result // what the client was given; nil once the subscription is live
 }
 
 // Whole reports whether initial rows always are the whole result, so that a client that resumes drops what it has.
