@@ -48,7 +48,10 @@ type Server struct {
 type Storage struct {
 	DataPath string `toml:"data_path" env:"KALAMDB_DATA_DIR" doc:"Directory of the node's log and tables; created when missing. One process at a time may use it."`
 
-	MinFreeBytes   int64  `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
+	MinFreeBytes    int64 `toml:"min_free_bytes" range:"0..1099511627776" doc:"Bytes that must be free on the disk of data_path; below, writes that add data are refused with 507 while reading and deleting go on. 0 means no limit."`
+	BlockCacheBytes int64 `toml:"block_cache_bytes" range:"1048576..1099511627776" doc:"Memory for blocks of the tables that were read, in bytes, shared by all reads of hot rows; what was not used for the longest makes room."`
+	ColdCacheBytes  int64 `toml:"cold_cache_bytes" range:"1048576..1099511627776" doc:"Memory for decoded values of cold rows, in bytes; what was not used for the longest makes room."`
+
 	CredentialsKey string `toml:"credentials_key" env:"KALAMDB_CREDENTIALS_KEY" secret:"true" doc:"Key that encrypts the credentials of storages in the catalog: base64 of 32 random bytes, the same on every node. Several are separated by commas: the first encrypts, all decrypt. Without one, CREATE STORAGE with CREDENTIALS is refused."`
 
 	ExportKeepHours int64 `toml:"export_keep_hours" range:"1..8760" doc:"Hours for which the file of EXPORT USER DATA can be downloaded; then it is removed."`
@@ -70,6 +73,7 @@ type Limits struct {
 	MaxHeaderBytes    int   `toml:"max_header_bytes" range:"4096..1048576" doc:"Largest head of a request, in bytes."`
 	QueryMemoryBytes  int64 `toml:"query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that one request may hold in sorts, groups, joins, results and changes, in bytes; one that needs more is refused."`
 	NodeMemoryBytes   int64 `toml:"node_query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that all requests and open transactions of this node together may hold so, in bytes; what would exceed it is refused and can be sent again."`
+	PlanCacheEntries  int   `toml:"plan_cache_entries" range:"1..1000000" doc:"Plans of statements that are kept to be used again; beyond it an arbitrary one makes room."`
 }
 
 // Transaction bounds explicit transactions.
@@ -161,6 +165,7 @@ type Raft struct {
 	SharedRetentionEntries uint64 `toml:"shared_log_retention_entries" range:"0..1000000000" doc:"log_retention_entries of a group of shared tables; 0 takes that."`
 	SharedRetentionBytes   int64  `toml:"shared_log_retention_bytes" range:"0..1099511627776" doc:"log_retention_bytes of a group of shared tables; 0 takes that."`
 	LogSegmentBytes        int64  `toml:"log_segment_bytes" range:"65536..4294967296" doc:"Size of one file of the log, in bytes, the same on all nodes. A statement may change at most a quarter of it, and 4 MiB."`
+	LogCacheBytes          int64  `toml:"log_cache_bytes" range:"0..1099511627776" doc:"Memory for the newest entries of all groups' logs, in bytes, so that followers and the applying of entries need not read the disk; 0 keeps none."`
 	Workers                int    `toml:"workers" range:"0..1024" doc:"Workers that step groups; 0 means one for every four processors, and at least one."`
 	LogPageCache           bool   `toml:"log_page_cache" doc:"Write the log through the operating system's page cache. Off, it is written past it (O_DIRECT) where the file system can do that, which costs less processor time and memory; on is for a file system on which that goes wrong."`
 	LogWrites              int    `toml:"log_writes" range:"1..8" doc:"Writes of the log that a worker may have under way: one being synced, the others next. More than one costs throughput on the disks that were measured."`
@@ -223,11 +228,11 @@ func Default() *Config {
 			Host: "127.0.0.1", Port: 8080, EnableHTTP2: true,
 			ShutdownTimeoutMillis: 15_000, ReadHeaderTimeoutMilli: 10_000,
 		},
-		Storage: Storage{DataPath: "./data", MinFreeBytes: 256 << 20, HangLimitSecs: 30, ExportKeepHours: 24, ExportMaxBytes: 10 << 30},
+		Storage: Storage{DataPath: "./data", MinFreeBytes: 256 << 20, HangLimitSecs: 30, BlockCacheBytes: 64 << 20, ColdCacheBytes: 64 << 20, ExportKeepHours: 24, ExportMaxBytes: 10 << 30},
 		Limits: Limits{
 			DefaultQueryLimit: 50, MaxQueryLimit: 1000,
 			MaxSQLBytes: 1 << 20, MaxParams: 50, MaxParamBytes: 512 << 10, MaxHeaderBytes: 64 << 10,
-			QueryMemoryBytes: 256 << 20, NodeMemoryBytes: 1 << 30,
+			QueryMemoryBytes: 256 << 20, NodeMemoryBytes: 1 << 30, PlanCacheEntries: 1024,
 		},
 		Transaction: Transaction{TimeoutSeconds: 300, IdleTimeoutSeconds: 60, MaxBytes: 100 << 20, MaxPerUser: 16, MaxPerNode: 256},
 		RateLimit: RateLimit{
@@ -253,7 +258,7 @@ func Default() *Config {
 			GCPercent: 400, MemoryLimitBytes: 4 << 30,
 		},
 		Raft: Raft{
-			LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20, LogWrites: 1,
+			LogRetentionEntries: 10_000, LogRetentionBytes: 64 << 20, LogSegmentBytes: 64 << 20, LogCacheBytes: 64 << 20, LogWrites: 1,
 			BalanceLeaders: true, MaxWaitingProposals: 8192, MaxWaitingBytes: 64 << 20, MaxFollowerLag: 50_000,
 		},
 		Cluster: Cluster{

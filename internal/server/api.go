@@ -79,10 +79,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		AuditEntries: uint32(a.AuditLogEntries), UserCleanup: time.Duration(a.UserCleanupDelaySecs) * time.Second, Logger: n.logger.With(slog.String("part", "sql")),
 		AppliedIndex: multiraft.ReadApplied, Settings: settingRows(n.cfg), Stats: n.statRows,
 		Transactions: n.transactionLimits(),
-		Limits: exec.Limits{
-			DefaultRows: int64(n.cfg.Limits.DefaultQueryLimit), MaxRows: int64(n.cfg.Limits.MaxQueryLimit),
-			QueryMemoryBytes: n.cfg.Limits.QueryMemoryBytes, NodeMemoryBytes: n.cfg.Limits.NodeMemoryBytes,
-		},
+		Limits:       n.sqlLimits(),
 	})
 	if err != nil {
 		return err

@@ -36,9 +36,16 @@ func (n *Node) buildStorages() error {
 		return fmt.Errorf("storage.credentials_key: %w", err)
 	}
 	n.storages = storages.NewSet(storages.Config{DataPath: n.cfg.Storage.DataPath, FS: n.fs.FS, Keys: keys, Clock: n.clock})
+	n.cold = cold.New(n.coldConfig())
+	n.buildExports()
+	return nil
+}
+
+func (n *Node) coldConfig() cold.Config {
 	cfg := cold.Config{
 		Catalog: n.catalog, FS: n.fs.FS, Storages: n.storages, Logger: n.logger.With(slog.String("part", "cold")),
-		ReadAhead: max(1, runtime.GOMAXPROCS(0)-1),
+		CacheBytes: n.cfg.Storage.ColdCacheBytes,
+		ReadAhead:  max(1, runtime.GOMAXPROCS(0)-1),
 	}
 	if !n.cfg.Standalone() {
 		cfg.Peers = coldPeers{n}.peers
@@ -47,9 +54,7 @@ func (n *Node) buildStorages() error {
 			return m != nil && m.Leader(group) == m.Self()
 		}
 	}
-	n.cold = cold.New(cfg)
-	n.buildExports()
-	return nil
+	return cfg
 }
 
 // coldPeriod is the time between two looks at the files of this node.

@@ -274,25 +274,6 @@ func raftWorkers(configured int) int {
 	return max(runtime.GOMAXPROCS(0)/4, 1)
 }
 
-func (n *Node) openStores() (err error) {
-	dir := n.cfg.Storage.DataPath
-	n.storeFS = disk.WaitForRoom(n.fs, n.clock)
-	n.store, err = storage.Open(storage.Options{
-		FS: n.storeFS, Dir: filepath.Join(dir, "store"), Logger: n.logger.With(slog.String("part", "store")), OnFatal: n.fail,
-	})
-	if err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
-	n.log, err = raftlog.Open(raftlog.Config{
-		FS: n.fs, Dir: filepath.Join(dir, "log"), StoreID: n.identity.Store,
-		SegmentBytes: n.cfg.Raft.LogSegmentBytes, PageCache: n.cfg.Raft.LogPageCache, Background: true, Logger: n.logger.With(slog.String("part", "log")),
-	})
-	if err != nil {
-		return fmt.Errorf("open the log: %w", err)
-	}
-	return nil
-}
-
 // engineConfig is what both forms of the replication engine are opened with.
 func (n *Node) engineConfig(id identity) multiraft.Config {
 	cluster := n.cfg.Cluster

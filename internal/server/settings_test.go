@@ -11,6 +11,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/metrics"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 )
 
 // TestSettingsReachTheEngine: what a file says of retention, pressure, balance, timers and workers is what the engine is opened with.
@@ -57,5 +58,29 @@ max_snapshots_to_keep = 2
 	}
 	if !engine.NoBalance || engine.MaxWaiting != 11 || engine.MaxWaitingBytes != 65536 || engine.MaxFollowerLag != 321 || engine.SnapshotReceive != 2 {
 		t.Errorf("bounds = %+v", engine)
+	}
+}
+
+// TestSettingsReachTheCaches: what a file says of memory for caches is what they are opened with.
+func TestSettingsReachTheCaches(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string][4]int64{
+		"": {64 << 20, 64 << 20, 64 << 20, 1024},
+		"[storage]\nblock_cache_bytes = 1048577\ncold_cache_bytes = 1048578\n[raft]\nlog_cache_bytes = 3\n[limits]\nplan_cache_entries = 4": {
+			1048577, 1048578, 3, 4,
+		},
+		"[raft]\nlog_cache_bytes = 0": {64 << 20, 64 << 20, -1, 1024},
+	} {
+		cfg, warnings, err := config.Parse([]byte(file), func(string) string { return "" })
+		if err != nil || len(warnings) > 0 {
+			t.Fatal(warnings, err)
+		}
+		n := &Node{cfg: cfg, logger: slog.New(slog.DiscardHandler), fs: &disk.Watched{}}
+		got := [4]int64{
+			n.storeOptions().CacheBytes, n.coldConfig().CacheBytes, n.logConfig().CacheBytes, int64(n.sqlLimits().PlanCacheEntries),
+		}
+		if got != want {
+			t.Errorf("%q: caches of %d, want %d", file, got, want)
+		}
 	}
 }

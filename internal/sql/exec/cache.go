@@ -13,7 +13,7 @@ import (
 
 // The bounds of the plan cache.
 const (
-	maxCachedPlans     = 1024
+	defaultCachedPlans = 1024
 	maxCachedTextBytes = 4 << 10
 )
 
@@ -40,11 +40,15 @@ type cachedPlan struct {
 // parameters. When it is full an arbitrary plan makes room. Plans are never changed, so many requests
 // may run one at the same time.
 type planCache struct {
+	most int
+
 	mu    sync.RWMutex // guards plans
 	plans map[planKey]cachedPlan
 }
 
-func newPlanCache() *planCache { return &planCache{plans: map[planKey]cachedPlan{}} }
+func newPlanCache(most int) *planCache {
+	return &planCache{most: most, plans: map[planKey]cachedPlan{}}
+}
 
 // keyOf returns the key of a request; ok is false when its text is too long to be kept.
 func keyOf(request *Request) (key planKey, ok bool) {
@@ -87,7 +91,7 @@ func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Pa
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for victim := range c.plans {
-		if len(c.plans) < maxCachedPlans {
+		if len(c.plans) < c.most {
 			break
 		}
 		delete(c.plans, victim)

@@ -16,10 +16,11 @@ import (
 // TestPlanCacheIsBounded fills the cache far beyond its bound, with short and with long texts.
 func TestPlanCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	cache := newPlanCache()
+	const most = 100
+	cache := newPlanCache(most)
 	current := catalog.NewStore().Current()
 	statement := &parse.Parsed{Statement: &parse.Query{}}
-	for i := range 3 * maxCachedPlans {
+	for i := range 3 * most {
 		key, ok := keyOf(&Request{SQL: fmt.Sprintf("SELECT %d", i)})
 		if !ok {
 			t.Fatal("a short statement is not cached")
@@ -28,8 +29,8 @@ func TestPlanCacheIsBounded(t *testing.T) {
 		if _, found := cache.find(key); !found {
 			t.Fatalf("statement %d is not there after it was kept", i)
 		}
-		if len(cache.plans) > maxCachedPlans {
-			t.Fatalf("%d plans are kept, want at most %d", len(cache.plans), maxCachedPlans)
+		if len(cache.plans) > most {
+			t.Fatalf("%d plans are kept, want at most %d", len(cache.plans), most)
 		}
 	}
 	if _, ok := keyOf(&Request{SQL: strings.Repeat("x", maxCachedTextBytes+1)}); ok {

@@ -25,6 +25,7 @@ type Limits struct {
 	MaxRows          int64 // rows of any SELECT, whatever its LIMIT; zero means no limit
 	QueryMemoryBytes int64 // memory of sorts, groups, results and write sets; zero means 256 MiB
 	NodeMemoryBytes  int64 // the same of all requests under way and of all open transactions together; zero means 1 GiB
+	PlanCacheEntries int   // plans that are kept to be used again; zero means 1024
 	ConflictAttempts int   // how often a change is run before a conflict is returned; zero means 32
 }
 
@@ -128,6 +129,9 @@ func New(deps Deps) (*Engine, error) {
 	if deps.Limits.NodeMemoryBytes == 0 {
 		deps.Limits.NodeMemoryBytes = defaultNodeMemoryBytes
 	}
+	if deps.Limits.PlanCacheEntries == 0 {
+		deps.Limits.PlanCacheEntries = defaultCachedPlans
+	}
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -138,7 +142,7 @@ func New(deps Deps) (*Engine, error) {
 	e.memory.limitBytes = deps.Limits.NodeMemoryBytes
 	e.running.open = map[uint64]*runningRequest{}
 	e.transactions = txn.NewRegistry(deps.Clock, deps.Random, deps.Node, deps.Transactions, &e.memory)
-	e.plans, e.statistics = newPlanCache(), newStatistics(deps.Clock)
+	e.plans, e.statistics = newPlanCache(deps.Limits.PlanCacheEntries), newStatistics(deps.Clock)
 	e.uses = newUses(deps.Clock)
 	e.ids = &identifiers{clock: deps.Clock, random: deps.Random, node: deps.Node}
 	e.snowflake = func() int64 { return e.ids.snowflake(0) }
