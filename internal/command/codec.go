@@ -206,26 +206,13 @@ func unknownInCommand(cmd *commandv1.Command) (name protoreflect.FullName, found
 			return name, found
 		}
 	}
-	return "", false
-}
-
-// unknownField finds a field that this version does not know, in the message or anything below it.
-func unknownField(message protoreflect.Message) (name protoreflect.FullName, found bool) {
-	if len(message.GetUnknown()) > 0 {
-		return message.Descriptor().FullName(), true
+	for _, cold := range write.GetCold() {
+		if unknown(cold) {
+			return name, found
+		}
 	}
-	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if field.Message() == nil || field.IsMap() {
-			return true
-		}
-		if !field.IsList() {
-			name, found = unknownField(value.Message())
-			return !found
-		}
-		for i := 0; i < value.List().Len() && !found; i++ {
-			name, found = unknownField(value.List().Get(i).Message())
-		}
-		return !found
-	})
-	return name, found
+	if refusal := write.GetRefusal(); refusal != nil && unknown(refusal) {
+		return name, found
+	}
+	return "", false
 }
