@@ -12,6 +12,7 @@
 package changelog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -252,6 +253,7 @@ func (w *Writer) trim(batch *storage.Batch, nowMicros int64) error {
 		return err
 	}
 	next := w.start
+	var dropped [][]byte
 	for ok := it.First(); ok; ok = it.Next() {
 		record, err := recordAt(it)
 		if err != nil {
@@ -259,20 +261,23 @@ func (w *Writer) trim(batch *storage.Batch, nowMicros int64) error {
 			return err
 		}
 		next.oldestMicros = record.Micros
-		entries, bytes := w.totals.Entries-next.totals.Entries, w.totals.Bytes-next.totals.Bytes
-		fits := entries <= r.Entries-r.Entries/trimPart && bytes <= r.Bytes-r.Bytes/trimPart
+		entries, size := w.totals.Entries-next.totals.Entries, w.totals.Bytes-next.totals.Bytes
+		fits := entries <= r.Entries-r.Entries/trimPart && size <= r.Bytes-r.Bytes/trimPart
 		if entries == 1 || fits && nowMicros-record.Micros <= r.AgeMicros {
 			break
 		}
 		next.floor, next.totals = record.Seq, record.totals
+		if len(dropped) <= storage.FewKeys {
+			dropped = append(dropped, bytes.Clone(it.Key()))
+		}
 	}
 	if err := it.Close(); err != nil {
 		return err
 	}
 	if next.floor != w.start.floor {
 		// What was dropped before lies in the store until it is compacted, and is not gone through again.
-		low, high := keys.ChangeSpan(w.group, w.start.floor, next.floor+1)
-		if err := batch.DeleteRange(low, high); err != nil {
+		span := storage.RangeOf(keys.ChangeSpan(w.group, w.start.floor, next.floor+1))
+		if err := batch.DeleteSeen(span, dropped); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,8 @@ func (b *Batch) Set(key, value []byte) error {
 // Delete removes a key.
 func (b *Batch) Delete(key []byte) error { return wrap(b.b.Delete(key, nil), "delete %x", key) }
 
-// fewKeys is up to how many keys of a range are deleted one by one.
-const fewKeys = 16
+// FewKeys is up to how many keys of a range are deleted one by one.
+const FewKeys = 16
 
 // Range is the keys with Lo <= key < Hi.
 type Range struct{ Lo, Hi []byte }
@@ -64,18 +64,26 @@ func (b *Batch) DeleteRange(lo, hi []byte) error { return b.DeleteRanges(RangeOf
 // DeleteRanges is DeleteRange of several ranges, which it looks through with one iterator: to open one costs more than to
 // find that a range is empty.
 func (b *Batch) DeleteRanges(ranges ...Range) error {
-	found, err := b.keysWithin(ranges, fewKeys)
+	found, err := b.keysWithin(ranges, FewKeys)
 	if err != nil {
 		return err
 	}
 	for i, r := range ranges {
-		if len(found[i]) > fewKeys {
-			err = wrap(b.b.DeleteRange(r.Lo, r.Hi, nil), "delete range %x to %x", r.Lo, r.Hi)
+		if err := b.DeleteSeen(r, found[i]); err != nil {
+			return err
 		}
-		for _, key := range found[i][:len(found[i])%(fewKeys+1)] { // none of more than a few
-			err = errors.Join(err, b.Delete(key))
-		}
-		if err != nil {
+	}
+	return nil
+}
+
+// DeleteSeen is DeleteRange for who has looked through the range already: found are its keys, or, of more than FewKeys, the
+// first at least FewKeys+1.
+func (b *Batch) DeleteSeen(r Range, found [][]byte) error {
+	if len(found) > FewKeys {
+		return wrap(b.b.DeleteRange(r.Lo, r.Hi, nil), "delete range %x to %x", r.Lo, r.Hi)
+	}
+	for _, key := range found {
+		if err := b.Delete(key); err != nil {
 			return err
 		}
 	}

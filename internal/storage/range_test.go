@@ -11,7 +11,7 @@ import (
 // TestDeleteRangeOfAnySize deletes ranges of no, few and many keys, some of them written by the same batch: nothing of the
 // range is left, and what lies around it is.
 func TestDeleteRangeOfAnySize(t *testing.T) {
-	for _, size := range []int{0, 1, fewKeys, fewKeys + 1, 10 * fewKeys} {
+	for _, size := range []int{0, 1, FewKeys, FewKeys + 1, 10 * FewKeys} {
 		for _, own := range []int{0, 3} {
 			e := openClosed(t, vfs.NewMem())
 			commit(t, e, "a=before", "c=behind")
@@ -24,7 +24,7 @@ func TestDeleteRangeOfAnySize(t *testing.T) {
 			}
 			before := b.Count()
 			check(t, b.DeleteRange([]byte("b"), []byte("c")))
-			if writes := b.Count() - before; size+own <= fewKeys && writes != size+own {
+			if writes := b.Count() - before; size+own <= FewKeys && writes != size+own {
 				t.Errorf("%d and %d keys: %d writes", size, own, writes)
 			}
 			if got := strings.Join(dump(t, b, "a", "d"), " "); got != "a=before c=behind" {
@@ -44,7 +44,7 @@ func TestDeleteRangeOfAnySize(t *testing.T) {
 func TestDeleteRangesTogether(t *testing.T) {
 	e := openClosed(t, vfs.NewMem())
 	for _, prefix := range []string{"a", "b", "c", "d"} {
-		for i := range fewKeys + 2 { // a and d have many keys, which go as a range
+		for i := range FewKeys + 2 { // a and d have many keys, which go as a range
 			if i < 3 || prefix == "a" || prefix == "d" {
 				commit(t, e, fmt.Sprintf("%s%02d=x", prefix, i))
 			}

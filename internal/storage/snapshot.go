@@ -10,10 +10,9 @@ import (
 // be shared between goroutines, stays true when the span under it is replaced, and must be closed: while it is open,
 // the files and memtables it sees are kept, so it should live as long as one statement or one copy of a group.
 type Snapshot struct {
-	mu   sync.Mutex // guards base and point; iterators of Scan are not covered
-	base *pebble.Iterator
-	// point serves Get, so that a statement with many lookups makes one iterator.
-	point *pebble.Iterator
+	mu sync.Mutex // guards base; iterators of Scan are not covered
+	// base is what Scan clones, wherever it stands, and what Get moves.
+	base  *pebble.Iterator
 	among *openings
 	err   error
 }
@@ -38,15 +37,10 @@ func (s *Snapshot) Get(key []byte) (value []byte, ok bool, err error) {
 	if s.err != nil {
 		return nil, false, s.err
 	}
-	if s.point == nil {
-		if s.point, err = s.base.Clone(pebble.CloneOptions{}); err != nil {
-			return nil, false, wrap(err, "get %x", key)
-		}
+	if !s.base.SeekPrefixGE(key) {
+		return nil, false, wrap(s.base.Error(), "get %x", key)
 	}
-	if !s.point.SeekPrefixGE(key) {
-		return nil, false, wrap(s.point.Error(), "get %x", key)
-	}
-	found, err := s.point.ValueAndErr()
+	found, err := s.base.ValueAndErr()
 	if err != nil {
 		return nil, false, wrap(err, "get %x", key)
 	}
@@ -68,23 +62,16 @@ func (s *Snapshot) Scan(lo, hi []byte) (*Iterator, error) {
 func (s *Snapshot) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var first error
+	var err error
 	if s.base != nil {
 		s.among.closed(s)
+		err = wrap(s.base.Close(), "close snapshot")
 	}
-	for _, it := range []*pebble.Iterator{s.point, s.base} {
-		if it == nil {
-			continue
-		}
-		if err := it.Close(); err != nil && first == nil {
-			first = wrap(err, "close snapshot")
-		}
-	}
-	s.point, s.base = nil, nil
+	s.base = nil
 	if s.err == nil {
 		s.err = ErrClosed
 	}
-	return first
+	return err
 }
 
 // DurableReader shows only what would survive a crash now: state that was flushed and synced. It shows one
