@@ -3,10 +3,10 @@ package snapshot
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
@@ -36,19 +36,35 @@ type Builder struct {
 	raw      []byte // reused between chunks
 }
 
+// encoders are kept for the next snapshot. One has half a megabyte of tables, and a small group is sent in less time than
+// it takes to make them.
+var encoders sync.Pool
+
+func takeEncoder() (*zstd.Encoder, error) {
+	if zip, ok := encoders.Get().(*zstd.Encoder); ok {
+		return zip, nil
+	}
+	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: start compression: %w", err)
+	}
+	return zip, nil
+}
+
 // NewBuilder starts reading lo <= key < hi from a consistent view.
 func NewBuilder(view storage.Reader, lo, hi []byte, cfg Config) (*Builder, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	zip, err := takeEncoder()
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: start compression: %w", err)
+		return nil, err
 	}
 	it, err := view.Scan(lo, hi)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("snapshot: %w", err), zip.Close())
+		encoders.Put(zip)
+		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	return &Builder{cfg: cfg, it: it, zip: zip, lo: bytes.Clone(lo), hi: bytes.Clone(hi), digest: xxhash.New()}, nil
 }
@@ -209,4 +225,10 @@ func (b *Builder) keep() (bool, error) {
 }
 
 // Close ends the reading.
-func (b *Builder) Close() error { return errors.Join(b.it.Close(), b.zip.Close()) }
+func (b *Builder) Close() error {
+	if b.zip != nil {
+		encoders.Put(b.zip) // nothing of a chunk stays in it
+		b.zip = nil
+	}
+	return b.it.Close()
+}
