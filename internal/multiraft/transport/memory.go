@@ -36,6 +36,8 @@ type Memory struct {
 	handler Handler
 	metrics *transportMetrics
 
+	sent, received [laneCount]traffic
+
 	mu         sync.Mutex // guards all below; never held while a handler runs or the network is locked
 	identity   Identity
 	stopped    bool
@@ -151,7 +153,7 @@ func (m *Memory) sendLane(own Identity, to ident.ReplicaID, lane Lane, msgs []Me
 
 // put hands a frame to the network.
 func (m *Memory) put(own Identity, to ident.ReplicaID, lane Lane, frame []byte, messages, size int) {
-	m.metrics.traffic("sent", lane).count(len(frame), messages)
+	m.sent[lane].count(len(frame), messages)
 	m.network.send(&flight{
 		sender: m, hello: helloTo(own, to), size: size,
 		packet: Packet{From: own.Replica, To: to, FromAddress: m.cfg.Address, Lane: lane, Messages: messages, Frame: frame},
@@ -235,7 +237,7 @@ func (m *Memory) receive(h hello, lane Lane, frame []byte) error {
 	if r := checkMessages(msgs, h.from, own.Replica); r != nil {
 		return m.refuse(r)
 	}
-	m.metrics.traffic("received", lane).count(len(frame), len(msgs))
+	m.received[lane].count(len(frame), len(msgs))
 	m.handler.HandleMessages(h.from, msgs)
 	return nil
 }

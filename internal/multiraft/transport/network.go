@@ -153,6 +153,9 @@ func (n *Network) Node(cfg MemoryConfig, handler Handler) (*Memory, error) {
 		queues:     make(map[memoryQueueKey]*memoryQueue),
 		reportable: make(map[ident.ReplicaID]time.Time), reporting: make(map[ident.ReplicaID]bool),
 	}
+	for lane := range Lane(laneCount) {
+		m.sent[lane], m.received[lane] = metrics.traffic("sent", lane), metrics.traffic("received", lane)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.nodes[cfg.Address] != nil {
