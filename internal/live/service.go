@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"runtime"
 	"slices"
 	"strconv"
@@ -71,6 +70,7 @@ type Service struct {
 
 	mu      sync.Mutex // guards everything below
 	streams map[shard.GroupID]*stream
+	driven  []*stream // the same, in the order of their groups; none unless Driven
 	users   map[ident.UserID]int // subscriptions
 	subs    map[uint64]*Subscription
 	peak    int    // the highest total so far
@@ -108,7 +108,7 @@ func (s *Service) Close() {
 			st.reader.Close()
 		}
 	}
-	s.streams = make(map[shard.GroupID]*stream)
+	s.streams, s.driven = make(map[shard.GroupID]*stream), nil
 	s.mu.Unlock()
 	s.running.Wait()
 }
@@ -328,7 +328,10 @@ func (s *Service) stream(group shard.GroupID) (*stream, error) {
 		return nil, err
 	}
 	s.streams[group] = st
-	if !s.config.Driven {
+	if s.config.Driven {
+		s.driven = append(slices.Clone(s.driven), st) // Step may be looking at the old one
+		slices.SortFunc(s.driven, func(a, b *stream) int { return cmp.Compare(a.group, b.group) })
+	} else {
 		s.running.Go(st.run)
 	}
 	return st, nil
@@ -337,7 +340,7 @@ func (s *Service) stream(group shard.GroupID) (*stream, error) {
 // Step gives every subscription of a driven service what was published, in the order of the groups.
 func (s *Service) Step() {
 	s.mu.Lock()
-	streams := slices.SortedFunc(maps.Values(s.streams), func(a, b *stream) int { return cmp.Compare(a.group, b.group) })
+	streams := s.driven
 	s.mu.Unlock()
 	for _, st := range streams {
 		for st.step() {

@@ -95,6 +95,9 @@ func signal(wake chan struct{}) {
 // stays pending; since applying meta can free it, callers repeat until a pass does nothing.
 func (a *applyLoop) pass() (worked bool, err error) {
 	a.accept()
+	if len(a.active) == 0 {
+		return false, nil // not even a batch is needed
+	}
 	installed, err := a.installSnapshots()
 	if err != nil {
 		return false, err

@@ -172,7 +172,7 @@ func (r *Reading) Poll() (index uint64, done bool, err error) {
 	return r.answer.index, r.group.visible.Load() >= r.answer.index, nil
 }
 
-// Glance is what a driver may look at between two pumps without disturbing anything.
+// Glance is what a driver may look at between two pumps without disturbing anything. Its slices are not the caller's to change.
 type Glance struct {
 	Term, Commit, Applied  uint64
 	FirstIndex, LastIndex  uint64
@@ -184,6 +184,22 @@ type Glance struct {
 	LeadershipBeingMovedTo ident.ReplicaID
 }
 
+// AppliedAll appends what Applied returns for each group, in the order of Config.Groups.
+func (m *Manager) AppliedAll(to []uint64) []uint64 {
+	for _, g := range m.order {
+		to = append(to, g.visible.Load())
+	}
+	return to
+}
+
+// AppliedAll appends what Applied returns for each group, in the order of Config.Groups.
+func (s *Solo) AppliedAll(to []uint64) []uint64 {
+	for _, r := range s.order {
+		to = append(to, r.visible.Load())
+	}
+	return to
+}
+
 // Glance describes a group from the goroutine that drives Pump; it must not be mixed with Start. The
 // zero value is returned for a group that is unknown.
 func (m *Manager) Glance(id shard.GroupID) Glance {
@@ -192,13 +208,13 @@ func (m *Manager) Glance(id shard.GroupID) Glance {
 		return Glance{}
 	}
 	status := g.node.BasicStatus()
-	conf := g.confirmed.Conf
+	conf, members := g.confirmed.Conf, g.members.Load()
 	return Glance{
 		Term: status.GetTerm(), Commit: status.GetCommit(), Applied: g.visible.Load(),
 		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
 		Leader: ident.ReplicaID(status.Lead), Leading: status.RaftState == raft.StateLeader,
 		Voter: isVoter(conf, uint64(m.cfg.Replica)), Joint: isJoint(conf),
-		Voters: replicaIDs(conf.GetVoters()), Learners: replicaIDs(conf.GetLearners()),
+		Voters: members.voterIDs, Learners: members.learnerIDs,
 		SnapshotsSent: g.snapsSent.Load(), SnapshotsInstalled: g.snapsTaken.Load(),
 		LeadershipBeingMovedTo: ident.ReplicaID(status.LeadTransferee),
 	}

@@ -86,13 +86,17 @@ type reads struct {
 
 // groupMembers is a group's configuration for readers outside the worker.
 type groupMembers struct {
-	voters, learners []uint64
+	voters, learners     []uint64
+	voterIDs, learnerIDs []ident.ReplicaID // the same
 }
 
 // confirm takes over what the state contains now. It runs on the worker.
 func (g *group) confirm(state AppliedState) {
 	if old := g.members.Load(); old == nil || g.confirmed.Conf != state.Conf {
-		g.members.Store(&groupMembers{voters: state.Conf.GetVoters(), learners: state.Conf.GetLearners()})
+		voters, learners := state.Conf.GetVoters(), state.Conf.GetLearners()
+		g.members.Store(&groupMembers{
+			voters: voters, learners: learners, voterIDs: replicaIDs(voters), learnerIDs: replicaIDs(learners),
+		})
 	}
 	g.confirmed = state
 }

@@ -1,7 +1,6 @@
 package multiraft
 
 import (
-	"maps"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -112,7 +111,12 @@ func (w *worker) transmit() {
 	if w.release {
 		w.releaseHeld()
 	}
-	for _, to := range slices.Sorted(maps.Keys(w.out.messages)) {
+	w.peers = w.peers[:0]
+	for to := range w.out.messages {
+		w.peers = append(w.peers, to)
+	}
+	slices.Sort(w.peers)
+	for _, to := range w.peers {
 		if messages := w.withHeld(to, w.out.messages[to]); len(messages) > 0 {
 			w.m.transport.Send(to, messages)
 		}

@@ -36,8 +36,10 @@ type worker struct {
 	// Owned by pass.
 	spare []item
 	dirty []*group
+	clean []*group // room for the next dirty ones
 	tick  int // ticks of this worker so far
 	out   output
+	peers []ident.ReplicaID // used again by transmit
 	props propBlock
 
 	sleeping int  // of groups
@@ -224,7 +226,7 @@ func (w *worker) passTime() {
 // collect takes from Raft what every dirty group wants done.
 func (w *worker) collect() error {
 	dirty := w.dirty
-	w.dirty = w.dirty[:0:0]
+	w.dirty, w.clean = w.clean[:0], dirty
 	for _, g := range dirty {
 		g.dirty = false
 		g.flushProposals(maxProposalsPerPass)

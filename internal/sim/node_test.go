@@ -61,6 +61,7 @@ type simNode struct {
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
 	looked   []uint64                   // applied indexes of this life by group, when somebody looked
+	looks    []uint64                   // the same, at this look; used again
 	firsts   []uint64                   // first indexes of the logs of this life by group, when they were maintained
 }
 
@@ -309,10 +310,14 @@ func (n *simNode) look() {
 	if n.looked == nil {
 		n.looked = make([]uint64, len(n.w.groups))
 	}
-	for i, g := range n.w.groups {
-		applied := n.manager.Applied(g)
+	n.looks = n.manager.AppliedAll(n.looks[:0])
+	for i, applied := range n.looks {
+		if !every && applied == n.looked[i] {
+			continue
+		}
+		g := n.w.groups[i]
 		// Between two ticks only what has moved is worth a look; who says that it leads is looked at with every message, too.
-		if (every || applied != n.looked[i]) && n.manager.Leader(g) == n.self.Replica {
+		if n.manager.Leader(g) == n.self.Replica {
 			n.w.oracle.glance(n, g)
 		}
 		switch {
