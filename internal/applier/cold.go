@@ -168,7 +168,7 @@ func (d *Data) putManifest(batch *storage.Batch, scope coldScope, m *commandv1.M
 		return err
 	}
 	d.cold[scope] = mirror(m)
-	return batch.Set(keys.Manifest(d.group, scope.table, scope.user), value)
+	return batch.SetRare(keys.Manifest(d.group, scope.table, scope.user), value)
 }
 
 // admitCold refuses what concerns a scope that cannot have segments, a descriptor behind the fence, or another manifest

@@ -88,6 +88,7 @@ type Store struct {
 	idle      []*file // open, and nobody reads them; the longest idle first
 	nextFile  uint64
 	manifests map[string]*known    // by manifest key
+	none      map[string]uint64    // by manifest key: at which version of rare keys there was no manifest
 	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
 	suspected map[fileKey]struct{} // damage was found in them; the next one who opens them checks them as a whole
 	tended    map[string]uint64    // versions of the manifests that Tend wrote, by name
@@ -127,7 +128,7 @@ func New(cfg Config) *Store {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		cfg: cfg, cache: newCache[columnKey, held](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{},
+		cfg: cfg, cache: newCache[columnKey, held](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{}, none: map[string]uint64{},
 		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{}, wanted: map[place]struct{}{},
 	}
 	if cfg.ReadAhead > 0 {
@@ -174,8 +175,15 @@ func (s *Store) Manifest(
 	reader storage.Reader, group shard.GroupID, table ident.TableID, user ident.UserID,
 ) (*commandv1.Manifest, error) {
 	key := keys.Manifest(group, table, user)
+	at := s.rareVersion(reader)
+	if at != 0 && s.hasNone(key, at) {
+		return nil, nil
+	}
 	value, ok, err := reader.Get(key)
 	if err != nil || !ok {
+		if err == nil && at != 0 && at == s.rareVersion(reader) {
+			s.noteNone(key, at)
+		}
 		return nil, err
 	}
 	version, err := manifest.Version(value)

@@ -27,7 +27,7 @@ func (l *lab) putManifest(table *schema.Table, segments int, change func(s *comm
 	value, err := manifest.Encode(m)
 	l.must(err)
 	batch := l.store.NewBatch()
-	l.must(batch.Set(keys.Manifest(table.Group, table.ID, ""), value))
+	l.must(batch.SetRare(keys.Manifest(table.Group, table.ID, ""), value))
 	l.must(l.store.Commit(batch))
 	l.must(batch.Close())
 }

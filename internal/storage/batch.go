@@ -12,6 +12,7 @@ import (
 type Batch struct {
 	b     *pebble.Batch
 	among *openings // of its iterators
+	rare  bool      // SetRare was called
 }
 
 // NewBatch returns an empty batch; it must be closed.
@@ -23,6 +24,9 @@ func (e *Engine) NewBatch() *Batch { return &Batch{b: e.db.NewIndexedBatch(), am
 func (e *Engine) Commit(batch *Batch) error {
 	if err := e.Failure(); err != nil {
 		return err
+	}
+	if batch.rare {
+		defer e.rare.change()()
 	}
 	if err := e.db.Apply(batch.b, pebble.NoSync); err != nil {
 		return wrap(err, "commit batch of %d bytes", batch.Len())
@@ -42,6 +46,12 @@ func (b *Batch) Scan(lo, hi []byte) (*Iterator, error) {
 // Set writes a key; key and value are copied.
 func (b *Batch) Set(key, value []byte) error {
 	return wrap(b.b.Set(key, value, nil), "set %x", key)
+}
+
+// SetRare is Set of a key of a kind that is looked for often and hardly ever there: see RareVersion.
+func (b *Batch) SetRare(key, value []byte) error {
+	b.rare = true
+	return b.Set(key, value)
 }
 
 // Delete removes a key.
@@ -136,7 +146,10 @@ func (b *Batch) Len() int { return b.b.Len() }
 func (b *Batch) Count() int { return int(b.b.Count()) }
 
 // Reset empties the batch for reuse.
-func (b *Batch) Reset() { b.b.Reset() }
+func (b *Batch) Reset() {
+	b.b.Reset()
+	b.rare = false
+}
 
 // Close gives up the batch; uncommitted writes are dropped.
 func (b *Batch) Close() error { return wrap(b.b.Close(), "close batch") }

@@ -70,6 +70,7 @@ func (e *Engine) IngestReplace(lo, hi []byte, paths []string) error {
 			return fmt.Errorf("replace span %x to %x: %w", lo, hi, err)
 		}
 	}
+	defer e.rare.change()()
 	_, err := e.db.IngestAndExcise(context.Background(), paths, nil, nil, pebble.KeyRange{Start: lo, End: hi})
 	if err != nil {
 		return wrap(err, "replace span %x to %x", lo, hi)

@@ -14,6 +14,7 @@ type Snapshot struct {
 	// base is what Scan clones, wherever it stands, and what Get moves.
 	base  *pebble.Iterator
 	among *openings
+	rare  uint64 // see RareVersion
 	err   error
 }
 
@@ -22,8 +23,12 @@ type Snapshot struct {
 // It is built on an iterator and not on a Pebble snapshot: those are sequence numbers, under which the keys of
 // a replaced span silently vanish.
 func (e *Engine) NewSnapshot() *Snapshot {
+	rare := e.RareVersion()
 	base, err := e.db.NewIter(nil)
-	s := &Snapshot{base: base, among: &e.open, err: wrap(err, "open snapshot")}
+	if rare != e.RareVersion() {
+		rare = 0
+	}
+	s := &Snapshot{base: base, among: &e.open, rare: rare, err: wrap(err, "open snapshot")}
 	if err == nil {
 		e.open.opened(s)
 	}

@@ -84,6 +84,7 @@ type Engine struct {
 
 	open     openings
 	hardened atomic.Uint64 // see DurableVersion
+	rare     rareKeys
 	failOnce sync.Once
 	failed   chan struct{} // closed after failure is set
 	failure  error         // read only after failed is closed
