@@ -91,14 +91,33 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.patience)
-	defer cancel()
 	mode := modeOf(ctx, r.modes, group, cmd)
-	var hint ident.ReplicaID
-	ran, followed, limit := false, 0, firstAttempt
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		attempt := r.attempt(ctx, limit, hint, mode, group, id, data)
+	// The first attempt is nearly always the last: the patience with all of them gets a context only behind it.
+	limit := min(firstAttempt, r.patience)
+	if mode == All {
+		limit = r.patience
+	}
+	first, cancel := context.WithTimeout(ctx, limit)
+	begun, _ := first.Deadline()
+	attempt := r.attempt(first, 0, mode, group, id, data)
+	cancel()
+	if attempt.Outcome == Done {
+		r.retries[Done].Add(1)
+		return readResponse(attempt.Result)
+	}
+	ctx, cancel = context.WithDeadline(ctx, begun.Add(r.patience-limit))
+	defer cancel()
+	return r.goOn(ctx, attempt, mode, group, id, data)
+}
+
+// goOn judges an attempt that is not done, and repeats it as long as the context allows.
+func (r *Raft) goOn(
+	ctx context.Context, attempt Attempt, mode Mode, group shard.GroupID, id ident.RequestID, data []byte,
+) (*commandv1.Response, error) {
+	ran, followed, limit, pause := false, 0, firstAttempt, firstPause
+	for {
 		r.retries[attempt.Outcome].Add(1)
+		var hint ident.ReplicaID
 		switch attempt.Outcome {
 		case Done:
 			return readResponse(attempt.Result)
@@ -114,28 +133,38 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 				hint = attempt.Leader
 				followed++
 				r.hints.Add(1)
-				continue
 			}
 		case Stopped, Unreachable:
 		}
-		hint, followed = 0, 0
-		if err := r.rest(ctx, pause); err != nil {
-			return nil, verdict(ctx, group, attempt, ran)
+		if hint == 0 {
+			followed = 0
+			if err := r.rest(ctx, pause); err != nil {
+				return nil, verdict(ctx, group, attempt, ran)
+			}
 		}
+		pause = min(2*pause, lastPause)
+		attempt = r.bounded(ctx, limit, hint, mode, group, id, data)
 	}
 }
 
-// attempt proposes once where the leader is believed to be. It ends after limit, so that a leader that hangs
-// is left for its successor; in mode All waiting is the point.
-func (r *Raft) attempt(ctx context.Context, limit time.Duration, hint ident.ReplicaID, mode Mode, group shard.GroupID, id ident.RequestID, data []byte) Attempt {
-	leader := hint
-	if leader == 0 {
-		leader = r.peers.Leader(group)
-	}
+// bounded is an attempt that ends after limit, so that a leader that hangs is left for its successor; in mode All waiting is the
+// point.
+func (r *Raft) bounded(
+	ctx context.Context, limit time.Duration, hint ident.ReplicaID, mode Mode, group shard.GroupID, id ident.RequestID, data []byte,
+) Attempt {
 	if mode != All {
 		bound, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		ctx = bound
+	}
+	return r.attempt(ctx, hint, mode, group, id, data)
+}
+
+// attempt proposes once where the leader is believed to be.
+func (r *Raft) attempt(ctx context.Context, hint ident.ReplicaID, mode Mode, group shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	leader := hint
+	if leader == 0 {
+		leader = r.peers.Leader(group)
 	}
 	switch leader {
 	case 0:
