@@ -41,18 +41,21 @@ func (s *Server) clientAddr(r *http.Request) netip.Addr {
 	if !s.trusts(peer) {
 		return peer
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		addr, ok := forwarded(hop)
-		if !ok {
-			break
-		}
-		if !s.trusts(addr) {
-			return addr
+	if lines := r.Header.Values("X-Forwarded-For"); len(lines) > 0 {
+		for _, hop := range slices.Backward(strings.Split(strings.Join(lines, ","), ",")) {
+			addr, ok := forwarded(hop)
+			if !ok {
+				break
+			}
+			if !s.trusts(addr) {
+				return addr
+			}
 		}
 	}
-	if addr, ok := forwarded(r.Header.Get("X-Real-IP")); ok && !addr.IsLoopback() {
-		return addr
+	if named := r.Header.Get("X-Real-Ip"); named != "" {
+		if addr, ok := forwarded(named); ok && !addr.IsLoopback() {
+			return addr
+		}
 	}
 	return peer
 }

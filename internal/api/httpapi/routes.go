@@ -18,6 +18,9 @@ import (
 
 const contentTypeJSON = "application/json"
 
+// requestIDHeader is written as net/http keeps it, as are all names of header fields here: others are spelled anew for each request.
+const requestIDHeader = "X-Request-Id"
+
 // measurements are the metrics of this package.
 type measurements struct {
 	requests           *prometheus.CounterVec
@@ -124,7 +127,7 @@ func (s *Server) Handler() http.Handler {
 			}
 		}()
 		if id := requestID(r); id != "" {
-			w.Header().Set("X-Request-ID", id)
+			w.Header().Set(requestIDHeader, id)
 		}
 		body := r.Body
 		if s.guard(recorder, r) {
@@ -218,7 +221,7 @@ func (s *Server) signIn(next http.HandlerFunc) http.HandlerFunc {
 // requestID returns the client's name for the request; "" when it gave none that can be echoed safely.
 func requestID(r *http.Request) string {
 	const maxBytes = 128
-	id := r.Header.Get("X-Request-ID")
+	id := r.Header.Get(requestIDHeader)
 	if len(id) > maxBytes || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return ""
 	}

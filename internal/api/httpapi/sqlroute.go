@@ -13,7 +13,7 @@ import (
 
 // transactionHeader names the transaction that a request goes on in, or says "new" when the request may leave
 // one open; in an answer, the one that is open.
-const transactionHeader = "X-Transaction-ID"
+const transactionHeader = "X-Transaction-Id"
 
 // handleSQL runs the statements of one request.
 func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
@@ -156,9 +156,15 @@ func sinkOf(r *http.Request, rows *rowStream) exec.RowSink {
 	return rows
 }
 
+// The values of setSQLHeader, which all answers share and nobody changes.
+var (
+	jsonValue    = []string{contentTypeJSON}
+	nosniffValue = []string{"nosniff"}
+)
+
 func setSQLHeader(header http.Header) {
-	header.Set("Content-Type", contentTypeJSON)
-	header.Set("X-Content-Type-Options", "nosniff")
+	header["Content-Type"] = jsonValue
+	header["X-Content-Type-Options"] = nosniffValue
 }
 
 // writeSQL sends a complete body.
