@@ -236,6 +236,9 @@ func (c *metaCall) recordBackup(body *commandv1.RecordBackup) (*commandv1.Respon
 	if backup.GetName() == "" || len(backup.GetName()) > 256 || len(backup.GetLocation()) > 4096 || backup.GetJob() == 0 {
 		return command.Refuse(fault.InvalidStatement, "the backup has no usable name, location or job"), nil
 	}
+	if refused, err := c.admitRun(backup.GetJob(), body.GetToken()); refused != nil || err != nil {
+		return refused, err
+	}
 	known, err := catalog.LoadBackups(c.batch)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,9 @@ func (d *Data) purgeUser(batch *storage.Batch, body *commandv1.PurgeUser) (*comm
 	if user == "" || !d.private {
 		return command.Refuse(fault.Internal, "the rows of no user are to be purged from %s", d.group), nil
 	}
+	if refused, err := d.admitPurge(batch, body); refused != nil || err != nil {
+		return refused, err
+	}
 	for _, t := range body.GetTables() {
 		table := ident.TableID(t.GetTableId())
 		if err := batch.DeleteRange(keys.UserTableSpan(d.group, table, user)); err != nil {
@@ -76,4 +79,22 @@ func (d *Data) purgeUser(batch *storage.Batch, body *commandv1.PurgeUser) (*comm
 		delete(d.cold, coldScope{table: table, user: user})
 	}
 	return done("The rows of user '%s' are purged from %d tables", user, len(body.GetTables())), nil
+}
+
+// admitPurge refuses to remove what was written since the sender found the account gone: a run that lost its job may have the command under way while
+// another account has the name by now.
+func (d *Data) admitPurge(batch *storage.Batch, body *commandv1.PurgeUser) (*commandv1.Response, error) {
+	if body.GetUptoIndex() == 0 {
+		return nil, nil
+	}
+	for _, t := range body.GetTables() {
+		last, err := d.lastWrite(batch, t.GetTableId(), body.GetUser())
+		if err != nil {
+			return nil, err
+		}
+		if last > body.GetUptoIndex() {
+			return command.Refuse(fault.Conflict, "rows of user '%s' were written at index %d, behind %d; run the job again", body.GetUser(), last, body.GetUptoIndex()), nil
+		}
+	}
+	return nil, nil
 }

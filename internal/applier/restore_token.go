@@ -50,15 +50,20 @@ func (d *Data) restoreMark(reader storage.Reader) error {
 // admitRestorer refuses records of the catalog from a run that lost its job, and notes in the job which backup it restores: the newest one may be
 // another when the job runs again.
 func (c *metaCall) admitRestorer(body *commandv1.RestoreCatalog) (*commandv1.Response, error) {
-	if body.GetToken() == 0 {
+	return c.admitRun(body.GetJob(), body.GetToken())
+}
+
+// admitRun refuses what comes from a run that lost its job, or under the token of none. Zero is from a sender that does not say.
+func (c *metaCall) admitRun(number, token uint64) (*commandv1.Response, error) {
+	if token == 0 {
 		return nil, nil
 	}
-	job, refused, err := c.live(body.GetJob())
+	job, refused, err := c.live(number)
 	if refused != nil || err != nil {
 		return refused, err
 	}
-	if held := job.GetClaim().GetToken(); held != body.GetToken() {
-		return command.Refuse(fault.Conflict, "job %s: token %d is stale, the token is %d", catalog.JobID(job), body.GetToken(), held), nil
+	if held := job.GetClaim().GetToken(); held != token {
+		return command.Refuse(fault.Conflict, "job %s: token %d is stale, the token is %d", catalog.JobID(job), token, held), nil
 	}
 	return nil, nil
 }

@@ -60,7 +60,7 @@ func (w *Walk) ended(part Part) error {
 	return w.Ended(part)
 }
 
-// Source is where a backup comes from. All fields are required but the last three.
+// Source is where a backup comes from. All fields are required but the last four.
 type Source struct {
 	Storage  *storage.Engine
 	Catalog  *catalog.Store
@@ -68,6 +68,8 @@ type Source struct {
 	Rows     Rows
 	Applied  func(view storage.Reader, group shard.GroupID) (uint64, error)
 	Clock    clock.Clock
+	// Fenced reports whether every member heeds the token with which a backup is recorded; nil for never.
+	Fenced func() bool
 	// Step is called before what At names; nil does nothing.
 	Step func(step string) error
 	// InTurn stores one chunk after the other in the goroutine of the caller; else some are stored beside what is read next.

@@ -30,3 +30,12 @@ func backupExamples() []*commandv1.Command {
 		}}},
 	}
 }
+
+// fencedExamples has what a run of a job that lost it may send.
+func fencedExamples() []*commandv1.Command {
+	return []*commandv1.Command{{Header: header(), Body: &commandv1.Command_RecordBackup{RecordBackup: &commandv1.RecordBackup{
+		Backup: &commandv1.Backup{Name: "20260102T030405.000000Z", Location: "archive", Job: 3}, Token: 5,
+	}}}, {Header: header(), Body: &commandv1.Command_PurgeUser{PurgeUser: &commandv1.PurgeUser{
+		User: "alice", Tables: []*commandv1.UserTable{{TableId: 17}}, UptoIndex: 99,
+	}}}}
+}

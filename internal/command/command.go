@@ -50,12 +50,13 @@ const MaxOrdinal = 1<<16 - 1
 const MaxRows = MaxOrdinal + 1
 
 // LogFormat is the newest format of log entries that this program reads. Zero is one command in an entry. From PackedFormat on an
-// entry may hold several, from RestoreFormat on the rows of a restore carry its token and its origin, which an earlier program
-// would overlook.
+// entry may hold several, from RestoreFormat on the rows of a restore carry its token and its origin, from BackupFormat on the record of a
+// backup carries one and the purge of a user an index, which earlier programs would overlook.
 const (
 	PackedFormat  uint32 = 2
 	RestoreFormat uint32 = 3
-	LogFormat            = RestoreFormat
+	BackupFormat  uint32 = 4
+	LogFormat            = BackupFormat
 )
 
 // Bounds of a log entry that holds several commands. So few bytes cannot hold more rows than there are ordinals.

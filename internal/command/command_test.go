@@ -125,6 +125,7 @@ func examples() []*commandv1.Command {
 	bodies = append(bodies, resultExamples()...)
 	bodies = append(bodies, retentionExamples()...)
 	bodies = append(bodies, restoreExample())
+	bodies = append(bodies, fencedExamples()...)
 	return bodies
 }
 

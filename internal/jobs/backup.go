@@ -15,7 +15,8 @@ import (
 // Place opens where backups lie: a directory of this node, or a storage and a prefix.
 type Place func(location string) (objstore.Store, error)
 
-// Backup writes a backup of all groups from this node's replicas. A run that is interrupted leaves chunks, which the next one finds.
+// Backup writes a backup of all groups from this node's replicas. A run that is interrupted leaves chunks, which the next one finds. One that lost
+// its job may leave a whole backup, which the cluster does not remember: the run that took over recorded its own.
 func Backup(source backup.Source, open Place) Kind {
 	return Kind{Type: applier.JobTypeBackup, Limit: 1, Run: func(ctx context.Context, work *Work) error {
 		parameters, store, err := place(work, open)
@@ -26,8 +27,12 @@ func Backup(source backup.Source, open Place) Kind {
 		if err != nil {
 			return err
 		}
+		token := uint64(0)
+		if source.Fenced != nil && source.Fenced() {
+			token = work.Token
+		}
 		_, err = source.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RecordBackup{
-			RecordBackup: &commandv1.RecordBackup{Backup: &commandv1.Backup{
+			RecordBackup: &commandv1.RecordBackup{Token: token, Backup: &commandv1.Backup{
 				Name: m.Name, Location: parameters.Location, Job: work.Job.GetNumber(), NodeId: work.Job.GetOnlyNode(),
 				StartedMicros: m.Started.UnixMicro(), FinishedMicros: m.Finished.UnixMicro(), Rows: m.Totals.Rows,
 				TotalBytes: uint64(m.Totals.StoredBytes), WrittenBytes: uint64(m.Totals.WrittenBytes), //nolint:gosec // sizes

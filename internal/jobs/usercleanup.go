@@ -9,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -17,8 +18,10 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// purgeTables is how many tables one command purges.
-const purgeTables = 1000
+const (
+	purgeTables = 1000 // of one command
+	maxPurges   = 8    // that are refused because of rows that came late, before the job is tried again later
+)
 
 // FileDropper has the other members delete the files of an account.
 type FileDropper interface {
@@ -28,27 +31,29 @@ type FileDropper interface {
 
 // UserCleanup removes all that belongs to a dropped account: its rows in every user and stream table, its files in every storage of every member, and
 // the account. The message names the members that did not answer, and the backups that were made while the account was there and hold its rows still.
-// While the job runs, no account of the same id can be created. Others may be nil on a node that runs alone.
-func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set, others FileDropper) Kind {
+// While the job runs, no account of the same id can be created; a run that lost its job removes nothing that a later one
+// wrote. Others may be nil on a node that runs alone; fenced reports whether every member heeds the index of a purge.
+func UserCleanup(
+	store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set, others FileDropper, fenced func() bool,
+) Kind {
 	return Kind{Type: applier.JobTypeUserCleanup, Run: func(ctx context.Context, work *Work) error {
 		var parameters applier.UserCleanupParameters
 		if err := json.Unmarshal([]byte(work.Job.GetParameters()), &parameters); err != nil {
 			return Permanent(fmt.Errorf("parameters: %w", err))
 		}
-		if _, err := exec.Barrier(ctx, shard.Meta); err != nil {
+		c := userCleanup{store: store, exec: exec, user: ident.UserID(parameters.User), deletedMicros: parameters.DeletedMicros, fenced: fenced}
+		account, err := c.account(ctx)
+		if err != nil {
 			return err
 		}
-		current := store.Current()
-		user := ident.UserID(parameters.User)
-		account, exists := current.UserOrDeleted(user)
-		if !exists || !account.Deleted() || account.DeletedMicros != parameters.DeletedMicros {
-			return fmt.Errorf("%w: the account is gone, or there is a new one", ErrNothingToDo)
-		}
-		tables := tablesOfUsers(current)
-		if err := purgeUser(ctx, exec, current.Cluster().Shards.RouteUser(user), user, tables, work); err != nil {
+		tables := tablesOfUsers(store.Current())
+		if err := c.purge(ctx, tables, work); err != nil {
 			return err
 		}
-		deleted, err := DeleteUserFiles(ctx, current, files, user, true)
+		if _, err := c.account(ctx); err != nil {
+			return err
+		}
+		deleted, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true)
 		if err != nil {
 			return err
 		}
@@ -56,7 +61,7 @@ func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.Comm
 		var left []string
 		if others != nil {
 			var elsewhere int
-			elsewhere, left = others.DropFiles(ctx, user, account.DeletedMicros)
+			elsewhere, left = others.DropFiles(ctx, c.user, account.DeletedMicros)
 			deleted += elsewhere
 		}
 		holders, err := backupsWith(reader, account)
@@ -81,6 +86,50 @@ func UserCleanup(store *catalog.Store, reader storage.Reader, exec executor.Comm
 	}}
 }
 
+// userCleanup is one run of the job.
+type userCleanup struct {
+	store         *catalog.Store
+	exec          executor.CommandExecutor
+	user          ident.UserID
+	deletedMicros int64
+	fenced        func() bool // every member heeds the index of a purge
+}
+
+// account is the dropped account as the cluster has it now. An error says that it is not there any more.
+func (c *userCleanup) account(ctx context.Context) (*catalog.User, error) {
+	if _, err := c.exec.Barrier(ctx, shard.Meta); err != nil {
+		return nil, err
+	}
+	account, exists := c.store.Current().UserOrDeleted(c.user)
+	if !exists || !account.Deleted() || account.DeletedMicros != c.deletedMicros {
+		return nil, fmt.Errorf("%w: the account is gone, or there is a new one", ErrNothingToDo)
+	}
+	return account, nil
+}
+
+// purge removes the rows of the account. A statement of his that was under way may write behind the index at which the account was seen to be
+// gone; then it looks again.
+func (c *userCleanup) purge(ctx context.Context, tables []*schema.Table, work *Work) error {
+	group := c.store.Current().Cluster().Shards.RouteUser(c.user)
+	for attempt := 1; ; attempt++ {
+		// In this order: what another account writes comes behind the index, because the name was not free yet when it was read.
+		index, err := c.exec.Barrier(ctx, group)
+		if err != nil {
+			return err
+		}
+		if _, err = c.account(ctx); err != nil {
+			return err
+		}
+		if !c.fenced() {
+			index = 0
+		}
+		err = c.purgeUpTo(ctx, group, index, tables, work)
+		if fault.KindOf(err) != fault.Conflict || attempt == maxPurges {
+			return err
+		}
+	}
+}
+
 // tablesOfUsers lists the tables in which users have rows of their own.
 func tablesOfUsers(current *catalog.Catalog) []*schema.Table {
 	var tables []*schema.Table
@@ -92,9 +141,9 @@ func tablesOfUsers(current *catalog.Catalog) []*schema.Table {
 	return tables
 }
 
-func purgeUser(ctx context.Context, exec executor.CommandExecutor, group shard.GroupID, user ident.UserID, tables []*schema.Table, work *Work) error {
+func (c *userCleanup) purgeUpTo(ctx context.Context, group shard.GroupID, index uint64, tables []*schema.Table, work *Work) error {
 	for done := 0; done < len(tables); {
-		body := &commandv1.PurgeUser{User: string(user)}
+		body := &commandv1.PurgeUser{User: string(c.user), UptoIndex: index}
 		for ; done < len(tables) && len(body.GetTables()) < purgeTables; done++ {
 			purged := &commandv1.UserTable{TableId: uint64(tables[done].ID)}
 			for _, index := range tables[done].Indexes {
@@ -102,7 +151,7 @@ func purgeUser(ctx context.Context, exec executor.CommandExecutor, group shard.G
 			}
 			body.Tables = append(body.Tables, purged)
 		}
-		if _, err := exec.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_PurgeUser{PurgeUser: body}}); err != nil {
+		if _, err := c.exec.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_PurgeUser{PurgeUser: body}}); err != nil {
 			return fmt.Errorf("purge the rows of the user from %s: %w", group, err)
 		}
 		work.Report(uint32(50*done/len(tables)), fmt.Sprintf("purged %d of %d tables", done, len(tables))) //nolint:gosec // a percentage

@@ -31,7 +31,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 	kinds := []jobs.Kind{
 		jobs.Backup(source, n.backupPlace),
 		jobs.Restore(target, n.backupPlace),
-		jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages, n.fileDropper()),
+		jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages, n.fileDropper(), n.fencesJobs),
 		jobs.UserExport(n.exportSource(), n.exports),
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
@@ -67,6 +67,7 @@ func (n *Node) backupParts() (backup.Source, backup.Target) {
 	rows := backup.AllRows{Cold: n.cold}
 	source := backup.Source{
 		Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Applied: multiraft.ReadApplied, Clock: n.clock,
+		Fenced: n.fencesJobs,
 	}
 	return source, backup.Target{Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock, Fenced: n.fencesRestores}
 }

@@ -29,6 +29,12 @@ func (n *Node) fencesRestores() bool {
 	return cluster != nil && (n.cfg.Standalone() || cluster.LogFormat >= command.RestoreFormat)
 }
 
+// fencesJobs reports whether every member heeds the token with which a backup is recorded, and the index of a purge.
+func (n *Node) fencesJobs() bool {
+	cluster := n.catalog.Current().Cluster()
+	return cluster != nil && (n.cfg.Standalone() || cluster.LogFormat >= command.BackupFormat)
+}
+
 // raiseLogFormat raises the format of the logs when this node leads the meta group and all members read a later one.
 func (n *Node) raiseLogFormat(ctx context.Context) {
 	manager, current := n.engine(), n.catalog.Current()

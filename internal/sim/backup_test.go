@@ -62,6 +62,7 @@ func (r *coldRun) backupKind(s *session, step func(string) error) jobs.Kind {
 	case applier.JobTypeBackup:
 		return jobs.Backup(backup.Source{
 			Storage: n.store, Catalog: n.catalog, Executor: executor, Rows: rows, Applied: multiraft.ReadApplied, Clock: s, Step: step, InTurn: true,
+			Fenced: func() bool { return true },
 		}, n.backupPlace)
 	}
 	return jobs.Restore(backup.Target{

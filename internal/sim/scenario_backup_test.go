@@ -287,3 +287,70 @@ func sleepyRestore(l *lab, o original, at string) {
 		l.fail("the job is %s; it was completed %d times, and %d reports were refused", state, l.stats.jobs, l.stats.twice-twice)
 	}
 }
+
+// TestBackupGoesOnAfterItsClaim lets a run of a backup sleep in front of its last word for longer than its claim holds. Another node makes the backup
+// meanwhile; then the first run wakes. Its backup is whole, but the cluster goes on remembering that of the run which had the job.
+func TestBackupGoesOnAfterItsClaim(t *testing.T) { nothing().into(t, sleepyBackup) }
+
+// nothing is a world without rows of which there is no backup.
+func nothing() original { return original{objects: map[string][]byte{}, sqlIDs: map[uint64]bool{}} }
+
+// TestBackupWithoutTokensIsFound plants a bug: the record of a backup carries no token.
+func TestBackupWithoutTokensIsFound(t *testing.T) {
+	m := &mutant{onCold: func(cmd *commandv1.Command) {
+		if record := cmd.GetRecordBackup(); record != nil {
+			record.Token = 0
+		}
+	}}
+	if _, err := nothing().tell(t, m, sleepyBackup); err == nil || !strings.Contains(err.Error(), "a run that lost its job changed") {
+		t.Errorf("the bug is not found: %v", err)
+	}
+}
+
+func sleepyBackup(l *lab) {
+	number := l.order(applier.JobTypeBackup, bucketName)
+	l.whole()
+	slept, woken := false, false
+	first := l.carryOut(l.nodes[0], number, func(s *session, name string) error {
+		if name != "written" || slept {
+			return nil
+		}
+		for slept = true; !woken; {
+			if !s.give() {
+				return s.err
+			}
+		}
+		return nil
+	})
+	l.until(time.Minute, "the first run sleeps", func() bool { return slept })
+	l.run(coldHold + time.Second)
+	second := l.carryOut(l.nodes[1], number, nil)
+	l.until(healBound, "the second run has ended", func() bool { return second.ended })
+	l.run(time.Second)
+	if job, state := l.jobState(l.nodes[1], number); state != catalog.JobCompleted {
+		l.fail("after the second run the job is %s: %s", state, job.GetError())
+	}
+	before := l.remembered()
+	woken = true
+	l.until(healBound, "the first run has ended", func() bool { return first.ended })
+	l.whole()
+	if after := l.remembered(); after != before || before == "" {
+		l.fail("a run that lost its job changed %s into %s", before, after)
+	}
+	if names := l.verifyBackups(l.bucket); len(names) != 2 || names[1] != before {
+		l.fail("there are the backups %v, and the cluster remembers %s", names, before)
+	}
+}
+
+// remembered names the backups that the cluster remembers.
+func (l *lab) remembered() string {
+	backups, err := catalog.LoadBackups(l.nodes[2].store)
+	if err != nil {
+		l.fail("backups: %v", err)
+	}
+	var names []string
+	for _, b := range backups {
+		names = append(names, b.GetName())
+	}
+	return strings.Join(names, " ")
+}

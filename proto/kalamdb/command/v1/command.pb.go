@@ -7283,6 +7283,7 @@ func (x *Backup) GetNodeId() uint64 {
 type RecordBackup struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Backup        *Backup                `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"` // of the claim that the sender has of the job; one that it lost is refused. Zero: a member would overlook it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7322,6 +7323,13 @@ func (x *RecordBackup) GetBackup() *Backup {
 		return x.Backup
 	}
 	return nil
+}
+
+func (x *RecordBackup) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
 }
 
 // ForgetUser removes the account of a dropped user whose rows are gone.
@@ -7379,9 +7387,12 @@ func (x *ForgetUser) GetDeletedMicros() int64 {
 
 // PurgeUser removes all rows of a user, with their index entries, from a group, as if they had never been.
 type PurgeUser struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	Tables        []*UserTable           `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	User   string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Tables []*UserTable           `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	// The account was gone when the group had come to this index: where rows were written since, the command is refused. They may be those of another
+	// account of the name. Zero: a member would overlook it.
+	UptoIndex     uint64 `protobuf:"varint,3,opt,name=upto_index,json=uptoIndex,proto3" json:"upto_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7428,6 +7439,13 @@ func (x *PurgeUser) GetTables() []*UserTable {
 		return x.Tables
 	}
 	return nil
+}
+
+func (x *PurgeUser) GetUptoIndex() uint64 {
+	if x != nil {
+		return x.UptoIndex
+	}
+	return 0
 }
 
 type UserTable struct {
@@ -8347,16 +8365,19 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\a \x01(\x04R\n" +
 	"totalBytes\x12#\n" +
 	"\rwritten_bytes\x18\b \x01(\x04R\fwrittenBytes\x12\x17\n" +
-	"\anode_id\x18\t \x01(\x04R\x06nodeId\"B\n" +
+	"\anode_id\x18\t \x01(\x04R\x06nodeId\"X\n" +
 	"\fRecordBackup\x122\n" +
-	"\x06backup\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.BackupR\x06backup\"C\n" +
+	"\x06backup\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.BackupR\x06backup\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"C\n" +
 	"\n" +
 	"ForgetUser\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0edeleted_micros\x18\x02 \x01(\x12R\rdeletedMicros\"V\n" +
+	"\x0edeleted_micros\x18\x02 \x01(\x12R\rdeletedMicros\"u\n" +
 	"\tPurgeUser\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x125\n" +
-	"\x06tables\x18\x02 \x03(\v2\x1d.kalamdb.command.v1.UserTableR\x06tables\"C\n" +
+	"\x06tables\x18\x02 \x03(\v2\x1d.kalamdb.command.v1.UserTableR\x06tables\x12\x1d\n" +
+	"\n" +
+	"upto_index\x18\x03 \x01(\x04R\tuptoIndex\"C\n" +
 	"\tUserTable\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1b\n" +
 	"\tindex_ids\x18\x02 \x03(\rR\bindexIds\"\n" +
