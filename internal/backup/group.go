@@ -16,11 +16,12 @@ import (
 // groupWriter makes the chunks of one group, or takes them over.
 type groupWriter struct {
 	*writer
-	ctx    context.Context //nolint:containedctx // it lives as long as one call
-	cut    *cutter
-	entry  Group
-	stamps *stamper
-	begins map[string]*Chunk // of the earlier backup, by the place behind which they begin
+	ctx     context.Context //nolint:containedctx // it lives as long as one call
+	cut     *cutter
+	entry   Group
+	stamps  *stamper
+	begins  map[string]*Chunk // of the earlier backup, by the place behind which they begin
+	changed *changed          // what was written since the earlier backup
 
 	part    Part
 	start   *Place // behind which the chunk at hand begins; nil is the begin of the part
@@ -38,7 +39,7 @@ func (w *writer) group(ctx context.Context, view storage.Reader, group shard.Gro
 	}
 	g := &groupWriter{
 		writer: w, ctx: ctx, entry: Group{Group: group, Name: group.String(), Applied: applied}, digests: map[ident.TableID]*Digest{},
-		stamps: &stamper{view, group, w}, begins: startsOf(w.earlier, group), part: Hot,
+		stamps: &stamper{view, group, w}, begins: startsOf(w.earlier, group), changed: &changed{view: view, group: group, since: appliedIn(w.earlier, group)}, part: Hot,
 	}
 	g.cut = &cutter{target: cmp.Or(w.source.ChunkBytes, targetChunkBytes), full: g.full}
 	if group == shard.Meta {
@@ -161,13 +162,23 @@ func (g *groupWriter) unchanged(chunk *Chunk) (*Chunk, error) {
 	if chunk.Fine == "" {
 		return nil, nil
 	}
-	fine, err := g.stamps.cold(g.start, chunk.End, true)
-	if err != nil || fine != chunk.Fine {
+	same, err := g.same(chunk)
+	if err != nil || !same {
 		return nil, err
 	}
-	same := *chunk
-	same.Coarse = coarse
-	return &same, nil
+	taken := *chunk
+	taken.Coarse = coarse
+	return &taken, nil
+}
+
+// same looks closer at a chunk into whose scopes something was written.
+func (g *groupWriter) same(chunk *Chunk) (bool, error) {
+	_, fine, err := g.stamps.stamps(chunk.Part, g.start, chunk.End, true)
+	if err != nil || fine != chunk.Fine || chunk.Part == Cold {
+		return fine == chunk.Fine, err
+	}
+	written, err := g.changed.between(g.start, chunk.End)
+	return !written, err
 }
 
 // isThere reports whether the object of a chunk is, with the size that it had.

@@ -47,10 +47,12 @@ type ChunkTable struct {
 // Range says which rows of a group a chunk holds: those of its part behind the end of the chunk before. Chunks of the catalog, and of backups that
 // an earlier program made, have none.
 type Range struct {
-	Part   Part         `json:"part,omitempty"`
-	End    *Place       `json:"end,omitempty"`   // of the last row; nil is the end of the part
-	Coarse string       `json:"stamp,omitempty"` // by writes into the scopes
-	Fine   string       `json:"fine,omitempty"`  // by the keys of hot rows; of cold chunks only
+	Part   Part   `json:"part,omitempty"`
+	End    *Place `json:"end,omitempty"`   // of the last row; nil is the end of the part
+	Coarse string `json:"stamp,omitempty"` // by writes into the scopes
+	// Fine is the stamp of cold rows by the keys of hot ones. Of hot ones it is that of what removes some without a word in
+	// the log of changes: with it, what the log tells is all that changed. Empty where there is no such stamp.
+	Fine   string       `json:"fine,omitempty"`
 	Tables []ChunkTable `json:"tables,omitempty"`
 }
 
@@ -122,6 +124,18 @@ func startsOf(m *Manifest, group shard.GroupID) map[string]*Chunk {
 	return found
 }
 
+// appliedIn is the index of a group up to which a backup holds everything; zero when it has nothing of the group.
+func appliedIn(m *Manifest, group shard.GroupID) uint64 {
+	if m != nil {
+		for _, g := range m.Groups {
+			if g.Group == group {
+				return g.Applied
+			}
+		}
+	}
+	return 0
+}
+
 func startKey(part Part, start *Place) string {
 	if start == nil {
 		return string(part)
@@ -142,8 +156,10 @@ type stamper struct {
 // stamps returns the coarse stamp of the rows of a part behind start and up to end, and the fine one when it is wanted and there is one.
 func (s *stamper) stamps(part Part, start, end *Place, fine bool) (coarse, exact string, err error) {
 	if part == Hot {
-		coarse, err = s.hot(start, end)
-		return coarse, "", err
+		if coarse, err = s.hot(start, end); err == nil && fine {
+			exact, err = s.lasting(start, end)
+		}
+		return coarse, exact, err
 	}
 	if coarse, err = s.cold(start, end, false); err == nil && fine {
 		exact, err = s.cold(start, end, true)
@@ -184,6 +200,50 @@ func (s *stamper) hot(start, end *Place) (string, error) {
 		err = s.each(keys.Manifest, keys.ParseManifest, start, end, hashed)
 	}
 	return sum(h), err
+}
+
+// lasting is a stamp of what removes hot rows between two places and leaves no change in the log of changes: segments that took them, and, of private rows,
+// another account of the name. There is none for users without an account. Deletions that became old enough to be forgotten may stay in a backup.
+func (s *stamper) lasting(start, end *Place) (string, error) {
+	h := s.begin(start, end)
+	write(h, []byte("hot"))
+	if s.group.Class() != shard.ClassShared {
+		told, err := s.accounts(h, start, end)
+		if err != nil || !told {
+			return "", err
+		}
+	}
+	err := s.each(keys.Manifest, keys.ParseManifest, start, end, func(scope keys.RowKey, value []byte) error {
+		stored, err := manifest.Decode(value)
+		if err != nil {
+			return err
+		}
+		low, high := within(scope, start, end)
+		for _, segment := range stored.GetSegments() {
+			if manifest.Overlaps(segment, low, high) {
+				write(h, keys.Scope(s.group, scope.Table, scope.User))
+				write(h, segment.GetSha256())
+			}
+		}
+		return nil
+	})
+	return sum(h), err
+}
+
+// accounts hashes when the accounts of the scopes between two places were made. It says false where that does not tell what there is.
+func (s *stamper) accounts(h hash.Hash, start, end *Place) (told bool, err error) {
+	told = true
+	err = s.each(keys.Scope, keys.ParseScope, start, end, func(scope keys.RowKey, _ []byte) error {
+		account, known := s.w.picture.User(scope.User)
+		if !known {
+			told = false
+			return nil
+		}
+		write(h, []byte(scope.User))
+		write(h, binary.BigEndian.AppendUint64(nil, uint64(account.CreatedMicros))) //nolint:gosec // hashed
+		return nil
+	})
+	return told, err
 }
 
 // each visits what lies under the keys of the scopes that two places are in, and of all between, of tables that are backed up.
