@@ -251,18 +251,23 @@ func TestStorages(t *testing.T) {
 	}
 	root.sql("CREATE SHARED TABLE app.cold (id BIGINT PRIMARY KEY) WITH (STORAGE_ID = 'archive')")
 	for sql, part := range map[string]string{
-		"DROP STORAGE archive":                                                              "used by table 'app.cold'",
-		"ALTER STORAGE archive SET PATH '/tmp'":                                             "used by table 'app.cold'",
-		"DROP STORAGE local":                                                                "always there",
-		"DROP STORAGE nowhere":                                                              "not found",
-		"CREATE STORAGE archive TYPE filesystem PATH '/tmp'":                                "already exists",
-		"CREATE STORAGE s TYPE gcs BUCKET 'b'":                                              "not supported",
-		"CREATE STORAGE s TYPE filesystem PATH 'here'":                                      "absolute path",
-		"CREATE STORAGE s TYPE filesystem PATH '/proc/nothing'":                             "cannot be used from this node",
-		"CREATE STORAGE s TYPE filesystem PATH '/tmp' CONFIG '['":                           "JSON object",
-		"CREATE TABLE app.x (id INT PRIMARY KEY) WITH (STORAGE_ID='no')":                    "storage 'no' not found",
-		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}'":                      "must hold {tableName} once",
-		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}/{tableName}-{userId}'": "two placeholders in '{tableName}-{userId}'",
+		"DROP STORAGE archive":                                                                      "used by table 'app.cold'",
+		"ALTER STORAGE archive SET PATH '/tmp'":                                                     "used by table 'app.cold'",
+		"DROP STORAGE local":                                                                        "always there",
+		"DROP STORAGE nowhere":                                                                      "not found",
+		"CREATE STORAGE archive TYPE filesystem PATH '/tmp'":                                        "already exists",
+		"CREATE STORAGE s TYPE gcs BUCKET 'b'":                                                      "not supported",
+		"CREATE STORAGE s TYPE filesystem PATH 'here'":                                              "absolute path",
+		"CREATE STORAGE s TYPE filesystem PATH '/proc/nothing'":                                     "cannot be used from this node",
+		"CREATE STORAGE s TYPE filesystem PATH '/tmp' CONFIG '['":                                   "JSON object",
+		"CREATE TABLE app.x (id INT PRIMARY KEY) WITH (STORAGE_ID='no')":                            "storage 'no' not found",
+		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}'":                              "must hold {tableName} once",
+		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}/{tableName}-{userId}'":         "two placeholders in '{tableName}-{userId}'",
+		"ALTER STORAGE archive SET USER_TABLES_TEMPLATE '{namespace}/{tableName}/{userId}/{shard}'": "must be a relative path of letters and {namespace}, {tableName}, {userId}",
+		"ALTER STORAGE archive SET SHARED_TABLES_TEMPLATE '{namespace}/{tableName}/{userId}'":       "must be a relative path of letters and {namespace}, {tableName}",
+		"ALTER STORAGE archive SET SHARED_TABLES_TEMPLATE '../{namespace}/{tableName}'":             "must be a relative path",
+		"ALTER STORAGE archive SET SHARED_TABLES_TEMPLATE '/{namespace}/{tableName}'":               "must be a relative path",
+		"CREATE STORAGE s TYPE filesystem PATH '/tmp/../etc'":                                       "without '..'",
 	} {
 		if status, a := root.ask(sql); status != http.StatusBadRequest || !strings.Contains(a.Error.Message, part) {
 			t.Errorf("%s: %d %+v, want 400 with %q", sql, status, a.Error, part)
