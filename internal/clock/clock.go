@@ -27,6 +27,10 @@ type Timer interface {
 	Stop() bool
 }
 
+// Left is how long it is until the deadline of a context. Contexts go by the machine's clock, whatever time a Clock shows, so their
+// deadlines are never compared with what one shows.
+func Left(deadline time.Time) time.Duration { return time.Until(deadline) }
+
 // Real is the machine's clock.
 type Real struct{}
 

@@ -74,6 +74,14 @@ func TestClockThatRunsAheadForgetsNothing(t *testing.T) {
 	if _, err := first.flusher().Table(t.Context(), mustTable(t, first, "app", "t"), nil); err != nil {
 		t.Fatal(err)
 	}
+	// It writes and flushes as any other node, also where another one leads.
+	root.cluster("CLUSTER TRANSFER LEADER 1")
+	root.sql("CREATE TABLE app.u (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED')")
+	third := login(t, nodes[2], "root", rootPassword)
+	third.sql("INSERT INTO app.u VALUES (1, 'a')")
+	if moved, err := nodes[2].flusher().Table(t.Context(), mustTable(t, nodes[2], "app", "u"), nil); err != nil || moved.Rows != 1 {
+		t.Errorf("a flush by the node whose clock is wrong moves %d rows: %v", moved.Rows, err)
+	}
 	if _, err := nodes[2].flusher().Compact(t.Context(), mustTable(t, nodes[2], "app", "t"), false, nil); err != nil {
 		t.Error(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
@@ -312,7 +313,6 @@ func (f *forwarder) take() proto.Message {
 	defer f.mu.Unlock()
 	batch := &nodev1.ForwardBatch{}
 	taken, size := 0, 0
-	now := f.peer.transport.cfg.Clock.Now()
 	for _, c := range f.queue {
 		gone := f.waiting[c.number] != c
 		if !gone && len(batch.Calls) > 0 && (size+c.size > f.peer.transport.cfg.Limits.FrameTarget || len(batch.Calls) == maxForwardsFrame) {
@@ -326,7 +326,7 @@ func (f *forwarder) take() proto.Message {
 		c.sent = true
 		call := &nodev1.ForwardCall{Number: c.number, Request: c.req}
 		if !c.deadline.IsZero() {
-			call.PatienceMicros = uint64(max(c.deadline.Sub(now).Microseconds(), 1))
+			call.PatienceMicros = uint64(max(clock.Left(c.deadline).Microseconds(), 1))
 		}
 		batch.Calls = append(batch.Calls, call)
 	}

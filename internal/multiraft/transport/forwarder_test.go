@@ -84,6 +84,47 @@ func await(t *testing.T, names <-chan string, want string) {
 	}
 }
 
+// soonOver is the context of a caller whose time is over soon, and who waits all the same to be told so.
+type soonOver struct {
+	context.Context //nolint:containedctx // it is one
+
+	end time.Time
+}
+
+// Deadline implements context.Context.
+func (s soonOver) Deadline() (time.Time, bool) { return s.end, true }
+
+// wrongClock is the machine's clock, set wrong.
+type wrongClock struct {
+	clock.Real
+	by time.Duration
+}
+
+func (c wrongClock) Now() time.Time { return c.Real.Now().Add(c.by) }
+
+// TestPatienceDoesNotDependOnTheTime forwards at nodes whose clocks are wrong: a proposal may take as long as its caller has time.
+func TestPatienceDoesNotDependOnTheTime(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{10 * 24 * time.Hour, -10 * 24 * time.Hour} {
+		to, addr := serve(t, GRPCConfig{}, &quietHandler{forward: func(ctx context.Context, _ *nodev1.ForwardRequest) *nodev1.ForwardResponse {
+			end, _ := ctx.Deadline()
+			return &nodev1.ForwardResponse{Message: time.Until(end).String()}
+		}})
+		from, _ := serve(t, GRPCConfig{Resolver: fixedResolver(addr), Clock: wrongClock{by: by}}, &quietHandler{})
+		from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+		to.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 2})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		resp, err := from.Forward(ctx, 2, proposal("how long"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := time.ParseDuration(resp.GetMessage()); err != nil || left > time.Hour || left < time.Minute {
+			t.Errorf("with a clock that is wrong by %v the leader waits for %s, want an hour", by, resp.GetMessage())
+		}
+	}
+}
+
 func TestForwardsEndEachOnItsOwn(t *testing.T) {
 	t.Parallel()
 	g := newGate()
@@ -99,10 +140,9 @@ func TestForwardsEndEachOnItsOwn(t *testing.T) {
 	await(t, g.entered, "hold a")
 
 	// The end of one caller's time ends his call there, and nobody else's.
-	short, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if _, err := from.Forward(short, 2, proposal("hold b")); err == nil || errors.Is(err, ErrNotDelivered) {
-		t.Errorf("Forward beyond its time = %v, want an unknown outcome", err)
+	short := soonOver{t.Context(), time.Now().Add(30 * time.Millisecond)}
+	if resp, err := from.Forward(short, 2, proposal("hold b")); err != nil || resp.GetError() != nodev1.ForwardError_FORWARD_ERROR_OUTCOME_UNKNOWN {
+		t.Errorf("Forward beyond its time = %v, %v, want an unknown outcome", resp, err)
 	}
 	await(t, g.entered, "hold b")
 	await(t, g.ended, "hold b")

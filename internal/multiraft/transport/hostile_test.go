@@ -70,7 +70,9 @@ func serve(tb testing.TB, cfg GRPCConfig, handler Handler) (*GRPC, string) {
 	if cfg.Resolver == nil {
 		cfg.Resolver = fixedResolver("")
 	}
-	cfg.Clock = clock.Real{}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.Real{}
+	}
 	node, err := NewGRPC(cfg, handler)
 	if err != nil {
 		tb.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
 // errBeyondEnd says that a range begins behind the end of its object.
@@ -94,7 +96,7 @@ func (s *S3) pause(ctx context.Context, try int) error {
 		length = doubled
 	}
 	length = length/2 + time.Duration(rand.Int64N(int64(length/2)+1)) //nolint:gosec // who guesses a pause gains nothing
-	if deadline, ok := ctx.Deadline(); ok && s.cfg.Clock.Now().Add(length).After(deadline) {
+	if deadline, ok := ctx.Deadline(); ok && clock.Left(deadline) < length {
 		return fmt.Errorf("%w: the deadline comes before try %d", ErrUnavailable, try+1)
 	}
 	timer := s.cfg.Clock.NewTimer(length)
