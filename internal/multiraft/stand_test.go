@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -20,6 +21,25 @@ func (c *crew) wait(ctx context.Context, tb testing.TB, what string, ok func() b
 			tb.Fatalf("still not: %s", what)
 		}
 	}
+}
+
+// propose proposes and waits for the result. Manager.Propose keeps what its callers wait for, and would take it from one bubble of synctest
+// into the next.
+func (c *crew) propose(ctx context.Context, tb testing.TB, m *Manager, g shard.GroupID, id ident.RequestID, data []byte) []byte {
+	tb.Helper()
+	s, err := m.Submit(g, id, data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var result []byte
+	c.wait(ctx, tb, "a result", func() (done bool) {
+		result, _, done, err = s.Poll()
+		return done
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return result
 }
 
 // gather moves the leadership of every group to one node.
@@ -85,37 +105,40 @@ func (c *crew) ledWithout(m *Manager) bool {
 func TestHungSyncGivesAllGroupsOtherLeaders(t *testing.T) {
 	for _, logWrites := range []int{1, 8} {
 		t.Run(fmt.Sprintf("writes=%d", logWrites), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-			defer cancel()
-			var hold atomic.Bool
-			release, held := make(chan struct{}), make(chan struct{}, 1)
-			defer close(release)
-			options := &crewOptions{logWrites: logWrites}
-			options.onSync[0] = func() {
-				if hold.Load() {
-					signal(held)
-					<-release
-				}
-			}
-			c := startCrew(t, options)
-			for _, g := range c.groups {
-				c.leader(ctx, t, g)
-			}
-			hung := c.managers[0]
-			c.gather(ctx, t, hung)
-			c.wait(ctx, t, "all groups sleep", func() bool { return c.allAsleep(ctx) })
-			hold.Store(true)
-			g := c.groups[1]
-			if _, err := hung.Submit(g, ident.RequestID{1}, amount(1)); err != nil {
-				t.Fatal(err)
-			}
-			<-held
-			c.wait(ctx, t, "another leader of every group", func() bool { return c.ledWithout(hung) })
-			if _, _, err := c.leaderBut(ctx, t, g, hung).Propose(ctx, g, ident.RequestID{2}, amount(1)); err != nil {
-				t.Errorf("a write to another leader: %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) { hungSync(t, logWrites) })
 		})
 	}
+}
+
+func hungSync(t *testing.T, logWrites int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	var hold atomic.Bool
+	release, held := make(chan struct{}), make(chan struct{}, 1)
+	defer close(release)
+	options := &crewOptions{logWrites: logWrites}
+	options.onSync[0] = func() {
+		if hold.Load() {
+			signal(held)
+			<-release
+		}
+	}
+	c := startCrew(t, options)
+	for _, g := range c.groups {
+		c.leader(ctx, t, g)
+	}
+	hung := c.managers[0]
+	c.gather(ctx, t, hung)
+	c.wait(ctx, t, "all groups sleep", func() bool { return c.allAsleep(ctx) })
+	hold.Store(true)
+	g := c.groups[1]
+	if _, err := hung.Submit(g, ident.RequestID{1}, amount(1)); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	c.wait(ctx, t, "another leader of every group", func() bool { return c.ledWithout(hung) })
+	c.propose(ctx, t, c.leaderBut(ctx, t, g, hung), g, ident.RequestID{2}, amount(1))
 }
 
 // leaderBut waits for a leader of a group that is not m, which may not know yet that it leads no more.
@@ -136,6 +159,11 @@ func (c *crew) leaderBut(ctx context.Context, tb testing.TB, g shard.GroupID, m 
 // TestHandedOverWriteWaitsForRoom lets the log of a node that leads everything run out of segments while writes are
 // handed over: others lead, the write is kept, and once there is room the node goes on with nothing lost.
 func TestHandedOverWriteWaitsForRoom(t *testing.T) {
+	synctest.Test(t, handedOverWithoutRoom)
+}
+
+func handedOverWithoutRoom(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	options := &crewOptions{logWrites: 2, segmentBytes: 1 << 18}
@@ -171,10 +199,7 @@ func TestHandedOverWriteWaitsForRoom(t *testing.T) {
 	}
 	options.noRoom[0].Store(false)
 	c.wait(ctx, t, "the node goes on", func() bool { return !full.workers[0].roomless() })
-	result, _, err := c.leaderBut(ctx, t, g, full).Propose(ctx, g, ident.RequestID{0xff}, amount(1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := c.propose(ctx, t, c.leaderBut(ctx, t, g, full), g, ident.RequestID{0xff}, amount(1))
 	if sum := binary.BigEndian.Uint64(result); sum <= acknowledged {
 		t.Errorf("the sum is %d, and %d was acknowledged before", sum, acknowledged)
 	}
