@@ -15,7 +15,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
+.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo cluster bench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,15 @@ sim-speed: ## how much faster than life 34 groups on three nodes are simulated: 
 
 mutants: ## plant each known bug in five stretches of seeds and show that the simulation sees it
 	MUTANTS=5 $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v -run 'TestMutantsAreCaught$$' ./internal/sim
+
+mutant: ## a build with the planted bug NAME of internal/sim/planted, by its build tag, or with one after another for all: the seeds must fail
+	@dir=$$(mktemp -d); trap 'rm -r $$dir' EXIT; \
+	for name in $(if $(filter all,$(NAME)),$(filter-out none planted,$(basename $(notdir $(wildcard internal/sim/planted/*.go)))),$(NAME)); do \
+		test -f internal/sim/planted/$$name.go || { echo "no planted bug is named $$name"; exit 1; }; \
+		$(GO) test -c -tags $(TAGS),mutant_$$name -o $$dir/sim.test ./internal/sim || exit 1; \
+		(cd internal/sim && $$dir/sim.test -test.run 'TestSeeds$$') >$$dir/out && { echo "$$name was not seen"; exit 1; }; \
+		grep '^ *seeds_test.go:.*: seed ' $$dir/out | grep -v ' simulated in ' | sed "s/^[^:]*:[0-9]*:/$$name:/" | grep . || { cat $$dir/out; exit 1; }; \
+	done
 
 linear: ## real processes under faults for as long as FOR, from SEED; the histories of their clients are judged
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags $(TAGS) -count=1 -v -timeout 24h -run 'TestHistoriesUnderFaults$$' ./test/linear

@@ -36,7 +36,7 @@ func Layers() []Layer {
 		}},
 		{"service", []string{"internal/admin", "internal/auth", "internal/backup", "internal/export", "internal/jobs", "internal/live"}},
 		{"api", []string{"internal/api/*"}},
-		{"assembly", []string{"internal/loopback", "internal/server", "internal/demo", "internal/bench", "internal/sim"}},
+		{"assembly", []string{"internal/loopback", "internal/server", "internal/demo", "internal/bench", "internal/sim/*"}},
 		{"program", []string{"cmd/*", "client", "examples/*"}},
 		{"rules", []string{"internal/lint", "test/*"}},
 	}

@@ -19,6 +19,7 @@ import (
 // right thing when there is no answer.
 type mutant struct {
 	name        string
+	tag         string // of builds that have it, behind planted.Prefix
 	seed        uint64 // that betrays it; zero when none is known
 	onFS        func(*simDisk, disk.FS) disk.FS
 	onOpen      func(*simNode) error

@@ -124,15 +124,25 @@ func (w *world) sample() {
 // enoughSeeds is from how many seeds on every kind of fault must have struck and every rule must have been held against something.
 const enoughSeeds = 200
 
-// TestSeeds runs N simulations, from SEED on.
-func TestSeeds(t *testing.T) {
-	first, count := envNumber(t, "SEED", 0), envNumber(t, "N", 0)
-	if count == 0 {
-		count = 1
-		if os.Getenv("SEED") == "" {
-			first, count = 1, 20
+// whichSeeds is where TestSeeds begins, and how many it runs: N from SEED on. A build with a planted bug begins where it has shown before, and
+// runs as many as a bug may survive.
+func whichSeeds(t *testing.T) (first, count uint64) {
+	t.Helper()
+	first, count = envNumber(t, "SEED", 0), envNumber(t, "N", 0)
+	if os.Getenv("SEED") == "" {
+		if m := plantedByTag(); m != nil {
+			return m.seed, max(count, mostSeeds)
+		}
+		if count == 0 {
+			return 1, 20
 		}
 	}
+	return first, max(count, 1)
+}
+
+// TestSeeds runs N simulations, from SEED on.
+func TestSeeds(t *testing.T) {
+	first, count := whichSeeds(t)
 	var simulated, taken time.Duration
 	var found evidenceOf
 	for seed := first; seed < first+count; seed++ {

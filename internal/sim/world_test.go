@@ -18,6 +18,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/sim/planted"
 )
 
 // The driver moves in steps; every fifth one is a tick of Raft.
@@ -143,6 +144,9 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(), sqlIDs: make(map[uint64]bool),
 		handed: make(map[shard.GroupID]ident.ReplicaID),
 		before: goleak.IgnoreCurrent(), over: make(chan struct{}),
+	}
+	if w.mutant == nil {
+		w.mutant = plantedByTag()
 	}
 	if w.mutant == nil {
 		w.mutant = &mutant{}
@@ -374,5 +378,9 @@ func regardless(do func()) {
 
 // report makes a failure readable: what, which seed, and what happened last.
 func (w *world) report(err error) string {
-	return fmt.Sprintf("seed %d: %v\n\nlast events:\n%s\n%s\nrepeat it with: make sim SEED=%d", w.seed, err, w.trace.last(), w.end, w.seed)
+	again := fmt.Sprintf("make sim SEED=%d", w.seed)
+	if w.mutant.tag != "" {
+		again += " TAGS=invariants," + planted.Prefix + w.mutant.tag
+	}
+	return fmt.Sprintf("seed %d: %v\n\nlast events:\n%s\n%s\nrepeat it with: %s", w.seed, err, w.trace.last(), w.end, again)
 }
