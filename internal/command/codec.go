@@ -133,6 +133,7 @@ func Failure(response *commandv1.Response) error {
 func encode(message proto.Message) ([]byte, error) {
 	options := proto.MarshalOptions{Deterministic: true}
 	data := make([]byte, 0, 1+options.Size(message))
+	options.UseCachedSize = true // of just now
 	return options.MarshalAppend(append(data, Version), message)
 }
 

@@ -77,7 +77,7 @@ func within(path []protoreflect.FieldDescriptor, message protoreflect.MessageDes
 func BenchmarkDecodeClaim(b *testing.B) {
 	data, err := Encode(&commandv1.Command{
 		Header: header(),
-		Body: &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{Number: 7, NodeId: 2, Term: 3, HoldMicros: 1 << 20}},
+		Body:   &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{Number: 7, NodeId: 2, Term: 3, HoldMicros: 1 << 20}},
 	})
 	if err != nil {
 		b.Fatal(err)
