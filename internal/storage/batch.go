@@ -114,8 +114,15 @@ func (b *Batch) keysWithin(ranges []Range, most int) (found [][][]byte, err erro
 		return nil, err
 	}
 	found = make([][][]byte, len(ranges))
+	ok := true
 	for i, r := range ranges {
-		for ok := it.SeekGE(r.Lo); ok && len(found[i]) <= most && bytes.Compare(it.Key(), r.Hi) < 0; ok = it.Next() {
+		// Behind an earlier range the iterator stands on the first key after it: where that is, or that there is none, tells of
+		// this range, too, unless the key lies before it.
+		follows := i > 0 && bytes.Compare(ranges[i-1].Hi, r.Lo) <= 0
+		if !follows || ok && bytes.Compare(it.Key(), r.Lo) < 0 {
+			ok = it.SeekGE(r.Lo)
+		}
+		for ; ok && len(found[i]) <= most && bytes.Compare(it.Key(), r.Hi) < 0; ok = it.Next() {
 			found[i] = append(found[i], bytes.Clone(it.Key()))
 		}
 		if it.Err() != nil {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,31 +40,39 @@ func TestDeleteRangeOfAnySize(t *testing.T) {
 	}
 }
 
-// TestDeleteRangesTogether looks through several ranges with one iterator, in any order, also where they overlap, and leaves
-// alone what lies between them.
+// TestDeleteRangesTogether looks through several ranges with one iterator, in any order, also where they overlap or are empty, and
+// leaves alone what lies between them.
 func TestDeleteRangesTogether(t *testing.T) {
-	e := openClosed(t, vfs.NewMem())
-	for _, prefix := range []string{"a", "b", "c", "d"} {
-		for i := range FewKeys + 2 { // a and d have many keys, which go as a range
-			if i < 3 || prefix == "a" || prefix == "d" {
-				commit(t, e, fmt.Sprintf("%s%02d=x", prefix, i))
+	ranges := []Range{
+		RangeOf([]byte("0"), []byte("1")), RangeOf([]byte("a"), []byte("b")), RangeOf([]byte("b01"), []byte("c")),
+		RangeOf([]byte("b02"), []byte("b99")), RangeOf([]byte("c"), []byte("c00")), RangeOf([]byte("c02x"), []byte("d")),
+		RangeOf([]byte("d"), []byte("e")), RangeOf([]byte("x"), []byte("y")), RangeOf([]byte("y"), []byte("z")),
+	}
+	for turn := range 2 * len(ranges) {
+		order := append(slices.Clone(ranges[turn/2:]), ranges[:turn/2]...)
+		if turn%2 == 1 {
+			slices.Reverse(order)
+		}
+		e := openClosed(t, vfs.NewMem())
+		for _, prefix := range []string{"a", "b", "c", "d"} {
+			for i := range FewKeys + 2 { // a and d have many keys, which go as a range
+				if i < 3 || prefix == "a" || prefix == "d" {
+					commit(t, e, fmt.Sprintf("%s%02d=x", prefix, i))
+				}
 			}
 		}
-	}
-	b := e.NewBatch()
-	check(t, b.Set([]byte("b99"), []byte("own")))
-	check(t, b.DeleteRanges(
-		RangeOf([]byte("d"), []byte("e")), RangeOf([]byte("b01"), []byte("c")), RangeOf([]byte("a"), []byte("b")),
-		RangeOf([]byte("b02"), []byte("b99")), RangeOf([]byte("x"), []byte("y")),
-	))
-	const want = "b00=x c00=x c01=x c02=x"
-	if got := strings.Join(dump(t, b, "a", "z"), " "); got != want {
-		t.Errorf("the batch shows %q, want %q", got, want)
-	}
-	check(t, e.Commit(b))
-	check(t, b.DeleteRanges())
-	check(t, b.Close())
-	if got := strings.Join(dump(t, e, "a", "z"), " "); got != want {
-		t.Errorf("the store shows %q, want %q", got, want)
+		b := e.NewBatch()
+		check(t, b.Set([]byte("b99"), []byte("own")))
+		check(t, b.DeleteRanges(order...))
+		const want = "b00=x c00=x c01=x c02=x"
+		if got := strings.Join(dump(t, b, "a", "z"), " "); got != want {
+			t.Errorf("turn %d: the batch shows %q, want %q", turn, got, want)
+		}
+		check(t, e.Commit(b))
+		check(t, b.DeleteRanges())
+		check(t, b.Close())
+		if got := strings.Join(dump(t, e, "a", "z"), " "); got != want {
+			t.Errorf("turn %d: the store shows %q, want %q", turn, got, want)
+		}
 	}
 }
