@@ -70,7 +70,7 @@ type Service struct {
 
 	mu      sync.Mutex // guards everything below
 	streams map[shard.GroupID]*stream
-	driven  []*stream // the same, in the order of their groups; none unless Driven
+	driven  []*stream            // the same, in the order of their groups; none unless Driven
 	users   map[ident.UserID]int // subscriptions
 	subs    map[uint64]*Subscription
 	peak    int    // the highest total so far

@@ -184,18 +184,24 @@ type Glance struct {
 	LeadershipBeingMovedTo ident.ReplicaID
 }
 
-// AppliedAll appends what Applied returns for each group, in the order of Config.Groups.
-func (m *Manager) AppliedAll(to []uint64) []uint64 {
+// Standing is the part of a Glance that tells whether it is worth another.
+type Standing struct {
+	Term, Applied uint64
+	Leading       bool
+}
+
+// Standings appends how each group stands, in the order of Config.Groups.
+func (m *Manager) Standings(to []Standing) []Standing {
 	for _, g := range m.order {
-		to = append(to, g.visible.Load())
+		to = append(to, Standing{Term: g.term.Load(), Applied: g.visible.Load(), Leading: g.leading.Load()})
 	}
 	return to
 }
 
-// AppliedAll appends what Applied returns for each group, in the order of Config.Groups.
-func (s *Solo) AppliedAll(to []uint64) []uint64 {
+// Standings appends how each group stands, in the order of Config.Groups. Terms do not count without consensus.
+func (s *Solo) Standings(to []Standing) []Standing {
 	for _, r := range s.order {
-		to = append(to, r.visible.Load())
+		to = append(to, Standing{Applied: r.visible.Load(), Leading: true})
 	}
 	return to
 }

@@ -54,13 +54,14 @@ type AppliedState struct {
 
 // encodeApplied serialises an applied state: version byte, protobuf snapshot metadata.
 func encodeApplied(s AppliedState) ([]byte, error) {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&raftpb.SnapshotMetadata{
+	const usual = 64 // bytes; more where a group has many replicas
+	raw, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(append(make([]byte, 0, usual), appliedVersion), &raftpb.SnapshotMetadata{
 		ConfState: s.Conf, Index: new(s.Index), Term: new(s.Term),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode applied state: %w", err)
 	}
-	return append([]byte{appliedVersion}, body...), nil
+	return raw, nil
 }
 
 // decodeApplied is the inverse of encodeApplied.

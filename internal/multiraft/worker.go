@@ -37,7 +37,7 @@ type worker struct {
 	spare []item
 	dirty []*group
 	clean []*group // room for the next dirty ones
-	tick  int // ticks of this worker so far
+	tick  int      // ticks of this worker so far
 	out   output
 	peers []ident.ReplicaID // used again by transmit
 	props propBlock

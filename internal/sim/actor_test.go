@@ -17,6 +17,7 @@ type actor struct {
 	next  func() (struct{}, bool)
 	stop  func()
 	yield func(struct{}) bool
+	wake  time.Time // until when it sleeps; zero when it does not
 	ended bool
 	runs  bool // at this moment
 }
@@ -56,6 +57,8 @@ func (a *actor) resume() {
 	case a.node != nil && a.node.life != a.life:
 		a.end()
 		return
+	case !a.wake.IsZero() && a.w.clock.Now().Before(a.wake):
+		return // it would only look at the time
 	}
 	a.w.current, a.runs = a, true
 	if _, more := a.next(); !more {
@@ -94,7 +97,10 @@ func (a *actor) pause() {
 
 // sleep gives way for a time.
 func (a *actor) sleep(d time.Duration) {
-	for end := a.w.clock.Now().Add(d); a.w.clock.Now().Before(end); {
+	end := a.w.clock.Now().Add(d)
+	for a.w.clock.Now().Before(end) {
+		a.wake = end
 		a.pause()
 	}
+	a.wake = time.Time{}
 }

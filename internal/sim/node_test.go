@@ -60,8 +60,8 @@ type simNode struct {
 	cold     *coldPart
 	machines map[shard.GroupID]*machine
 	heard    map[ident.ReplicaID]string // addresses that peers told
-	looked   []uint64                   // applied indexes of this life by group, when somebody looked
-	looks    []uint64                   // the same, at this look; used again
+	looked   []multiraft.Standing       // of this life by group, when somebody looked
+	looks    []multiraft.Standing       // the same, at this look; used again
 	firsts   []uint64                   // first indexes of the logs of this life by group, when they were maintained
 }
 
@@ -304,29 +304,30 @@ func (n *simNode) died(err error) {
 	}
 }
 
-// look checks what can be checked whenever a node is at rest.
+// look checks what can be checked whenever a node is at rest: who says that it leads, which messages show, too, and what is
+// applied. What has not changed since it was looked at could only fail by a change elsewhere, which is looked at there.
 func (n *simNode) look() {
-	every := n.w.step%stepsPerTick == 0
+	every := n.w.step%(stepsPerTick*maintainTick) == 0
 	if n.looked == nil {
-		n.looked = make([]uint64, len(n.w.groups))
+		n.looked = make([]multiraft.Standing, len(n.w.groups))
 	}
-	n.looks = n.manager.AppliedAll(n.looks[:0])
-	for i, applied := range n.looks {
-		if !every && applied == n.looked[i] {
+	n.looks = n.manager.Standings(n.looks[:0])
+	for i, now := range n.looks {
+		before := n.looked[i]
+		if !every && now == before {
 			continue
 		}
 		g := n.w.groups[i]
-		// Between two ticks only what has moved is worth a look; who says that it leads is looked at with every message, too.
-		if n.manager.Leader(g) == n.self.Replica {
+		if now.Leading || n.manager.Leader(g) == n.self.Replica {
 			n.w.oracle.glance(n, g)
 		}
 		switch {
-		case applied < n.looked[i]:
-			n.w.fail("the applied index of %s at node %d falls from %d to %d", g, n.id, n.looked[i], applied)
-		case applied > n.looked[i]:
+		case now.Applied < before.Applied:
+			n.w.fail("the applied index of %s at node %d falls from %d to %d", g, n.id, before.Applied, now.Applied)
+		case now.Applied > before.Applied:
 			n.w.saw(ruleApplied)
 		}
-		n.looked[i] = applied
+		n.looked[i] = now
 	}
 }
 

@@ -39,7 +39,7 @@ type session struct {
 // serve runs a request at a node. It ends with the node's life.
 func (a *actor) serve(n *simNode, run func(*session)) {
 	s := &session{
-		a: a, n: n, life: n.life, deadline: a.w.clock.Now().Add(patience), done: make(chan struct{}), after: make(map[int]func()),
+		a: a, n: n, life: n.life, deadline: a.w.clock.Now().Add(patience), done: make(chan struct{}),
 	}
 	a.at, a.s = n, s
 	defer func() { a.at, a.s = nil, nil }()
@@ -351,6 +351,9 @@ func (s *session) Value(key any) any {
 
 // AfterFunc lets contexts derive from a session without a goroutine.
 func (s *session) AfterFunc(run func()) func() bool {
+	if s.after == nil {
+		s.after = make(map[int]func())
+	}
 	s.count++
 	key := s.count
 	s.after[key] = run

@@ -18,7 +18,7 @@ type engine interface {
 	SubmitAll(shard.GroupID, ident.RequestID, []byte) (*multiraft.SubmittedAll, error)
 	BeginRead(shard.GroupID) (*multiraft.Reading, error)
 	Applied(shard.GroupID) uint64
-	AppliedAll([]uint64) []uint64
+	Standings([]multiraft.Standing) []multiraft.Standing
 	Glance(shard.GroupID) multiraft.Glance
 	Leader(shard.GroupID) ident.ReplicaID
 	Live(ident.ReplicaID) bool
@@ -50,8 +50,8 @@ func (a alone) Submit(g shard.GroupID, id ident.RequestID, data []byte) (*multir
 // Applied implements engine.
 func (a alone) Applied(g shard.GroupID) uint64 { return a.Solo.Applied(g) }
 
-// AppliedAll implements engine.
-func (a alone) AppliedAll(to []uint64) []uint64 { return a.Solo.AppliedAll(to) }
+// Standings implements engine.
+func (a alone) Standings(to []multiraft.Standing) []multiraft.Standing { return a.Solo.Standings(to) }
 
 // Glance implements engine.
 func (a alone) Glance(g shard.GroupID) multiraft.Glance {
