@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -41,8 +42,11 @@ type sqlCase struct {
 	P99Micros   float64 `json:"p99_us"`
 	Allocs      float64 `json:"allocs_per_op,omitempty"`
 	CPUMicros   float64 `json:"cpu_us_per_op,omitempty"`
-	Clients     int     `json:"clients"`
-	Nodes       int     `json:"nodes"`
+	// NodeMicros is CPUMicros by node, that which leads the group of the table first; LoadMicros is what the clients took.
+	NodeMicros []float64 `json:"node_cpu_us_per_op,omitempty"`
+	LoadMicros float64   `json:"load_cpu_us_per_op,omitempty"`
+	Clients    int       `json:"clients"`
+	Nodes      int       `json:"nodes"`
 }
 
 // sqlCaseOf is a case before it runs.
@@ -69,7 +73,7 @@ var sqlCases = []sqlCaseOf{
 	{name: "insert_http_1_client", nodes: 1, clients: 1, request: insertRequest},
 	{name: "insert_http_256_clients_3_nodes", nodes: nodes, clients: 256, request: insertRequest},
 	{name: "point_select_http_64_clients", nodes: 1, clients: 64, request: func(client, n int) string {
-		return fmt.Sprintf(`{"sql":"SELECT id, body FROM bench.rows WHERE id = $1","params":[%d]}`, (client*31+n)%sqlRows)
+		return `{"sql":"SELECT id, body FROM bench.rows WHERE id = $1","params":[` + strconv.Itoa((client*31+n)%sqlRows) + `]}`
 	}},
 	{name: "select_1_http_64_clients", nodes: 1, clients: 64, request: selectOne},
 	{name: "select_1_http_1_client", nodes: 1, clients: 1, request: selectOne},
@@ -78,8 +82,8 @@ var sqlCases = []sqlCaseOf{
 func selectOne(int, int) string { return `{"sql":"SELECT 1"}` }
 
 func insertRequest(client, n int) string {
-	return fmt.Sprintf(`{"sql":"INSERT INTO bench.rows (id, body) VALUES ($1, 'the body of a row that is not very long')","params":[%d]}`,
-		(client+1)*requestsPerClient+n)
+	return `{"sql":"INSERT INTO bench.rows (id, body) VALUES ($1, 'the body of a row that is not very long')","params":[` +
+		strconv.Itoa((client+1)*requestsPerClient+n) + `]}`
 }
 
 // SQLCases lists the names of the cases.
@@ -203,13 +207,31 @@ func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCa
 	}); err != nil {
 		return nil, err
 	}
-	cpu := servers.cpu()
+	leader := 0
+	if c.nodes > 1 {
+		if leader, err = servers.leader(ctx); err != nil {
+			return nil, err
+		}
+	}
+	load, before := cpuTime(), servers.cpuByServer()
 	started := time.Now()
 	took, err := closedLoops(ctx, c.clients, o.Duration, ask)
 	if err != nil {
 		return nil, err
 	}
-	result = c.summarize(took, time.Since(started))
-	result.CPUMicros = round(float64((servers.cpu() - cpu).Microseconds()) / float64(len(merge(took))))
+	elapsed := time.Since(started)
+	load, after := cpuTime()-load, servers.cpuByServer()
+	result = c.summarize(took, elapsed)
+	each := func(d time.Duration) float64 { return round(float64(d.Microseconds()) / float64(len(merge(took)))) }
+	result.LoadMicros = each(load)
+	for i := range after {
+		after[i] -= before[i]
+		result.CPUMicros += each(after[i])
+	}
+	result.CPUMicros = round(result.CPUMicros)
+	after[0], after[leader] = after[leader], after[0]
+	for _, spent := range after {
+		result.NodeMicros = append(result.NodeMicros, each(spent))
+	}
 	return result, nil
 }

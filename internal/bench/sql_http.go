@@ -34,11 +34,20 @@ func (c *serverCluster) fillRows(ctx context.Context) error {
 	return nil
 }
 
+// cpuByServer is the processor time of each server.
+func (c *serverCluster) cpuByServer() []time.Duration {
+	spent := make([]time.Duration, len(c.servers))
+	for i, s := range c.servers {
+		spent[i] = processTime(s.process.Process.Pid)
+	}
+	return spent
+}
+
 // cpu is the processor time of all servers.
 func (c *serverCluster) cpu() time.Duration {
 	total := time.Duration(0)
-	for _, s := range c.servers {
-		total += processTime(s.process.Process.Pid)
+	for _, spent := range c.cpuByServer() {
+		total += spent
 	}
 	return total
 }
@@ -47,9 +56,10 @@ func (c *serverCluster) cpu() time.Duration {
 // servers that are measured.
 type sqlConnection struct {
 	net.Conn
-	in      *bufio.Reader
-	head    string
-	request []byte
+	in       *bufio.Reader
+	head     string
+	request  []byte
+	deadline time.Time // of the connection; it is moved now and then, not for each request
 }
 
 func dialSQL(ctx context.Context, api, token string) (*sqlConnection, error) {
@@ -77,8 +87,11 @@ func (c *sqlConnection) ask(body string) error {
 	c.request = strconv.AppendInt(c.request, int64(len(body)), 10)
 	c.request = append(c.request, "\r\n\r\n"...)
 	c.request = append(c.request, body...)
-	if err := c.SetDeadline(time.Now().Add(startPatience)); err != nil {
-		return fmt.Errorf("ask a server: %w", err)
+	if now := time.Now(); c.deadline.Before(now.Add(startPatience)) {
+		c.deadline = now.Add(2 * startPatience)
+		if err := c.SetDeadline(c.deadline); err != nil {
+			return fmt.Errorf("ask a server: %w", err)
+		}
 	}
 	if _, err := c.Write(c.request); err != nil {
 		return fmt.Errorf("ask a server: %w", err)
@@ -110,8 +123,13 @@ func (c *sqlConnection) readHead() (status string, length int, err error) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch {
 		case status == "":
-			if fields := bytes.Fields(line); len(fields) > 1 {
-				status = string(fields[1])
+			_, rest, _ := bytes.Cut(line, []byte(" "))
+			code, _, _ := bytes.Cut(rest, []byte(" "))
+			if status = "200"; string(code) != status { // the usual one costs no memory
+				status = string(code)
+			}
+			if status == "" {
+				return "", 0, fmt.Errorf("a status line without a status: %q", line)
 			}
 		case len(line) == 0 && length < 0:
 			return "", 0, errors.New("an answer without Content-Length")
