@@ -50,10 +50,10 @@ func UserCleanup(
 		if err := c.purge(ctx, tables, work); err != nil {
 			return err
 		}
-		if _, err := c.account(ctx); err != nil {
+		deleted, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true, func() error {
+			_, err := c.account(ctx)
 			return err
-		}
-		deleted, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true)
+		})
 		if err != nil {
 			return err
 		}
@@ -159,8 +159,11 @@ func (c *userCleanup) purgeUpTo(ctx context.Context, group shard.GroupID, index 
 	return nil
 }
 
-// DeleteUserFiles removes the user's directory of every table from the storages of this node, and from those that all members see if shared says so.
-func DeleteUserFiles(ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, shared bool) (deleted int, err error) {
+// DeleteUserFiles removes the user's directory of every table from the storages of this node, and from those that all members see if shared says so. What it
+// finds it deletes only if still says that the account is the dropped one: files of another account of the name are in the same directories.
+func DeleteUserFiles(
+	ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, shared bool, still func() error,
+) (deleted int, err error) {
 	for _, t := range tablesOfUsers(current) {
 		id := t.Options["STORAGE_ID"]
 		if id == "" {
@@ -178,7 +181,7 @@ func DeleteUserFiles(ctx context.Context, current *catalog.Catalog, files *stora
 		if err != nil {
 			return deleted, err
 		}
-		n, err := storages.DeleteAll(ctx, store, prefix+"/")
+		n, err := storages.DeleteAll(ctx, store, prefix+"/", still)
 		deleted += n
 		if err != nil {
 			return deleted, fmt.Errorf("delete files of %s: %w", t.FullName(), err)

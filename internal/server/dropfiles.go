@@ -66,16 +66,22 @@ func (h peerHandler) HandleDropFiles(ctx context.Context, req *nodev1.DropFilesR
 }
 
 func (n *Node) dropFiles(ctx context.Context, user ident.UserID, deletedMicros int64) (deleted int, err error) {
-	if _, err = n.exec.Barrier(ctx, shard.Meta); err != nil {
+	still := func() error {
+		if _, err := n.exec.Barrier(ctx, shard.Meta); err != nil {
+			return err
+		}
+		account, exists := n.catalog.Current().UserOrDeleted(user)
+		if !exists || !account.Deleted() || account.DeletedMicros != deletedMicros {
+			return fmt.Errorf("the account '%s' is not dropped here", user)
+		}
+		return nil
+	}
+	if err = still(); err != nil {
 		return 0, err
 	}
 	current := n.catalog.Current()
-	account, exists := current.UserOrDeleted(user)
-	if !exists || !account.Deleted() || account.DeletedMicros != deletedMicros {
-		return 0, fmt.Errorf("the account '%s' is not dropped here", user)
-	}
 	if _, err = n.exec.Barrier(ctx, current.Cluster().Shards.RouteUser(user)); err != nil {
 		return 0, err
 	}
-	return jobs.DeleteUserFiles(ctx, current, n.storages, user, false)
+	return jobs.DeleteUserFiles(ctx, current, n.storages, user, false, still)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
@@ -13,6 +15,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore/objstoretest"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -172,5 +175,66 @@ func TestCleanupWaitsForLateWrites(t *testing.T) {
 	}
 	if _, there := n.catalog.Current().UserOrDeleted("ann"); there || hotVersions(t, n, "own") != 0 {
 		t.Errorf("the account is there: %v, with %d rows", there, hotVersions(t, n, "own"))
+	}
+}
+
+// TestCleanupThatLostItsJobSparesTheNextFiles stops a run of the job that cleans up after a dropped user in front of its list of files in a bucket. By the time
+// that it gets one, the files are those of the next account of the name.
+func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
+	t.Parallel()
+	server := objstoretest.NewServer(t)
+	n, root := oneNode(t, func(cfg *config.Config) {
+		withShards(1, 1)(cfg)
+		withKey(cfg)
+		cfg.Auth.UserCleanupDelaySecs = 3600
+	})
+	root.sql(s3Statement("archive", server))
+	root.sql("CREATE NAMESPACE app")
+	root.sql("CREATE USER TABLE app.t (id BIGINT PRIMARY KEY, body TEXT) WITH (STORAGE_ID = 'archive')")
+	write := func(body string) client {
+		t.Helper()
+		root.sql("CREATE USER ann WITH PASSWORD 'Secret-of-ann-1' ROLE user")
+		ann := login(t, n, "ann", "Secret-of-ann-1")
+		ann.sql("INSERT INTO app.t VALUES (1, '" + body + "')")
+		if _, err := n.flusher().Table(t.Context(), mustTable(t, n, "app", "t"), nil); err != nil {
+			t.Fatal(err)
+		}
+		return ann
+	}
+	write("of the first")
+	root.sql("DROP USER ann")
+	account, _ := n.catalog.Current().UserOrDeleted("ann")
+	parameters, err := json.Marshal(applier.UserCleanupParameters{User: "ann", DeletedMicros: account.DeletedMicros})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() error {
+		kind := jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages, nil, n.fencesJobs)
+		return kind.Run(t.Context(), &jobs.Work{Job: &commandv1.Job{Parameters: string(parameters)}})
+	}
+	halted, goOn := make(chan struct{}), make(chan struct{})
+	isList := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Query().Get("prefix"), "app/t/ann/") }
+	server.Fail(objstoretest.First(1, isList, objstoretest.Wrap(func(w http.ResponseWriter, r *http.Request, s3 http.Handler) {
+		close(halted)
+		<-goOn
+		s3.ServeHTTP(w, r)
+	})))
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	<-halted
+	if err := run(); err != nil {
+		t.Error(err)
+	}
+	ann := write("of the second")
+	close(goOn)
+	if err := <-ended; !errors.Is(err, jobs.ErrNothingToDo) {
+		t.Errorf("the first run ends with %v", err)
+	}
+	reopenSegments(t, n)
+	if got := ann.grid("SELECT id, body FROM app.t"); got != "1|of the second" {
+		t.Errorf("the new account has %q", got)
+	}
+	if files := bucketFiles(t, n); len(files) != 1 {
+		t.Errorf("the bucket has %q", files)
 	}
 }

@@ -210,8 +210,8 @@ func Check(storage *catalog.Storage) error {
 }
 
 // DeleteAll deletes the objects whose keys begin with a prefix, and returns how many there were. It lists again after each page, so that
-// no list is longer than one.
-func DeleteAll(ctx context.Context, store objstore.Store, prefix string) (deleted int, err error) {
+// no list is longer than one. Behind each list it asks whether what was found may be deleted still; an error says that it may not.
+func DeleteAll(ctx context.Context, store objstore.Store, prefix string, still func() error) (deleted int, err error) {
 	const page = 1000
 	for {
 		var found []string
@@ -223,6 +223,11 @@ func DeleteAll(ctx context.Context, store objstore.Store, prefix string) (delete
 		})
 		if err != nil && !errors.Is(err, errPageFull) {
 			return deleted, err
+		}
+		if len(found) > 0 {
+			if err := still(); err != nil {
+				return deleted, err
+			}
 		}
 		for _, key := range found {
 			if err := store.Delete(ctx, key); err != nil {
