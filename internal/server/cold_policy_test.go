@@ -60,7 +60,9 @@ func TestPoliciesFlushTables(t *testing.T) {
 			return root.grid("SELECT count(*) FROM system.jobs WHERE job_type = 'flush' AND status IN ('new', 'queued', 'running', 'retrying')") == "0"
 		})
 		for name := range policies {
-			if hot := hotVersions(t, n, name); !strings.Contains(cold, name) && hot == 0 {
+			// The node may have made another job for a table with enough rows when this one was made.
+			byOthers := next >= 3 && strings.HasPrefix(policies[name], "rows")
+			if hot := hotVersions(t, n, name); !strings.Contains(cold, name) && !byOthers && hot == 0 {
 				t.Errorf("after %s more %s is flushed as well", after, name)
 			}
 			if got, want := root.grid("SELECT count(*), max(id) FROM app."+name), fmt.Sprintf("|%d", next); !strings.HasSuffix(got, want) {
