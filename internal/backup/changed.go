@@ -41,8 +41,8 @@ func (c *changed) between(start, end *Place) (bool, error) {
 	i := 0
 	if start != nil {
 		from := keys.Row(c.group, start.Table, ident.UserID(start.User), start.Key)
-		found := false
-		if i, found = slices.BinarySearch(c.rows, string(from)); found {
+		at, found := slices.BinarySearch(c.rows, string(from))
+		if i = at; found {
 			i++
 		}
 	}

@@ -47,12 +47,12 @@ func UserCleanup(
 			return err
 		}
 		tables := tablesOfUsers(store.Current())
-		if err := c.purge(ctx, tables, work); err != nil {
+		if err = c.purge(ctx, tables, work); err != nil {
 			return err
 		}
 		deleted, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true, func() error {
-			_, err := c.account(ctx)
-			return err
+			_, gone := c.account(ctx)
+			return gone
 		})
 		if err != nil {
 			return err

@@ -66,7 +66,7 @@ func TestLayoutOfColdFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.cold.Tend(t.Context(), scopes); err != nil {
+	if err = n.cold.Tend(t.Context(), scopes); err != nil {
 		t.Fatal(err)
 	}
 	local := filepath.Join(n.cfg.Storage.DataPath, "storage")
@@ -88,7 +88,7 @@ func TestLayoutOfColdFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file map[string]any
-	if err := json.Unmarshal(raw, &file); err != nil {
+	if err = json.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)
 	}
 	segments, _ := file["segments"].([]any)

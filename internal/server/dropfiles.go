@@ -67,8 +67,8 @@ func (h peerHandler) HandleDropFiles(ctx context.Context, req *nodev1.DropFilesR
 
 func (n *Node) dropFiles(ctx context.Context, user ident.UserID, deletedMicros int64) (deleted int, err error) {
 	still := func() error {
-		if _, err := n.exec.Barrier(ctx, shard.Meta); err != nil {
-			return err
+		if _, failed := n.exec.Barrier(ctx, shard.Meta); failed != nil {
+			return failed
 		}
 		account, exists := n.catalog.Current().UserOrDeleted(user)
 		if !exists || !account.Deleted() || account.DeletedMicros != deletedMicros {
