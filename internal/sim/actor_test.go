@@ -49,15 +49,15 @@ func (w *world) spawnAt(n *simNode, name string, run func(*actor)) {
 	a.node, a.life = n, n.life
 }
 
-// resume lets an actor go on until it gives way.
-func (a *actor) resume() {
+// resume lets an actor go on until it gives way, unless it sleeps.
+func (a *actor) resume(now time.Time) {
 	switch {
 	case a.ended, a.node != nil && a.node.paused, a.at != nil && a.at.paused:
 		return
 	case a.node != nil && a.node.life != a.life:
 		a.end()
 		return
-	case !a.wake.IsZero() && a.w.clock.Now().Before(a.wake):
+	case now.Before(a.wake):
 		return // it would only look at the time
 	}
 	a.w.current, a.runs = a, true

@@ -233,8 +233,9 @@ func (w *world) advance() {
 	if w.step%stepsPerTick == 0 {
 		w.tick()
 	}
+	now := w.clock.Now()
 	for i := 0; i < len(w.actors); i++ {
-		w.actors[i].resume()
+		w.actors[i].resume(now)
 	}
 	w.actors = slices.DeleteFunc(w.actors, func(a *actor) bool { return a.ended })
 	w.pump()
