@@ -47,7 +47,7 @@ func newConn(s *Server, clientIP string) *Conn {
 func (c *Conn) open(conn net.Conn) {
 	cfg := &c.server.config
 	c.in.conn = conn
-	c.out = newOutbox(conn, cfg.OutboxBytes, cfg.WriteTimeout, &c.server.buffers)
+	c.out = newOutbox(conn, cfg.OutboxBytes, cfg.WriteTimeout, &c.server.drains, c.tooSlow)
 	c.deadline = time.Now().Add(cfg.AuthTimeout)
 	c.tokens, c.refilled = float64(cfg.MaxMessagesPerSec), time.Now()
 }

@@ -42,6 +42,22 @@ func appendFrame(dst []byte, opcode byte, size int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
 }
 
+// frameEnd is where the frame ends of which the byte before at is a part; frames are those of appendFrame, one behind the other.
+func frameEnd(frames []byte, at int) int {
+	end := 0
+	for end < at {
+		head, size := 2, uint64(frames[end+1])
+		switch size {
+		case 126:
+			head, size = 4, uint64(binary.BigEndian.Uint16(frames[end+2:]))
+		case 127:
+			head, size = 10, binary.BigEndian.Uint64(frames[end+2:])
+		}
+		end += head + int(size) //nolint:gosec // it lies within frames
+	}
+	return end
+}
+
 func appendClose(dst []byte, code int, reason string) []byte {
 	payload := websocket.FormatCloseMessage(code, reason)
 	return append(appendFrame(dst, opClose, len(payload)), payload...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -12,25 +13,32 @@ import (
 var errGone = errors.New("the connection has ended")
 
 // outbox holds the frames of one connection that are not written yet. Frames are put in whole; one goroutine
-// at a time writes everything that has gathered.
+// at a time writes everything that has gathered, see drains.
 type outbox struct {
 	conn    net.Conn
+	prompt  syscall.RawConn // nil when the connection cannot be written without waiting
 	limit   int
-	timeout time.Duration
-	pool    *sync.Pool
+	timeout time.Duration // for how long a write may take nothing
+	grace   time.Duration // for the notice to a client that took nothing for so long
+	stuck   func()        // gives the notice; it must call endWith
+	drains  *drains
 
 	mu       sync.Mutex // guards everything below
 	pending  []byte
 	writing  int  // bytes of the write under way
-	draining bool // a goroutine is at work
+	draining bool // a goroutine is at work, or will be
 	ending   bool // nothing more is taken; the connection is closed when all is written
+	told     bool // the end was written in the place of what was held
 	gone     bool // the connection is closed
 	room     chan struct{}
 	workers  sync.WaitGroup
 }
 
-func newOutbox(conn net.Conn, limit int, timeout time.Duration, pool *sync.Pool) *outbox {
-	return &outbox{conn: conn, limit: limit, timeout: timeout, pool: pool, room: make(chan struct{}, 1)}
+func newOutbox(conn net.Conn, limit int, timeout time.Duration, all *drains, stuck func()) *outbox {
+	return &outbox{
+		conn: conn, prompt: promptly(conn), limit: limit, timeout: timeout, grace: timeout, drains: all, stuck: stuck,
+		room: make(chan struct{}, 1),
+	}
 }
 
 // put appends what write appends, if there is room for size more bytes. An empty outbox has room for
@@ -51,12 +59,18 @@ func (o *outbox) put(size int, write func(dst []byte) []byte) bool {
 // write appends to the pending bytes and sees that they are drained.
 func (o *outbox) write(write func(dst []byte) []byte) {
 	if o.pending == nil {
-		o.pending = o.buffer()
+		o.pending = o.drains.buffer()
 	}
 	o.pending = write(o.pending)
-	if !o.draining {
-		o.draining = true
-		o.workers.Go(o.drain)
+	if o.draining {
+		return
+	}
+	o.draining = true
+	o.workers.Add(1)
+	if o.prompt != nil {
+		o.drains.add(o)
+	} else {
+		go o.drain(nil, 0)
 	}
 }
 
@@ -88,7 +102,7 @@ func (o *outbox) endWith(code int, reason string, dropped bool, last func(dst []
 		}
 		return appendClose(dst, code, reason)
 	})
-	o.ending = true
+	o.ending, o.told = true, dropped
 }
 
 // abort closes the connection at once.
@@ -128,59 +142,6 @@ func (o *outbox) pace(ctx context.Context) error {
 		case <-o.room:
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-	}
-}
-
-const (
-	smallBuffer   = 2 << 10
-	largestPooled = 64 << 10
-)
-
-func (o *outbox) buffer() []byte {
-	if kept, ok := o.pool.Get().(*[]byte); ok {
-		return (*kept)[:0]
-	}
-	return make([]byte, 0, smallBuffer)
-}
-
-func (o *outbox) release(buffer []byte) {
-	if cap(buffer) > 0 && cap(buffer) <= largestPooled {
-		o.pool.Put(&buffer)
-	}
-}
-
-// drain writes until nothing is held.
-func (o *outbox) drain() {
-	for {
-		o.mu.Lock()
-		if len(o.pending) == 0 || o.gone {
-			o.draining, o.writing = false, 0
-			o.release(o.pending)
-			o.pending = nil
-			over := o.ending && !o.gone
-			o.gone = o.gone || over
-			o.mu.Unlock()
-			if over {
-				_ = o.conn.Close() // the close frame is written
-			}
-			o.signal()
-			return
-		}
-		out := o.pending
-		o.pending, o.writing = nil, len(out)
-		o.mu.Unlock()
-		err := o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
-		if err == nil {
-			_, err = o.conn.Write(out)
-		}
-		o.release(out)
-		o.mu.Lock()
-		o.writing = 0
-		o.mu.Unlock()
-		o.signal()
-		if err != nil {
-			o.abort()
 		}
 	}
 }

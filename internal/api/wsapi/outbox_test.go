@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,7 +14,8 @@ import (
 func newPipe(t *testing.T, limit int, timeout time.Duration) (*outbox, net.Conn) {
 	t.Helper()
 	server, client := net.Pipe()
-	o := newOutbox(server, limit, timeout, &sync.Pool{})
+	o := newOutbox(server, limit, timeout, &drains{}, nil)
+	o.stuck = func() { o.endWith(1013, "slow", true, filled(3, 'x')) }
 	t.Cleanup(func() {
 		o.abort()
 		_ = client.Close() // a test may have closed it
@@ -92,7 +93,7 @@ func TestSlowClientLosesWhatIsHeld(t *testing.T) {
 func TestWriteTimeout(t *testing.T) {
 	t.Parallel()
 	o, _ := newPipe(t, 100, time.Millisecond)
-	o.put(10, filled(10, 'a'))
+	o.put(10, func(dst []byte) []byte { return append(appendFrame(dst, opText, 8), "8 bytes."...) })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := o.pace(ctx); !errors.Is(err, errGone) {
@@ -100,12 +101,134 @@ func TestWriteTimeout(t *testing.T) {
 	}
 }
 
+// TestClientThatReadsTooLateIsTold: when a write has lasted too long, whoever reads within the grace has the frame that had
+// begun, the notice and the code, and nothing of what was given up; also when the connection was to end behind it.
+func TestClientThatReadsTooLateIsTold(t *testing.T) {
+	t.Parallel()
+	for _, ending := range []bool{false, true} {
+		o, client := newPipe(t, 1<<20, time.Millisecond)
+		o.grace = time.Minute
+		stuck, told := make(chan struct{}), o.stuck
+		o.stuck = func() {
+			told()
+			close(stuck)
+		}
+		frame := func(text string) func([]byte) []byte {
+			return func(dst []byte) []byte { return append(appendFrame(dst, opText, len(text)), text...) }
+		}
+		first := strings.Repeat("a", 70_000)
+		o.mu.Lock() // so that all go out in one write
+		o.pending = frame("b")(frame(first)(nil))
+		o.write(frame("b"))
+		o.mu.Unlock()
+		begun := read(t, client, 5)
+		o.put(1, frame("b"))
+		if ending {
+			o.end(1000, "")
+		}
+		<-stuck
+		rest, err := io.ReadAll(client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := string(appendClose(append(frame(first)(nil), "xxx"...), 1013, "slow"))
+		if got := begun + string(rest); got != want {
+			t.Errorf("ending %v: got %d bytes that end in %q, want %d that end in %q", ending, len(got), got[len(got)-20:], len(want), want[len(want)-20:])
+		}
+	}
+}
+
+// TestSlowSocketIsTold: so it is with a real connection, whose buffers took some of the frames; a client that reads in time
+// gets all of them.
+func TestSlowSocketIsTold(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []bool{true, false} {
+		server, client := socketPair(t)
+		o := newOutbox(server, 64<<20, time.Minute, &drains{}, nil)
+		stuck := make(chan struct{})
+		o.stuck = func() {
+			o.endWith(1013, "slow", true, nil)
+			close(stuck)
+		}
+		if slow {
+			o.timeout, o.grace = time.Millisecond, time.Minute
+		}
+		const frames, size = 512, 64 << 10
+		for range frames {
+			o.put(size, func(dst []byte) []byte { return append(appendFrame(dst, opBinary, size), make([]byte, size)...) })
+		}
+		want := frames
+		if slow {
+			<-stuck
+		} else {
+			o.end(1013, "slow")
+		}
+		all, err := io.ReadAll(client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := appendClose(nil, 1013, "slow")
+		body, found := bytes.CutSuffix(all, end)
+		one := len(appendFrame(nil, opBinary, size)) + size
+		if got := len(body) / one; !found || len(body)%one != 0 || slow && got >= want || !slow && got != want {
+			t.Errorf("slow %v: %d bytes are %d frames and %d bytes, the close frame behind them %v", slow, len(body), got, len(body)%one, found)
+		}
+		o.wait()
+	}
+}
+
+// socketPair is the two ends of a connection.
+func socketPair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() //nolint:errcheck // it has served
+	if client, err = new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = server.Close(), client.Close() }) // a test may have closed them
+	return server, client
+}
+
+// TestSlowClientsHoldNobodyUp: however many do not read, whoever reads is written to.
+func TestSlowClientsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	var all drains
+	const size = 16 << 20 // more than buffers take
+	for range 3 * writers() {
+		server, _ := socketPair(t)
+		o := newOutbox(server, size, time.Minute, &all, func() {})
+		t.Cleanup(func() {
+			o.abort()
+			o.wait()
+		})
+		o.put(size, filled(size, 'a'))
+	}
+	server, client := socketPair(t)
+	o := newOutbox(server, size, time.Minute, &all, func() {})
+	for range 100 {
+		o.put(1, filled(1, 'b'))
+		if got := read(t, client, 1); got != "b" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if err := o.pace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.wait()
+}
+
 // TestOneWriteForAll: what gathers during a write goes out with the next one.
 func TestOneWriteForAll(t *testing.T) {
 	t.Parallel()
 	server, client := net.Pipe()
 	counted := &countingConn{Conn: server}
-	o := newOutbox(counted, 1<<20, time.Minute, &sync.Pool{})
+	o := newOutbox(counted, 1<<20, time.Minute, &drains{}, func() {})
 	o.put(2, filled(2, 'a'))
 	read(t, client, 1)
 	for range 100 {

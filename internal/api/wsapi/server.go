@@ -65,7 +65,7 @@ type Server struct {
 	config   Config
 	upgrader websocket.Upgrader
 	codec    *codec
-	buffers  sync.Pool // of *[]byte, for outboxes
+	drains   drains
 
 	mu      sync.Mutex // guards conns, peak, closed and opened
 	conns   map[*Conn]struct{}
