@@ -42,6 +42,7 @@ func (l *coldLab) apply(cmd *commandv1.Command) (fault.Kind, bool) {
 		l.t.Fatal(err)
 	}
 	l.data.Publish()
+	l.data.Announce()
 	return fault.KindOf(command.Failure(response)), response.GetFailure() == nil
 }
 

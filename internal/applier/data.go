@@ -49,7 +49,7 @@ type Data struct {
 	log *changelog.Writer
 	// publisher is told of changes; nil tells nobody.
 	publisher Publisher
-	// changes are those of the commands since the last Publish.
+	// changes are those of the commands since the last Announce.
 	changes []changefeed.Change
 	// at and taken are the last log entry that was applied and how many ordinals its commands have taken: the rows
 	// of the commands of one entry are numbered through.
@@ -127,8 +127,11 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 // Finish is called after the last command of a run.
 func (d *Data) Finish(*storage.Batch, uint64) error { return nil }
 
-// Publish is called when the batch is committed.
-func (d *Data) Publish() {
+// Publish is called when the batch is committed. Readers find rows in the store, so there is nothing to do.
+func (d *Data) Publish() {}
+
+// Announce hands the changes of the batch to the publisher.
+func (d *Data) Announce() {
 	if d.publisher != nil {
 		d.publisher.Publish(d.group, d.changes)
 	}

@@ -39,6 +39,9 @@ func (m *Meta) Restore(reader storage.Reader) error {
 // Publish makes the picture with everything that was staged the current one.
 func (m *Meta) Publish() { m.store.Publish(m.editor.Picture()) }
 
+// Announce has nobody to tell: the catalog tells by itself.
+func (m *Meta) Announce() {}
+
 // Finish moves the picture to the index of the last entry of a run. The index is stored beside the catalog,
 // because a restarted node must come back with exactly the index that data commands may wait for.
 func (m *Meta) Finish(batch *storage.Batch, index uint64) error {

@@ -50,5 +50,8 @@ func (m *machine) Apply(batch *storage.Batch, entries []command.Entry) (command.
 // Publish implements multiraft.StateMachine.
 func (m *machine) Publish() {}
 
+// Announce implements multiraft.StateMachine.
+func (m *machine) Announce() {}
+
 // Restore implements multiraft.StateMachine.
 func (m *machine) Restore(storage.Reader) error { return nil }

@@ -146,6 +146,7 @@ func (l *lab) Propose(_ context.Context, _ executor.Mode, _ shard.GroupID, id id
 	}
 	l.applied++
 	l.machine.Publish()
+	l.machine.Announce()
 	return executor.Attempt{Outcome: executor.Done, Result: outcome.Results[0], Index: l.applied}
 }
 

@@ -147,6 +147,7 @@ func (l *lab) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, i
 	}
 	l.applied[group] = index
 	l.machines[group].Publish()
+	l.machines[group].Announce()
 	return executor.Attempt{Outcome: executor.Done, Result: outcome.Results[0], Index: index}
 }
 

@@ -303,13 +303,14 @@ func decodeConfChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
 }
 
 // tell publishes what a commit made true: the state machine's views first, then the applied index, then
-// the callers, then Raft.
+// the callers, then those who watch, then Raft.
 func (a *applyLoop) tell(one *applied) {
 	r := one.replica
 	r.state = one.state
 	r.sm.Publish()
 	r.advance(one.state.Index)
 	a.spare = r.resolveAll(one.entries, one.results, a.spare)
+	r.sm.Announce()
 	for _, c := range one.changes {
 		c.task.configured(c.change, c.conf)
 	}

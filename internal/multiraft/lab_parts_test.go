@@ -77,6 +77,9 @@ func (m *tally) Apply(batch *storage.Batch, entries []command.Entry) (command.Ou
 
 func (m *tally) Publish() {}
 
+// Announce implements StateMachine.
+func (m *tally) Announce() {}
+
 func (m *tally) Restore(reader storage.Reader) error {
 	raw, ok, err := reader.Get(tallyKey(m.group))
 	m.sum = 0

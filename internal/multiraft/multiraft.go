@@ -36,6 +36,9 @@ type StateMachine interface {
 	// Publish is called once the batch of the last Apply is committed to the store, before any caller
 	// learns of it: staged views (the catalog, caches) become visible to readers here.
 	Publish()
+	// Announce is called after the callers were told: whoever watches learns of what changed. It comes last because those
+	// who watch then run at once where the apply loop ran, and callers are taken over by other processors.
+	Announce()
 	// Restore is called after a snapshot has replaced the group's keys, and once when the group is
 	// opened: derived memory is built anew from the reader.
 	Restore(reader storage.Reader) error

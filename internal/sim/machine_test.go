@@ -56,6 +56,9 @@ func (m *machine) Publish() {
 	m.shown = m.shown[:0]
 }
 
+// Announce implements multiraft.StateMachine.
+func (m *machine) Announce() { m.inner.Announce() }
+
 // Restore implements multiraft.StateMachine.
 func (m *machine) Restore(reader storage.Reader) error {
 	if m.restored++; m.restored > 1 && m.n.w.busy() {

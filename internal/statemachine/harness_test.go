@@ -90,6 +90,7 @@ func (r *replica) apply(entries []command.Entry) (command.Outcome, error) {
 		return outcome, err
 	}
 	r.machine.Publish()
+	r.machine.Announce()
 	return outcome, nil
 }
 

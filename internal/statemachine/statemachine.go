@@ -37,8 +37,9 @@ type Applier interface {
 	Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command) (*commandv1.Response, error)
 	// Finish is called after the last entry of a run, with its index.
 	Finish(batch *storage.Batch, index uint64) error
-	// Publish is called once the batch is committed.
+	// Publish is called once the batch is committed, and Announce when the callers were told.
 	Publish()
+	Announce()
 	// Restore builds derived memory from the group's keys.
 	Restore(reader storage.Reader) error
 }
@@ -49,6 +50,8 @@ type Machine interface {
 	Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error)
 	// Publish makes what was staged visible to readers, after the batch is committed.
 	Publish()
+	// Announce tells those who watch of what was staged, after Publish.
+	Announce()
 	// Restore builds derived memory anew: once before the first Apply, and after a snapshot has replaced the keys.
 	Restore(reader storage.Reader) error
 }
@@ -159,6 +162,9 @@ func (c *core) Apply(batch *storage.Batch, entries []command.Entry) (command.Out
 
 // Publish implements Machine.
 func (c *core) Publish() { c.applier.Publish() }
+
+// Announce implements Machine.
+func (c *core) Announce() { c.applier.Announce() }
 
 // Restore implements Machine.
 func (c *core) Restore(reader storage.Reader) error {

@@ -92,6 +92,7 @@ func (n *Node) apply(entry command.Entry) ([]byte, error) {
 	}
 	n.index = entry.Index
 	n.machine.Publish()
+	n.machine.Announce()
 	return outcome.Results[0], nil
 }
 

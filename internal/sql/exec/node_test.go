@@ -67,6 +67,7 @@ func (n *node) Propose(_ context.Context, _ executor.Mode, group shard.GroupID, 
 	}
 	n.applied[group] = index
 	machine.Publish()
+	machine.Announce()
 	return executor.Attempt{Outcome: executor.Done, Result: outcome.Results[0], Index: index}
 }
 
