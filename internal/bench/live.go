@@ -127,6 +127,7 @@ type liveLab struct {
 	out     io.Writer
 	target  int // the server of the sockets
 	sockets []*liveSocket
+	readers liveReaders
 	writers liveWriters
 	nextID  atomic.Int64
 }

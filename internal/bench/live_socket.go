@@ -1,14 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,13 +16,14 @@ import (
 // liveSocket is one client connection. Its reader counts frames and does not parse them, so that the clients, which
 // share the machine with the servers, cost little.
 type liveSocket struct {
-	ws     *websocket.Conn
+	wire   *liveWire
 	ended  chan struct{}
 	acks   atomic.Int64
 	events atomic.Int64
+	part   []byte // the begin of a frame; belongs to the reader
 
 	mu      sync.Mutex // guards what is below
-	took    latencies
+	waits   latencies
 	failure error
 }
 
@@ -41,7 +38,7 @@ func (l *liveLab) connect(count int) error {
 	for range liveDialers {
 		group.Go(func() {
 			for i := next.Add(1) - 1; int(i) < count && failed.Load() == nil; i = next.Add(1) - 1 {
-				s, err := dialLive(l.ctx, l.servers[l.target].api, l.token)
+				s, err := l.dial(l.servers[l.target].api)
 				if err != nil {
 					failed.Store(&err)
 					return
@@ -62,55 +59,63 @@ func (l *liveLab) connect(count int) error {
 	return nil
 }
 
-func dialLive(ctx context.Context, api, token string) (*liveSocket, error) {
+func (l *liveLab) dial(api string) (*liveSocket, error) {
 	dialer := websocket.Dialer{ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: startPatience}
-	ws, answer, err := dialer.DialContext(ctx, "ws://"+api+"/v1/ws?compress=false", nil)
+	ws, answer, err := dialer.DialContext(l.ctx, "ws://"+api+"/v1/ws?compress=false", nil)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	_ = answer.Body.Close() // it has none
-	hello := `{"type":"authenticate","method":"jwt","token":"` + token + `","protocol":{"serialization":"json","compression":"none"}}`
+	hello := `{"type":"authenticate","method":"jwt","token":"` + l.token + `","protocol":{"serialization":"json","compression":"none"}}`
 	if err = ws.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
 		return nil, errors.Join(err, ws.Close())
 	}
-	s := &liveSocket{ws: ws, ended: make(chan struct{})}
-	// The server says nothing before it is asked, so the dialer has read nothing ahead.
-	r := bufio.NewReaderSize(ws.NetConn(), 1<<10)
-	first, err := readLiveFrame(r, nil)
+	// The server says one thing now, and nothing before it is asked again, so nothing is read ahead.
+	_, first, err := ws.ReadMessage()
 	if err == nil && !bytes.Contains(first, []byte(`"auth_success"`)) {
 		err = fmt.Errorf("not authenticated: %s", first)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ws.Close())
 	}
-	go s.read(r)
+	s := &liveSocket{ended: make(chan struct{})}
+	if err = l.readers.adopt(ws.NetConn(), s); err != nil {
+		return nil, errors.Join(err, ws.Close())
+	}
 	return s, nil
 }
 
-// readLiveFrame returns the payload of one frame of a server, in reused memory.
-func readLiveFrame(r *bufio.Reader, into []byte) ([]byte, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
+// say sends a text message.
+func (s *liveSocket) say(message string) error {
+	const text, masked = 0x81, 0x80
+	frame := []byte{text, masked | byte(min(len(message), 126))}
+	if len(message) >= 126 {
+		frame = binary.BigEndian.AppendUint16(frame, uint16(len(message))) //nolint:gosec // a subscription is short
 	}
-	size := uint64(head[1])
-	if size >= 126 {
-		var long [8]byte
-		part := long[6:]
-		if size == 127 {
-			part = long[:]
-		}
-		if _, err := io.ReadFull(r, part); err != nil {
-			return nil, err
-		}
-		size = binary.BigEndian.Uint64(long[:])
+	frame = append(frame, 0, 0, 0, 0) // the mask, which changes nothing
+	_, err := s.wire.Write(append(frame, message...))
+	return err
+}
+
+// cutFrame takes the payload of the first frame of a server off; false when it is not whole.
+func cutFrame(data []byte) (payload, rest []byte, whole bool) {
+	if len(data) < 2 {
+		return nil, data, false
 	}
-	if size > 1<<26 {
-		return nil, fmt.Errorf("a frame of %d bytes", size)
+	head, size := 2, uint64(data[1])
+	switch {
+	case size == 126 && len(data) >= 4:
+		head, size = 4, uint64(binary.BigEndian.Uint16(data[2:]))
+	case size == 127 && len(data) >= 10:
+		head, size = 10, binary.BigEndian.Uint64(data[2:])
+	case size >= 126:
+		return nil, data, false
 	}
-	into = slices.Grow(into[:0], int(size))[:size]
-	_, err := io.ReadFull(r, into)
-	return into, err
+	if uint64(len(data)-head) < size { //nolint:gosec // it is not shorter
+		return nil, data, false
+	}
+	end := head + int(size) //nolint:gosec // it is in memory
+	return data[head:end], data[end:], true
 }
 
 var (
@@ -119,16 +124,19 @@ var (
 	liveSent  = []byte(`"sent":"`)
 )
 
-// read counts until the connection ends.
-func (s *liveSocket) read(r *bufio.Reader) {
-	defer close(s.ended)
-	var frame []byte
-	var err error
+// took counts what the reader has read.
+func (s *liveSocket) took(data []byte) {
+	if len(s.part) > 0 {
+		s.part = append(s.part, data...)
+		data = s.part
+	}
 	for {
-		if frame, err = readLiveFrame(r, frame); err != nil {
-			s.fail(err)
+		frame, rest, whole := cutFrame(data)
+		if !whole {
+			s.part = append(s.part[:0], rest...)
 			return
 		}
+		data = rest
 		switch {
 		case bytes.HasPrefix(frame, liveEvent):
 			s.note(frame)
@@ -137,7 +145,6 @@ func (s *liveSocket) read(r *bufio.Reader) {
 			s.acks.Add(1)
 		default:
 			s.fail(fmt.Errorf("the server said %.300q", frame))
-			return
 		}
 	}
 }
@@ -152,7 +159,7 @@ func (s *liveSocket) note(frame []byte) {
 	}
 	took := time.Duration(time.Now().UnixNano() - sent)
 	s.mu.Lock()
-	s.took = append(s.took, took)
+	s.waits = append(s.waits, took)
 	s.mu.Unlock()
 }
 
@@ -167,7 +174,7 @@ func (s *liveSocket) fail(err error) {
 // disconnect closes all sockets.
 func (l *liveLab) disconnect() {
 	for _, s := range l.sockets {
-		_ = s.ws.Close() // nothing is owed
+		s.wire.end()
 	}
 	for _, s := range l.sockets {
 		<-s.ended
@@ -208,7 +215,7 @@ func (l *liveLab) subscribe(from, to int, sql func(i int) string) error {
 				s := l.sockets[at]
 				for i := from + int(at); i < to; i += len(l.sockets) {
 					message := fmt.Sprintf(`{"type":"subscribe","subscription":{"id":"s%d","sql":"%s"}}`, i, sql(i))
-					if err := s.ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+					if err := s.say(message); err != nil {
 						s.fail(err)
 						return
 					}
@@ -264,7 +271,7 @@ func (l *liveLab) takeLatencies() latencies {
 	all := make([]latencies, len(l.sockets))
 	for i, s := range l.sockets {
 		s.mu.Lock()
-		all[i], s.took = s.took, nil
+		all[i], s.waits = s.waits, nil
 		s.mu.Unlock()
 	}
 	return merge(all)
