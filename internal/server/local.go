@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/executor"
@@ -22,6 +23,8 @@ type localParts struct {
 	exec    executor.CommandExecutor
 	history *executor.History
 	rows    *jobs.LocalRows
+
+	running atomic.Pointer[multiraft.Solo] // solo, for those who only look: mu may be held for long
 }
 
 // Its log is read by nobody else, so that little of it is kept; waiting for meta happens after a start only.
@@ -69,6 +72,7 @@ func (n *Node) openLocal() error {
 	local.solo, local.history = solo, executor.NewHistory(n.clock, []shard.GroupID{shard.Local}, solo.Applied)
 	local.exec = executor.NewDirect(localProposer{soloProposer{solo}, n}, n.clock, n.random, local.history)
 	local.rows = &jobs.LocalRows{Catalog: n.catalog, Store: n.store, Executor: local.exec, Clock: n.clock}
+	local.running.Store(solo)
 	solo.Start()
 	n.watch(solo.Failed(), solo.Failure)
 	return nil

@@ -106,9 +106,14 @@ func TestNodeLocalRows(t *testing.T) {
 	if len(told) != 1 || !told[0].success {
 		t.Fatalf("%+v", told)
 	}
+	const applied, last = `kalamdb_group_applied_index{group="data:local"}`, `kalamdb_group_last_index{group="data:local"}`
+	before := scrape(t, nodes[0])
 	for i := range 8 {
 		c.sql(fmt.Sprintf("INSERT INTO chat.here VALUES (%d, 'lobby')", 10+i))
 		first.expect(fmt.Sprintf("insert %d", 10+i))
+	}
+	if after := scrape(t, nodes[0]); before[applied] == 0 || after[applied] < before[applied]+8 || after[last] < after[applied] {
+		t.Errorf("metrics of the node-local group: %v applied, %v after eight rows, of %v", before[applied], after[applied], after[last])
 	}
 	closeNode(t, nodes[0])
 	http.DefaultClient.CloseIdleConnections()

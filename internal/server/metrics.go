@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
 // groupCollector reads the state of every group when metrics are scraped.
@@ -78,6 +79,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	if free, err := c.n.freeBytes(); err == nil {
 		gauge(c.diskFree, float64(free))
 	}
+	c.collectLocal(gauge)
 	manager := c.n.engine()
 	if manager == nil {
 		return
@@ -117,6 +119,18 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.damaged, truth(s.State == groupDamaged), name)
 		c.collectFollowers(&s, gauge)
 	}
+}
+
+// collectLocal tells of the group of node-local rows, which has no term and no leader.
+func (c *groupCollector) collectLocal(gauge func(desc *prometheus.Desc, value float64, labels ...string)) {
+	solo := c.n.local.running.Load()
+	if solo == nil {
+		return
+	}
+	name, log := shard.Local.String(), c.n.log.Group(shard.Local)
+	gauge(c.applied, float64(solo.Applied(shard.Local)), name)
+	gauge(c.lastIndex, float64(log.LastIndex()), name)
+	gauge(c.firstIndex, float64(log.FirstIndex()), name)
 }
 
 // truth is how a gauge shows a truth.

@@ -3,13 +3,14 @@
 //
 // Server upgrades requests of GET /v1/ws and keeps the connections. A Conn authenticates its caller, reads
 // messages on one goroutine, and is the Sink of its subscriptions. Nothing writes permanently: frames are
-// put into an outbox that is bounded in bytes, and a goroutine drains it while there is something in it,
-// with one write for all that has gathered.
+// put into an outbox that is bounded in bytes, and while there is something in outboxes a few goroutines write
+// for all connections, each time everything that has gathered for one; see drains.
 //
 // Always true:
 //
-//   - Nobody waits for a client. One that does not read what it is sent has its outbox dropped, is told to
-//     resume from the last _seq it has seen, and is disconnected (close code 1013).
+//   - Nobody waits for a client. One whose outbox is full, or that takes nothing for WriteTimeout, has its outbox
+//     dropped, is told to resume from the last _seq it has seen, and is disconnected (close code 1013). Both come
+//     behind the frame that had begun; whoever does not take them within WriteTimeout is cut off without a word.
 //   - A frame of a change is encoded once for all receivers that see the same; only the subscription's id is
 //     put in for each, also into compressed frames.
 //   - A message over the limit is answered and the connection kept; a message that is no message ends it.
@@ -56,7 +57,7 @@ type Config struct {
 	OutboxBytes       int           // unsent frames of one connection; default 2 MiB; a client over it is disconnected
 	AuthTimeout       time.Duration // from the upgrade to the first message; default 3 s
 	IdleTimeout       time.Duration // without any frame from the client; default 30 s
-	WriteTimeout      time.Duration // of one write to a client; default 10 s
+	WriteTimeout      time.Duration // for how long a client may take nothing of a write, and then of the notice; default 10 s
 	RequestTimeout    time.Duration // of one message's work before it is refused; default 30 s
 }
 
