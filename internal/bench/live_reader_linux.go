@@ -31,7 +31,7 @@ func (r *liveReaders) adopt(conn net.Conn, s *liveSocket) error {
 		return fmt.Errorf("take a socket over: %w", err)
 	}
 	fd := -1
-	if control := raw.Control(func(old uintptr) { fd, err = syscall.Dup(int(old)) }); control != nil || err != nil { //nolint:gosec // a descriptor fits
+	if control := raw.Control(func(old uintptr) { fd, err = syscall.Dup(int(old)) }); control != nil || err != nil {
 		return fmt.Errorf("take a socket over: %w", errors.Join(control, err))
 	}
 	if err = errors.Join(syscall.SetNonblock(fd, false), conn.Close()); err != nil {
@@ -47,8 +47,8 @@ func (r *liveReaders) adopt(conn net.Conn, s *liveSocket) error {
 		r.sockets = make(map[int32]*liveSocket)
 		go r.run(r.poll)
 	}
-	r.sockets[int32(fd)] = s                                                                 //nolint:gosec // a descriptor fits
-	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP, Fd: int32(fd)} //nolint:gosec // a descriptor fits
+	r.sockets[int32(fd)] = s
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP, Fd: int32(fd)}
 	return syscall.EpollCtl(r.poll, syscall.EPOLL_CTL_ADD, fd, &event)
 }
 

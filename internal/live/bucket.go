@@ -170,7 +170,7 @@ const (
 )
 
 // tagOf is the half of a hash that does not say where its slot is; it is not emptyTag.
-func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 } //nolint:gosec // half of it is meant
+func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 }
 
 // find returns the slot of a value, nil when there is none. It is valid until the table changes.
 func (t *bucketTable) find(value []byte) *slot {

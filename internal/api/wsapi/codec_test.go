@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,15 +114,32 @@ func TestCompressedFrames(t *testing.T) {
 	}
 }
 
+// TestEventIsEncodedOnce: however many receive an event and in whatever forms, each form of it is made once.
 func TestEventIsEncodedOnce(t *testing.T) {
 	t.Parallel()
 	c := newCodec()
 	event := insertEvent(strings.Repeat("abc ", 400))
-	p := protocol{gzip: true}
-	first := c.changeOf(p, live.Notification{Sub: &live.Subscription{Tag: changeTag(p, "a")}, Event: event})
-	again := c.changeOf(p, live.Notification{Sub: &live.Subscription{Tag: changeTag(p, "b")}, Event: event})
-	if &first.deflated[0] != &again.deflated[0] {
-		t.Error("the event was compressed twice")
+	type form struct{ body, deflated *byte }
+	at := func(data []byte) *byte {
+		if len(data) == 0 {
+			return nil
+		}
+		return &data[0]
+	}
+	seen := map[form]int{}
+	const receivers = 10_000
+	for i := range receivers {
+		p := protocol{msgpack: i%2 == 0, gzip: i%4 < 2}
+		frame := c.changeOf(p, live.Notification{Sub: &live.Subscription{Tag: changeTag(p, strconv.Itoa(i))}, Event: event})
+		seen[form{at(frame.body), at(frame.deflated)}]++
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d receivers of four forms were given %d", receivers, len(seen))
+	}
+	for form, count := range seen {
+		if count != receivers/4 || form.body == nil {
+			t.Errorf("%d receivers share %v, want %d", count, form, receivers/4)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ type promptWriter struct {
 func (w *promptWriter) write(conn syscall.RawConn, data []byte) (written int, err error) {
 	if w.once == nil {
 		w.once = func(fd uintptr) bool {
-			w.written, w.err = syscall.Write(int(fd), w.data) //nolint:gosec // a descriptor fits
+			w.written, w.err = syscall.Write(int(fd), w.data)
 			return true
 		}
 	}
