@@ -106,7 +106,7 @@ func TestAllTellsWhoIsBehindWhenTimeIsUp(t *testing.T) {
 			break
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	o, ended := l.proposeAll(ctx, n, g, 5, 10)
 	var behind *BehindError

@@ -152,11 +152,17 @@ func TestViewsAreTrueEverywhere(t *testing.T) {
 	c.url = "http://" + nodes[0].APIAddr()
 	closeNode(t, nodes[2])
 	dead := nodes[0].clock.Now()
+	shown := dead // when it was last asked for and shown alive: how long the answer takes is not of interest
 	within(t, "node 3 is shown offline", func() bool {
-		return fmt.Sprint(c.rows("SELECT status FROM system.cluster WHERE node_id = 3")) == "[[offline]]"
+		asked := nodes[0].clock.Now()
+		if fmt.Sprint(c.rows("SELECT status FROM system.cluster WHERE node_id = 3")) == "[[offline]]" {
+			return true
+		}
+		shown = asked
+		return false
 	})
 	_, longest := nodes[0].cfg.Cluster.ElectionTimeout()
-	if took := nodes[0].clock.Now().Sub(dead); took > 2*longest+longest/2 {
+	if took := shown.Sub(dead); took > 2*longest+longest/2 {
 		t.Errorf("a dead node is shown alive for %v, want %v at most", took, 2*longest)
 	}
 	if got := c.rows("SELECT count(*) FROM system.cluster_groups WHERE node_id = 3 AND state = 'offline'"); fmt.Sprint(got[0]) != fmt.Sprintf("[%d]", groups) {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"strings"
@@ -26,19 +25,22 @@ func (p *pulse) beat() { p.beats.Add(1) }
 func (w *world) supervised(run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
-	limit := cmp.Or(w.opt.patience, stuckAfter)
-	look := time.NewTicker(limit)
-	defer look.Stop()
+	looks := w.opt.looks
+	if looks == nil {
+		ticker := time.NewTicker(stuckAfter)
+		defer ticker.Stop()
+		looks = ticker.C
+	}
 	for last := w.pulse.beats.Load(); ; {
 		select {
 		case err := <-ended:
 			return err
-		case <-look.C:
+		case <-looks:
 		}
 		now := w.pulse.beats.Load()
 		if now == last {
 			w.end = goroutines()
-			return violation{fmt.Sprintf("the run stands still: nothing has happened for %v of real time", limit)}
+			return violation{fmt.Sprintf("the run stands still: nothing has happened for %v of real time", stuckAfter)}
 		}
 		last = now
 	}
@@ -55,9 +57,13 @@ func goroutines() string {
 func TestStandstillIsAFailure(t *testing.T) {
 	release := make(chan struct{})
 	unwound := make(chan struct{})
-	w, err := tell(t, 1, func(o *options) { o.solo, o.patience = true, 300*time.Millisecond }, nil, func(l *lab) {
+	looks := make(chan time.Time)
+	w, err := tell(t, 1, func(o *options) { o.solo, o.looks = true, looks }, nil, func(l *lab) {
 		defer close(unwound)
 		l.trace.event("the story goes to sleep")
+		for range 2 { // the first look finds that something has happened before
+			looks <- time.Time{}
+		}
 		<-release
 		l.fail("the story woke up")
 	})

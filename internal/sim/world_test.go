@@ -48,7 +48,7 @@ type options struct {
 	noJanitor    bool  // nobody but the story removes what dropped tables leave
 	bucket       bool  // one of their tables has its segments in a bucket
 	verbose      bool
-	patience     time.Duration // with a run that stands still, in real time; zero for the usual
+	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
 }
 
 func defaultOptions() options {

@@ -60,7 +60,7 @@ func TestRegularMachineEqualsTheLibrary(t *testing.T) {
 	}
 }
 
-// TestRegularExpressionsStop looks how long a matcher goes on when its statement has ended.
+// TestRegularExpressionsStop looks whether a matcher goes on when its statement has ended.
 func TestRegularExpressionsStop(t *testing.T) {
 	t.Parallel()
 	ended := errors.New("ended")
@@ -79,7 +79,8 @@ func TestRegularExpressionsStop(t *testing.T) {
 			return nil
 		}})
 		_, err = r.all(ctx, strings.Repeat("a", 8<<20), -1)
-		if !errors.Is(err, ended) || time.Since(stoppedAt) > 50*time.Millisecond {
+		// To its end each would go on for much longer, or look again.
+		if !errors.Is(err, ended) || looks != 20 || time.Since(stoppedAt) > 2*time.Second {
 			t.Errorf("%s: %v after %d looks", pattern, err, looks)
 		}
 	}
