@@ -104,9 +104,15 @@ const (
 // each row. It stops looking when values hardly ever come again. The zero value is ready and nil remembers nothing;
 // it belongs to one goroutine.
 type Texts struct {
-	known         [textSlots]string
+	known         [textSlots]knownText
 	lookups, hits int
 	useless       bool
+}
+
+// knownText is a text with its first and last bytes as numbers: up to sixteen bytes are compared without looking at the text.
+type knownText struct {
+	head, tail uint64
+	text       string
 }
 
 // of returns the text of bytes, which it does not keep.
@@ -118,19 +124,20 @@ func (t *Texts) of(raw []byte) string {
 		t.useless = t.hits < minTextHits
 		t.lookups, t.hits = 0, 0
 	}
-	var tail uint64
+	var head, tail uint64
 	if len(raw) >= 8 {
-		tail = binary.LittleEndian.Uint64(raw[len(raw)-8:])
+		head, tail = binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[len(raw)-8:])
 	} else {
 		for _, b := range raw {
 			tail = tail<<8 | uint64(b)
 		}
 	}
+	const numbered = 16 // bytes that head and tail hold together
 	slot := &t.known[(tail*textScrambler)>>58]
-	if *slot == string(raw) {
+	if slot.tail == tail && slot.head == head && len(slot.text) == len(raw) && (len(raw) <= numbered || slot.text == string(raw)) {
 		t.hits++
-		return *slot
+		return slot.text
 	}
-	*slot = string(raw)
-	return *slot
+	*slot = knownText{head, tail, string(raw)}
+	return slot.text
 }

@@ -141,9 +141,17 @@ func (d *RowDecoder) DecodeSharing(row []byte, dst []datum.Datum, texts *datum.T
 }
 
 func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) error {
-	version, rest, err := rowHeader(row)
-	if err != nil {
-		return err
+	const short = 2 // bytes of the header while versions are below 128
+	version, at := uint32(0), short
+	if len(row) >= short && row[0] == rowFormat && row[1] < 0x80 {
+		version = uint32(row[1])
+	} else {
+		var rest []byte
+		var err error
+		if version, rest, err = rowHeader(row); err != nil {
+			return err
+		}
+		at = len(row) - len(rest)
 	}
 	if version > d.table.Version {
 		return ErrAltered
@@ -154,7 +162,6 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 	if d.initials {
 		d.initial(version, dst)
 	}
-	at := len(row) - len(rest)
 	for left := len(d.wanted); at < len(row) && left > 0; {
 		id := uint64(row[at])
 		if at++; id >= 0x80 {
@@ -177,9 +184,11 @@ func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) e
 			return malformed(row[before:])
 		}
 		if value.Kind() != column.exact {
-			if *value, err = asColumn(*value, &d.table.Columns[column.place-1]); err != nil {
+			converted, err := asColumn(*value, &d.table.Columns[column.place-1])
+			if err != nil {
 				return err
 			}
+			*value = converted
 		}
 		left--
 	}

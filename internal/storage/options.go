@@ -50,6 +50,8 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 		options.Levels[level].BlockSize = 16 << 10
 		options.Levels[level].IndexBlockSize = 64 << 10
 	}
+	// Compactions follow from what was written alone. Sampling what is read, so that it may start some, costs each step of every scan.
+	options.Experimental.ReadSamplingMultiplier = -1
 	// Without a write-ahead log, an ingestion that is queued behind a memtable is not durable when the call
 	// returns. It waits for the flush instead.
 	options.Experimental.DisableIngestAsFlushable = func() bool { return true }

@@ -99,7 +99,12 @@ func (o *aggregateOperator) fill(ctx context.Context) error {
 			return err
 		}
 	}
-	columns := o.columnReader()
+	columns, rows := o.columnReader(), o.rowsReader()
+	if rows != nil {
+		if err := rows.add(ctx, o); err != nil {
+			return err
+		}
+	}
 	for {
 		if columns != nil {
 			if err := columns.add(ctx, o); err != nil {

@@ -90,16 +90,27 @@ func (f *groupFinder) find(values []datum.Datum) *group {
 	case f.shape == wholeKeys:
 		return f.wholes[value.Int()]
 	}
-	text := value.Str()
-	known := &f.lately[slot(text)]
-	if known.group == nil || known.text != text {
-		found := f.texts[text]
-		if found == nil {
-			return nil
-		}
-		known.text, known.group = text, found
+	if found := f.lateText(&value); found != nil {
+		return found
 	}
-	return known.group
+	text := value.Str()
+	found := f.texts[text]
+	if found != nil {
+		f.lately[slot(text)] = latelyGroup{text, found}
+	}
+	return found
+}
+
+// lateText returns the group of a text when it was asked for lately, else nil.
+func (f *groupFinder) lateText(value *datum.Datum) *group {
+	if value.IsNull() {
+		return nil
+	}
+	text := value.Str()
+	if known := &f.lately[slot(text)]; known.group != nil && known.text == text {
+		return known.group
+	}
+	return nil
 }
 
 // keep stores the group of values that find has just not found.

@@ -68,18 +68,49 @@ func (a *Accumulator) AddColumns(columns [][]datum.Datum, n int) error {
 	return nil
 }
 
+// AddRows adds each row to the accumulator that stands in its place; all are of the same call.
+func AddRows(ctx *EvalContext, accumulators []*Accumulator, rows [][]datum.Datum) error {
+	first := accumulators[0]
+	switch {
+	case first.place >= len(rows[0]): // evaluating reports it
+	case first.count != nil && first.place < 0:
+		for _, a := range accumulators {
+			a.count.n++
+		}
+		return nil
+	case first.sum != nil:
+		for i, a := range accumulators {
+			if err := a.sum.addNext(&rows[i][first.place]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i, a := range accumulators {
+		if err := a.AddRow(ctx, rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addNext is add with a short way for integers that fit.
+func (a *sumAggregate) addNext(value *datum.Datum) error {
+	if value.Kind().IsInteger() {
+		added := value.Int()
+		if sum := a.whole + added; (sum > a.whole) == (added > 0) {
+			a.whole = sum
+			a.count++
+			return nil
+		}
+	}
+	return a.add(*value)
+}
+
 // addColumn adds values up; those of integers in one register as long as they fit.
 func (a *sumAggregate) addColumn(values []datum.Datum) error {
 	for i := range values {
-		if v := &values[i]; v.Kind().IsInteger() {
-			added := v.Int()
-			if sum := a.whole + added; (sum > a.whole) == (added > 0) {
-				a.whole = sum
-				a.count++
-				continue
-			}
-		}
-		if err := a.add(values[i]); err != nil {
+		if err := a.addNext(&values[i]); err != nil {
 			return err
 		}
 	}
