@@ -10,6 +10,7 @@
 //   - A failed login is counted durably before it is answered; when it cannot be counted, the login is
 //     refused as unavailable.
 //   - An account without a password hash never logs in.
+//   - A token ends when the password of its account changes: it carries a mark of the one that it was given under.
 //   - A token of an external issuer lets in the owner of an OAUTH account that was made for its subject, and nobody else.
 //
 // Hashing is slow on purpose. It runs on a bounded number of callers at once with a bounded queue before
@@ -132,11 +133,15 @@ type User struct {
 type Identity struct {
 	User    User
 	Expires time.Time // when the token ends
+
+	password string // the hash of it that the account had when the identity was proved
 }
 
 // Session makes the session of the caller's request.
 func (i Identity) Session(namespace, clientIP string) session.Session {
-	return session.Session{User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP, Account: true}
+	return session.Session{
+		User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP, Account: true, Password: i.password,
+	}
 }
 
 func userOf(account catalog.User) User {

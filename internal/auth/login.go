@@ -84,7 +84,7 @@ func (s *Service) admit(ctx context.Context, user ident.UserID, stored string) (
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.grant(userOf(account), family, 0)
+	return s.grant(Identity{User: userOf(account), password: stored}, family, 0)
 }
 
 // countFailure counts a failed login and returns the refusal. Unknown users are counted too, in vain, so

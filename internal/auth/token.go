@@ -36,6 +36,13 @@ type claims struct {
 	// versions have neither.
 	Family string `json:"family,omitempty"`
 	Serial uint32 `json:"serial,omitempty"`
+	// Password is the mark of the password that the account had when the token was given; see passwordMark. Tokens of older
+	// versions have none.
+	Password string `json:"password,omitempty"`
+
+	// fitted is the hash of the account's password that the token was last found to fit. Every request compares it, and few
+	// compute a mark.
+	fitted string
 
 	// Of a token of an external issuer, which names no role of ours: what its account said when it was found, and the roles that
 	// the token names where it must name that of the account.
@@ -78,7 +85,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Grant, error) {
 		return Grant{}, err
 	}
 	if s.config.ReuseRefreshTokens {
-		return s.grant(identity.User, familyOf(verified, token), verified.Serial)
+		return s.grant(identity, familyOf(verified, token), verified.Serial)
 	}
 	family := familyOf(verified, token)
 	cmd := &commandv1.Command{Body: &commandv1.Command_RotateToken{RotateToken: &commandv1.RotateToken{
@@ -95,7 +102,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Grant, error) {
 	case response.GetObjectId() == 0 || response.GetObjectId() > math.MaxUint32:
 		return Grant{}, invalidToken()
 	}
-	return s.grant(identity.User, family, uint32(response.GetObjectId())) //nolint:gosec // checked above
+	return s.grant(identity, family, uint32(response.GetObjectId())) //nolint:gosec // checked above
 }
 
 // familyOf is the family of a token. One of an older version, which names none, has its own.
@@ -130,7 +137,8 @@ func (s *Service) authenticated(ctx context.Context, token, tokenType string) (I
 	if len(token) > maxTokenBytes {
 		return Identity{}, claims{}, invalidToken()
 	}
-	verified, err := s.verify(ctx, token)
+	key := tokenKey(sha256.Sum256([]byte(token)))
+	verified, err := s.verify(ctx, key, token)
 	if err != nil {
 		return Identity{}, claims{}, err
 	}
@@ -141,7 +149,7 @@ func (s *Service) authenticated(ctx context.Context, token, tokenType string) (I
 	if verified.TokenType != tokenType {
 		return Identity{}, claims{}, invalidToken()
 	}
-	account, err := s.claimedAccount(ctx, verified)
+	account, err := s.claimedAccount(ctx, key, &verified)
 	if err != nil {
 		return Identity{}, claims{}, err
 	}
@@ -150,19 +158,19 @@ func (s *Service) authenticated(ctx context.Context, token, tokenType string) (I
 			return Identity{}, claims{}, invalidToken()
 		}
 	}
-	return Identity{User: userOf(account), Expires: verified.ExpiresAt.Time}, verified, nil
+	return Identity{User: userOf(account), Expires: verified.ExpiresAt.Time, password: account.PasswordHash}, verified, nil
 }
 
 // claimedAccount returns the stored account that the claims name. A node that lags behind may not know the
 // account yet, so what does not fit is read again after a barrier. Only holders of a token with a good
 // signature get that far.
-func (s *Service) claimedAccount(ctx context.Context, verified claims) (catalog.User, error) {
+func (s *Service) claimedAccount(ctx context.Context, key tokenKey, verified *claims) (catalog.User, error) {
 	fits := func() (catalog.User, bool) {
 		account, ok := s.account(ident.UserID(verified.Subject))
 		if verified.external {
 			return account, ok && verified.fitsExternal(&account)
 		}
-		return account, ok && account.Role.String() == verified.Role
+		return account, ok && account.Role.String() == verified.Role && s.fitsPassword(key, verified, &account)
 	}
 	if account, ok := fits(); ok {
 		return account, nil
@@ -177,12 +185,11 @@ func (s *Service) claimedAccount(ctx context.Context, verified claims) (catalog.
 }
 
 // verify checks signature, issuer and times, and remembers tokens that are good.
-func (s *Service) verify(ctx context.Context, token string) (claims, error) {
+func (s *Service) verify(ctx context.Context, key tokenKey, token string) (claims, error) {
 	signing, err := s.config.Secret()
 	if err != nil {
 		return claims{}, fmt.Errorf("token key: %w", err)
 	}
-	key := tokenKey(sha256.Sum256([]byte(token)))
 	if verified, ok := s.tokens.get(key, signing); ok {
 		return verified, nil
 	}
@@ -216,7 +223,8 @@ func (s *Service) verify(ctx context.Context, token string) (claims, error) {
 }
 
 // grant issues an access and a refresh token of a family.
-func (s *Service) grant(user User, family tokenFamily, serial uint32) (Grant, error) {
+func (s *Service) grant(identity Identity, family tokenFamily, serial uint32) (Grant, error) {
+	user := identity.User
 	signing, err := s.config.Secret()
 	if err != nil {
 		return Grant{}, fmt.Errorf("token key: %w", err)
@@ -232,6 +240,7 @@ func (s *Service) grant(user User, family tokenFamily, serial uint32) (Grant, er
 			Subject: string(user.ID), Issuer: issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(grant.AccessExpires),
 		},
 		Email: user.Email, Role: user.Role.String(), TokenType: typeAccess, Family: hex.EncodeToString(family[:]),
+		Password: passwordMark(signing, user.ID, identity.password),
 	}
 	if grant.AccessToken, err = sign(signing, body); err != nil {
 		return Grant{}, err

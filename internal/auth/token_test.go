@@ -235,3 +235,50 @@ func FuzzAuthenticate(f *testing.F) {
 		}
 	})
 }
+
+// TestChangedPasswordEndsTokens: what was given under another password is refused, by a node that has verified it before too, and nothing else.
+func TestChangedPasswordEndsTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.addUser("alice", alicePassword, session.RoleUser)
+	w.addUser("bob", alicePassword, session.RoleUser)
+	bob := w.login("bob", alicePassword)
+	old := w.login("alice", alicePassword)
+	older := goodClaims(w) // as versions without marks sign them
+	older["iat"] = w.clock.Now().Unix()
+	unmarked := signed(t, jwt.SigningMethodHS256, older, []byte(testSecret))
+	email := "elsewhere@example.com"
+	for _, token := range []string{old.AccessToken, unmarked, bob.AccessToken} {
+		if _, err := w.Authenticate(t.Context(), token); err != nil {
+			t.Fatalf("before: %v", err)
+		}
+	}
+	w.run(&commandv1.Command{Body: &commandv1.Command_AlterUser{AlterUser: &commandv1.AlterUser{Id: "alice", Email: &email}}})
+	if _, err := w.Authenticate(t.Context(), old.AccessToken); err != nil {
+		t.Errorf("another address ends tokens: %v", err)
+	}
+	w.clock.Advance(2 * time.Second)
+	hash, err := w.Hash(t.Context(), alicePassword) // even the same password
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run(&commandv1.Command{Body: &commandv1.Command_AlterUser{AlterUser: &commandv1.AlterUser{Id: "alice", PasswordHash: &hash}}})
+	for _, token := range []string{old.AccessToken, unmarked} {
+		_, err = w.Authenticate(t.Context(), token)
+		wantReason(t, err, auth.InvalidCredentials)
+	}
+	_, err = w.Refresh(t.Context(), old.RefreshToken)
+	wantReason(t, err, auth.InvalidCredentials)
+	if _, err = w.Authenticate(t.Context(), bob.AccessToken); err != nil {
+		t.Errorf("another account's token: %v", err)
+	}
+	grant := w.login("alice", alicePassword)
+	if grant, err = w.Refresh(t.Context(), grant.RefreshToken); err != nil {
+		t.Fatalf("refresh under the new password: %v", err)
+	}
+	for range 2 {
+		if _, err = w.Authenticate(t.Context(), grant.AccessToken); err != nil {
+			t.Errorf("a token of the new password: %v", err)
+		}
+	}
+}

@@ -65,4 +65,7 @@ type Session struct {
 	// Account says that User is a stored account and Role was its role here a moment ago. Statements hold it against the
 	// current catalog once more: this node may not have heard of a change when the caller was let in.
 	Account bool
+	// Password is the hash of the account's password when the caller was let in by a token of it, which is held against the catalog
+	// likewise. Empty when no password was asked for.
+	Password string
 }

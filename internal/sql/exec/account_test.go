@@ -1,6 +1,7 @@
 package exec_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -30,6 +31,13 @@ func TestRevokedRoleHoldsForStatementsThatWereLetIn(t *testing.T) {
 	refused("with the role before")
 	carl.Role = session.RoleUser
 	n.mustAs(t, carl, "SELECT 1")
+	n.must(t, "ALTER USER carl SET ROLE dba")
+	carl.Role = session.RoleDBA
+	carl.Password = strings.TrimSpace(text(t, n.must(t, "SELECT password_hash FROM system.users WHERE user_id = 'carl'")))
+	n.mustAs(t, carl, statements[0])
+	n.must(t, "ALTER USER carl SET PASSWORD 'another horse'")
+	refused("with the password before")
+	carl.Password = ""
 	n.must(t, "DROP USER carl")
 	refused("after the account was dropped")
 	if got := text(t, n.must(t, "SELECT id FROM things")); got != "1\n" {
