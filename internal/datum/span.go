@@ -9,6 +9,9 @@ import (
 // parseSpan reads "1 year 2 mons 3 days 04:05:06", any units in any order with optional signs and
 // fractions, and an optional trailing "ago".
 func parseSpan(text string) (Datum, error) {
+	if trimmed := strings.TrimLeft(strings.TrimSpace(text), "-"); trimmed != "" && (trimmed[0] == 'P' || trimmed[0] == 'p') {
+		return parseISOSpan(text)
+	}
 	fields := strings.Fields(strings.ToLower(strings.TrimPrefix(strings.TrimSpace(text), "@")))
 	sign := int64(1)
 	if n := len(fields); n > 0 && fields[n-1] == "ago" {
@@ -31,6 +34,10 @@ func parseSpan(text string) (Datum, error) {
 		switch {
 		case cut > 0:
 			number, unit = field[:cut], field[cut:]
+		case total.addYearsAndMonths(field):
+			continue
+		case i+1 < len(fields) && strings.Contains(fields[i+1], ":"):
+			unit = "day"
 		case cut < 0 && i+1 < len(fields):
 			i++
 			unit = fields[i]
@@ -47,6 +54,63 @@ func parseSpan(text string) (Datum, error) {
 		return Datum{}, rangeFault(text, Of(Interval))
 	}
 	return NewInterval(span), nil
+}
+
+// parseISOSpan reads P1Y2M3W4DT5H6M7.8S, any part of which may be missing or negative.
+func parseISOSpan(text string) (Datum, error) {
+	rest, sign := strings.ToLower(strings.TrimSpace(text)), int64(1)
+	if unsigned, found := strings.CutPrefix(rest, "-"); found {
+		rest, sign = unsigned, -1
+	}
+	units := map[byte]string{'y': "year", 'm': "month", 'w': "week", 'd': "day"}
+	clock := map[byte]string{'h': "hour", 'm': "minute", 's': "second"}
+	var total spanSum
+	parts := 0
+	for rest = strings.TrimPrefix(rest, "p"); rest != ""; parts++ {
+		if rest[0] == 't' && units != nil && len(rest) > 1 {
+			rest, units = rest[1:], nil
+		}
+		named := units
+		if named == nil {
+			named = clock
+		}
+		cut := strings.IndexFunc(rest, func(r rune) bool { return r >= 'a' && r <= 'z' })
+		if cut < 1 {
+			return Datum{}, syntaxFault(text, Of(Interval))
+		}
+		v, err := strconv.ParseFloat(rest[:cut], 64)
+		unit, ok := named[rest[cut]]
+		if err != nil || !ok || !total.add(v, unit) {
+			return Datum{}, syntaxFault(text, Of(Interval))
+		}
+		rest = rest[cut+1:]
+	}
+	span, ok := total.span(sign)
+	switch {
+	case parts == 0:
+		return Datum{}, syntaxFault(text, Of(Interval))
+	case !ok:
+		return Datum{}, rangeFault(text, Of(Interval))
+	}
+	return NewInterval(span), nil
+}
+
+// addYearsAndMonths adds a field of the form 1-2, which is one year and two months.
+func (s *spanSum) addYearsAndMonths(field string) bool {
+	sign := 1.0
+	if unsigned, found := strings.CutPrefix(field, "-"); found {
+		field, sign = unsigned, -1
+	}
+	years, months, found := strings.Cut(field, "-")
+	if !found {
+		return false
+	}
+	y, failed := strconv.ParseUint(years, 10, 31)
+	m, alsoFailed := strconv.ParseUint(months, 10, 31)
+	if failed != nil || alsoFailed != nil || m > 11 {
+		return false
+	}
+	return s.add(sign*float64(y), "year") && s.add(sign*float64(m), "month")
 }
 
 // spanSum adds up the parts of an interval; fractions of a unit spill into the next smaller one.

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -111,7 +112,7 @@ func TestDriversLookAround(t *testing.T) {
 		return root.grid("SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'app' AND c.relname = '" + name + "'")
 	}
 	ids := strings.NewReplacer("'OID'", "'"+id("notes")+"'", "OID::", id("notes")+"::", "'VIEW'", "'"+id("short")+"'", "OID|", id("notes")+"|")
-	for _, q := range append(driverQueries(), describeQueries()...) {
+	for _, q := range slices.Concat(driverQueries(), describeQueries(), jdbcKeyQueries()) {
 		sql, want := ids.Replace(q.sql), ids.Replace(q.want)
 		if status, a := root.ask(sql); status != http.StatusOK {
 			t.Errorf("%s: %d %+v", q.who, status, a.Error)

@@ -151,7 +151,7 @@ func postgresViews() []viewDefinition {
 			bigInt("indexrelid"), bigInt("indrelid"), smallInt("indnatts"), boolean("indisunique"), boolean("indisprimary"),
 			boolean("indisvalid"), numbers("indkey"), smallInt("indnkeyatts"), boolean("indisclustered"), boolean("indisreplident"),
 			boolean("indisexclusion"), boolean("indimmediate"), boolean("indisready"), boolean("indislive"), orNull(text("indexprs")),
-			orNull(text("indpred")),
+			orNull(text("indpred")), numbers("indoption"),
 		}},
 		{PostgresNamespace, "pg_indexes", (*System).pgIndexesRows, []viewColumn{
 			text("schemaname"), text("tablename"), text("indexname"), orNull(text("tablespace")), text("indexdef"),

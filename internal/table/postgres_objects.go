@@ -16,6 +16,7 @@ type Objects struct {
 	ids       map[expr.ObjectKind]map[string]int64
 	names     map[expr.ObjectKind]map[int64]string
 	texts     map[expr.DefinitionKind]map[int64]string
+	indexes   map[int64]tableIndex
 }
 
 // Objects returns the objects that a caller may know of. Names without a namespace are looked for in the given one and in pg_catalog.
@@ -54,6 +55,16 @@ func (o *Objects) ObjectDefinition(kind expr.DefinitionKind, id int64) (string, 
 	return text, ok
 }
 
+// IndexColumn is the name of a column of an index, which counts them from one.
+func (o *Objects) IndexColumn(id, place int64) (string, bool) {
+	o.collect()
+	index, ok := o.indexes[id]
+	if !ok || place < 1 || place > int64(len(index.positions)) {
+		return "", false
+	}
+	return parse.QuoteName(index.table.Columns[index.positions[place-1]].Name), true
+}
+
 // ObjectSetting is the value of a setting of the session.
 func (o *Objects) ObjectSetting(name string) (string, bool) {
 	if strings.EqualFold(name, "search_path") {
@@ -89,6 +100,7 @@ func (o *Objects) collect() {
 		return
 	}
 	o.ids, o.names = map[expr.ObjectKind]map[string]int64{}, map[expr.ObjectKind]map[int64]string{}
+	o.indexes = map[int64]tableIndex{}
 	o.texts = map[expr.DefinitionKind]map[int64]string{expr.IndexDefinition: {}, expr.ConstraintDefinition: {}, expr.ViewDefinition: {}}
 	for _, t := range o.system.allTables(o.request) {
 		o.relation(t.Namespace, t.Name, tableOID(t))
@@ -99,6 +111,7 @@ func (o *Objects) collect() {
 	for _, x := range o.request.indexes() {
 		o.relation(x.table.Namespace, x.name, x.oid())
 		o.texts[expr.IndexDefinition][x.oid()] = x.definition()
+		o.indexes[x.oid()] = x
 	}
 	for _, x := range o.request.constraints() {
 		o.texts[expr.ConstraintDefinition][x.constraintOID()] = x.constraintKind() + " (" + x.columnNames() + ")"

@@ -77,6 +77,15 @@ func (x *tableIndex) numbers() datum.Datum {
 	return datum.NewArray(list)
 }
 
+// ascending says of each column what PostgreSQL's flags say of one in ascending order, NULLs last: nothing.
+func (x *tableIndex) ascending() datum.Datum {
+	list := make([]datum.Datum, len(x.positions))
+	for i := range list {
+		list[i] = smallNumber(0)
+	}
+	return datum.NewArray(list)
+}
+
 // constraintKind is the word of information_schema.
 func (x *tableIndex) constraintKind() string {
 	if x.primary {
@@ -165,6 +174,7 @@ func (*System) pgIndexRows(_ context.Context, request *ViewRequest) ([][]datum.D
 			flag(x.state == schema.IndexReady), flag(true),
 			{},
 			{},
+			x.ascending(),
 		})
 	}
 	return rows, nil

@@ -45,5 +45,8 @@ func (r *run) ObjectDefinition(kind expr.DefinitionKind, id int64) (string, bool
 	return r.objects().ObjectDefinition(kind, id)
 }
 
+// IndexColumn names a column of an index to an expression.
+func (r *run) IndexColumn(id, place int64) (string, bool) { return r.objects().IndexColumn(id, place) }
+
 // ObjectSetting tells a setting to an expression.
 func (r *run) ObjectSetting(name string) (string, bool) { return r.objects().ObjectSetting(name) }

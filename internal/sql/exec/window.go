@@ -45,6 +45,7 @@ type windowRun struct {
 	part   []windowPlace // the partition at hand
 
 	peersFrom, peersTo int // rows of the partition that are equal in order, the last that were asked for
+	bounds             frameBounds
 }
 
 // windowPlace is a row in the order of the window.
@@ -53,10 +54,14 @@ type windowPlace struct {
 	order     []datum.Datum
 	args      []datum.Datum
 	row       int
+	omitted   bool // FILTER leaves it out of the aggregate
 }
 
 func (w *windowRun) compute(ctx context.Context) error {
 	if err := w.arrange(ctx); err != nil {
+		return err
+	}
+	if err := w.bounds.measure(w.call.Frame, w.run.eval); err != nil {
 		return err
 	}
 	for start := 0; start < len(w.places); {
@@ -65,6 +70,7 @@ func (w *windowRun) compute(ctx context.Context) error {
 			end++
 		}
 		w.part, w.peersFrom, w.peersTo = w.places[start:end], 0, 0
+		w.countGroups()
 		if err := w.partition(ctx); err != nil {
 			return err
 		}
@@ -104,6 +110,13 @@ func (w *windowRun) arrange(ctx context.Context) error {
 				return err
 			}
 			place.args = append(place.args, value)
+		}
+		if w.call.Aggregate != nil && w.call.Aggregate.Filter != nil {
+			keep, err := expr.Test(w.call.Aggregate.Filter, eval, row[:w.width])
+			if err != nil {
+				return err
+			}
+			place.omitted = !keep
 		}
 		if err := w.run.budget.takeBytes(rowBytes(place.order) + rowBytes(place.args) + int64(len(key)) + groupBytes); err != nil {
 			return err
@@ -147,16 +160,7 @@ func (w *windowRun) partition(ctx context.Context) error {
 		w.shifted()
 		return nil
 	case "first_value", "last_value":
-		for i := range w.part {
-			if low, high := w.frame(i); low < high {
-				at := low
-				if w.call.Name == "last_value" {
-					at = high - 1
-				}
-				w.set(i, w.part[at].args[0])
-			}
-		}
-		return nil
+		return w.ends()
 	}
 	return w.aggregate(ctx)
 }
@@ -199,67 +203,4 @@ func (w *windowRun) shifted() {
 			w.set(i, args[2])
 		}
 	}
-}
-
-// frame returns which rows of the partition count for one of them.
-func (w *windowRun) frame(i int) (low, high int) {
-	frame := w.call.Frame
-	size := len(w.part)
-	if frame == nil {
-		if len(w.call.OrderBy) == 0 {
-			return 0, size
-		}
-		if i < w.peersFrom || i >= w.peersTo {
-			w.peersFrom, w.peersTo = i, i+1
-			for w.peersTo < size && w.compareOrder(w.part[i], w.part[w.peersTo]) == 0 {
-				w.peersTo++
-			}
-		}
-		return 0, w.peersTo
-	}
-	high = size
-	if !frame.FromFirst {
-		low = int(min(max(int64(i)+frame.Start, 0), int64(size)))
-	}
-	if !frame.ToLast {
-		high = int(min(max(int64(i)+frame.End+1, 0), int64(size)))
-	}
-	return low, max(low, high)
-}
-
-// aggregate adds up frames. While frames only grow at their end, one sum serves them all.
-func (w *windowRun) aggregate(ctx context.Context) error {
-	running := expr.NewAggregate(w.call.Aggregate)
-	added, from := 0, 0
-	var value datum.Datum
-	for i := range w.part {
-		if i%cancelInterval == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		low, high := w.frame(i)
-		if i > 0 && low == from && high == added { // the same rows again
-			w.set(i, value)
-			continue
-		}
-		if low != from || high < added {
-			running, added, from = expr.NewAggregate(w.call.Aggregate), low, low
-		}
-		for ; added < high; added++ {
-			if added%cancelInterval == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err := running.Add(w.part[added].args); err != nil {
-				return err
-			}
-		}
-		var err error
-		if value, err = running.Result(); err != nil {
-			return err
-		}
-		if err = w.run.budget.takeBytes(int64(valueBytes(value))); err != nil {
-			return err
-		}
-		w.set(i, value)
-	}
-	return nil
 }

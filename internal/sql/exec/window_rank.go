@@ -3,6 +3,7 @@ package exec
 import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
 // share gives percent_rank and cume_dist: which part of the partition comes before a row, or not after it.
@@ -59,8 +60,25 @@ func (w *windowRun) nth() error {
 		if number.Int() < 1 {
 			return fault.New(fault.InvalidStatement, "the number of nth_value must be 1 or more, not %d", number.Int())
 		}
-		if low, high := w.frame(i); number.Int() <= int64(high-low) {
-			w.set(i, w.part[low+int(number.Int())-1].args[0])
+		low, high, err := w.frame(i)
+		if err != nil {
+			return err
+		}
+		left := number.Int()
+		if w.call.Frame == nil || w.call.Frame.Exclude == parse.ExcludeNothing {
+			if left <= int64(high-low) {
+				w.set(i, w.part[low+int(left)-1].args[0])
+			}
+			continue
+		}
+		for at := low; at < high; at++ {
+			if w.excludes(i, at) {
+				continue
+			}
+			if left--; left == 0 {
+				w.set(i, w.part[at].args[0])
+				break
+			}
 		}
 	}
 	return nil

@@ -198,6 +198,14 @@ func (b *binder) bindBinary(n *parse.Binary) (Expr, error) {
 		return nil, err
 	}
 	switch n.Op {
+	case "&&":
+		return b.bindArraySets(n, left, right)
+	case "-", "||":
+		if takesJSON(n.Op, left, right) {
+			return b.bindJSONChange(n, left, right)
+		}
+	}
+	switch n.Op {
 	case "+", "-", "*", "/", "%":
 		return b.bindArithmetic(n, left, right)
 	case "^":

@@ -77,13 +77,15 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 	if index, err = b.operand(index, integerOperand, "a subscript", 0, n.Index); err != nil {
 		return nil, err
 	}
-	element := datum.Of(operand.Type().Elem)
-	return &binaryExpr{op: "[]", left: operand, right: index, typ: element, apply: func(x, y datum.Datum) (datum.Datum, error) {
-		if y.Int() < 1 || y.Int() > int64(len(x.Array())) {
-			return datum.Datum{}, nil
-		}
-		return x.Array()[y.Int()-1], nil
-	}}, nil
+	return &binaryExpr{op: "[]", left: operand, right: index, typ: datum.Of(operand.Type().Elem), apply: element}, nil
+}
+
+// element is the one of an array at a place, NULL outside.
+func element(x, y datum.Datum) (datum.Datum, error) {
+	if y.Int() < 1 || y.Int() > int64(len(x.Array())) {
+		return datum.Datum{}, nil
+	}
+	return x.Array()[y.Int()-1], nil
 }
 
 // bindSlice is array[low:high]; a bound that is left out is the array's own.

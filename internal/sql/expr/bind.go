@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -133,6 +134,8 @@ func (b *binder) bindNode(node parse.Expr) (Expr, error) {
 		return b.bindArray(n)
 	case *parse.Subscript:
 		return b.bindSubscript(n)
+	case *parse.Field:
+		return b.bindField(n)
 	case *parse.Subquery, *parse.Exists:
 		return b.bindSubquery(node)
 	case *parse.Star:
@@ -213,6 +216,12 @@ func bindIntervalLiteral(n *parse.IntervalLiteral) (Expr, error) {
 	case "year", "month", "day", "hour", "minute", "second", "week":
 		if bare {
 			text += " " + n.Fields
+		}
+	case "year to month", "day to hour", "day to minute", "day to second", "hour to minute", "hour to second":
+		// The text has its parts in this order without units, as it is read anyway.
+	case "minute to second":
+		if strings.Count(text, ":") == 1 {
+			text = "0:" + text
 		}
 	default:
 		if bare {

@@ -118,6 +118,9 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 		}
 		operands[i] = e
 	}
+	if name == expandedRow {
+		return b.bindExpandedRow(operands)
+	}
 	return b.callBuiltin(name, operands, n, n.Args)
 }
 

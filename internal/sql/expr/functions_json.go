@@ -63,10 +63,45 @@ func jsonFunction(name string) (definition, bool) {
 		return at(datum.JSON, jsonKeys), true
 	case "json_typeof", "jsonb_typeof":
 		return at(datum.Text, jsonTypeName), true
+	case "json_get_path":
+		return followPath(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }), true
+	case "json_as_text_path":
+		return followPath(datum.Text, jsonText), true
 	case "json_build_object", "jsonb_build_object", "json_build_array", "jsonb_build_array", "to_json", "to_jsonb":
 		return jsonBuilder(strings.Replace(name, "jsonb", "json", 1)), true
 	}
-	return definition{}, false
+	return jsonOperatorFunction(name)
+}
+
+// followPath is what a path leads to that is an array of texts. In arrays they are numbers.
+func followPath(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datum.Datum) definition {
+	return definition{
+		operands: []operandClass{jsonOperand, anyOperand}, result: datum.Of(result),
+		apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
+			w := newJSONWalk(ctx)
+			found, ok, err := w.follow(a[0], nil)
+			for _, step := range a[1].Array() {
+				if err != nil || !ok || step.IsNull() {
+					return datum.Datum{}, err
+				}
+				if found[0] == '[' {
+					index, failed := strconv.ParseInt(step.Str(), 10, 32)
+					if failed != nil {
+						return datum.Datum{}, nil
+					}
+					found, ok = w.element(found, index)
+				} else {
+					found, ok = w.member(found, step.Str())
+				}
+				found, err = bytes.TrimSpace(found), w.err
+			}
+			if err != nil || !ok {
+				return datum.Datum{}, err
+			}
+			value := convert(w, found)
+			return value, w.err
+		},
+	}
 }
 
 // follow walks a path; ok is false when it leads nowhere.
@@ -313,21 +348,6 @@ func (w *jsonWalk) appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
 	default:
 		return w.appendJSONText(dst, string(datum.AppendText(nil, d))), w.err
 	}
-}
-
-// bindJSONOperator reads -> ->> #> #>> ? ?| ?& @> <@ as functions.
-func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, error) {
-	nodes := []parse.Expr{n.Left, n.Right}
-	switch n.Op {
-	case "->", "->>", "?":
-		step, err := b.pathStep(right, n.Right)
-		if err != nil {
-			return nil, err
-		}
-		name := map[parse.Operator]string{"->": "json_get", "->>": "json_as_text", "?": "json_contains"}[n.Op]
-		return b.callBuiltin(name, []Expr{left, step}, n, nodes)
-	}
-	return nil, faultAt(n, fault.Unsupported, "operator %s is not supported", n.Op)
 }
 
 // pathStep types a key or index; a parameter is whatever it was given as.

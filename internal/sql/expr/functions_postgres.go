@@ -109,7 +109,13 @@ func definitionFunction(kind DefinitionKind) definition {
 			if ctx.Env.Objects == nil {
 				return datum.Datum{}, nil
 			}
-			printed, ok := ctx.Env.Objects.ObjectDefinition(kind, args[0].Int())
+			var printed string
+			var ok bool
+			if kind == IndexDefinition && len(args) > 1 && args[1].Kind().IsInteger() && args[1].Int() != 0 {
+				printed, ok = ctx.Env.Objects.IndexColumn(args[0].Int(), args[1].Int())
+			} else {
+				printed, ok = ctx.Env.Objects.ObjectDefinition(kind, args[0].Int())
+			}
 			if !ok {
 				return datum.Datum{}, nil
 			}

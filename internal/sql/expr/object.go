@@ -39,6 +39,8 @@ type Objects interface {
 	ObjectName(kind ObjectKind, id int64) (name string, ok bool)
 	// ObjectDefinition is an object as SQL; ok is false when there is none.
 	ObjectDefinition(kind DefinitionKind, id int64) (text string, ok bool)
+	// IndexColumn is the name of a column of an index, which counts them from one; ok is false when there is none.
+	IndexColumn(id, place int64) (name string, ok bool)
 	// ObjectSetting is the value of a setting of the session; ok is false when there is none.
 	ObjectSetting(name string) (value string, ok bool)
 }

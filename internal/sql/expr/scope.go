@@ -19,6 +19,8 @@ type Column struct {
 	Hidden    bool // can be named, but * leaves it out
 	System    bool // _seq and _deleted of a stored table: * of a view's query leaves them out
 	Qualified bool // can be named with its table only, and * leaves it out: USING has merged it
+	// Fields are the names of the fields of a composite value, which is an array of them; nil for every other one.
+	Fields []string
 }
 
 // Scope is the set of names visible to an expression. The zero Scope has none.

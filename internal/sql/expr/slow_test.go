@@ -41,6 +41,11 @@ func longCalls() map[string][]string {
 		"json_extract_path_text": {"json_extract_path_text(o, 'k')"}, "jsonb_extract_path_text": {"jsonb_extract_path_text(o, 'k')"},
 		"json_get_str": {"json_get_str(s)"}, "json_get_int": {"json_get_int(n, 5)"}, "json_get_float": {"json_get_float(n, -1)"},
 		"json_get_bool": {"json_get_bool(n, 5)"}, "json_get_array": {"json_get_array(o, 'k', 'a')"}, "json_contains": {"json_contains(l, 9)"},
+		"json_get_path": {"json_get_path(o, ARRAY['k', 'a'])"}, "json_as_text_path": {"json_as_text_path(o, ARRAY['k'])"},
+		"jsonb_contains": {"jsonb_contains(l, '[1]')", "jsonb_contains(o, '{\"x\":1}')"}, "jsonb_exists": {"jsonb_exists(o, 'x')", "jsonb_exists(l, 'zz')"},
+		"jsonb_exists_any": {"jsonb_exists_any(l, ARRAY['zz'])"}, "jsonb_exists_all": {"jsonb_exists_all(l, ARRAY['zz'])"},
+		"jsonb_concat": {"jsonb_concat(l, n)", "jsonb_concat(o, o)"}, "jsonb_delete": {"jsonb_delete(l, 'zz')", "jsonb_delete(n, 1)"},
+		"jsonb_delete_path": {"jsonb_delete_path(o, ARRAY['k', 'a', '0'])"},
 		"json_length": {"json_length(l)"}, "json_array_length": {"json_array_length(l)"}, "jsonb_array_length": {"jsonb_array_length(l)"},
 		"json_object_keys": {"json_object_keys(o)"}, "json_typeof": {"json_typeof(n)"}, "jsonb_typeof": {"jsonb_typeof(n)"},
 		"json_build_object": {"json_build_object('k', t)"}, "jsonb_build_object": {"jsonb_build_object('k', t)"},
@@ -64,7 +69,7 @@ func isShort(name string) bool {
 // functionNames reads the names of the text, JSON and pattern functions from the switches that know them.
 func functionNames(t *testing.T) (names []string) {
 	t.Helper()
-	for _, file := range []string{"functions_text.go", "functions_json.go", "functions_regexp.go"} {
+	for _, file := range []string{"functions_text.go", "functions_json.go", "json_operators.go", "functions_regexp.go"} {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

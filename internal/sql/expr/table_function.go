@@ -45,7 +45,7 @@ func BindTableFunction(call *parse.FuncCall, options Options) (*TableCall, error
 	b := &binder{scope: NewScope(), options: options}
 	name := strings.ToLower(call.Name.Name)
 	maker, known := tableFunction(name)
-	if !known || call.Name.Namespace != "" && call.Name.Namespace != "pg_catalog" {
+	if !known || !inNamespace(call, name) {
 		value, err := b.bindRoot(call)
 		if err != nil {
 			return nil, err
@@ -82,16 +82,18 @@ func tableFunction(name string) (tableMaker, bool) {
 		return jsonRows, true
 	case "regexp_split_to_table", "string_to_table", "regexp_matches":
 		return textRows, true
+	case ExpandArray:
+		return expandArray, true
 	}
 	return nil, false
 }
 
 // GivesRows reports whether a call is one of a function that gives rows of one value, for a select list.
 func GivesRows(call *parse.FuncCall) bool {
-	if call.Over != nil || call.Name.Namespace != "" && call.Name.Namespace != "pg_catalog" {
+	name := strings.ToLower(call.Name.Name)
+	if call.Over != nil || !inNamespace(call, name) {
 		return false
 	}
-	name := strings.ToLower(call.Name.Name)
 	if name == "generate_subscripts" {
 		return true
 	}

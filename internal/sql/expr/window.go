@@ -22,15 +22,9 @@ type WindowCall struct {
 	OrderBy     []Order
 	// Frame says which rows of the partition count. Nil is the default: up to the last row that is equal
 	// to the current one in the order, or the whole partition without one.
-	Frame     *RowFrame
+	Frame     *Frame
 	Aggregate *AggregateCall // set for aggregates
 	Result    datum.Type
-}
-
-// RowFrame is a frame in rows before and behind the current one; negative bounds lie before it.
-type RowFrame struct {
-	Start, End        int64
-	FromFirst, ToLast bool // no bound on that side
 }
 
 func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
@@ -38,8 +32,10 @@ func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
 	switch {
 	case windows == nil || b.inAggregate:
 		return nil, fault.New(fault.InvalidStatement, "window functions are not allowed %s", b.place())
-	case n.Distinct || n.Filter != nil || len(n.OrderBy) > 0 || len(n.WithinGroup) > 0:
-		return nil, fault.New(fault.Unsupported, "DISTINCT, FILTER and ORDER BY in a window function are not supported")
+	case n.Distinct || len(n.OrderBy) > 0 || len(n.WithinGroup) > 0:
+		return nil, fault.New(fault.Unsupported, "DISTINCT and ORDER BY in a window function are not supported")
+	case n.Filter != nil && !IsAggregateName(name):
+		return nil, fault.New(fault.InvalidStatement, "FILTER needs an aggregate, and %s is none", name)
 	}
 	window, err := windows.resolve(n.Over)
 	if err != nil {
@@ -59,17 +55,55 @@ func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
 
 func (w *Windows) resolve(window *parse.Window) (*parse.Window, error) {
 	if window.Base != "" {
-		return nil, faultAt(window, fault.Unsupported, "a window that extends another is not supported; write it out")
+		return w.extended(window)
 	}
 	if window.Name == "" {
 		return window, nil
 	}
+	named, err := w.named(window, window.Name)
+	if err != nil {
+		return nil, err
+	}
+	return w.resolve(named)
+}
+
+// named finds a window of the WINDOW clause. One may extend those before it only, so that none extends itself.
+func (w *Windows) named(at parse.Node, name string) (*parse.Window, error) {
 	for i := range w.Named {
-		if w.Named[i].Name == window.Name {
-			return w.resolve(w.Named[i].Window)
+		if w.Named[i].Name == name {
+			return w.Named[i].Window, nil
+		}
+		if w.Named[i].Window == at {
+			break
 		}
 	}
-	return nil, faultAt(window, fault.InvalidStatement, "window %q does not exist", window.Name)
+	return nil, faultAt(at, fault.InvalidStatement, "window %q does not exist", name)
+}
+
+// extended is a window with the partitions of another one, and its order unless it has one of its own.
+func (w *Windows) extended(window *parse.Window) (*parse.Window, error) {
+	base, err := w.named(window, window.Base)
+	if err != nil {
+		return nil, err
+	}
+	if base, err = w.resolve(base); err != nil {
+		return nil, err
+	}
+	whole := *window
+	whole.Base = ""
+	switch {
+	case len(window.PartitionBy) > 0:
+		return nil, faultAt(window, fault.InvalidStatement, "a window that extends %q cannot have partitions of its own", window.Base)
+	case len(window.OrderBy) > 0 && len(base.OrderBy) > 0:
+		return nil, faultAt(window, fault.InvalidStatement, "window %q has an order already", window.Base)
+	case base.Frame != nil:
+		return nil, faultAt(window, fault.InvalidStatement, "window %q has a frame and cannot be extended", window.Base)
+	}
+	whole.PartitionBy = base.PartitionBy
+	if len(base.OrderBy) > 0 {
+		whole.OrderBy = base.OrderBy
+	}
+	return &whole, nil
 }
 
 func (b *binder) windowParts(call *WindowCall, n *parse.FuncCall, window *parse.Window) error {
@@ -91,7 +125,7 @@ func (b *binder) windowParts(call *WindowCall, n *parse.FuncCall, window *parse.
 		call.OrderBy = append(call.OrderBy, NewOrder(e, item.Descending, item.Nulls))
 	}
 	var err error
-	call.Frame, err = bindFrame(window.Frame)
+	call.Frame, err = b.bindFrame(window.Frame, call)
 	return err
 }
 
@@ -163,41 +197,4 @@ func (b *binder) windowAggregate(name string, n *parse.FuncCall) (*AggregateCall
 		return nil, fault.New(fault.InvalidStatement, "%s(*) does not exist; only count(*) does", name)
 	}
 	return b.aggregateCall(name, n)
-}
-
-// bindFrame reads a frame of rows.
-func bindFrame(frame *parse.Frame) (*RowFrame, error) {
-	if frame == nil {
-		return nil, nil
-	}
-	if frame.Mode != parse.FrameRows || frame.Exclude != parse.ExcludeNothing {
-		return nil, faultAt(frame, fault.Unsupported, "only ROWS frames without EXCLUDE are supported")
-	}
-	var bound RowFrame
-	var err error
-	if bound.Start, bound.FromFirst, err = frameBound(frame, frame.Start, parse.UnboundedPreceding); err != nil {
-		return nil, err
-	}
-	bound.End, bound.ToLast, err = frameBound(frame, frame.End, parse.UnboundedFollowing)
-	return &bound, err
-}
-
-func frameBound(frame *parse.Frame, bound parse.FrameBound, open parse.BoundKind) (offset int64, unbounded bool, err error) {
-	switch bound.Kind {
-	case open:
-		return 0, true, nil
-	case parse.CurrentRow:
-		return 0, false, nil
-	case parse.OffsetPreceding, parse.OffsetFollowing:
-		literal, ok := bound.Offset.(*parse.IntegerLiteral)
-		if !ok || literal.Value < 0 || literal.Value > 1<<31 {
-			return 0, false, faultAt(frame, fault.Unsupported, "the bounds of a frame must be whole numbers")
-		}
-		if bound.Kind == parse.OffsetPreceding {
-			return -literal.Value, false, nil
-		}
-		return literal.Value, false, nil
-	case parse.UnboundedPreceding, parse.UnboundedFollowing:
-	}
-	return 0, false, faultAt(frame, fault.InvalidStatement, "the frame ends before it starts")
 }

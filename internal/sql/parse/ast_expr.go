@@ -222,6 +222,13 @@ type Subscript struct {
 	Slice bool
 }
 
+// Field is (x).name: a field of a composite value.
+type Field struct {
+	Pos
+	Expr Expr
+	Name string
+}
+
 // When is one branch of a Case.
 type When struct {
 	Pos
@@ -350,6 +357,7 @@ func (*Subquery) expression()        {}
 func (*Array) expression()           {}
 func (*Row) expression()             {}
 func (*Subscript) expression()       {}
+func (*Field) expression()           {}
 func (*Case) expression()            {}
 func (*Cast) expression()            {}
 func (*Collate) expression()         {}

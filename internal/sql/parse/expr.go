@@ -282,7 +282,7 @@ func (p *parser) valueOrQuery() (Expr, *Query) {
 		}
 		value = &Subquery{Pos: at, Query: query}
 	}
-	return p.continued(value, bindNothing+1), nil
+	return p.continued(p.fields(value), bindNothing+1), nil
 }
 
 // parenthesised reads ( .. ): an expression, a row, or a query.

@@ -20,9 +20,7 @@ func (p *parser) prefix() Expr {
 	case tokenNumber:
 		return p.number()
 	case tokenString:
-		literal := &StringLiteral{Pos: at, Value: p.token.text}
-		p.advance()
-		return literal
+		return p.textLiteral()
 	case tokenBytes:
 		literal := &BytesLiteral{Pos: at, Value: p.token.text}
 		p.advance()
@@ -36,6 +34,21 @@ func (p *parser) prefix() Expr {
 	return nil
 }
 
+// textLiteral takes a text. Those that follow it on later lines belong to it, as in PostgreSQL.
+func (p *parser) textLiteral() Expr {
+	literal := &StringLiteral{Pos: p.token.pos, Value: p.token.text}
+	p.advance()
+	var parts []string
+	for p.token.kind == tokenString && p.token.pos.Line > literal.Line {
+		parts = append(parts, p.token.text)
+		p.advance()
+	}
+	if parts != nil {
+		literal.Value += strings.Join(parts, "")
+	}
+	return literal
+}
+
 // symbolExpression reads an operand that begins with a symbol.
 func (p *parser) symbolExpression() Expr {
 	at := p.token.pos
@@ -43,9 +56,9 @@ func (p *parser) symbolExpression() Expr {
 	case "(":
 		value, query := p.parenthesised()
 		if query != nil {
-			return &Subquery{Pos: at, Query: query}
+			value = &Subquery{Pos: at, Query: query}
 		}
-		return value
+		return p.fields(value)
 	case "-":
 		p.advance()
 		return negated(at, p.operand(bindSign))
@@ -58,6 +71,19 @@ func (p *parser) symbolExpression() Expr {
 	}
 	p.unexpected("an expression")
 	return nil
+}
+
+// fields reads the fields that are taken of a value in parentheses.
+func (p *parser) fields(value Expr) Expr {
+	for chained := 0; p.is("."); chained++ {
+		if chained == MaxFields {
+			p.unexpected("fewer fields of fields")
+		}
+		at := p.token.pos
+		p.advance()
+		value = &Field{Pos: at, Expr: value, Name: p.label("the name of a field").Name}
+	}
+	return value
 }
 
 // negated applies a minus sign: to the literal itself when the operand is a number.

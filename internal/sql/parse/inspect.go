@@ -179,6 +179,8 @@ func (i inspector) operators(expr Expr) {
 		i.expr(e.Expr)
 	case *Collate:
 		i.expr(e.Expr)
+	case *Field:
+		i.expr(e.Expr)
 	case *Subscript:
 		i.expr(e.Expr)
 		i.expr(e.Index)

@@ -10,4 +10,5 @@ const (
 	MaxStatements      = 10_000  // of one batch
 	MaxIdentifierBytes = 255     // of one name; the catalog allows less
 	MaxParamIndex      = 65_535
+	MaxFields          = 16 // names behind one value in parentheses
 )

@@ -91,6 +91,8 @@ func (w *printer) bare(expr Expr) {
 		w.cast(e)
 	case *Subscript:
 		w.subscript(e)
+	case *Field:
+		w.field(e)
 	case *Collate:
 		w.expression(e.Expr, bindCollate)
 		w.text(" COLLATE ")
@@ -174,6 +176,21 @@ func (w *printer) subscript(e *Subscript) {
 		w.expression(e.High, bindNothing)
 	}
 	w.text("]")
+}
+
+// field adds (x).name.
+func (w *printer) field(e *Field) {
+	if _, chained := e.Expr.(*Field); chained {
+		w.bare(e.Expr)
+	} else if _, query := e.Expr.(*Subquery); query {
+		w.bare(e.Expr)
+	} else {
+		w.text("(")
+		w.bare(e.Expr)
+		w.text(")")
+	}
+	w.text(".")
+	w.name(e.Name)
 }
 
 // choice adds CASE .. END.

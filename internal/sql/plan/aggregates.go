@@ -61,6 +61,8 @@ func operands(node parse.Expr) []parse.Expr {
 		return n.Elements
 	case *parse.Row:
 		return n.Elements
+	case *parse.Field:
+		return []parse.Expr{n.Expr}
 	case *parse.Subscript:
 		return []parse.Expr{n.Expr, n.Index, n.High}
 	case *parse.Case:

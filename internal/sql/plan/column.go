@@ -35,4 +35,6 @@ type Column struct {
 	Name  string
 	Type  datum.Type
 	Flags Flags
+	// Fields are the names of the fields of composite values; nil for all others.
+	Fields []string
 }

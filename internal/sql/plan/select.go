@@ -210,7 +210,7 @@ func project(input Node, outputs []output) Node {
 func columnsOf(outputs []output) []Column {
 	columns := make([]Column, len(outputs))
 	for i := range outputs {
-		columns[i] = Column{Name: outputs[i].name, Type: outputs[i].expr.Type(), Flags: outputs[i].flags}
+		columns[i] = Column{Name: outputs[i].name, Type: outputs[i].expr.Type(), Flags: outputs[i].flags, Fields: expr.FieldsOf(outputs[i].expr)}
 	}
 	return columns
 }

@@ -29,6 +29,9 @@ func (w *Window) reads() []expr.Expr {
 		for i := range call.OrderBy {
 			list = append(list, call.OrderBy[i].Expr)
 		}
+		if call.Aggregate != nil && call.Aggregate.Filter != nil {
+			list = append(list, call.Aggregate.Filter)
+		}
 	}
 	return list
 }

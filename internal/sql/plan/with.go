@@ -203,7 +203,7 @@ func namedRelation(node parse.Node, rows Node, columns []Column, alias string, n
 	}
 	scope := make([]expr.Column, len(columns))
 	for i := range columns {
-		scope[i] = expr.Column{Table: alias, Name: columns[i].Name, Type: columns[i].Type, Position: i}
+		scope[i] = expr.Column{Table: alias, Name: columns[i].Name, Type: columns[i].Type, Position: i, Fields: columns[i].Fields}
 	}
 	return relation{node: rows, scope: expr.NewScope(scope...), flags: make([]Flags, len(columns))}, nil
 }

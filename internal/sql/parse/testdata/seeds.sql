@@ -304,3 +304,4 @@ SELECT * FROM t a LEFT JOIN LATERAL (SELECT a.x) b ON true, LATERAL unnest(a.tag
 SELECT (a, b) = (1, 2), ROW(1) < ROW(2), (a, b) NOT IN ((1, 2), (3, 4)), (a, b) IN (SELECT 1, 2), x[1:2], x[:y], x[1:]
 ALTER TABLE t ADD CONSTRAINT one UNIQUE (a, b);
 ALTER TABLE t DROP CONSTRAINT IF EXISTS one;
+select (information_schema._pg_expandarray(i.indkey)).n, ((a).b).c, (select 1).x from i
