@@ -43,7 +43,8 @@ func TestTransactionsEnd(t *testing.T) {
 		t.Errorf("a third transaction of one user: %v", err)
 	}
 	b.must("INSERT INTO app.t VALUES (5, 'x')")
-	if _, err := b.run("INSERT INTO app.t VALUES (6, repeat('x', 2000))"); fault.KindOf(err) != fault.LimitExceeded {
+	_, err := b.run("INSERT INTO app.t VALUES (6, repeat('x', 2000))")
+	if fault.KindOf(err) != fault.LimitExceeded || !strings.Contains(err.Error(), "transaction.max_bytes") || !strings.Contains(err.Error(), "split it") {
 		t.Errorf("more bytes than allowed: %v", err)
 	}
 	c := n.begin(t)
