@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"math"
 	"sort"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
@@ -44,7 +45,7 @@ func distance(bound *expr.FrameBound, eval *expr.EvalContext) (datum.Datum, erro
 	case k == datum.Decimal:
 		negative = offset.Decimal().Sign() < 0
 	case k.IsFloat():
-		negative = !(offset.Float() >= 0) // nor is it no number
+		negative = math.IsNaN(offset.Float()) || offset.Float() < 0
 	case k == datum.Interval:
 		negative = datum.Compare(offset, datum.NewInterval(datum.Span{})) < 0
 	}
@@ -120,10 +121,10 @@ func (w *windowRun) bound(i int, bound *expr.FrameBound, distance datum.Datum, e
 
 // shifted is a place at a distance from another one, at most one before the first and at most at the end.
 func shifted(at int64, bound *expr.FrameBound, distance datum.Datum, size int64) int64 {
-	switch bound.Kind {
-	case parse.OffsetPreceding:
+	if bound.Kind == parse.OffsetPreceding {
 		return max(at-min(distance.Int(), size+1), -1)
-	case parse.OffsetFollowing:
+	}
+	if bound.Kind == parse.OffsetFollowing {
 		return min(at+min(distance.Int(), size+1), size)
 	}
 	return at

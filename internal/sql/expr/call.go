@@ -119,7 +119,7 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 		operands[i] = e
 	}
 	if name == expandedRow {
-		return b.bindExpandedRow(operands)
+		return expandedValue(operands), nil
 	}
 	return b.callBuiltin(name, operands, n, n.Args)
 }

@@ -53,15 +53,15 @@ func ExpandedRow(at parse.Pos, element, place parse.Expr) parse.Expr {
 	return &parse.FuncCall{Pos: at, Name: parse.ObjectName{Pos: at, Name: expandedRow}, Args: []parse.Expr{element, place}}
 }
 
-// bindExpandedRow types what ExpandedRow made.
-func (b *binder) bindExpandedRow(operands []Expr) (Expr, error) {
+// expandedValue types what ExpandedRow made.
+func expandedValue(operands []Expr) Expr {
 	fields := definition{takesNull: true, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
 		return ArrayOf(slices.Clone(a))
 	}}
 	for i, operand := range operands {
 		operands[i] = NewCast(operand, datum.Of(datum.BigInt))
 	}
-	return &callExpr{name: expandedRow, operands: operands, typ: datum.Type{Kind: datum.Array, Elem: datum.BigInt}, function: fields}, nil
+	return &callExpr{name: expandedRow, operands: operands, typ: datum.Type{Kind: datum.Array, Elem: datum.BigInt}, function: fields}
 }
 
 // FieldsOf are the names of the fields of what an expression gives, nil when it is no composite value.

@@ -10,7 +10,7 @@ import (
 func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, error) {
 	nodes := []parse.Expr{n.Left, n.Right}
 	call := func(name string, operands ...Expr) (Expr, error) { return b.callBuiltin(name, operands, n, nodes) }
-	switch n.Op { //nolint:exhaustive // the operators on JSON and no others
+	switch n.Op {
 	case "->", "->>", "?":
 		step, err := b.pathStep(right, n.Right)
 		if err != nil {
@@ -35,7 +35,7 @@ func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, erro
 	if err != nil {
 		return nil, err
 	}
-	switch n.Op { //nolint:exhaustive // the operators on JSON and no others
+	switch n.Op {
 	case "#>":
 		return call("json_get_path", left, keys)
 	case "#>>":

@@ -46,7 +46,7 @@ func longCalls() map[string][]string {
 		"jsonb_exists_any": {"jsonb_exists_any(l, ARRAY['zz'])"}, "jsonb_exists_all": {"jsonb_exists_all(l, ARRAY['zz'])"},
 		"jsonb_concat": {"jsonb_concat(l, n)", "jsonb_concat(o, o)"}, "jsonb_delete": {"jsonb_delete(l, 'zz')", "jsonb_delete(n, 1)"},
 		"jsonb_delete_path": {"jsonb_delete_path(o, ARRAY['k', 'a', '0'])"},
-		"json_length": {"json_length(l)"}, "json_array_length": {"json_array_length(l)"}, "jsonb_array_length": {"jsonb_array_length(l)"},
+		"json_length":       {"json_length(l)"}, "json_array_length": {"json_array_length(l)"}, "jsonb_array_length": {"jsonb_array_length(l)"},
 		"json_object_keys": {"json_object_keys(o)"}, "json_typeof": {"json_typeof(n)"}, "jsonb_typeof": {"jsonb_typeof(n)"},
 		"json_build_object": {"json_build_object('k', t)"}, "jsonb_build_object": {"jsonb_build_object('k', t)"},
 		"json_build_array": {"json_build_array(t, 1)"}, "jsonb_build_array": {"jsonb_build_array(t)"}, "to_json": {"to_json(t)"}, "to_jsonb": {"to_jsonb(t)"},
