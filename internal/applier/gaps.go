@@ -19,6 +19,8 @@ const (
 	gapPrice     = 4
 	maxGapCredit = 256
 	missesGift   = 64
+	// Behind a key there may be many deleted ones, which the look for the next key goes over: so many cost one more.
+	stepsPerCredit = 8
 )
 
 // gaps remembers spans of row keys of which the row store holds none, neither a row nor a deletion. A key that ascends behind the
@@ -95,6 +97,7 @@ func (g *gaps) learn(batch *storage.Batch, key, end []byte) error {
 	if it.First() {
 		high = bytes.Clone(it.Key())
 	}
+	g.credit -= it.Steps() / stepsPerCredit
 	if err = errors.Join(it.Err(), it.Close()); err != nil {
 		return err
 	}

@@ -93,6 +93,30 @@ func TestGapsHoldNoRow(t *testing.T) {
 	}
 }
 
+// TestGapBehindDeletedKeys: what it takes to go over them is not spent again soon.
+func TestGapBehindDeletedKeys(t *testing.T) {
+	t.Parallel()
+	b := newBatch(t)
+	d := restored(t, b)
+	key := func(n uint64) []byte { return keys.Row(group, 5, "alice", rowOfGap(n, false).GetPrimaryKey()) }
+	const deleted = 20_000
+	for n := range uint64(deleted) {
+		check(t, b.Set(key(n), nil))
+		check(t, b.Delete(key(n)))
+	}
+	for index := uint64(1); index < 100; index++ {
+		if _, err := d.Apply(b, index, write(rowOfGap(index*7919%deleted, false))); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.gaps.known) > 1 {
+			t.Fatalf("after %d rows among %d deleted ones, %d gaps were looked for", index, deleted, len(d.gaps.known))
+		}
+	}
+	if len(d.gaps.known) != 1 || d.gaps.affords(key(0)) {
+		t.Errorf("%d gaps are known, credit %d", len(d.gaps.known), d.gaps.credit)
+	}
+}
+
 // TestGapsForgetTheOldest: there is room for so many, and the one that helped longest ago goes.
 func TestGapsForgetTheOldest(t *testing.T) {
 	t.Parallel()

@@ -96,6 +96,12 @@ func (i *Iterator) SeekGE(key []byte) bool { return i.it.SeekGE(key) }
 // SeekLT moves to the last entry before the key.
 func (i *Iterator) SeekLT(key []byte) bool { return i.it.SeekLT(key) }
 
+// Steps is how many entries the iterator has gone over to come where it stands, deleted ones included.
+func (i *Iterator) Steps() int {
+	stats := i.it.Stats()
+	return stats.ForwardStepCount[pebble.InternalIterCall] + stats.ReverseStepCount[pebble.InternalIterCall]
+}
+
 // Key returns the key of the entry; it is valid until the iterator moves.
 func (i *Iterator) Key() []byte { return i.it.Key() }
 
