@@ -153,7 +153,7 @@ type aheadBlock struct {
 
 // held are the values of a column, and about what they take.
 type held struct {
-	values []datum.Datum
+	values datum.Column
 	bytes  int64
 }
 
@@ -277,7 +277,7 @@ func (c *Cursor) placesOf(s *source, f *file) []int {
 			places = append(places, mapping[i].place)
 		}
 	}
-	if c.at.keys != nil {
+	if !c.at.keys.IsEmpty() {
 		places = append(places, f.reader.KeyColumn())
 	}
 	if c.readsSeq {

@@ -80,7 +80,7 @@ func TestScanReadsAhead(t *testing.T) {
 		m.Segments = append(m.Segments, writeNumbers(t, s, table, uint64(n), rowsFrom(n*20_000, 2*segment.BlockRows)))
 	}
 	cursor := (&View{store: s, table: table, manifest: m}).Cursor(nil, nil, []int{0, 1})
-	columns := make([][]datum.Datum, 2)
+	columns := make([]datum.Column, 2)
 	for taken, want := range []struct {
 		blocks int  // decoded when so many were taken
 		open   bool // the second file
@@ -191,7 +191,7 @@ func TestDamageAhead(t *testing.T) {
 	fetched := 0
 	mine.cfg.Peers = func() []Peer { fetched++; return []Peer{storePeer{theirs}} }
 	cursor := (&View{store: mine, table: table, manifest: &commandv1.Manifest{Version: 1, Segments: []*commandv1.Segment{wanted}}}).Cursor(nil, nil, []int{0, 1})
-	columns, found := make([][]datum.Datum, 2), 0
+	columns, found := make([]datum.Column, 2), 0
 	for {
 		n, err := cursor.Columns(nil, columns)
 		if err != nil {
@@ -201,7 +201,7 @@ func TestDamageAhead(t *testing.T) {
 			break
 		}
 		for i := range n {
-			if columns[1][i].Str() != rows[int64(found)].name {
+			if columns[1].At(i).Str() != rows[int64(found)].name {
 				t.Fatalf("row %d is wrong", found)
 			}
 			found++
@@ -252,7 +252,7 @@ func TestCursorsCountWhatTheyHold(t *testing.T) {
 			rows++
 		}
 	}
-	const block = segment.BlockRows * datum.Size
+	const block = segment.BlockRows * 8 // of whole numbers
 	if rows, err := read(); err != nil || rows != 4*segment.BlockRows || now != 0 || most < 8*block {
 		t.Errorf("%d rows, %v; %d bytes are held at the end, %d were at most", rows, err, now, most)
 	}

@@ -50,7 +50,7 @@ func (c *Cursor) Without(u *Unwanted) {
 // none of which is a deletion, with the wanted values in their positions. Deletions in front of them are passed over. It gives none when
 // no such versions come next, which may change with a higher bound. What is given must not be changed, and holds
 // until the next call.
-func (c *Cursor) Columns(bound []byte, columns [][]datum.Datum) (n int, err error) {
+func (c *Cursor) Columns(bound []byte, columns []datum.Column) (n int, err error) {
 	c.byColumns = true
 	for {
 		if c.left == 0 {
@@ -81,35 +81,35 @@ func (s *source) liveRun(start, count int) (skip, n int, err error) {
 	if err := s.read(&s.deleted, segment.DeletedColumn); err != nil {
 		return 0, 0, err
 	}
-	rows := s.deleted[start : start+count]
-	for skip < count && rows[skip].Bool() {
+	for skip < count && s.deleted.At(start+skip).Bool() {
 		skip++
 	}
-	for skip+n < count && !rows[skip+n].Bool() {
+	for skip+n < count && !s.deleted.At(start+skip+n).Bool() {
 		n++
 	}
 	return skip, n, nil
 }
 
 // fillColumns puts the values of rows side by side into their positions.
-func (s *source) fillColumns(start, n int, columns [][]datum.Datum) error {
+func (s *source) fillColumns(start, n int, columns []datum.Column) error {
 	for i := range s.mapping {
 		m := &s.mapping[i]
 		if m.place < 0 {
-			columns[m.position] = repeated(m.constant, n)
+			columns[m.position] = datum.Repeat(m.constant, n)
 			continue
 		}
-		if s.columns[i] == nil {
+		if s.columns[i].IsEmpty() {
 			if err := s.read(&s.columns[i], m.place); err != nil {
 				return err
 			}
 		}
-		columns[m.position] = s.columns[i][start : start+n]
+		columns[m.position] = s.columns[i].Slice(start, start+n)
 		if !m.convert {
 			continue
 		}
 		converted := make([]datum.Datum, n)
-		for row, value := range columns[m.position] {
+		for row := range converted {
+			value := columns[m.position].At(row)
 			if !value.IsNull() {
 				var err error
 				if value, err = schema.Convert(value, &s.view.table.Columns[m.position]); err != nil {
@@ -118,15 +118,7 @@ func (s *source) fillColumns(start, n int, columns [][]datum.Datum) error {
 			}
 			converted[row] = value
 		}
-		columns[m.position] = converted
+		columns[m.position] = datum.NewColumn(converted)
 	}
 	return nil
-}
-
-func repeated(value datum.Datum, n int) []datum.Datum {
-	values := make([]datum.Datum, n)
-	for i := range values {
-		values[i] = value
-	}
-	return values
 }

@@ -135,7 +135,7 @@ func between(low, high int64, leftOut *int) *Unwanted {
 
 // readMixed reads by columns, and now and then by rows, up to bounds that move.
 func readMixed(cursor *Cursor, r *rand.Rand, low, high int64) (map[int64]int64, error) {
-	found, columns, row := map[int64]int64{}, make([][]datum.Datum, 4), make([]datum.Datum, 4)
+	found, columns, row := map[int64]int64{}, make([]datum.Column, 4), make([]datum.Datum, 4)
 	note := func(id, n datum.Datum) error {
 		if _, twice := found[id.Int()]; twice {
 			return fmt.Errorf("row %s twice", strconv.FormatInt(id.Int(), 10))
@@ -153,7 +153,7 @@ func readMixed(cursor *Cursor, r *rand.Rand, low, high int64) (map[int64]int64, 
 		for {
 			n, err := cursor.Columns(bound, columns)
 			for i := 0; i < n && err == nil; i++ {
-				err = note(columns[0][i], columns[1][i])
+				err = note(columns[0].At(i), columns[1].At(i))
 			}
 			if err != nil {
 				return nil, err

@@ -61,7 +61,7 @@ func BenchmarkFirstScan(b *testing.B) {
 		})
 	}
 	view := &View{store: s, table: table, manifest: m}
-	columns := make([][]datum.Datum, len(table.Columns))
+	columns := make([]datum.Column, len(table.Columns))
 	for _, one := range []struct {
 		name   string
 		before func() error

@@ -3,8 +3,6 @@ package cold
 import (
 	"container/list"
 	"sync"
-
-	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
 // cache keeps values within a bound of bytes; what was not used for the longest time goes first.
@@ -74,25 +72,4 @@ func (c *cache[K, V]) usedBytes() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bytes
-}
-
-// decimalSize is about what a decimal takes beside its Datum.
-const decimalSize = 48
-
-// sizeOf is about what the values of a column take; all that are not NULL are of one kind.
-func sizeOf(values []datum.Datum) int64 {
-	size := int64(len(values)) * datum.Size
-	for i := range values {
-		switch kind := values[i].Kind(); kind { //nolint:exhaustive // the others take nothing more
-		case datum.Boolean, datum.SmallInt, datum.Int, datum.BigInt, datum.Float, datum.Double, datum.Timestamp, datum.DateTime, datum.Date, datum.Time:
-			return size
-		case datum.Text, datum.JSON, datum.File, datum.Bytes, datum.UUID:
-			size += int64(len(values[i].Str()))
-		case datum.Decimal:
-			size += decimalSize
-		case datum.Embedding:
-			size += 4 * int64(len(values[i].Embedding()))
-		}
-	}
-	return size
 }

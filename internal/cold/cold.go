@@ -9,8 +9,8 @@
 // What a View gives is not yet what a statement sees: a version in the row store counts before any cold one of its
 // key. Package table puts the two together.
 //
-// Always true: no byte of a file is used before a SHA-256 over it was that of the manifest, of the whole file or of the part that is read; a page that turns out to be damaged later is
-// never shown, its file is fetched anew; a file is replaced only by the one that a manifest names; of the versions of one key the one with the highest _seq is given, deletions
+// Always true: no byte of a file is used before a SHA-256 over it was that of the manifest, of the whole file or of the part that is read; bytes that turn out to be damaged later are
+// never used, their file is fetched anew; a file is replaced only by the one that a manifest names; of the versions of one key the one with the highest _seq is given, deletions
 // included. A manifest that names segments and a Store that cannot read them is an error, never an empty answer.
 package cold
 

@@ -171,7 +171,7 @@ func (c *Cursor) Key() ([]byte, error) {
 	if err := c.at.read(&c.at.keys, c.at.file.reader.KeyColumn()); err != nil {
 		return nil, err
 	}
-	return datum.AppendKey(nil, c.at.keys[c.at.row]), nil
+	return datum.AppendKey(nil, c.at.keys.At(c.at.row)), nil
 }
 
 // Seq is the _seq of the row at hand.

@@ -1,17 +1,15 @@
 package cold
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"sync"
 
-	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/storage/segment"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -168,24 +166,35 @@ func (s *Store) open(f *file) error {
 
 // openLazily opens a file that is checked part by part when it is read.
 func (s *Store) openLazily(path string, f *file, sums chunkSums) error {
-	handle, err := s.cfg.FS.Open(path)
+	local, err := s.openLocal(path, f, sums)
 	if err != nil {
 		return err
 	}
-	info, err := handle.Stat()
-	if err == nil && info.Size() != f.size {
-		err = fmt.Errorf("%w: it has %d bytes", segment.ErrDamaged, info.Size())
-	}
-	var reader *segment.Reader
-	local := newLocalFile(handle, sums)
-	if err == nil {
-		reader, err = segment.Open(local, f.size)
-	}
+	reader, err := segment.Open(local, f.size)
 	if err != nil {
-		return errors.Join(err, handle.Close())
+		return errors.Join(err, local.Close())
 	}
 	f.handle, f.reader = local, reader
 	return nil
+}
+
+// openLocal opens a file on this node's disk that has the right size.
+func (s *Store) openLocal(path string, f *file, sums chunkSums) (*localFile, error) {
+	handle, err := s.cfg.FS.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it is not here", ErrMissing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := handle.Stat()
+	if err == nil && info.Size() != f.size {
+		err = fmt.Errorf("%w: it has %d bytes, want %d", segment.ErrDamaged, info.Size(), f.size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, handle.Close())
+	}
+	return newLocalFile(handle, sums), nil
 }
 
 // openShared opens a file that all members see.
@@ -244,31 +253,15 @@ func (s *Store) suspect(key fileKey) {
 }
 
 // openChecked opens a file whose size and SHA-256 are those of the manifest.
-func (s *Store) openChecked(path string, f *file) (disk.File, error) {
-	handle, err := s.cfg.FS.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it is not here", ErrMissing)
-	}
+func (s *Store) openChecked(path string, f *file) (*localFile, error) {
+	local, err := s.openLocal(path, f, chunkSums{f.sums, f.size})
 	if err != nil {
 		return nil, err
 	}
-	if err = check(io.NewSectionReader(handle, 0, f.size+1), f.key, f.size); err != nil {
-		return nil, errors.Join(err, handle.Close())
+	if err = local.checkWhole(f.key); err != nil {
+		return nil, errors.Join(err, local.Close())
 	}
-	return handle, nil
-}
-
-// check compares bytes with what a manifest says of them.
-func check(from io.Reader, key fileKey, size int64) error {
-	sum := sha256.New()
-	n, err := io.Copy(sum, from)
-	switch {
-	case err != nil:
-		return err
-	case n != size || !bytes.Equal(sum.Sum(nil), key.sha256[:]):
-		return fmt.Errorf("%w: its bytes are not those of the manifest", segment.ErrDamaged)
-	}
-	return nil
+	return local, nil
 }
 
 // column reads the values of a column in a block.
@@ -279,16 +272,30 @@ func (s *Store) column(f *file, block, place int, keep bool) (held, error) {
 	}
 	values, err := f.reader.ReadColumn(block, place)
 	if err != nil {
-		if errors.Is(err, segment.ErrDamaged) {
-			s.cfg.Logger.Error("a segment is damaged", slog.String("path", f.key.path), slog.Any("error", err))
-			s.suspect(f.key)
-			s.drop(f)
-		}
-		return held{}, fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
+		return held{}, s.failed(f, err)
 	}
-	found := held{values, sizeOf(values)}
+	found := held{values, values.SizeBytes()}
 	if keep {
 		s.cache.put(key, found, found.bytes)
 	}
 	return found, nil
+}
+
+// failed names the file that could not be read, and sees to it that a damaged one is opened, and checked, anew.
+func (s *Store) failed(f *file, err error) error {
+	if errors.Is(err, segment.ErrDamaged) {
+		s.cfg.Logger.Error("a segment is damaged", slog.String("path", f.key.path), slog.Any("error", err))
+		s.suspect(f.key)
+		s.drop(f)
+	}
+	return fmt.Errorf("segment %s of storage '%s': %w", f.key.path, f.key.storage, err)
+}
+
+// mayHold asks the filter of a block whether a key can be in it.
+func (s *Store) mayHold(f *file, block int, key datum.Datum) (bool, error) {
+	may, err := f.reader.MayHold(block, key)
+	if err != nil {
+		return false, s.failed(f, err)
+	}
+	return may, nil
 }

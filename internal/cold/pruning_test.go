@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/storage/segment"
@@ -86,7 +87,7 @@ func TestWhatIsRuledOutIsNotRead(t *testing.T) {
 				}
 			}
 		} else {
-			cursor, columns := view.Cursor(c.low, c.high, []int{0, 1}), make([][]datum.Datum, 4)
+			cursor, columns := view.Cursor(c.low, c.high, []int{0, 1}), make([]datum.Column, 4)
 			cursor.Without(c.unwanted)
 			for {
 				n, err := cursor.Columns(nil, columns)
@@ -165,6 +166,62 @@ func TestDamageOfWhatRulesOut(t *testing.T) {
 			if now, err := os.ReadFile(path); err != nil || fetched == 0 || !bytes.Equal(now, raw) {
 				t.Errorf("%s: fetched %d times, and the file is right again: %v, %v", name, fetched, bytes.Equal(now, raw), err)
 			}
+		}
+	}
+}
+
+// TestFilterThatIsDamagedAfterOpening reads keys of a file, wipes its filter on the disk and reads again: the filter would rule
+// all keys out. None is missed, because filters are checked whenever they are asked, and the file is fetched from another member.
+func TestFilterThatIsDamagedAfterOpening(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir()}
+	table, rows := numberedTable(), rowsFrom(0, 3*segment.BlockRows)
+	theirs := openStore(t, dirs[1], 0)
+	wanted := writeNumbers(t, theirs, table, 0, rows)
+	writeNumbers(t, openStore(t, dirs[0], 0), table, 0, rows)
+	path := filepath.Join(dirs[0], "storage", filepath.FromSlash(wanted.GetPath()))
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(bytes.NewReader(raw), int64(len(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := file.Metadata().RowGroups[0].Columns[0].MetaData
+	bad := bytes.Clone(raw)
+	clear(bad[key.BloomFilterOffset+64 : key.BloomFilterOffset+int64(key.BloomFilterLength)]) // behind its head
+	for name, sums := range map[string][]byte{"with sums of chunks": wanted.GetChunkSums(), "without": nil} {
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, fetched := openStore(t, dirs[0], 0), 0
+		s.cfg.Peers = func() []Peer { fetched++; return []Peer{storePeer{theirs}} }
+		described := proto.CloneOf(wanted)
+		described.ChunkSums = sums
+		view := &View{store: s, table: table, manifest: &commandv1.Manifest{Version: 1, Segments: []*commandv1.Segment{described}}}
+		find := func() {
+			t.Helper()
+			for id := int64(1); id < int64(len(rows)); id += 97 {
+				found, err := view.Find(encodedKey(id), []int{0, 1})
+				if err != nil || found == nil {
+					t.Fatalf("%s: key %d is not found: %v", name, id, err)
+				}
+				if err := found.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		find()
+		if fetched != 0 {
+			t.Fatalf("%s: a file without damage was fetched", name)
+		}
+		if err := writeInPlace(path, bad); err != nil {
+			t.Fatal(err)
+		}
+		find()
+		if now, err := os.ReadFile(path); err != nil || fetched == 0 || !bytes.Equal(now, raw) {
+			t.Errorf("%s: fetched %d times, and the file is right again: %v, %v", name, fetched, bytes.Equal(now, raw), err)
 		}
 	}
 }

@@ -54,4 +54,44 @@ func TestPartsAreCheckedWhenTheyAreRead(t *testing.T) {
 			t.Fatalf("%d bytes from %d: %d, %v", len(p), offset, n, err)
 		}
 	}
+	// What was read already is noticed when it changes, and when it is gone.
+	for _, change := range []func() error{
+		func() error {
+			stored[3*pieceBytes+5] ^= 4
+			return writeInPlace(path, stored)
+		},
+		func() error {
+			stored[3*pieceBytes+5] ^= 4
+			return errors.Join(writeInPlace(path, stored), os.Truncate(path, int64(len(stored)-1)))
+		},
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		damaged := 0
+		for at := int64(0); at < int64(len(content)); at += pieceBytes {
+			p := make([]byte, 10)
+			n, err := f.ReadAt(p, at)
+			switch {
+			case at/segment.ChunkBytes == 1: // it never was right
+			case errors.Is(err, segment.ErrDamaged):
+				damaged++
+			case err != nil || !bytes.Equal(p, content[at:at+int64(n)]):
+				t.Fatalf("10 bytes from %d: %d, %v", at, n, err)
+			}
+		}
+		if damaged != 1 {
+			t.Errorf("%d pieces are damaged, want 1", damaged)
+		}
+	}
+}
+
+// writeInPlace changes a file that others have open.
+func writeInPlace(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	return errors.Join(err, f.Close())
 }

@@ -31,11 +31,11 @@ type source struct {
 
 	held             int64 // bytes of the block at hand
 	block, row, rows int
-	// columns of the block at hand, as far as they were read.
-	columns []([]datum.Datum) // like mapping
-	keys    []datum.Datum
-	seqs    []datum.Datum
-	deleted []datum.Datum
+	// columns of the block at hand; those that were not read are empty.
+	columns []datum.Column // like mapping
+	keys    datum.Column
+	seqs    datum.Column
+	deleted datum.Column
 }
 
 // begin opens the file and moves to the first row that is not below the key at hand.
@@ -87,7 +87,24 @@ func (s *source) mayHold(block int, key []byte) (bool, error) {
 	if err != nil || len(rest) > 0 {
 		return true, nil //nolint:nilerr // what cannot be asked is not ruled out
 	}
-	return s.file.reader.MayHold(block, value)
+	may, err := s.view.store.mayHold(s.file, block, value)
+	if errors.Is(err, segment.ErrDamaged) {
+		if err = s.reopen(err); err == nil {
+			may, err = s.view.store.mayHold(s.file, block, value)
+		}
+	}
+	return may, err
+}
+
+// reopen takes the file that was fetched in the place of one that turned out to be damaged.
+func (s *source) reopen(damage error) error {
+	again, err := s.view.store.acquire(s.segment)
+	if err != nil {
+		return errors.Join(damage, err)
+	}
+	s.view.store.release(s.file)
+	s.file = again
+	return nil
 }
 
 // enter moves to the first row of a block, or to the end.
@@ -99,7 +116,7 @@ func (s *source) enter(block int) error {
 		return nil
 	}
 	s.block, s.row, s.rows, s.key = block, 0, reader.BlockRows(block), reader.FirstKey(block)
-	s.columns = make([][]datum.Datum, len(s.mapping))
+	s.columns = make([]datum.Column, len(s.mapping))
 	s.cursor.entered++
 	s.takeAhead()
 	return nil
@@ -107,7 +124,7 @@ func (s *source) enter(block int) error {
 
 // leave gives up what is held of the block at hand.
 func (s *source) leave() {
-	s.columns, s.keys, s.seqs, s.deleted = nil, nil, nil, nil
+	s.columns, s.keys, s.seqs, s.deleted = nil, datum.Column{}, datum.Column{}, datum.Column{}
 	if s.taken != nil {
 		if !s.taken.taken {
 			s.cursor.ahead.drop(&s.taken.step)
@@ -146,7 +163,7 @@ func (s *source) stand(row int) (err error) {
 	}
 	s.row = row
 	if err = s.read(&s.keys, s.file.reader.KeyColumn()); err == nil {
-		s.key = datum.AppendKey(nil, s.keys[row])
+		s.key = datum.AppendKey(nil, s.keys.At(row))
 	}
 	return err
 }
@@ -161,25 +178,22 @@ func (s *source) search(key []byte) (int, error) {
 	}
 	var encoded []byte
 	return s.row + sort.Search(s.rows-s.row, func(i int) bool {
-		encoded = datum.AppendKey(encoded[:0], s.keys[s.row+i])
+		encoded = datum.AppendKey(encoded[:0], s.keys.At(s.row+i))
 		return bytes.Compare(encoded, key) >= 0
 	}), nil
 }
 
 // read makes a column of the block be there. One that turns out to be damaged is read once more, from the file that was
 // fetched in its place.
-func (s *source) read(column *[]datum.Datum, place int) (err error) {
-	if *column != nil {
+func (s *source) read(column *datum.Column, place int) (err error) {
+	if !column.IsEmpty() {
 		return nil
 	}
 	found, err := s.column(place)
 	if errors.Is(err, segment.ErrDamaged) {
-		again, failure := s.view.store.acquire(s.segment)
-		if failure != nil {
-			return errors.Join(err, failure)
+		if err = s.reopen(err); err != nil {
+			return err
 		}
-		s.view.store.release(s.file)
-		s.file = again
 		found, err = s.view.store.column(s.file, s.block, place, !s.passing)
 	}
 	if err != nil {
@@ -200,7 +214,7 @@ func (s *source) seq() (uint64, error) {
 	if err := s.read(&s.seqs, segment.SeqColumn); err != nil {
 		return 0, err
 	}
-	return uint64(s.seqs[s.row].Int()), nil //nolint:gosec // it was stored as such
+	return uint64(s.seqs.At(s.row).Int()), nil //nolint:gosec // it was stored as such
 }
 
 // isDeleted reports whether the row at hand is a deletion.
@@ -211,7 +225,7 @@ func (s *source) isDeleted() (bool, error) {
 	if err := s.read(&s.deleted, segment.DeletedColumn); err != nil {
 		return false, err
 	}
-	return s.deleted[s.row].Bool(), nil
+	return s.deleted.At(s.row).Bool(), nil
 }
 
 // fill puts the values of the row at hand into their positions.
@@ -222,12 +236,12 @@ func (s *source) fill(row []datum.Datum) error {
 			row[m.position] = m.constant
 			continue
 		}
-		if s.columns[i] == nil {
+		if s.columns[i].IsEmpty() {
 			if err := s.read(&s.columns[i], m.place); err != nil {
 				return err
 			}
 		}
-		value := s.columns[i][s.row]
+		value := s.columns[i].At(s.row)
 		if m.convert && !value.IsNull() {
 			var err error
 			if value, err = schema.Convert(value, &s.view.table.Columns[m.position]); err != nil {

@@ -63,7 +63,7 @@ func (c *Cursor) merged() (value []byte, ok bool, err error) {
 // Columns gives the rows that come next by columns when they are cold and lie side by side: n of them, with the needed values in
 // their positions. It gives none when others come next; Next gives those. A cursor that shows deletions or system columns
 // gives none.
-func (c *Cursor) Columns(columns [][]datum.Datum) (n int, err error) {
+func (c *Cursor) Columns(columns []datum.Column) (n int, err error) {
 	p := &c.cold
 	if p.rows == nil || c.iterator == nil || c.includeDeleted || !c.omitSystem {
 		return 0, nil

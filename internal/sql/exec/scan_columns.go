@@ -72,7 +72,7 @@ func (r *run) unwanted(n *plan.Scan, bounds *table.Bounds) *cold.Unwanted {
 // columnReader adds cold rows to the only group of an aggregate column by column.
 type columnReader struct {
 	scan    *scanOperator
-	columns [][]datum.Datum
+	columns []datum.Column
 	needed  []int // positions of the columns that are read
 }
 
@@ -87,7 +87,7 @@ func (o *aggregateOperator) columnReader() *columnReader {
 			return nil
 		}
 	}
-	return &columnReader{scan: scan, columns: make([][]datum.Datum, len(scan.row))}
+	return &columnReader{scan: scan, columns: make([]datum.Column, len(scan.row))}
 }
 
 // add adds the rows that come next as long as they come by columns.
@@ -120,15 +120,15 @@ func (c *columnReader) add(ctx context.Context, o *aggregateOperator) error {
 func (c *columnReader) choose(n int) (kept int, err error) {
 	c.needed = c.needed[:0]
 	chosen := make([]int, 0, n)
-	for i, column := range c.columns {
-		if column != nil {
+	for i := range c.columns {
+		if !c.columns[i].IsEmpty() {
 			c.needed = append(c.needed, i)
 		}
 	}
 	row := c.scan.row
 	for at := range n {
 		for _, i := range c.needed {
-			row[i] = c.columns[i][at]
+			row[i] = c.columns[i].At(at)
 		}
 		keep, err := expr.Test(c.scan.condition, c.scan.eval, row)
 		if err != nil {
@@ -142,11 +142,7 @@ func (c *columnReader) choose(n int) (kept int, err error) {
 		return n, nil
 	}
 	for _, i := range c.needed { // what the cursor gave is not ours to change
-		values := make([]datum.Datum, len(chosen))
-		for to, from := range chosen {
-			values[to] = c.columns[i][from]
-		}
-		c.columns[i] = values
+		c.columns[i] = c.columns[i].Pick(chosen)
 	}
 	return len(chosen), nil
 }

@@ -40,12 +40,25 @@ func (a *Accumulator) TakesColumns() bool {
 }
 
 // AddColumns takes n rows at once, as columns by their positions in a row.
-func (a *Accumulator) AddColumns(columns [][]datum.Datum, n int) error {
+func (a *Accumulator) AddColumns(columns []datum.Column, n int) error {
 	if a.place < 0 {
 		a.count.n += int64(n)
 		return nil
 	}
-	values := columns[a.place][:n]
+	column := columns[a.place].Slice(0, n)
+	if kind, nums, nulls, ok := column.Numbers(); ok {
+		done, err := a.addNumbers(kind, nums, nulls)
+		if done || err != nil {
+			return err
+		}
+	}
+	values := column.Values()
+	if values == nil {
+		values = make([]datum.Datum, n)
+		for i := range values {
+			values[i] = column.At(i)
+		}
+	}
 	switch aggregate := a.aggregate.(type) {
 	case *countAggregate:
 		for i := range values {

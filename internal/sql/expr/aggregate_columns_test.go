@@ -52,12 +52,7 @@ func TestColumnsAreAddedLikeRows(t *testing.T) {
 			}
 			for rest := rows; len(rest) > 0; {
 				n := 1 + r.IntN(len(rest))
-				columns := make([][]datum.Datum, 6)
-				for i := range columns {
-					for _, row := range rest[:n] {
-						columns[i] = append(columns[i], row[i])
-					}
-				}
+				columns := columnsOf(rest[:n])
 				if err = accumulator.AddColumns(columns, n); err != nil {
 					t.Fatal(text, err)
 				}
@@ -69,4 +64,30 @@ func TestColumnsAreAddedLikeRows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// columnsOf turns rows, the second value of which is a text, into columns as files have them.
+func columnsOf(rows [][]datum.Datum) []datum.Column {
+	columns := make([]datum.Column, len(rows[0]))
+	for i := range columns {
+		kind, values, nums, nulls, null := datum.Null, make([]datum.Datum, len(rows)), make([]int64, len(rows)), make([]bool, len(rows)), false
+		for at, row := range rows {
+			values[at] = row[i]
+			switch k := row[i].Kind(); {
+			case k == datum.Null:
+				nulls[at], null = true, true
+			case k.IsFloat():
+				kind, nums[at] = k, int64(math.Float64bits(row[i].Float()))
+			default:
+				kind, nums[at] = k, row[i].Int()
+			}
+		}
+		if !null {
+			nulls = nil
+		}
+		if columns[i] = datum.NewNumbers(kind, nums, nulls); !datum.IsNumeric(kind) {
+			columns[i] = datum.NewColumn(values)
+		}
+	}
+	return columns
 }

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -13,60 +14,100 @@ import (
 const textRun = 16
 
 // decodePage turns a page into values. What is there is decoded densely first, and then spread over the rows.
-func decodePage(page parquet.Page, t datum.Type) ([]datum.Datum, error) {
+func decodePage(page parquet.Page, t datum.Type) (datum.Column, error) {
 	rows := int(page.NumRows())
-	levels := page.DefinitionLevels()
 	if t.Kind == datum.Embedding {
-		return decodeEmbeddings(page, rows, int(t.Dims))
+		values, err := decodeEmbeddings(page, rows, int(t.Dims))
+		return datum.NewColumn(values), err
 	}
-	present := rows
+	present, levels := rows, page.DefinitionLevels()
 	if levels != nil {
 		present -= int(page.NumNulls())
 	}
+	if present < 0 || present < rows && len(levels) != rows {
+		return datum.Column{}, fmt.Errorf("%w: %d values and %d levels of %d rows", ErrDamaged, present, len(levels), rows)
+	}
+	if datum.IsNumeric(t.Kind) {
+		nums := make([]int64, rows)
+		if err := decodeNumbers(page, t, nums[:present]); err != nil || present == rows {
+			return datum.NewNumbers(t.Kind, nums, nil), err
+		}
+		nulls := make([]bool, rows)
+		if err := spread(nums, present, levels, nulls); err != nil {
+			return datum.Column{}, err
+		}
+		return datum.NewNumbers(t.Kind, nums, nulls), nil
+	}
 	values := make([]datum.Datum, rows)
 	if err := decodeDense(page, t, values[:present]); err != nil || present == rows {
-		return values, err
+		return datum.NewColumn(values), err
 	}
+	return datum.NewColumn(values), spread(values, present, levels, nil)
+}
+
+// spread moves the values that are there, which lie in front, to their rows. The others become zero, and are noted as NULL.
+func spread[V any](values []V, present int, levels []byte, nulls []bool) error {
+	var none V
 	from := present
-	for i := rows - 1; i >= 0; i-- {
+	for i := len(values) - 1; i >= 0; i-- {
 		if levels[i] == 0 {
-			values[i] = datum.Datum{}
+			values[i] = none
+			if nulls != nil {
+				nulls[i] = true
+			}
 			continue
 		}
 		if from--; from < 0 {
-			return nil, fmt.Errorf("%w: more values than rows have", ErrDamaged)
+			return fmt.Errorf("%w: more values than rows have", ErrDamaged)
 		}
 		values[i] = values[from]
 	}
-	return values, nil
+	return nil
 }
 
-func decodeDense(page parquet.Page, t datum.Type, dst []datum.Datum) error {
-	if t.Kind == datum.Boolean {
-		return decodeBooleans(page, dst)
-	}
+// decodeNumbers copies values that a column keeps as numbers.
+func decodeNumbers(page parquet.Page, t datum.Type, dst []int64) error {
 	data := page.Data()
-	switch t.Kind { //nolint:exhaustive // leaf refuses the others
+	have := 0
+	switch t.Kind { //nolint:exhaustive // the others are no numbers
+	case datum.Boolean:
+		bits := data.Boolean()
+		if have = 8 * len(bits); have >= len(dst) {
+			for i := range dst {
+				dst[i] = int64(bits[i/8] >> (i % 8) & 1)
+			}
+		}
 	case datum.SmallInt, datum.Int, datum.Date:
 		found := data.Int32()
-		for i := range dst {
-			dst[i] = datum.NewInt(t.Kind, int64(found[i]))
+		have = len(found)
+		for i, v := range found[:min(have, len(dst))] {
+			dst[i] = int64(v)
 		}
 	case datum.BigInt, datum.Timestamp, datum.DateTime, datum.Time:
-		found := data.Int64()
-		for i := range dst {
-			dst[i] = datum.NewInt(t.Kind, found[i])
-		}
+		have = copy(dst, data.Int64())
 	case datum.Float:
 		found := data.Float()
-		for i := range dst {
-			dst[i] = datum.NewFloat(float64(found[i]))
+		have = len(found)
+		for i, v := range found[:min(have, len(dst))] {
+			dst[i] = int64(math.Float64bits(float64(v))) //nolint:gosec // the bits are kept
 		}
 	case datum.Double:
 		found := data.Double()
-		for i := range dst {
-			dst[i] = datum.NewDouble(found[i])
+		have = len(found)
+		for i, v := range found[:min(have, len(dst))] {
+			dst[i] = int64(math.Float64bits(v)) //nolint:gosec // the bits are kept
 		}
+	}
+	if have < len(dst) {
+		return fmt.Errorf("%w: %d values, want %d", ErrDamaged, have, len(dst))
+	}
+	return nil
+}
+
+// decodeDense makes values of the kinds that are no numbers.
+func decodeDense(page parquet.Page, t datum.Type, dst []datum.Datum) error {
+	data := page.Data()
+	switch t.Kind { //nolint:exhaustive // leaf refuses the others
 	case datum.Decimal:
 		raw, size := data.FixedLenByteArray()
 		for i := range dst {
@@ -97,28 +138,6 @@ func decodeTexts(raw []byte, offsets []uint32, kind datum.Kind, dst []datum.Datu
 			dst[i] = datum.NewString(kind, run[offsets[i]-base:offsets[i+1]-base])
 		}
 	}
-}
-
-func decodeBooleans(page parquet.Page, dst []datum.Datum) error {
-	reader, from := page.Values(), 0
-	var buffer [256]parquet.Value
-	for from < len(dst) {
-		n, err := reader.ReadValues(buffer[:])
-		for _, v := range buffer[:n] {
-			if v.IsNull() {
-				continue
-			}
-			if from == len(dst) {
-				return fmt.Errorf("%w: more values than rows have", ErrDamaged)
-			}
-			dst[from] = datum.NewBool(v.Boolean())
-			from++
-		}
-		if err != nil && from < len(dst) {
-			return fmt.Errorf("%w: %d values of %d: %w", ErrDamaged, from, len(dst), err)
-		}
-	}
-	return nil
 }
 
 // decodeEmbeddings cuts the elements of a page into rows. A row without a value has one level and no element.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
@@ -17,51 +18,48 @@ const decimalBytes = 16
 // compression is what every page is compressed with. The fastest level keeps a flush from competing with statements.
 var compression = &zstd.Codec{Level: zstd.SpeedFastest}
 
-// plain is a leaf whose values are stored as they are; zstd finds what there is to find.
-func plain(t parquet.Type) parquet.Node { return encoded(parquet.Leaf(t)) }
-
-func encoded(leaf parquet.Node) parquet.Node {
-	return parquet.Compressed(parquet.Encoded(leaf, &parquet.Plain), compression)
+func encoded(leaf parquet.Node, as encoding.Encoding) parquet.Node {
+	return parquet.Compressed(parquet.Encoded(leaf, as), compression)
 }
 
-// leaf is the node of a column that must have a value.
+// leaf is the node of a column that must have a value, without its encoding.
 func leaf(t datum.Type) (parquet.Node, error) {
 	switch t.Kind { //nolint:exhaustive // the kinds not named are stored in no column
 	case datum.Boolean:
-		return plain(parquet.BooleanType), nil
+		return parquet.Leaf(parquet.BooleanType), nil
 	case datum.SmallInt:
-		return encoded(parquet.Int(16)), nil
+		return parquet.Int(16), nil
 	case datum.Int:
-		return encoded(parquet.Int(32)), nil
+		return parquet.Int(32), nil
 	case datum.BigInt:
-		return encoded(parquet.Int(64)), nil
+		return parquet.Int(64), nil
 	case datum.Float:
-		return plain(parquet.FloatType), nil
+		return parquet.Leaf(parquet.FloatType), nil
 	case datum.Double:
-		return plain(parquet.DoubleType), nil
+		return parquet.Leaf(parquet.DoubleType), nil
 	case datum.Decimal:
 		if t.Precision == 0 {
 			return nil, errors.New("a decimal without a precision has no form in Parquet")
 		}
-		return encoded(parquet.Decimal(int(t.Scale), int(t.Precision), parquet.FixedLenByteArrayType(decimalBytes))), nil
+		return parquet.Decimal(int(t.Scale), int(t.Precision), parquet.FixedLenByteArrayType(decimalBytes)), nil
 	case datum.Text, datum.File:
-		return encoded(parquet.String()), nil
+		return parquet.String(), nil
 	case datum.JSON:
-		return encoded(parquet.JSON()), nil
+		return parquet.JSON(), nil
 	case datum.Bytes:
-		return plain(parquet.ByteArrayType), nil
+		return parquet.Leaf(parquet.ByteArrayType), nil
 	case datum.UUID:
-		return encoded(parquet.UUID()), nil
+		return parquet.UUID(), nil
 	case datum.Timestamp:
-		return encoded(parquet.TimestampAdjusted(parquet.Microsecond, false)), nil
+		return parquet.TimestampAdjusted(parquet.Microsecond, false), nil
 	case datum.DateTime:
-		return encoded(parquet.TimestampAdjusted(parquet.Microsecond, true)), nil
+		return parquet.TimestampAdjusted(parquet.Microsecond, true), nil
 	case datum.Date:
-		return encoded(parquet.Date()), nil
+		return parquet.Date(), nil
 	case datum.Time:
-		return encoded(parquet.TimeAdjusted(parquet.Microsecond, false)), nil
+		return parquet.TimeAdjusted(parquet.Microsecond, false), nil
 	case datum.Embedding:
-		return parquet.List(plain(parquet.FloatType)), nil
+		return parquet.List(encoded(parquet.Leaf(parquet.FloatType), &parquet.Plain)), nil
 	}
 	return nil, fmt.Errorf("values of type %s have no form in Parquet", t)
 }

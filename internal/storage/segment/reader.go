@@ -198,8 +198,8 @@ func (r *Reader) group(n int) *group {
 }
 
 // ReadColumn decodes the values of a column in a block. Place is one that Column gives, SeqColumn (BigInt) or DeletedColumn
-// (Boolean). The values belong to the caller.
-func (r *Reader) ReadColumn(n, place int) (values []datum.Datum, err error) {
+// (Boolean).
+func (r *Reader) ReadColumn(n, place int) (values datum.Column, err error) {
 	defer catch(&err)
 	t := datum.Of(datum.BigInt)
 	switch place {
@@ -218,18 +218,18 @@ func (r *Reader) ReadColumn(n, place int) (values []datum.Datum, err error) {
 		}
 	}()
 	if err = pages.SeekToRow(r.blocks[n].Row - g.firstRow); err != nil {
-		return nil, r.failed(fmt.Errorf("%w: block %d: %w", ErrDamaged, n, err))
+		return datum.Column{}, r.failed(fmt.Errorf("%w: block %d: %w", ErrDamaged, n, err))
 	}
 	page, err := pages.ReadPage()
 	if err != nil {
-		return nil, r.readFailure(n, place, err)
+		return datum.Column{}, r.readFailure(n, place, err)
 	}
 	defer parquet.Release(page)
 	if page.NumRows() != int64(r.BlockRows(n)) {
-		return nil, fmt.Errorf("%w: block %d has %d rows in column %d, want %d", ErrDamaged, n, page.NumRows(), place, r.BlockRows(n))
+		return datum.Column{}, fmt.Errorf("%w: block %d has %d rows in column %d, want %d", ErrDamaged, n, page.NumRows(), place, r.BlockRows(n))
 	}
 	if values, err = decodePage(page, t); err != nil {
-		return nil, r.readFailure(n, place, err)
+		return datum.Column{}, r.readFailure(n, place, err)
 	}
 	return values, nil
 }

@@ -110,21 +110,43 @@ func (d *description) position(id uint32) int {
 	return -1
 }
 
-// parquetSchema is the schema of a file with the columns of a table.
-func (d *description) parquetSchema(t *schema.Table) (*parquet.Schema, error) {
-	root := &orderedGroup{}
+// leaves are the nodes of all columns of a file, without their encodings: those of a table, then _seq and _deleted.
+func (d *description) leaves(t *schema.Table) ([]parquet.Node, error) {
+	nodes := make([]parquet.Node, 0, len(d.Columns)+2)
 	for i := range d.Columns {
 		node, err := leaf(d.Columns[i].datumType())
 		if err != nil {
 			return nil, fmt.Errorf("column '%s' of %s: %w", t.Columns[i].Name, t.FullName(), err)
+		}
+		nodes = append(nodes, node)
+	}
+	return append(nodes, parquet.Leaf(parquet.Int64Type), parquet.Leaf(parquet.BooleanType)), nil
+}
+
+// parquetSchema is the schema of a file with the columns of a table, each encoded in the best way for its first values.
+func (d *description) parquetSchema(t *schema.Table, leaves []parquet.Node, first [][]parquet.Value) (*parquet.Schema, error) {
+	root := &orderedGroup{}
+	for i, node := range leaves {
+		if node.Leaf() {
+			as, err := encodingFor(node, first[i])
+			if err != nil {
+				return nil, err
+			}
+			node = encoded(node, as)
+		}
+		switch i {
+		case len(d.Columns):
+			root.add(schema.SeqColumn, node)
+			continue
+		case len(d.Columns) + 1:
+			root.add(schema.DeletedColumn, node)
+			continue
 		}
 		if !d.Columns[i].Key {
 			node = parquet.Optional(node)
 		}
 		root.add(t.Columns[i].Name, parquet.FieldID(node, int(d.Columns[i].ID)))
 	}
-	root.add(schema.SeqColumn, plain(parquet.Int64Type))
-	root.add(schema.DeletedColumn, plain(parquet.BooleanType))
 	return parquet.NewSchema(t.Name, root), nil
 }
 

@@ -165,8 +165,8 @@ func check(t *testing.T, table *schema.Table, raw []byte, rows []written) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(seqs) != r.BlockRows(n) || len(deleted) != len(seqs) {
-			t.Fatalf("block %d has %d rows, %d _seq and %d _deleted", n, r.BlockRows(n), len(seqs), len(deleted))
+		if seqs.Len() != r.BlockRows(n) || deleted.Len() != seqs.Len() {
+			t.Fatalf("block %d has %d rows, %d _seq and %d _deleted", n, r.BlockRows(n), seqs.Len(), deleted.Len())
 		}
 		if !bytes.Equal(r.FirstKey(n), rows[next].key) {
 			t.Fatalf("block %d begins at %x, want %x", n, r.FirstKey(n), rows[next].key)
@@ -180,16 +180,17 @@ func check(t *testing.T, table *schema.Table, raw []byte, rows []written) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for j, value := range values {
+			for j := range values.Len() {
+				value := values.At(j)
 				if want := rows[next+j].row[i]; exact(value) != exact(want) {
 					t.Fatalf("row %d, column %s is %s, want %s", next+j, table.Columns[i].Type, value, want)
 				}
 			}
 		}
-		for j := range seqs {
+		for j := range seqs.Len() {
 			want := rows[next+j]
-			if uint64(seqs[j].Int()) != want.seq || deleted[j].Bool() != want.deleted {
-				t.Fatalf("row %d is %d, %v, want %d, %v", next+j, seqs[j].Int(), deleted[j].Bool(), want.seq, want.deleted)
+			if uint64(seqs.At(j).Int()) != want.seq || deleted.At(j).Bool() != want.deleted {
+				t.Fatalf("row %d is %d, %v, want %d, %v", next+j, seqs.At(j).Int(), deleted.At(j).Bool(), want.seq, want.deleted)
 			}
 			if at := r.BlockOf(want.key); at != n {
 				t.Fatalf("key %x is looked for in block %d, want %d", want.key, at, n)
@@ -198,7 +199,7 @@ func check(t *testing.T, table *schema.Table, raw []byte, rows []written) {
 				t.Fatalf("key %x is ruled out: %v", want.key, err)
 			}
 		}
-		next += len(seqs)
+		next += seqs.Len()
 	}
 	if next != len(rows) {
 		t.Fatalf("read %d rows, want %d", next, len(rows))

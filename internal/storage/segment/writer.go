@@ -37,8 +37,10 @@ type ColumnStats struct {
 // Writer makes one file. It belongs to one goroutine; a failed one is thrown away, and so is what it wrote.
 type Writer struct {
 	about   *description
+	table   *schema.Table
+	leaves  []parquet.Node // of all columns
 	types   []datum.Type
-	writer  *parquet.GenericWriter[any]
+	writer  *parquet.GenericWriter[any] // nil before the first block ends
 	columns []*parquet.ColumnWriter
 	out     *hashing
 	pending [][]parquet.Value // of the block at hand, one list for each column
@@ -85,25 +87,36 @@ func NewWriter(to io.Writer, t *schema.Table) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, err := about.parquetSchema(t)
+	leaves, err := about.leaves(t)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{about: about, out: &hashing{to: to, sum: sha256.New(), chunk: sha256.New()}, pending: make([][]parquet.Value, len(t.Columns)+2)}
-	options := []parquet.WriterOption{layout, parquet.CreatedBy("kalamdb", "1", "go"), parquet.DataPageStatistics(false)}
-	key := about.key()
-	if kind := t.Columns[key].Type.Kind; kind == datum.Embedding {
+	if t.Columns[about.key()].Type.Kind == datum.Embedding {
 		return nil, fmt.Errorf("segment of %s: an embedding cannot be the primary key of cold rows", t.FullName())
-	} else if kind != datum.Boolean {
-		options = append(options, parquet.BloomFilters(parquet.SplitBlockFilter(bloomBits, t.Columns[key].Name)))
 	}
-	w.writer = parquet.NewGenericWriter[any](w.out, options...)
-	w.columns = w.writer.ColumnWriters()
+	w := &Writer{
+		about: about, table: t, leaves: leaves, out: &hashing{to: to, sum: sha256.New(), chunk: sha256.New()}, pending: make([][]parquet.Value, len(t.Columns)+2),
+	}
 	for i := range about.Columns {
 		w.types = append(w.types, about.Columns[i].datumType())
 		w.summary.Columns = append(w.summary.Columns, ColumnStats{ID: about.Columns[i].ID})
 	}
 	return w, nil
+}
+
+// begin makes the file's schema, by the rows of its first block.
+func (w *Writer) begin() error {
+	layout, err := w.about.parquetSchema(w.table, w.leaves, w.pending)
+	if err != nil {
+		return err
+	}
+	options := []parquet.WriterOption{layout, parquet.CreatedBy("kalamdb", "1", "go"), parquet.DataPageStatistics(false)}
+	if key := &w.table.Columns[w.about.key()]; key.Type.Kind != datum.Boolean {
+		options = append(options, parquet.BloomFilters(parquet.SplitBlockFilter(bloomBits, key.Name)))
+	}
+	w.writer = parquet.NewGenericWriter[any](w.out, options...)
+	w.columns = w.writer.ColumnWriters()
+	return nil
 }
 
 // Add appends a row: its encoded primary key, its _seq, whether it is a deletion, and the declared columns. Keys ascend.
@@ -174,6 +187,11 @@ func (s *ColumnStats) note(d datum.Datum) {
 func (w *Writer) endBlock() error {
 	if w.rows == 0 {
 		return nil
+	}
+	if w.writer == nil {
+		if err := w.begin(); err != nil {
+			return err
+		}
 	}
 	for i, column := range w.columns {
 		if _, err := column.WriteRowValues(w.pending[i]); err != nil {
