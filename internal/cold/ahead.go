@@ -17,7 +17,7 @@ const (
 	// aheadSteps bounds what one cursor has planned and not taken. What was read ahead counts as memory of the cursor once it is
 	// taken, so that this also bounds what does not count yet.
 	aheadSteps = 4
-	// longScan is the number of blocks after which a scan by rows counts as long; one by columns counts as long at once.
+	// longScan is the number of blocks after which a scan counts as long, unless it says so at once.
 	longScan = 2
 )
 
@@ -192,7 +192,7 @@ func (c *Cursor) aheadBlock(f *file, block int, places []int) *aheadBlock {
 
 // plan has what comes next read ahead, once the scan is long.
 func (c *Cursor) plan() {
-	if c.at == nil || c.at.point || c.at.passing || c.view.store.helpers == nil || !c.byColumns && c.entered <= longScan {
+	if c.at == nil || c.at.point || c.at.passing || c.view.store.helpers == nil || !c.readsAll && c.entered <= longScan {
 		return
 	}
 	if c.ahead == nil {

@@ -85,7 +85,7 @@ func TestScanReadsAhead(t *testing.T) {
 		blocks int  // decoded when so many were taken
 		open   bool // the second file
 	}{{2, true}, {4, true}} {
-		if n, err := cursor.Columns(nil, columns); err != nil || n != segment.BlockRows {
+		if n, err := cursor.Columns(nil, columns, true); err != nil || n != segment.BlockRows {
 			t.Fatal(n, err)
 		}
 		s.helping.Wait()
@@ -193,7 +193,7 @@ func TestDamageAhead(t *testing.T) {
 	cursor := (&View{store: mine, table: table, manifest: &commandv1.Manifest{Version: 1, Segments: []*commandv1.Segment{wanted}}}).Cursor(nil, nil, []int{0, 1})
 	columns, found := make([]datum.Column, 2), 0
 	for {
-		n, err := cursor.Columns(nil, columns)
+		n, err := cursor.Columns(nil, columns, true)
 		if err != nil {
 			t.Fatal(err)
 		}

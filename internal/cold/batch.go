@@ -49,9 +49,9 @@ func (c *Cursor) Without(u *Unwanted) {
 // Columns gives the versions that come next, below a bound, by columns, as many as lie side by side in one block: n of them,
 // none of which is a deletion, with the wanted values in their positions. Deletions in front of them are passed over. It gives none when
 // no such versions come next, which may change with a higher bound. What is given must not be changed, and holds
-// until the next call.
-func (c *Cursor) Columns(bound []byte, columns []datum.Column) (n int, err error) {
-	c.byColumns = true
+// until the next call. Of a scan that will read all, what comes next is read ahead at once.
+func (c *Cursor) Columns(bound []byte, columns []datum.Column, all bool) (n int, err error) {
+	c.readsAll = c.readsAll || all
 	for {
 		if c.left == 0 {
 			ok, failure := c.Next(bound)

@@ -151,7 +151,7 @@ func readMixed(cursor *Cursor, r *rand.Rand, low, high int64) (map[int64]int64, 
 			bound = nil
 		}
 		for {
-			n, err := cursor.Columns(bound, columns)
+			n, err := cursor.Columns(bound, columns, true)
 			for i := 0; i < n && err == nil; i++ {
 				err = note(columns[0].At(i), columns[1].At(i))
 			}

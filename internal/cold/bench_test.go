@@ -73,7 +73,7 @@ func BenchmarkFirstScan(b *testing.B) {
 				}
 				cursor, rows := view.Cursor(nil, nil, []int{2, 3}), 0
 				for {
-					n, err := cursor.Columns(nil, columns)
+					n, err := cursor.Columns(nil, columns, true)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -19,9 +19,9 @@ type Cursor struct {
 
 	ahead *readAhead // nil until the scan is long
 
-	byColumns bool // the scan gives columns
-	readsSeq  bool // somebody asked for a _seq
-	entered   int  // blocks so far
+	readsAll bool // the scan counts as long at once
+	readsSeq bool // somebody asked for a _seq
+	entered  int  // blocks so far
 
 	at    *source // that the row at hand is of; nil before the first
 	left  int     // rows behind it that need no comparison

@@ -90,7 +90,7 @@ func TestWhatIsRuledOutIsNotRead(t *testing.T) {
 			cursor, columns := view.Cursor(c.low, c.high, []int{0, 1}), make([]datum.Column, 4)
 			cursor.Without(c.unwanted)
 			for {
-				n, err := cursor.Columns(nil, columns)
+				n, err := cursor.Columns(nil, columns, true)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -60,12 +60,18 @@ func (c *Cursor) merged() (value []byte, ok bool, err error) {
 	return p.value, true, nil
 }
 
+// HasColumns reports whether Columns can give rows: the scope has cold ones in the range, and the cursor shows neither deletions nor
+// system columns.
+func (c *Cursor) HasColumns() bool {
+	return c.cold.rows != nil && c.iterator != nil && !c.includeDeleted && c.omitSystem
+}
+
 // Columns gives the rows that come next by columns when they are cold and lie side by side: n of them, with the needed values in
-// their positions. It gives none when others come next; Next gives those. A cursor that shows deletions or system columns
-// gives none.
-func (c *Cursor) Columns(columns []datum.Column) (n int, err error) {
+// their positions. It gives none when others come next; Next gives those. Whether all rows will be read decides when it begins to read
+// ahead. What Seq and PrimaryKey say is undefined after it.
+func (c *Cursor) Columns(columns []datum.Column, all bool) (n int, err error) {
 	p := &c.cold
-	if p.rows == nil || c.iterator == nil || c.includeDeleted || !c.omitSystem {
+	if !c.HasColumns() {
 		return 0, nil
 	}
 	if !p.waiting {
@@ -78,7 +84,7 @@ func (c *Cursor) Columns(columns []datum.Column) (n int, err error) {
 	if p.ok {
 		bound = c.iterator.Key()[p.prefix:]
 	}
-	n, err = p.rows.Columns(bound, columns)
+	n, err = p.rows.Columns(bound, columns, all)
 	return n, c.failure(err)
 }
 

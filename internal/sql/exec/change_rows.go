@@ -307,6 +307,7 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 		return nil, err
 	}
 	scan := op.(*scanOperator) //nolint:errcheck // outside of transactions a scan reads the store
+	scan.byRows = true         // the cursor says their keys
 	return set, errors.Join(r.deleteScanned(ctx, set, scan), scan.close())
 }
 

@@ -22,6 +22,11 @@ type scanOperator struct {
 	condition expr.Expr // nil for all rows
 	row       []datum.Datum
 	rows      int // read so far
+
+	limits []numberLimit // what the condition says of columns
+	byRows bool          // no rows are taken as columns
+	batch  *scanBatch    // nil before the first rows were
+	tryAt  int           // rows after which some are taken
 }
 
 // scope finds where the rows of a scan are.
@@ -71,17 +76,23 @@ func (r *run) openStored(n *plan.Scan, scope *table.Scope, bounds *table.Bounds)
 		// One key is read atomically; anything more needs one picture of the store.
 		reader = r.openSnapshot()
 	}
+	limits := r.rulesOut(n, bounds)
 	cursor, err := table.Open(reader, *scope, *bounds, table.ScanOptions{
 		Decoder: n.Decoder, IncludeDeleted: n.IncludeDeleted, OmitSystem: !n.ReadsSystem(), NowMicros: r.eval.Env.NowMicros,
-		SkipSeq: n.Needed != nil && !n.Needed[len(n.Table.Columns)], Unwanted: r.unwanted(n, bounds),
+		SkipSeq: n.Needed != nil && !n.Needed[len(n.Table.Columns)], Unwanted: limits.unwanted(),
 		Memory: r.budget.takeBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &scanOperator{
+	o := &scanOperator{
 		cursor: cursor, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval), row: make([]datum.Datum, n.Width()),
-	}, nil
+		byRows: !cursor.HasColumns(), tryAt: batchAfter,
+	}
+	if !o.byRows {
+		o.limits = limits.numbers()
+	}
+	return o, nil
 }
 
 func (o *scanOperator) next(ctx context.Context) ([]datum.Datum, error) {
@@ -89,7 +100,7 @@ func (o *scanOperator) next(ctx context.Context) ([]datum.Datum, error) {
 		if o.rows++; o.rows%cancelInterval == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		ok, err := o.cursor.Next(o.row)
+		ok, err := o.read(ctx)
 		if !ok || err != nil {
 			return nil, err
 		}
@@ -104,6 +115,32 @@ func (o *scanOperator) next(ctx context.Context) ([]datum.Datum, error) {
 			return o.row, nil
 		}
 	}
+}
+
+// read fills the row with the next one, or the next one that may meet the condition.
+func (o *scanOperator) read(ctx context.Context) (bool, error) {
+	for !o.byRows {
+		if o.batch != nil && o.giveBatch() {
+			return true, nil
+		}
+		if o.rows < o.tryAt {
+			break
+		}
+		if o.batch == nil {
+			o.batch = &scanBatch{columns: make([]datum.Column, len(o.row)), limits: o.limits}
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		taken, err := o.takeBatch()
+		if err != nil {
+			return false, err
+		}
+		if !taken {
+			o.tryAt = o.rows + batchAfter
+		}
+	}
+	return o.cursor.Next(o.row)
 }
 
 func (o *scanOperator) close() error { return o.cursor.Close() }

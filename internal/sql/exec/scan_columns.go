@@ -3,7 +3,6 @@ package exec
 import (
 	"context"
 
-	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -14,17 +13,12 @@ import (
 // Cold rows lie in columns. Aggregates without groups read them as they lie, and the bounds of columns that segments
 // state leave out whole segments and blocks that a condition cannot hold for.
 
-// unwanted says what cold rows a scan's condition rules out; nil when it rules out none by itself.
-func (r *run) unwanted(n *plan.Scan, bounds *table.Bounds) *cold.Unwanted {
+// rulesOut says what cold rows a scan's condition rules out.
+func (r *run) rulesOut(n *plan.Scan, bounds *table.Bounds) rulesOut {
 	if n.Condition == nil || bounds.IsPoint() || n.IncludeDeleted {
 		return nil
 	}
-	type limit struct {
-		id     uint32
-		kind   datum.Kind
-		values expr.KeyRange
-	}
-	var limits []limit
+	var limits rulesOut
 	for i := range n.Table.Columns {
 		column := &n.Table.Columns[i]
 		if k := column.Type.Kind; k == datum.JSON || k == datum.Embedding || k == datum.File {
@@ -32,41 +26,41 @@ func (r *run) unwanted(n *plan.Scan, bounds *table.Bounds) *cold.Unwanted {
 		}
 		values, err := expr.KeyRangeOf(n.Condition, i, column.Type, r.eval)
 		if err == nil && !values.IsFull() { // an error is met again when the condition is tested
-			limits = append(limits, limit{column.ID, column.Type.Kind, values})
+			limits = append(limits, columnLimit{i, column.ID, column.Type.Kind, values})
 		}
 	}
-	if len(limits) == 0 {
-		return nil
-	}
-	return &cold.Unwanted{
-		Segment: func(s *commandv1.Segment) bool {
-			for _, column := range s.GetColumns() {
-				for i := range limits {
-					if limits[i].id != column.GetId() || len(column.GetMin()) == 0 {
-						continue
-					}
-					low, _, err := datum.DecodeValue(column.GetMin())
-					if err != nil {
-						continue
-					}
-					high, _, err := datum.DecodeValue(column.GetMax())
-					if err == nil && low.Kind() == limits[i].kind && high.Kind() == low.Kind() && limits[i].values.Misses(low, high) {
-						return true
-					}
-				}
+	return limits
+}
+
+// segment reports whether a segment has no row that is wanted.
+func (l rulesOut) segment(s *commandv1.Segment) bool {
+	for _, column := range s.GetColumns() {
+		for i := range l {
+			if l[i].id != column.GetId() || len(column.GetMin()) == 0 {
+				continue
 			}
-			return false
-		},
-		Block: func(known func(column uint32) (low, high datum.Datum, ok bool)) bool {
-			for i := range limits {
-				low, high, ok := known(limits[i].id)
-				if ok && low.Kind() == limits[i].kind && limits[i].values.Misses(low, high) {
-					return true
-				}
+			low, _, err := datum.DecodeValue(column.GetMin())
+			if err != nil {
+				continue
 			}
-			return false
-		},
+			high, _, err := datum.DecodeValue(column.GetMax())
+			if err == nil && low.Kind() == l[i].kind && high.Kind() == low.Kind() && l[i].values.Misses(low, high) {
+				return true
+			}
+		}
 	}
+	return false
+}
+
+// block reports whether a block has no row that is wanted.
+func (l rulesOut) block(known func(column uint32) (low, high datum.Datum, ok bool)) bool {
+	for i := range l {
+		low, high, ok := known(l[i].id)
+		if ok && low.Kind() == l[i].kind && l[i].values.Misses(low, high) {
+			return true
+		}
+	}
+	return false
 }
 
 // columnReader adds cold rows to the only group of an aggregate column by column.
@@ -74,6 +68,7 @@ type columnReader struct {
 	scan    *scanOperator
 	columns []datum.Column
 	needed  []int // positions of the columns that are read
+	chosen  []int // rows of a condition
 }
 
 // columnReader makes one when the aggregate can be fed so; else nil.
@@ -87,6 +82,7 @@ func (o *aggregateOperator) columnReader() *columnReader {
 			return nil
 		}
 	}
+	scan.byRows = true // what it takes by columns, this does
 	return &columnReader{scan: scan, columns: make([]datum.Column, len(scan.row))}
 }
 
@@ -96,7 +92,7 @@ func (c *columnReader) add(ctx context.Context, o *aggregateOperator) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n, err := c.scan.cursor.Columns(c.columns)
+		n, err := c.scan.cursor.Columns(c.columns, true)
 		if n == 0 || err != nil {
 			return err
 		}
@@ -118,15 +114,11 @@ func (c *columnReader) add(ctx context.Context, o *aggregateOperator) error {
 
 // choose keeps the rows that the condition holds for, and returns how many they are.
 func (c *columnReader) choose(n int) (kept int, err error) {
-	c.needed = c.needed[:0]
-	chosen := make([]int, 0, n)
-	for i := range c.columns {
-		if !c.columns[i].IsEmpty() {
-			c.needed = append(c.needed, i)
-		}
-	}
+	c.needed = filledOf(c.columns, c.needed)
+	c.chosen = candidates(c.scan.limits, c.columns, n, c.chosen)
+	chosen := c.chosen[:0] // never ahead of what is read
 	row := c.scan.row
-	for at := range n {
+	for _, at := range c.chosen {
 		for _, i := range c.needed {
 			row[i] = c.columns[i].At(at)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
@@ -44,23 +45,41 @@ func (f *flusher) flush(t *testing.T) {
 	f.rounds++
 	current := f.catalog.Current()
 	for _, table := range current.Tables() {
-		if flush.Flushable(current, table.ID) != nil {
-			continue
+		if flush.Flushable(current, table.ID) == nil {
+			f.flushTable(t, table)
 		}
-		moved, err := f.worker.Table(t.Context(), table.ID, nil)
-		if err != nil && fault.KindOf(err) != fault.LimitExceeded {
-			t.Fatalf("flush %s: %v", table.FullName(), err)
-		}
-		f.moved += moved.Rows
-		if f.rounds%3 != 0 {
-			continue
-		}
-		did, err := f.worker.Compact(t.Context(), table.ID, false, nil)
-		if err != nil {
-			t.Fatalf("compact %s: %v", table.FullName(), err)
-		}
-		f.merged += did.Merged
 	}
+}
+
+// flushOf makes the rows of one table cold and says how many have become so.
+func (f *flusher) flushOf(t *testing.T, name string) int64 {
+	t.Helper()
+	for _, table := range f.catalog.Current().Tables() {
+		if table.Name == name {
+			before := f.moved
+			f.flushTable(t, table)
+			return f.moved - before
+		}
+	}
+	t.Fatalf("no table %s", name)
+	return 0
+}
+
+func (f *flusher) flushTable(t *testing.T, table *schema.Table) {
+	t.Helper()
+	moved, err := f.worker.Table(t.Context(), table.ID, nil)
+	if err != nil && fault.KindOf(err) != fault.LimitExceeded {
+		t.Fatalf("flush %s: %v", table.FullName(), err)
+	}
+	f.moved += moved.Rows
+	if f.rounds%3 != 0 {
+		return
+	}
+	did, err := f.worker.Compact(t.Context(), table.ID, false, nil)
+	if err != nil {
+		t.Fatalf("compact %s: %v", table.FullName(), err)
+	}
+	f.merged += did.Merged
 }
 
 // TestSQLLogicOnColdRows runs the scripts of TestSQLLogic with every row cold: after every statement that changed something, all
