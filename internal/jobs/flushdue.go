@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
@@ -13,13 +14,26 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 )
 
-// flushPeriod is the time between two looks at the policies of tables.
-const flushPeriod = 10 * time.Second
+const (
+	// flushPeriod is the time between two looks at the policies of tables.
+	flushPeriod = 10 * time.Second
+	// A table whose flush by policy failed, with all its tries, rests for so long before the next, and twice as long each time.
+	// Jobs that fail every few seconds would push all others out of the history.
+	leastFlushRest = time.Minute
+	mostFlushRest  = 30 * time.Minute
+)
 
 // flushes is what the leader's runner remembers of policies. Losing it makes an interval begin anew.
 type flushes struct {
 	looked time.Time
 	last   map[ident.TableID]time.Time // when a table was flushed, or first seen
+	made   map[ident.TableID]madeFlush // the job that was made last for a table, of those that exist
+}
+
+// madeFlush is a job that a policy made, and how long the table rests should it fail.
+type madeFlush struct {
+	job  uint64
+	rest time.Duration
 }
 
 // flushDue makes flush jobs for tables whose policy says so.
@@ -28,7 +42,7 @@ func (r *Runner) flushDue(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	r.chores.flushes.looked = now
-	last := make(map[ident.TableID]time.Time)
+	last, made := make(map[ident.TableID]time.Time), make(map[ident.TableID]madeFlush)
 	current := r.cfg.Catalog.Current()
 	for _, t := range current.Tables() {
 		policy := t.FlushPolicy()
@@ -40,6 +54,16 @@ func (r *Runner) flushDue(ctx context.Context, now time.Time) error {
 			since = now
 		}
 		last[t.ID] = since
+		before, rests, err := r.flushBefore(t.ID, now)
+		if err != nil {
+			return err
+		}
+		if before.job != 0 {
+			made[t.ID] = before
+		}
+		if rests {
+			continue
+		}
 		wanted := policy.Rows
 		if policy.Seconds > 0 && now.Sub(since) >= time.Duration(policy.Seconds)*time.Second {
 			wanted, last[t.ID] = 1, now
@@ -55,12 +79,35 @@ func (r *Runner) flushDue(ctx context.Context, now time.Time) error {
 			continue
 		}
 		last[t.ID] = now
-		if err := r.propose(ctx, create(applier.NewFlushJob(uint64(t.ID), ""))); err != nil {
+		response, err := r.execute(ctx, create(applier.NewFlushJob(uint64(t.ID), "")))
+		if err != nil && !refused(err) {
 			return fmt.Errorf("flush %s: %w", t.FullName(), err)
 		}
+		if err == nil {
+			made[t.ID] = madeFlush{response.GetObjectId(), min(max(2*before.rest, leastFlushRest), mostFlushRest)}
+		}
 	}
-	r.chores.flushes.last = last
+	r.chores.flushes.last, r.chores.flushes.made = last, made
 	return nil
+}
+
+// flushBefore returns the last job that a policy made for a table, if it has failed, and whether the table rests because of that.
+func (r *Runner) flushBefore(table ident.TableID, now time.Time) (before madeFlush, rests bool, err error) {
+	before, ok := r.chores.flushes.made[table]
+	if !ok {
+		return madeFlush{}, false, nil
+	}
+	job, ended, err := catalog.LoadJob(r.cfg.Store, before.job)
+	if err != nil {
+		return madeFlush{}, false, fmt.Errorf("look at flush job %d: %w", before.job, err)
+	}
+	switch {
+	case job != nil && !ended: // the next look tells how it ended
+		return before, false, nil
+	case job == nil || catalog.JobState(job.GetState()) != catalog.JobFailed:
+		return madeFlush{}, false, nil
+	}
+	return before, now.Before(time.UnixMicro(job.GetUpdatedMicros()).Add(before.rest)), nil
 }
 
 // hasRows reports whether the row store has that many versions of a table, as far as this node knows.

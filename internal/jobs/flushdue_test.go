@@ -107,3 +107,58 @@ func TestFlushesStartByThemselves(t *testing.T) {
 	l.run(&commandv1.Command{Body: &commandv1.Command_DropTable{DropTable: &commandv1.DropTable{Namespace: "app", Name: "interval"}}})
 	look(time.Hour, "a table was dropped", "")
 }
+
+// TestFlushesThatFailRest: while a storage is down, a policy makes jobs at growing distances, and soon again once one has succeeded.
+func TestFlushesThatFailRest(t *testing.T) {
+	t.Parallel()
+	l := newJobLab(t)
+	l.run(&commandv1.Command{Body: &commandv1.Command_CreateNamespace{CreateNamespace: &commandv1.CreateNamespace{Name: "app"}}})
+	l.hot(l.tableWith("t", "rows:3"), 3)
+	r := l.runner(1, leads, 1)
+	// ended ends the job that waits, if one does.
+	ended := func(failed bool) (there bool) {
+		t.Helper()
+		jobs, err := catalog.LoadLiveJobs(l.store)
+		l.must(err)
+		for _, job := range jobs {
+			if job.GetType() != applier.JobTypeFlush {
+				continue
+			}
+			there = true
+			l.run(&commandv1.Command{Body: &commandv1.Command_ClaimJob{ClaimJob: &commandv1.ClaimJob{
+				Number: job.GetNumber(), NodeId: 1, Term: 1, Leader: true, HoldMicros: 1_000_000,
+			}}})
+			claim := l.job(job.GetNumber()).GetClaim()
+			if failed {
+				l.run(&commandv1.Command{Body: &commandv1.Command_FailJob{FailJob: &commandv1.FailJob{
+					Claim: claim, Error: "the bucket is down", Final: true,
+				}}})
+			} else {
+				l.run(&commandv1.Command{Body: &commandv1.Command_CompleteJob{CompleteJob: &commandv1.CompleteJob{Claim: claim}}})
+			}
+		}
+		return there
+	}
+	// looks makes so many looks and returns at which of them, from 1 on, a job was made.
+	looks := func(n int, failed bool) (at []int) {
+		t.Helper()
+		for i := range n {
+			l.wall.Advance(flushPeriod)
+			l.must(r.keepHouse(t.Context(), nil))
+			if ended(failed) {
+				at = append(at, i+1)
+			}
+		}
+		return at
+	}
+	// Rests of one, two, four and eight minutes.
+	if got, want := looks(100, true), []int{1, 7, 19, 43, 91}; !slices.Equal(got, want) {
+		t.Errorf("jobs that fail are made at looks %v, want %v", got, want)
+	}
+	if got, want := looks(100, false), []int{87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100}; !slices.Equal(got, want) {
+		t.Errorf("jobs that succeed are made at looks %v, want %v", got, want)
+	}
+	if got, want := looks(20, true), []int{1, 7, 19}; !slices.Equal(got, want) {
+		t.Errorf("after that, jobs that fail are made at looks %v, want %v", got, want)
+	}
+}
