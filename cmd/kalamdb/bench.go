@@ -15,7 +15,8 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchWorkerCommand(), newBenchLiveNodeCommand())
+		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchMachineCommand(),
+		newBenchWorkerCommand(), newBenchLiveNodeCommand(), newBenchEchoCommand())
 	return command
 }
 
@@ -182,6 +183,33 @@ func newBenchColdCommand() *cobra.Command {
 	flags.StringSliceVar(&o.Cases, "case", nil, "what to measure: flush, queries (which need flush), files, writes; all of it unless given")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
+}
+
+func newBenchMachineCommand() *cobra.Command {
+	var o bench.MachineOptions
+	command := &cobra.Command{
+		Use:   "machine",
+		Short: "measure this machine by work that does not depend on this program, beside the one that goals were set on",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Machine(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.StringSliceVar(&o.Cases, "cases", nil, "cases to run, all if none: "+strings.Join(bench.MachineCases(), ", "))
+	flags.IntVar(&o.Passes, "passes", 3, "measurements of each case, of which the median counts")
+	flags.DurationVar(&o.Duration, "duration", 200*time.Millisecond, "time of one measurement")
+	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchEchoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "echo", Short: "the other process of a benchmark of streams", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Echo(command.Context(), os.Stdin, os.Stdout)
+		},
+	}
 }
 
 func newBenchWorkerCommand() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,9 @@ type raftCase struct {
 	// They hold on a machine that is too busy for times to mean anything.
 	SyncsPerOp    float64 `json:"syncs_per_op"`
 	SwitchesPerOp float64 `json:"switches_per_op"`
+	// MachineRatio is what the machine took just before and after the case for work that does not depend on this program, by
+	// what the machine took on which goals were set, see `kalamdb bench machine`. No other number is scaled by it.
+	MachineRatio float64 `json:"machine_ratio"`
 	// Unknown counts proposals whose leader moved away before the result was known; they are in no other number.
 	Unknown int `json:"unknown,omitempty"`
 }
@@ -88,6 +92,11 @@ func Raft(ctx context.Context, o RaftOptions, out io.Writer) error {
 		return err
 	}
 	defer c.stop()
+	machine, err := newGauge(ctx)
+	if err != nil {
+		return err
+	}
+	defer machine.close()
 	for _, clients := range o.Clients {
 		// A short round warms connections, caches and the log's spare segments.
 		if _, err := c.round(roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration / 4}); err != nil {
@@ -97,11 +106,21 @@ func Raft(ctx context.Context, o RaftOptions, out io.Writer) error {
 		if o.Profiles != "" {
 			order.Profile = filepath.Join(o.Profiles, fmt.Sprintf("%s-%d-%d", o.Apply, o.Payload, clients))
 		}
+		before, err := machine.ratio()
+		if err != nil {
+			return err
+		}
 		results, err := c.round(order)
 		if err != nil {
 			return err
 		}
-		if err := printJSON(out, summarise(o, clients, results)); err != nil {
+		after, err := machine.ratio()
+		if err != nil {
+			return err
+		}
+		one := summarise(o, clients, results)
+		one.MachineRatio = round(math.Sqrt(before * after))
+		if err := printJSON(out, one); err != nil {
 			return err
 		}
 	}
