@@ -143,6 +143,9 @@ func (t *GRPC) Send(to ident.ReplicaID, msgs []Message) {
 		dropped, grown := l.queue.push(msgs, l.lane)
 		if grown > 0 {
 			l.queued.Add(float64(grown))
+			if !l.sendAtOnce() {
+				l.queue.signal()
+			}
 		}
 		if dropped > 0 {
 			t.metrics.dropped.WithLabelValues(dropQueueFull).Add(float64(dropped))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,13 +20,17 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
-// lane sends the messages of one lane to one peer, from one goroutine.
+// lane sends the messages of one lane to one peer. Its goroutine keeps a stream open and sends on it; who queues messages
+// sends them itself while the stream surely has room, see sendAtOnce.
 type lane struct {
 	peer    *peer
 	lane    Lane
 	queue   *outQueue
 	traffic traffic
 	queued  prometheus.Gauge
+
+	sending sync.Mutex  // held by who takes from queue and sends on open, so that the order is kept
+	open    *raftStream // nil where there is none; guarded by sending
 }
 
 func newLane(p *peer, kind Lane) *lane {
@@ -115,9 +121,20 @@ func (l *lane) release(messages, size int) {
 // raftStream is an open Raft stream. broken is closed when the peer ended it or it was lost.
 type raftStream struct {
 	grpc.ClientStream
-	cancel context.CancelFunc
-	broken chan struct{}
-	err    error // why it ended; set before broken is closed
+	cancel   context.CancelFunc
+	broken   chan struct{}
+	err      error // why it ended; set before broken is closed
+	pool     *framePool
+	underWay atomic.Int64 // bytes of frames that gRPC has not written
+}
+
+// Get implements mem.BufferPool.
+func (s *raftStream) Get(length int) *[]byte { return s.pool.Get(length) }
+
+// Put implements mem.BufferPool; gRPC calls it once a frame is written.
+func (s *raftStream) Put(buf *[]byte) {
+	s.underWay.Add(int64(-len(*buf)))
+	s.pool.Put(buf)
 }
 
 // close ends the stream and waits for its reader.
@@ -158,7 +175,7 @@ func (l *lane) connect(ctx context.Context) (*raftStream, error) {
 		cancel()
 		return nil, describe(err)
 	}
-	s := &raftStream{ClientStream: stream, cancel: cancel, broken: make(chan struct{})}
+	s := &raftStream{ClientStream: stream, cancel: cancel, broken: make(chan struct{}), pool: l.peer.transport.pool}
 	go s.watch()
 	return s, nil
 }
@@ -210,14 +227,14 @@ func cancelAfter(clk clock.Clock, d time.Duration, cancel context.CancelFunc) (e
 
 // pump sends what is in the queue until the stream breaks or ctx ends.
 func (l *lane) pump(ctx context.Context, stream *raftStream) error {
+	l.use(stream)
+	defer l.use(nil)
 	for {
-		msgs := l.queue.take()
-		if len(msgs) > 0 {
-			err := l.sendAll(stream, msgs)
-			l.queue.recycle(msgs)
-			if err != nil {
-				return err
-			}
+		sent, err := l.sendWaiting(stream)
+		if err != nil {
+			return stream.why(err)
+		}
+		if sent {
 			continue
 		}
 		select {
@@ -228,6 +245,58 @@ func (l *lane) pump(ctx context.Context, stream *raftStream) error {
 		case <-l.queue.wake:
 		}
 	}
+}
+
+// use makes a stream the one that is sent on.
+func (l *lane) use(stream *raftStream) {
+	l.sending.Lock()
+	l.open = stream
+	l.sending.Unlock()
+}
+
+// sendWaiting sends what is in the queue now and reports whether there was anything.
+func (l *lane) sendWaiting(stream *raftStream) (sent bool, err error) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	msgs := l.queue.take()
+	if len(msgs) == 0 {
+		return false, nil
+	}
+	err = l.sendAll(stream, msgs)
+	l.queue.recycle(msgs)
+	return true, err
+}
+
+// atOnceBytes is how much may wait and be under way for a frame to be sent by who queued it. gRPC lets a sender of a stream
+// wait from 64 KiB on; below, it only queues.
+const atOnceBytes = 32 << 10
+
+// sendAtOnce sends what is in the queue in the caller's goroutine, which cannot be kept waiting, and reports whether it
+// did. It spares waking the lane's goroutine, which is as costly as the frame. Where there is no stream, or much to send,
+// or somebody else is sending, that goroutine has to do it.
+func (l *lane) sendAtOnce() bool {
+	if !l.sending.TryLock() {
+		return false
+	}
+	defer l.sending.Unlock()
+	if l.open == nil || l.open.underWay.Load()+int64(l.queue.size()) > atOnceBytes {
+		return false
+	}
+	msgs := l.queue.take()
+	if err := l.sendAll(l.open, msgs); err != nil {
+		l.open = nil // its reader learns why, and the lane's goroutine from it
+	}
+	l.queue.recycle(msgs)
+	return true
+}
+
+// why is the reason for an error of sending.
+func (s *raftStream) why(err error) error {
+	if errors.Is(err, io.EOF) { // the reader knows
+		<-s.broken
+		err = s.err
+	}
+	return describe(err)
 }
 
 // sendAll sends messages in as few frames as their sizes allow. When the stream breaks, the rest is dropped.
@@ -280,12 +349,9 @@ func (l *lane) sendFrame(stream *raftStream, msgs []Message, limits Limits) (tak
 	}
 	*buf = frame.finish()
 	length := len(*buf)
-	if err := stream.SendMsg(&outFrame{buffer: mem.NewBuffer(buf, t.pool)}); err != nil {
-		if errors.Is(err, io.EOF) { // the reader knows why
-			<-stream.broken
-			err = stream.err
-		}
-		return taken, size, fmt.Errorf("send frame of %d bytes: %w", length, describe(err))
+	stream.underWay.Add(int64(length))
+	if err := stream.SendMsg(&outFrame{buffer: mem.NewBuffer(buf, stream)}); err != nil {
+		return taken, size, fmt.Errorf("send frame of %d bytes: %w", length, err)
 	}
 	l.traffic.count(length, frame.messages)
 	return taken, size, nil

@@ -71,10 +71,11 @@ func newQueue(limits Limits) *outQueue {
 	return &outQueue{maxMessages: limits.QueueMessages, maxBytes: limits.QueueBytes, wake: make(chan struct{}, 1)}
 }
 
-// push appends the messages of one lane and returns how many it had to drop and how the accounted bytes changed.
+// push appends the messages of one lane and returns how many it had to drop and how the accounted bytes changed. Somebody
+// has to send them, or to signal.
 func (q *outQueue) push(msgs []Message, lane Lane) (dropped, grown int) {
-	pushed := false
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, m := range msgs {
 		if LaneOf(m) != lane {
 			continue
@@ -88,16 +89,23 @@ func (q *outQueue) push(msgs []Message, lane Lane) (dropped, grown int) {
 		q.messages++
 		q.bytes += size
 		grown += size
-		pushed = true
-	}
-	q.mu.Unlock()
-	if pushed {
-		select {
-		case q.wake <- struct{}{}:
-		default: // a token is there already
-		}
 	}
 	return dropped, grown
+}
+
+// signal wakes the lane's goroutine.
+func (q *outQueue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// size is how many bytes wait or are being sent.
+func (q *outQueue) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
 }
 
 // take returns all waiting messages; release must follow for each, and recycle for the slice.
