@@ -20,7 +20,7 @@ import (
 
 const (
 	// inPlaceBytes is the largest write that is waited for in place.
-	inPlaceBytes = 64 << 10
+	inPlaceBytes = 256 << 10
 	// promptTime is how long a prompt answer takes at most.
 	promptTime = 5 * time.Millisecond
 	// promptAnswers is how many prompt answers in a row a disk has to give.
