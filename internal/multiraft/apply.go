@@ -47,8 +47,9 @@ type applyLoop struct {
 
 	observe func(entries int) // told after each batch; may be nil
 
-	active []*replica // owned by pass: replicas with pending tasks, oldest first
-	spare  []resolved // owned by tell
+	active  []*replica // owned by pass: replicas with pending tasks, oldest first
+	spare   []resolved // owned by tell
+	encoded []byte     // owned by stageReplica
 }
 
 // applied is what one pass did to one replica, to be told after the commit.
@@ -209,7 +210,9 @@ func (a *applyLoop) stage(batch *storage.Batch) ([]applied, error) {
 func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, error) {
 	count := 0
 	for _, task := range r.pending {
-		count += len(task.entries)
+		for _, e := range task.entries {
+			count += countCommands(e.GetData())
+		}
 	}
 	run := make([]command.Entry, 0, count)
 	next := r.state.Index
@@ -245,11 +248,10 @@ func (a *applyLoop) stageReplica(batch *storage.Batch, r *replica) (applied, err
 	if err = one.reconfigure(r.pending, one.logged); err != nil {
 		return applied{}, err
 	}
-	encoded, err := encodeApplied(one.state)
-	if err != nil {
+	if a.encoded, err = r.conf.appendApplied(a.encoded[:0], one.state); err != nil {
 		return applied{}, err
 	}
-	return one, batch.Set(keys.Applied(r.id), encoded)
+	return one, batch.Set(keys.Applied(r.id), a.encoded)
 }
 
 // openForApply adds what an entry holds to a run; a configuration change is a command without data for the state machine.

@@ -199,8 +199,9 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 			return
 		case <-wake:
 		}
-		// Who else is about to hand in work does so first, and shares the pass. Nobody else ready, this is a few
-		// nanoseconds.
+		// Who else is about to hand in work does so first, and shares the pass; and who is made ready by that, such as the
+		// reader of another stream. Nobody else ready, this is a few nanoseconds.
+		runtime.Gosched()
 		runtime.Gosched()
 		for {
 			worked, err := pass()

@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -52,16 +53,40 @@ type AppliedState struct {
 	Conf  *raftpb.ConfState // configuration as of Index; never nil
 }
 
-// encodeApplied serialises an applied state: version byte, protobuf snapshot metadata.
+// encodeApplied serialises an applied state: version byte, protobuf snapshot metadata. It is done for every group in every
+// pass of apply, so only the configuration goes through protobuf, and that once, see confEncoder.
 func encodeApplied(s AppliedState) ([]byte, error) {
-	const usual = 64 // bytes; more where a group has many replicas
-	raw, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(append(make([]byte, 0, usual), appliedVersion), &raftpb.SnapshotMetadata{
-		ConfState: s.Conf, Index: new(s.Index), Term: new(s.Term),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode applied state: %w", err)
+	var conf confEncoder
+	return conf.appendApplied(nil, s)
+}
+
+// confEncoder encodes applied states of one group and remembers the configuration, which hardly ever changes. A
+// configuration is never changed in place.
+type confEncoder struct {
+	conf    *raftpb.ConfState
+	encoded []byte // the field of the metadata
+}
+
+// Tags of the fields of raftpb.SnapshotMetadata.
+const (
+	metadataConf  = 1<<3 | 2
+	metadataIndex = 2 << 3
+	metadataTerm  = 3 << 3
+)
+
+func (c *confEncoder) appendApplied(to []byte, s AppliedState) ([]byte, error) {
+	if s.Conf != c.conf || c.encoded == nil {
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(s.Conf)
+		if err != nil {
+			return nil, fmt.Errorf("encode applied state: %w", err)
+		}
+		c.encoded = append(binary.AppendUvarint([]byte{metadataConf}, uint64(len(body))), body...)
+		c.conf = s.Conf
 	}
-	return raw, nil
+	to = append(to, appliedVersion)
+	to = append(to, c.encoded...)
+	to = binary.AppendUvarint(append(to, metadataIndex), s.Index)
+	return binary.AppendUvarint(append(to, metadataTerm), s.Term), nil
 }
 
 // decodeApplied is the inverse of encodeApplied.

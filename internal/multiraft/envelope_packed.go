@@ -43,6 +43,23 @@ func openEntry(run []command.Entry, e *raftpb.Entry) ([]command.Entry, error) {
 	return run, nil
 }
 
+// countCommands is how many commands openEntry finds in an entry's data, if it is well-formed; it sizes a run.
+func countCommands(data []byte) int {
+	if len(data) == 0 || data[0] != packedVersion {
+		return 1
+	}
+	count := 0
+	for rest := data[1:]; len(rest) > len(ident.RequestID{}); count++ {
+		size, n := binary.Uvarint(rest[len(ident.RequestID{}):])
+		rest = rest[len(ident.RequestID{}):]
+		if n <= 0 || size > uint64(len(rest)-n) { //nolint:gosec // n is at most the length
+			break
+		}
+		rest = rest[n+int(size):] //nolint:gosec // at most what is left
+	}
+	return count
+}
+
 // openPacked adds the commands of a packed entry to a run; they alias its data.
 func openPacked(run []command.Entry, index, term uint64, data []byte) ([]command.Entry, error) {
 	if len(data) > command.MaxPackedBytes {

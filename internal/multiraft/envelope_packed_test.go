@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -139,4 +140,46 @@ func FuzzOpenPacked(f *testing.F) {
 			t.Fatalf("%x is taken as %+v, which is %x", data, run, again)
 		}
 	})
+}
+
+// TestAppliedStatesAreProtobuf holds the encoder that remembers a configuration against protobuf.
+func TestAppliedStatesAreProtobuf(t *testing.T) {
+	t.Parallel()
+	var encoder confEncoder
+	three := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
+	joint := &raftpb.ConfState{Voters: []uint64{1, 1 << 40}, VotersOutgoing: []uint64{1, 2}, Learners: []uint64{7}, AutoLeave: new(true)}
+	for _, state := range []AppliedState{
+		{Conf: &raftpb.ConfState{}}, {Index: 1, Term: 1, Conf: three}, {Index: 1 << 60, Term: 300, Conf: three},
+		{Index: 128, Term: 1, Conf: joint}, {Index: 129, Term: 1, Conf: three},
+	} {
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&raftpb.SnapshotMetadata{
+			ConfState: state.Conf, Index: new(state.Index), Term: new(state.Term),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := append([]byte{appliedVersion}, body...)
+		if got, err := encoder.appendApplied(nil, state); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%v: %x, %v, want %x", state, got, err, want)
+		}
+	}
+}
+
+// TestCountCommands: a run is sized by what will be opened.
+func TestCountCommands(t *testing.T) {
+	t.Parallel()
+	if got := countCommands(nil); got != 1 {
+		t.Errorf("an entry without data counts %d", got)
+	}
+	for n := 1; n < 5; n++ {
+		sealed := sealAll(command.MaxPackedBytes, slices.Repeat([][]byte{bytes.Repeat([]byte{7}, 130)}, n)...)
+		if got := countCommands(sealed[0]); got != n {
+			t.Errorf("an entry of %d commands counts %d", n, got)
+		}
+		for cut := range sealed[0] {
+			if got := countCommands(sealed[0][:cut]); got > max(n, 1) {
+				t.Errorf("an entry of %d commands, cut to %d bytes, counts %d", n, cut, got)
+			}
+		}
+	}
 }

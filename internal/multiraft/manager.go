@@ -19,7 +19,7 @@ import (
 // Transport is what the engine needs of the network. Neither method keeps Raft waiting: Send drops when its
 // queue is full, SendSnapshot runs on a goroutine of its own.
 type Transport interface {
-	// Send queues messages for a peer and takes ownership of them.
+	// Send queues messages for a peer and takes them over, but not the slice, which is used again.
 	Send(to ident.ReplicaID, messages []transport.Message)
 	// SendSnapshot streams one group's state; it returns once the peer has installed it, or why not.
 	SendSnapshot(ctx context.Context, to ident.ReplicaID, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error

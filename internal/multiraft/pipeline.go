@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	raftpb "go.etcd.io/raft/v3/raftpb"
+
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 )
 
@@ -24,6 +26,12 @@ type logWrite struct {
 	updates   []raftlog.Update
 	sync      bool
 	responses []response
+}
+
+// response is a message that may be delivered once the updates of the pass are durable.
+type response struct {
+	group   *group
+	message *raftpb.Message
 }
 
 // persist writes the pass's updates with one sync, and then delivers what depended on them.

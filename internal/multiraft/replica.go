@@ -23,6 +23,7 @@ type replica struct {
 
 	// Owned by the apply loop.
 	state    AppliedState
+	conf     confEncoder
 	pending  []*applyTask // committed work in log order
 	waitMeta uint64       // meta index that the first pending entry waits for, or zero
 

@@ -95,32 +95,37 @@ func (w *worker) withHeld(to ident.ReplicaID, messages []transport.Message) []tr
 	return append(held, messages...)
 }
 
-// releaseHeld lets everything that was kept back go with this pass.
-func (w *worker) releaseHeld() {
+// keepMessages is up to how many messages' room is kept for a peer's next frame.
+const keepMessages = 1024
+
+// transmit hands the collected messages to the transport, one call for each peer, in the order of replica
+// ids: the same inputs make the same outputs. What was kept back goes along, or where it is released by itself.
+func (w *worker) transmit() {
+	release := w.release
 	w.release = false
-	for to := range w.held {
-		if w.out.messages[to] == nil {
-			w.out.messages[to] = []transport.Message{}
+	if release {
+		for to := range w.held {
+			w.out.know(to)
 		}
+	}
+	for _, to := range w.out.peers {
+		messages := w.out.messages[to]
+		if len(messages) == 0 && !release {
+			continue
+		}
+		if all := w.withHeld(to, messages); len(all) > 0 {
+			w.m.transport.Send(to, all)
+		}
+		if clear(messages); cap(messages) > keepMessages {
+			messages = nil
+		}
+		w.out.messages[to] = messages[:0]
 	}
 }
 
-// transmit hands the collected messages to the transport, one call for each peer, in the order of replica
-// ids: the same inputs make the same outputs.
-func (w *worker) transmit() {
-	if w.release {
-		w.releaseHeld()
-	}
-	w.peers = w.peers[:0]
-	for to := range w.out.messages {
-		w.peers = append(w.peers, to)
-	}
-	slices.Sort(w.peers)
-	for _, to := range w.peers {
-		if messages := w.withHeld(to, w.out.messages[to]); len(messages) > 0 {
-			w.m.transport.Send(to, messages)
-		}
-		// The transport has taken the slice.
-		delete(w.out.messages, to)
+// know adds a peer to the list of those that messages may be for.
+func (o *output) know(to ident.ReplicaID) {
+	if at, known := slices.BinarySearch(o.peers, to); !known {
+		o.peers = slices.Insert(o.peers, at, to)
 	}
 }

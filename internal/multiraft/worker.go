@@ -39,7 +39,6 @@ type worker struct {
 	clean []*group // room for the next dirty ones
 	tick  int      // ticks of this worker so far
 	out   output
-	peers []ident.ReplicaID // used again by transmit
 	props propBlock
 
 	sleeping int  // of groups
@@ -64,13 +63,8 @@ type output struct {
 	sync      bool
 	responses []response
 	messages  map[ident.ReplicaID][]transport.Message
+	peers     []ident.ReplicaID // keys of messages, in order
 	tasks     []*applyTask
-}
-
-// response is a message that may be delivered once the updates of the pass are durable.
-type response struct {
-	group   *group
-	message *raftpb.Message
 }
 
 func newWorker(m *Manager) *worker {
@@ -398,5 +392,6 @@ func (w *worker) post(g *group, m *raftpb.Message) {
 		g.lease.barred = m.GetTerm()
 	}
 	to := ident.ReplicaID(m.GetTo())
+	w.out.know(to)
 	w.out.messages[to] = append(w.out.messages[to], g.message(m))
 }
