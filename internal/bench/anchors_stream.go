@@ -109,7 +109,7 @@ func startEcho(ctx context.Context) (*echoPeer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	command := exec.CommandContext(ctx, self, "bench", "echo")
+	command := exec.CommandContext(ctx, self, "bench", "echo") //nolint:gosec // this very program
 	command.Stderr = os.Stderr
 	in, err := command.StdinPipe()
 	if err != nil {

@@ -211,11 +211,11 @@ func (n *workerNode) load(ctx context.Context, order roundOrder) roundResult {
 		clients.Go(func() {
 			payload := make([]byte, max(order.Payload, 8))
 			// A context of its own, as each request of a server has: one for all is a lock that all wait for.
-			ctx, done := context.WithCancel(ctx)
+			own, done := context.WithCancel(ctx)
 			defer done()
 			// One look at the clock for each command: it ends one and begins the next.
 			for at, asked := i, time.Now(); asked.Before(end); at++ {
-				err := n.propose(ctx, led[at%len(led)], payload)
+				err := n.propose(own, led[at%len(led)], payload)
 				answered := time.Now()
 				_, moved := errors.AsType[*multiraft.NotLeaderError](err)
 				switch {

@@ -149,8 +149,11 @@ func TestAppliedStatesAreProtobuf(t *testing.T) {
 	three := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
 	joint := &raftpb.ConfState{Voters: []uint64{1, 1 << 40}, VotersOutgoing: []uint64{1, 2}, Learners: []uint64{7}, AutoLeave: new(true)}
 	for _, state := range []AppliedState{
-		{Conf: &raftpb.ConfState{}}, {Index: 1, Term: 1, Conf: three}, {Index: 1 << 60, Term: 300, Conf: three},
-		{Index: 128, Term: 1, Conf: joint}, {Index: 129, Term: 1, Conf: three},
+		{Conf: &raftpb.ConfState{}},
+		{Index: 1, Term: 1, Conf: three},
+		{Index: 1 << 60, Term: 300, Conf: three},
+		{Index: 128, Term: 1, Conf: joint},
+		{Index: 129, Term: 1, Conf: three},
 	} {
 		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&raftpb.SnapshotMetadata{
 			ConfState: state.Conf, Index: new(state.Index), Term: new(state.Term),
