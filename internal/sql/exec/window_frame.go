@@ -233,7 +233,7 @@ func (w *windowRun) aggregate(ctx context.Context) error {
 			if w.part[added].omitted || excluding && w.excludes(i, added) {
 				continue
 			}
-			if err := running.Add(w.part[added].args); err != nil {
+			if err = running.Add(w.part[added].args); err != nil {
 				return err
 			}
 		}

@@ -85,11 +85,9 @@ func followPath(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datu
 					return datum.Datum{}, err
 				}
 				if found[0] == '[' {
-					index, failed := strconv.ParseInt(step.Str(), 10, 32)
-					if failed != nil {
-						return datum.Datum{}, nil
+					if found, ok = w.elementNamed(found, step.Str()); !ok {
+						return datum.Datum{}, w.err
 					}
-					found, ok = w.element(found, index)
 				} else {
 					found, ok = w.member(found, step.Str())
 				}
@@ -157,6 +155,14 @@ func (w *jsonWalk) element(m json.RawMessage, index int64) (found json.RawMessag
 		return !ok
 	})
 	return found, ok
+}
+
+// elementNamed is the one of an array whose index is written as a text; there is none when the text is no whole number.
+func (w *jsonWalk) elementNamed(m json.RawMessage, index string) (found json.RawMessage, ok bool) {
+	if at, err := strconv.ParseInt(index, 10, 32); err == nil {
+		return w.element(m, at)
+	}
+	return nil, false
 }
 
 func (w *jsonWalk) countParts(m json.RawMessage) (count int64) {
