@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/backup"
@@ -68,6 +69,37 @@ func (r *coldRun) backupKind(s *session, step func(string) error) jobs.Kind {
 	return jobs.Restore(backup.Target{
 		Storage: n.store, Catalog: n.catalog, Executor: executor, Rows: rows, Clock: s, Fenced: func() bool { return true }, Step: step, InTurn: true,
 	}, n.backupPlace)
+}
+
+// orderBackups creates jobs that make backups.
+func (c *clients) orderBackups(a *actor) {
+	parameters, err := json.Marshal(applier.BackupParameters{Location: onDisk})
+	if err != nil {
+		c.w.fail("parameters: %v", err)
+	}
+	for ; c.busy; a.sleep(time.Duration(200+c.w.rng.IntN(600)) * stepTime) {
+		a.request(func(s *session) {
+			s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{
+				Job: &commandv1.Job{Type: applier.JobTypeBackup, IdPrefix: "BK", Parameters: string(parameters), MaxRetries: 3},
+			}}})
+		})
+	}
+}
+
+// judgeBackups wants every backup that a node has in its directory to be whole.
+func (w *world) judgeBackups() {
+	if !w.opt.backups {
+		return
+	}
+	for _, n := range w.nodes {
+		place, err := n.backupPlace(onDisk)
+		if err != nil {
+			w.fail("open the backups of node %d: %v", n.id, err)
+		}
+		for range w.verifyBackups(place) {
+			w.saw(ruleBackups)
+		}
+	}
 }
 
 // order creates a job of backups and returns its number. It may be tried as often as a story ends it.
@@ -139,15 +171,15 @@ func (l *lab) jobState(n *simNode, number uint64) (*commandv1.Job, catalog.JobSt
 }
 
 // verifyBackups wants every backup of a place to be whole, and returns their names.
-func (l *lab) verifyBackups(store objstore.Store) []string {
+func (w *world) verifyBackups(store objstore.Store) []string {
 	names, err := backup.List(context.Background(), store)
 	if err != nil && !errors.Is(err, objstore.ErrNotFound) {
-		l.fail("list backups: %v", err)
+		w.fail("list backups: %v", err)
 	}
 	for _, name := range names {
 		report, err := backup.Verify(context.Background(), store, name, func(uint32, string) {})
 		if err != nil || len(report.Problems) > 0 {
-			l.fail("backup %s is not whole: %v %+v", name, err, report)
+			w.fail("backup %s is not whole: %v %+v", name, err, report)
 		}
 	}
 	return names

@@ -20,6 +20,8 @@ import (
 const (
 	coldHold  = 2 * time.Second // of a claim
 	filesLast = 6 * time.Second // from the begin of a file to the proposal that names it
+
+	backupLasts = time.Minute
 )
 
 // orderCold creates jobs that flush and merge.
@@ -73,7 +75,7 @@ func (n *simNode) someColdJob() *commandv1.Job {
 		n.w.fail("node %d reads its jobs: %v", n.id, err)
 	}
 	live = slices.DeleteFunc(live, func(job *commandv1.Job) bool {
-		return job.GetType() != applier.JobTypeFlush && job.GetType() != applier.JobTypeCompact ||
+		return !slices.Contains([]string{applier.JobTypeFlush, applier.JobTypeCompact, applier.JobTypeBackup}, job.GetType()) ||
 			catalog.JobState(job.GetState()) == catalog.JobRunning || job.GetNotBeforeMicros() > n.Now().UnixMicro()
 	})
 	if len(live) == 0 {
@@ -112,8 +114,12 @@ func (r *coldRun) carryOut(s *session) {
 	r.s = s
 	worker := r.n.cold.worker(r.step)
 	kind := jobs.Flush(worker)
-	if r.job.GetType() == applier.JobTypeCompact {
+	switch r.job.GetType() {
+	case applier.JobTypeCompact:
 		kind = jobs.Compact(worker)
+	case applier.JobTypeBackup:
+		s.deadline = r.n.w.clock.Now().Add(backupLasts)
+		kind = r.backupKind(s, r.step)
 	}
 	r.err = s.guarded(func() error { return kind.Run(s, &jobs.Work{Job: r.job, Token: r.held.GetToken()}) })
 	r.n.w.trace.event("node %d ends its run under token %d: %v", r.n.id, r.held.GetToken(), firstLine(r.err))

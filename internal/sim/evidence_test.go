@@ -92,6 +92,7 @@ const (
 	ruleJobs
 	ruleSegments
 	ruleColdRows
+	ruleBackups
 	ruleLeaks
 	everything
 )
@@ -126,7 +127,7 @@ var evidenceNames = [everything]string{
 	ruleLiveTooOld: "a cursor that is too old is refused", ruleLiveFull: "a live client without room is told so",
 	ruleMeta: "a data command waits for meta", ruleNewTable: "a new table is known everywhere", ruleIndexes: "an index has the entries of its rows",
 	ruleJobs: "a job is done under its newest claim", ruleSegments: "a named segment is on a majority", ruleColdRows: "a cold row is that of the log",
-	ruleLeaks: "nothing is left open",
+	ruleBackups: "a backup is whole", ruleLeaks: "nothing is left open",
 }
 
 // ledger counts evidence of one run. Goroutines of the store count, too.

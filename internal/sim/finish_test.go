@@ -84,6 +84,7 @@ func (w *world) judge() {
 		}
 	}
 	w.judgeRows()
+	w.judgeBackups()
 }
 
 // judgeRows reads back what clients were told.

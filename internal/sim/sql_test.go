@@ -140,6 +140,9 @@ func (c *clients) bySQL() {
 		if c.w.opt.cold {
 			c.w.spawn("cold boss", c.orderCold)
 		}
+		if c.w.opt.backups {
+			c.w.spawn("backup boss", c.orderBackups)
+		}
 	})
 }
 

@@ -47,6 +47,7 @@ type options struct {
 	coldCache    int64 // bytes of decoded columns that are kept; zero for the usual
 	noJanitor    bool  // nobody but the story removes what dropped tables leave
 	bucket       bool  // one of their tables has its segments in a bucket
+	backups      bool  // nodes make backups now and then
 	verbose      bool
 	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
 }
