@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -38,7 +39,7 @@ func decodeRowWrite(data []byte) (cmd *commandv1.Command, ok bool) {
 	f := fields{rest: bytes.Clone(data)}
 	w := new(rowWrite)
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // these are the numbers of fields
 		case 1:
 			ok = w.command.Header == nil && w.readHeader(f.message())
 			w.command.Header = &w.header
@@ -60,7 +61,7 @@ func decodeRowWrite(data []byte) (cmd *commandv1.Command, ok bool) {
 
 func (w *rowWrite) readHeader(f fields) bool {
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // these are the numbers of fields
 		case 1:
 			w.header.RequestId = f.bytes()
 		case 2:
@@ -81,7 +82,7 @@ func (w *rowWrite) readHeader(f fields) bool {
 func (w *rowWrite) readBody(f fields) bool {
 	w.choice.WriteRows = &w.body
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // these are the numbers of fields
 		case 2:
 			if w.body.Rows != nil || !w.readRow(f.message()) {
 				return false
@@ -105,7 +106,7 @@ func (w *rowWrite) readBody(f fields) bool {
 
 func (w *rowWrite) readRow(f fields) bool {
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // these are the numbers of fields
 		case 1:
 			w.row.TableId = f.varint()
 		case 2:
@@ -135,11 +136,11 @@ func (w *rowWrite) readRow(f fields) bool {
 
 func (w *rowWrite) readRevision(f fields) bool {
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // these are the numbers of fields
 		case 1:
 			w.revision.TableId = f.varint()
 		case 2:
-			w.revision.Revision = uint32(f.short())
+			w.revision.Revision = uint32(f.short()) //nolint:gosec // not negative
 		default:
 			return false
 		}
@@ -198,7 +199,7 @@ func (f *fields) bytes() []byte {
 	if len(value) == 0 {
 		return nil
 	}
-	return value[:len(value):len(value)]
+	return slices.Clip(value)
 }
 
 func (f *fields) text() string {
