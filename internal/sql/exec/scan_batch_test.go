@@ -3,6 +3,7 @@ package exec_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,8 +37,8 @@ func TestConditionsOnColumnsAreThoseOnRows(t *testing.T) {
 	insert := func(step, rows int) {
 		values := make([]string, rows)
 		for i := range values {
-			values[i] = fmt.Sprintf("(%d, %s, %s, %s, %s, %s, %s, %s)", i*step+step, null(fmt.Sprint(r.IntN(20)-10)), null(fmt.Sprint(r.Int64()-1<<62)),
-				null(fmt.Sprintf("DATE '2026-01-%02d'", 1+r.IntN(28))), null(fmt.Sprint(r.IntN(5))), null(fmt.Sprint(r.NormFloat64())), null("true"),
+			values[i] = fmt.Sprintf("(%d, %s, %s, %s, %s, %s, %s, %s)", i*step+step, null(strconv.Itoa(r.IntN(20)-10)), null(strconv.FormatInt(r.Int64()-1<<62, 10)),
+				null(fmt.Sprintf("DATE '2026-01-%02d'", 1+r.IntN(28))), null(strconv.Itoa(r.IntN(5))), null(fmt.Sprint(r.NormFloat64())), null("true"),
 				null(fmt.Sprintf("'note %d'", r.IntN(30))))
 		}
 		both("INSERT INTO # VALUES " + strings.Join(values, ",") + " ON CONFLICT (id) DO UPDATE SET a = EXCLUDED.a, b = EXCLUDED.b, note = EXCLUDED.note")
