@@ -55,7 +55,7 @@ func TestGapsHoldNoRow(t *testing.T) {
 	t.Parallel()
 	b := newBatch(t)
 	d := restored(t, b)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	random := rand.New(rand.NewPCG(1, 2))
 	hits := 0
 	for index := uint64(1); index < 6000; index++ {
 		number := random.Uint64N(2000) * 3

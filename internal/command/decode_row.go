@@ -151,7 +151,7 @@ func (w *rowWrite) readRevision(f fields) bool {
 // fields takes the fields of a message from its front. What is not as expected fails all that follows.
 type fields struct {
 	rest   []byte
-	number protowire.Number
+	number int32
 	kind   protowire.Type
 	failed bool
 }
@@ -165,7 +165,7 @@ func (f *fields) next() bool {
 		f.failed = true
 		return false
 	}
-	f.number, f.kind, f.rest = number, kind, f.rest[n:]
+	f.number, f.kind, f.rest = int32(number), kind, f.rest[n:]
 	return true
 }
 
