@@ -39,7 +39,7 @@ func decodeRowWrite(data []byte) (cmd *commandv1.Command, ok bool) {
 	f := fields{rest: bytes.Clone(data)}
 	w := new(rowWrite)
 	for f.next() {
-		switch f.number { //nolint:exhaustive // these are the numbers of fields
+		switch f.number {
 		case 1:
 			ok = w.command.Header == nil && w.readHeader(f.message())
 			w.command.Header = &w.header
@@ -61,7 +61,7 @@ func decodeRowWrite(data []byte) (cmd *commandv1.Command, ok bool) {
 
 func (w *rowWrite) readHeader(f fields) bool {
 	for f.next() {
-		switch f.number { //nolint:exhaustive // these are the numbers of fields
+		switch f.number {
 		case 1:
 			w.header.RequestId = f.bytes()
 		case 2:
@@ -82,7 +82,7 @@ func (w *rowWrite) readHeader(f fields) bool {
 func (w *rowWrite) readBody(f fields) bool {
 	w.choice.WriteRows = &w.body
 	for f.next() {
-		switch f.number { //nolint:exhaustive // these are the numbers of fields
+		switch f.number {
 		case 2:
 			if w.body.Rows != nil || !w.readRow(f.message()) {
 				return false
@@ -106,7 +106,7 @@ func (w *rowWrite) readBody(f fields) bool {
 
 func (w *rowWrite) readRow(f fields) bool {
 	for f.next() {
-		switch f.number { //nolint:exhaustive // these are the numbers of fields
+		switch f.number {
 		case 1:
 			w.row.TableId = f.varint()
 		case 2:
@@ -136,7 +136,7 @@ func (w *rowWrite) readRow(f fields) bool {
 
 func (w *rowWrite) readRevision(f fields) bool {
 	for f.next() {
-		switch f.number { //nolint:exhaustive // these are the numbers of fields
+		switch f.number {
 		case 1:
 			w.revision.TableId = f.varint()
 		case 2:

@@ -142,7 +142,8 @@ func (d *RowDecoder) DecodeSharing(row []byte, dst []datum.Datum, texts *datum.T
 
 func (d *RowDecoder) decode(row []byte, dst []datum.Datum, texts *datum.Texts) error {
 	const short = 2 // bytes of the header while versions are below 128
-	version, at := uint32(0), short
+	var version uint32
+	at := short
 	if len(row) >= short && row[0] == rowFormat && row[1] < 0x80 {
 		version = uint32(row[1])
 	} else {

@@ -119,7 +119,7 @@ func room(directory string) (total, used *int64) {
 	if err := syscall.Statfs(directory, &stat); err != nil {
 		return nil, nil
 	}
-	size := int64(stat.Blocks) * stat.Bsize
-	taken := size - int64(stat.Bfree)*stat.Bsize
+	size := int64(stat.Blocks) * int64(stat.Bsize)      //nolint:unconvert // of 32 bits on other systems
+	taken := size - int64(stat.Bfree)*int64(stat.Bsize) //nolint:unconvert // as above
 	return &size, &taken
 }

@@ -218,7 +218,7 @@ func TestRefusalWaitsForTheRequest(t *testing.T) {
 	}
 	defer func() { _ = held.Close() }() // nothing was sent over it
 	for range 200 {
-		answer, err := http.Post("http://"+address+"/v1/api/sql", "application/json", strings.NewReader(`{"sql":"SELECT 1"}`)) //nolint:noctx // bounded by the test's own time
+		answer, err := http.Post("http://"+address+"/v1/api/sql", "application/json", strings.NewReader(`{"sql":"SELECT 1"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
