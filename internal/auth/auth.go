@@ -140,7 +140,7 @@ type Identity struct {
 // Session makes the session of the caller's request.
 func (i Identity) Session(namespace, clientIP string) session.Session {
 	return session.Session{
-		User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP, Account: true, Password: i.password,
+		User: i.User.ID, Role: i.User.Role, Namespace: namespace, ClientIP: clientIP, Account: true, Password: session.Hash(i.password),
 	}
 }
 

@@ -67,5 +67,14 @@ type Session struct {
 	Account bool
 	// Password is the hash of the account's password when the caller was let in by a token of it, which is held against the catalog
 	// likewise. Empty when no password was asked for.
-	Password string
+	Password Hash
 }
+
+// Hash is the stored hash of a password. It prints as nothing, so that no log of a session tells it.
+type Hash string
+
+// String implements fmt.Stringer.
+func (Hash) String() string { return "***" }
+
+// GoString implements fmt.GoStringer.
+func (Hash) GoString() string { return "***" }

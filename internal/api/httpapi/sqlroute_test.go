@@ -140,6 +140,10 @@ func TestRequestReachesTheEngine(t *testing.T) {
 		t.Fatalf("answer = %d %s, id %q", answer.Code, answer.Body, answer.Header().Get("X-Request-ID"))
 	}
 	got := w.sql.last
+	if hash := got.Session.Password; hash == "" || strings.Contains(fmt.Sprintf("%v %+v %#v", got, got.Session, got.Session), string(hash)) {
+		t.Errorf("the session has no hash of the password, or prints it: %+v", got.Session)
+	}
+	got.Session.Password = ""
 	if got.SQL != "SELECT $1" || got.RequestID != "request-7" ||
 		got.Session != (session.Session{User: "alice", Role: session.RoleService, Namespace: "shop", ClientIP: "198.51.100.4", Account: true}) {
 		t.Errorf("request = %+v", got)

@@ -33,7 +33,7 @@ func TestRevokedRoleHoldsForStatementsThatWereLetIn(t *testing.T) {
 	n.mustAs(t, carl, "SELECT 1")
 	n.must(t, "ALTER USER carl SET ROLE dba")
 	carl.Role = session.RoleDBA
-	carl.Password = strings.TrimSpace(text(t, n.must(t, "SELECT password_hash FROM system.users WHERE user_id = 'carl'")))
+	carl.Password = session.Hash(strings.TrimSpace(text(t, n.must(t, "SELECT password_hash FROM system.users WHERE user_id = 'carl'"))))
 	n.mustAs(t, carl, statements[0])
 	n.must(t, "ALTER USER carl SET PASSWORD 'another horse'")
 	refused("with the password before")

@@ -191,7 +191,7 @@ func (b *batchRun) catalog(ctx context.Context) (*catalog.Catalog, error) {
 	current := b.engine.deps.Catalog.Current()
 	if caller := &b.session; caller.Account {
 		account, ok := current.User(caller.User)
-		if !ok || account.Deleted() || account.Role != caller.Role || caller.Password != "" && account.PasswordHash != caller.Password {
+		if !ok || account.Deleted() || account.Role != caller.Role || caller.Password != "" && account.PasswordHash != string(caller.Password) {
 			return nil, fault.New(fault.PermissionDenied, "the account '%s' was changed meanwhile; sign in again", caller.User)
 		}
 	}
