@@ -214,7 +214,8 @@ func (m *Manager) awaitLeader(ctx context.Context, s *step) {
 			return
 		case <-ctx.Done():
 			timer.Stop()
-			s.outcome.Error = "the leadership has not moved in time"
+			// Raft gave the transfer up, or the node did not campaign in time: another try may succeed.
+			s.outcome.Error, s.outcome.Again = "the leadership has not moved in time", true
 			return
 		}
 	}
@@ -241,7 +242,8 @@ func (w *worker) order(g *group, req *nodev1.OperateRequest, s *step) {
 		s.outcome.Index, err = w.purge(g, req.GetUpto())
 	}
 	if err != nil {
-		s.outcome.Error, s.outcome.Again = err.Error(), errors.Is(err, errNotLedHere) || errors.Is(err, errBehind)
+		passes := errors.Is(err, errNotLedHere) || errors.Is(err, errBehind) || errors.Is(err, errNotHeard)
+		s.outcome.Error, s.outcome.Again = err.Error(), passes
 	}
 }
 
@@ -249,6 +251,7 @@ func (w *worker) order(g *group, req *nodev1.OperateRequest, s *step) {
 var (
 	errNotLedHere = errors.New("this node does not lead the group")
 	errBehind     = errors.New("the node that should lead is behind in this group; try again once it has caught up")
+	errNotHeard   = errors.New("the node is not heard of")
 )
 
 func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
@@ -262,7 +265,7 @@ func (w *worker) orderTransfer(g *group, target uint64, s *step) error {
 	case !isVoter(g.confirmed.Conf, target):
 		return errors.New("the node is no voter of the group yet")
 	case !w.m.peers.live(ident.ReplicaID(target)):
-		return errors.New("the node is not heard of")
+		return errNotHeard
 	case !w.nearlyThere(g, status, target):
 		return errBehind
 	}
