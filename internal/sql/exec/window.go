@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,7 +17,10 @@ func (r *run) openWindow(ctx context.Context, n *plan.Window) (operator, error) 
 	if err != nil {
 		return nil, err
 	}
-	width := n.Input.Width()
+	width := n.Windows.Width
+	if n.Input.Width() > width {
+		return nil, fmt.Errorf("the rows under a window have %d values, more than the %d that were planned", n.Input.Width(), width)
+	}
 	rows := make([][]datum.Datum, len(input))
 	for i, row := range input {
 		if err := r.budget.takeBytes(int64(n.Width()) * datumBytes); err != nil {
@@ -44,6 +48,7 @@ type windowRun struct {
 	places []windowPlace
 	part   []windowPlace // the partition at hand
 
+	steps              int // since the statement was asked whether it is still wanted
 	peersFrom, peersTo int // rows of the partition that are equal in order, the last that were asked for
 	bounds             frameBounds
 }
@@ -155,12 +160,12 @@ func (w *windowRun) partition(ctx context.Context) error {
 	case "ntile":
 		return w.tiles()
 	case "nth_value":
-		return w.nth()
+		return w.nth(ctx)
 	case "lag", "lead":
 		w.shifted()
 		return nil
 	case "first_value", "last_value":
-		return w.ends()
+		return w.ends(ctx)
 	}
 	return w.aggregate(ctx)
 }

@@ -185,8 +185,11 @@ func (w *windowRun) excludes(of, row int) bool {
 }
 
 // ends gives first_value and last_value.
-func (w *windowRun) ends() error {
+func (w *windowRun) ends(ctx context.Context) error {
 	for i := range w.part {
+		if err := w.pace(ctx); err != nil {
+			return err
+		}
 		low, high, err := w.frame(i)
 		if err != nil {
 			return err
@@ -200,9 +203,21 @@ func (w *windowRun) ends() error {
 				w.set(i, w.part[at].args[0])
 				break
 			}
+			if err := w.pace(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// pace counts steps, and looks now and then whether the statement is still wanted.
+func (w *windowRun) pace(ctx context.Context) error {
+	if w.steps++; w.steps < cancelInterval {
+		return nil
+	}
+	w.steps = 0
+	return ctx.Err()
 }
 
 // aggregate adds up frames. While frames only grow at their end, one sum serves them all.

@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"context"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -51,8 +53,11 @@ func (w *windowRun) tiles() error {
 }
 
 // nth gives nth_value: a row of the frame by its number.
-func (w *windowRun) nth() error {
+func (w *windowRun) nth(ctx context.Context) error {
 	for i := range w.part {
+		if err := w.pace(ctx); err != nil {
+			return err
+		}
 		number := w.part[i].args[1]
 		if number.IsNull() {
 			continue
@@ -72,6 +77,9 @@ func (w *windowRun) nth() error {
 			continue
 		}
 		for at := low; at < high; at++ {
+			if err := w.pace(ctx); err != nil {
+				return err
+			}
 			if w.excludes(i, at) {
 				continue
 			}

@@ -7,7 +7,7 @@ import (
 )
 
 // Windows collects the window functions of a query. Their results stand behind the values of the rows that
-// they are computed over, of which there are Width.
+// they are computed over, which have at most Width.
 type Windows struct {
 	Width int
 	Named []parse.NamedWindow // of the WINDOW clause
@@ -41,6 +41,9 @@ func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name == "every" {
+		name = "bool_and"
+	}
 	call := &WindowCall{Name: name}
 	b.options.Windows = nil // they cannot be nested
 	err = b.windowParts(call, n, window)
@@ -48,9 +51,12 @@ func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	windows.Calls = append(windows.Calls, call)
-	position := windows.Width + len(windows.Calls) - 1
-	return NewColumn(position, call.Result, "window"), nil
+	at := windows.find(call)
+	if at < 0 {
+		at = len(windows.Calls)
+		windows.Calls = append(windows.Calls, call)
+	}
+	return NewColumn(windows.Width+at, call.Result, call.String()), nil
 }
 
 func (w *Windows) resolve(window *parse.Window) (*parse.Window, error) {
@@ -144,7 +150,7 @@ func (b *binder) windowFunction(call *WindowCall, n *parse.FuncCall) error {
 		least, most = 2, 2
 	case "lag", "lead":
 		least, most = 1, 3
-	case "count", "sum", "avg", "min", "max":
+	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg":
 		aggregate, err := b.windowAggregate(call.Name, n)
 		if err != nil {
 			return err

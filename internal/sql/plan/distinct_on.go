@@ -30,6 +30,7 @@ func (b *queryBuilder) distinctOn(
 	}
 	keys, known := make([]expr.Expr, len(body.DistinctOn)), map[string]bool{}
 	options := b.scoped("DISTINCT ON", scope, grouping)
+	options.Windows = b.over
 	for i, node := range body.DistinctOn {
 		target, err := orderTarget(&parse.OrderItem{Expr: node}, outputs)
 		if err != nil {

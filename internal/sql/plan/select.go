@@ -30,9 +30,7 @@ func (b *queryBuilder) selectBody(body *parse.Select, orderBy []parse.OrderItem,
 	if err != nil {
 		return nil, nil, err
 	}
-	if b.over, err = b.windows(body, orderBy, &from, grouping); err != nil {
-		return nil, nil, err
-	}
+	b.over = b.windows(body, orderBy, &from, grouping)
 	outputs, err := b.outputs(body.Items, &from, grouping)
 	if err != nil {
 		return nil, nil, err

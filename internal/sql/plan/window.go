@@ -1,20 +1,19 @@
 package plan
 
 import (
-	"slices"
-
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
-// Window computes window functions over all rows of its input and puts their results behind each row.
+// Window computes window functions over all rows of its input and puts their results behind each row, from Windows.Width on.
+// Groups may be narrower: what lies between is NULL, and nothing reads it.
 type Window struct {
 	Input   Node
 	Windows *expr.Windows
 }
 
 // Width implements Node.
-func (w *Window) Width() int { return w.Input.Width() + len(w.Windows.Calls) }
+func (w *Window) Width() int { return w.Windows.Width + len(w.Windows.Calls) }
 
 func (w *Window) describe(p *printer) {
 	p.line("Window: %d function(s)", len(w.Windows.Calls))
@@ -37,24 +36,16 @@ func (w *Window) reads() []expr.Expr {
 }
 
 // windows prepares for the window functions of a SELECT; it is nil when there are none.
-func (b *queryBuilder) windows(body *parse.Select, orderBy []parse.OrderItem, from *relation, grouping *expr.Grouping) (*expr.Windows, error) {
-	found := slices.ContainsFunc(body.Items, func(item parse.SelectItem) bool { return callsWindow(item.Expr) }) ||
-		slices.ContainsFunc(orderBy, func(item parse.OrderItem) bool { return callsWindow(item.Expr) })
-	switch {
-	case !found:
-		return nil, nil
-	case grouping != nil:
-		return nil, unsupported(body, "window functions over groups are not supported; group in a subquery in FROM")
+func (b *queryBuilder) windows(body *parse.Select, orderBy []parse.OrderItem, from *relation, grouping *expr.Grouping) *expr.Windows {
+	calls := countCalls(body, orderBy, isWindow)
+	if calls == 0 {
+		return nil
 	}
-	return &expr.Windows{Width: from.node.Width(), Named: body.Windows}, nil
-}
-
-func callsWindow(node parse.Expr) bool {
-	if node == nil {
-		return false
+	width := from.node.Width()
+	if grouping != nil {
+		// Which aggregates there are turns out while the select list is bound, and the results of windows stand behind all of them:
+		// room is left for each that is written. A named window is bound for each function that goes over it.
+		width = len(grouping.Keys) + countCalls(body, orderBy, isAggregate) + calls*callsInNamed(body.Windows, isAggregate)
 	}
-	if call, ok := node.(*parse.FuncCall); ok && call.Over != nil {
-		return true
-	}
-	return slices.ContainsFunc(operands(node), callsWindow)
+	return &expr.Windows{Width: width, Named: body.Windows}
 }

@@ -305,3 +305,4 @@ SELECT (a, b) = (1, 2), ROW(1) < ROW(2), (a, b) NOT IN ((1, 2), (3, 4)), (a, b) 
 ALTER TABLE t ADD CONSTRAINT one UNIQUE (a, b);
 ALTER TABLE t DROP CONSTRAINT IF EXISTS one;
 select (information_schema._pg_expandarray(i.indkey)).n, ((a).b).c, (select 1).x from i
+SELECT k, sum(x), rank() OVER (ORDER BY sum(x) DESC) FROM t GROUP BY k HAVING sum(x) > 1 ORDER BY sum(sum(x)) OVER (w ROWS 1 PRECEDING)
