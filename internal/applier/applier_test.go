@@ -115,8 +115,10 @@ func TestLargestCommand(t *testing.T) {
 			TableId: 5, User: fmt.Sprint("u", i%3), PrimaryKey: fmt.Append(nil, i), Expect: commandv1.Expect_EXPECT_ABSENT,
 		})
 	}
-	response, err := restored(t, b).Apply(b, 9, write(rows...))
+	d := restored(t, b)
+	response, err := d.Apply(b, 9, write(rows...))
 	check(t, err)
+	check(t, d.Finish(b, 9))
 	if response.GetAffected() != command.MaxRows {
 		t.Errorf("affected %d", response.GetAffected())
 	}

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -32,7 +33,7 @@ func (l *coldLab) apply(cmd *commandv1.Command) (fault.Kind, bool) {
 	l.index++
 	batch := l.engine.NewBatch()
 	response, err := l.data.Apply(batch, l.index, cmd)
-	if err != nil {
+	if err = errors.Join(err, l.data.Finish(batch, l.index)); err != nil {
 		l.t.Fatal(err)
 	}
 	if err := l.engine.Commit(batch); err != nil {

@@ -45,6 +45,8 @@ type Data struct {
 	value []byte
 	// gaps are spans of row keys in which there is no row.
 	gaps gaps
+	// touched are the last writes to scopes that are not in the batch yet.
+	touched touched
 	// log keeps the newest changes in the store.
 	log *changelog.Writer
 	// publisher is told of changes; nil tells nobody.
@@ -96,9 +98,14 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 	if err != nil {
 		return nil, err
 	}
-	switch body := cmd.GetBody().(type) {
-	case *commandv1.Command_WriteRows:
+	if body, ok := cmd.GetBody().(*commandv1.Command_WriteRows); ok {
 		return d.writeRows(batch, at, cmd.GetHeader().GetNowMicros(), body.WriteRows)
+	}
+	// The others read and delete what writes of rows have left to be settled.
+	if err := d.settle(batch); err != nil {
+		return nil, err
+	}
+	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_PurgeTable:
 		return d.purgeTable(batch, at, ident.TableID(body.PurgeTable.GetTableId()))
 	case *commandv1.Command_PurgeUser:
@@ -125,7 +132,15 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 }
 
 // Finish is called after the last command of a run.
-func (d *Data) Finish(*storage.Batch, uint64) error { return nil }
+func (d *Data) Finish(batch *storage.Batch, _ uint64) error { return d.settle(batch) }
+
+// settle puts into the batch what writes of rows have collected: one write for each scope, and the changes in one piece.
+func (d *Data) settle(batch *storage.Batch) error {
+	if err := d.touched.settle(d.group, batch); err != nil {
+		return err
+	}
+	return d.log.Settle(batch)
+}
 
 // Publish is called when the batch is committed. Readers find rows in the store, so there is nothing to do.
 func (d *Data) Publish() {}
@@ -141,7 +156,7 @@ func (d *Data) Announce() {
 
 // Restore reads the markers of purged tables, the fences and where the change log stands.
 func (d *Data) Restore(reader storage.Reader) error {
-	d.changes, d.at, d.taken, d.gaps = nil, 0, 0, newGaps()
+	d.changes, d.at, d.taken, d.gaps, d.touched = nil, 0, 0, newGaps(), newTouched()
 	if err := d.log.Restore(reader); err != nil {
 		return err
 	}
@@ -215,9 +230,7 @@ func (d *Data) writeRows(
 		}
 		d.gaps.wrote(rowKeys[i])
 	}
-	if err := d.touchScopes(batch, at, body.GetRows()); err != nil {
-		return nil, err
-	}
+	d.touchScopes(at, body.GetRows())
 	if err := d.recordChanges(batch, at, nowMicros, body.GetRows(), before); err != nil {
 		return nil, err
 	}

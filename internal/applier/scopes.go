@@ -16,11 +16,7 @@ import (
 // touchScopes records where the last write to each table and user of the rows stands. The first command of an entry
 // records its index alone, as all did before entries held several: its rows tell the rest, unless some of them leave
 // nothing behind.
-func (d *Data) touchScopes(batch *storage.Batch, at place, rows []*commandv1.RowWrite) error {
-	type scope struct {
-		table uint64
-		user  string
-	}
+func (d *Data) touchScopes(at place, rows []*commandv1.RowWrite) {
 	var touched map[scope]struct{}
 	var last scope
 	exact := at.base > 0 || leavesOnlySome(rows)
@@ -40,15 +36,12 @@ func (d *Data) touchScopes(batch *storage.Batch, at place, rows []*commandv1.Row
 			touched[next] = struct{}{}
 		}
 		last = next
-		value := scopevalue.OfIndex(at.index)
+		write := scopevalue.Write{Index: at.index}
 		if exact {
-			value = scopevalue.OfSeq(at.seq(i))
+			write.Seq = at.seq(i)
 		}
-		if err := batch.Set(keys.Scope(d.group, ident.TableID(next.table), ident.UserID(next.user)), value); err != nil {
-			return err
-		}
+		d.touched.note(next, write)
 	}
-	return nil
 }
 
 // leavesOnlySome reports whether some of the rows are removed without a trace, and some are not.
@@ -91,6 +84,9 @@ func (d *Data) forgetLastRow(batch *storage.Batch, table ident.TableID, user ide
 
 // lastWrite returns the index of the last log entry that wrote into a scope, zero for none.
 func (d *Data) lastWrite(batch *storage.Batch, table uint64, user string) (uint64, error) {
+	if write, ok := d.touched.find(scope{table, user}); ok {
+		return write.Index, nil
+	}
 	value, ok, err := batch.Get(keys.Scope(d.group, ident.TableID(table), ident.UserID(user)))
 	if err != nil || !ok {
 		return 0, err

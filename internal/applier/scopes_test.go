@@ -62,6 +62,7 @@ func TestCursorWithinACommand(t *testing.T) {
 				response, err := d.Apply(b, index, cmd)
 				check(t, err)
 				check(t, command.Failure(response))
+				check(t, d.Finish(b, index))
 			}
 			apply(c.first)
 			apply(c.second)

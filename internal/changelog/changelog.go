@@ -114,7 +114,8 @@ type Writer struct {
 	start     start
 	started   bool // the beginning is stored
 	totals    changefeed.Totals
-	value     []byte // reused between records
+	value     []byte        // reused between records
+	later     storage.Later // records that are not in the batch yet
 }
 
 // NewWriter returns the writer of a group's log; Restore must be called before Append. The retention is that of a group
@@ -141,6 +142,7 @@ func (w *Writer) Retain(batch *storage.Batch, retention Retention, nowMicros int
 // Restore reads where the log stands.
 func (w *Writer) Restore(reader storage.Reader) error {
 	var err error
+	w.later.Drop()
 	if w.start, w.started, err = readStart(reader, w.group); err != nil {
 		return fmt.Errorf("restore change log: %w", err)
 	}
@@ -172,7 +174,8 @@ func (w *Writer) Restore(reader storage.Reader) error {
 	return nil
 }
 
-// Append stages the changes of one command and drops what the bounds no longer allow.
+// Append takes the changes of one command and drops what the bounds no longer allow. The batch may show them only once Settle was called, as it
+// must be before the batch is committed.
 func (w *Writer) Append(batch *storage.Batch, changes []changefeed.Change) error {
 	if len(changes) == 0 {
 		return nil
@@ -196,12 +199,13 @@ func (w *Writer) Append(batch *storage.Batch, changes []changefeed.Change) error
 		w.totals.Entries++
 		w.totals.Bytes += changes[i].SizeBytes()
 		w.value = changefeed.AppendRecord(w.value[:0], &changes[i], w.totals)
-		if err := batch.Set(keys.Change(w.group, changes[i].Seq), w.value); err != nil {
-			return err
-		}
+		w.later.Set(keys.Change(w.group, changes[i].Seq), w.value)
 	}
 	return w.trim(batch, changes[len(changes)-1].Micros)
 }
+
+// Settle puts the changes into the batch that Append has taken.
+func (w *Writer) Settle(batch *storage.Batch) error { return w.later.Into(batch) }
 
 // hasOlderRows reports whether a row of the group was written before a log index. It reads the state alone, so
 // all replicas find the same; it is asked once in the life of a group, before its first change is logged.
@@ -246,6 +250,9 @@ func (w *Writer) trim(batch *storage.Batch, nowMicros int64) error {
 	r := w.retention
 	if kept.Entries <= r.Entries && kept.Bytes <= r.Bytes && age <= r.AgeMicros+r.AgeMicros/trimPart {
 		return nil
+	}
+	if err := w.Settle(batch); err != nil {
+		return err
 	}
 	lo, hi := keys.ChangesAfter(w.group, w.start.floor)
 	it, err := batch.Scan(lo, hi)

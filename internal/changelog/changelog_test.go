@@ -52,6 +52,7 @@ func appendChanges(t *testing.T, e *storage.Engine, w *Writer, changes ...change
 	t.Helper()
 	b := e.NewBatch()
 	must(t, w.Append(b, changes))
+	must(t, w.Settle(b))
 	must(t, e.Commit(b))
 	must(t, b.Close())
 }
@@ -301,7 +302,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(err)
 		}
 		if index%64 == 0 {
-			if err := e.Commit(batch); err != nil {
+			if err := errors.Join(w.Settle(batch), e.Commit(batch)); err != nil {
 				b.Fatal(err)
 			}
 			batch.Reset()

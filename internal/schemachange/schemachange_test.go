@@ -87,7 +87,9 @@ func (c *cluster) Execute(_ context.Context, group shard.GroupID, cmd *commandv1
 			err = c.meta.Finish(batch, c.index)
 		}
 	} else {
-		response, err = c.data[group].Apply(batch, c.index, cmd)
+		if response, err = c.data[group].Apply(batch, c.index, cmd); err == nil {
+			err = c.data[group].Finish(batch, c.index)
+		}
 	}
 	check(c.t, err)
 	check(c.t, c.store.Commit(batch))

@@ -37,3 +37,41 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkApplyOfManyWriters is one INSERT of many, each of a writer whose keys ascend, as they come with 256 clients of one shared table: 20
+// commands in an entry, three entries in a run, with its share of the commit and without flushes.
+func BenchmarkApplyOfManyWriters(b *testing.B) {
+	const writers, packed, run = 256, 20, 60
+	r := newReplica(b, shard.SharedShard(0))
+	must(b, r.engine.Close())
+	r.memTableBytes = 64 << 20
+	r.open(b, r.fs)
+	written := make([]uint64, writers)
+	entries := make([]command.Entry, run)
+	number := uint64(0)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%run != 0 {
+			continue
+		}
+		b.StopTimer()
+		for i := range entries {
+			writer := number * 7 % writers
+			written[writer]++
+			number++
+			id := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, number), number)
+			index := 1 + (number-1)/packed
+			entries[i] = command.Entry{Index: index, Term: 1, Position: i % packed, More: i%packed < packed-1, Data: encode(b, &commandv1.Command{
+				Header: &commandv1.Header{RequestId: id, MinIndex: index - 1, NowMicros: 1, Actor: "alice"},
+				Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{Rows: []*commandv1.RowWrite{{
+					TableId: 5, PrimaryKey: binary.BigEndian.AppendUint64([]byte{1}, writer<<32|written[writer]), Row: make([]byte, 64),
+					Expect: commandv1.Expect_EXPECT_ABSENT,
+				}}}},
+			})}
+		}
+		b.StartTimer()
+		if _, err := r.apply(entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

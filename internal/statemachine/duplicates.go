@@ -50,8 +50,10 @@ type duplicates struct {
 	head   int
 	floor  uint64 // indexes below are forgotten
 
-	open      []answered // requests of the entry at openIndex, which have no record yet
+	later     storage.Later // records that are not in the batch yet
+	open      []answered    // requests of the entry at openIndex, which have no record yet
 	openIndex uint64
+	record    []byte // is used again
 }
 
 // answered is a request with its response.
@@ -101,6 +103,10 @@ func (d *duplicates) evict(batch *storage.Batch, index uint64) error {
 	if floor == d.floor {
 		return nil
 	}
+	// Records that are collected may be among those that go.
+	if err := d.settle(batch); err != nil {
+		return err
+	}
 	if err := batch.DeleteRange(keys.DedupSpan(d.group, d.floor, floor)); err != nil {
 		return err
 	}
@@ -117,7 +123,7 @@ func (d *duplicates) evict(batch *storage.Batch, index uint64) error {
 }
 
 // find returns the response of a remembered request.
-func (d *duplicates) find(reader storage.Reader, request ident.RequestID) (response []byte, known bool, err error) {
+func (d *duplicates) find(batch *storage.Batch, request ident.RequestID) (response []byte, known bool, err error) {
 	index, known := d.found[request]
 	if !known {
 		return nil, false, nil
@@ -129,7 +135,10 @@ func (d *duplicates) find(reader storage.Reader, request ident.RequestID) (respo
 			}
 		}
 	}
-	value, ok, err := reader.Get(keys.Dedup(d.group, index))
+	if err = d.settle(batch); err != nil {
+		return nil, false, err
+	}
+	value, ok, err := batch.Get(keys.Dedup(d.group, index))
 	if err != nil {
 		return nil, false, err
 	}
@@ -164,16 +173,22 @@ func (d *duplicates) remember(index uint64, request ident.RequestID, response []
 	d.add(index, request)
 }
 
-// finish records what was remembered of the entry at index.
-func (d *duplicates) finish(batch *storage.Batch, index uint64) error {
+// finish records what was remembered of the entry at index. The batch has the record after settle.
+func (d *duplicates) finish(index uint64) {
 	if len(d.open) == 0 {
-		return nil
+		return
 	}
-	err := batch.Set(keys.Dedup(d.group, index), encodeRecord(d.open))
+	if cap(d.record) > command.MaxPackedBytes {
+		d.record = nil
+	}
+	d.record = appendRecord(d.record[:0], d.open)
+	d.later.Set(keys.Dedup(d.group, index), d.record)
 	clear(d.open)
 	d.open, d.openIndex = d.open[:0], 0
-	return err
 }
+
+// settle puts into the batch what finish has recorded.
+func (d *duplicates) settle(batch *storage.Batch) error { return d.later.Into(batch) }
 
 func (d *duplicates) add(index uint64, request ident.RequestID) {
 	d.found[request] = index
@@ -234,19 +249,14 @@ func (d *duplicates) restoreRecord(it *storage.Iterator) error {
 	return nil
 }
 
-// encodeRecord makes the record of the requests of one entry, of which there is at least one.
-func encodeRecord(requests []answered) []byte {
-	size := 1
-	for i := range requests {
-		size += len(requests[i].request) + binary.MaxVarintLen32 + len(requests[i].response)
-	}
-	value := make([]byte, 1, size)
+// appendRecord makes the record of the requests of one entry, of which there is at least one, behind value.
+func appendRecord(value []byte, requests []answered) []byte {
 	if len(requests) == 1 {
-		value[0] = recordFormat
+		value = append(value, recordFormat)
 		value = append(value, requests[0].request[:]...)
 		return append(value, requests[0].response...)
 	}
-	value[0] = packedRecordFormat
+	value = append(value, packedRecordFormat)
 	for i := range requests {
 		value = append(value, requests[i].request[:]...)
 		value = binary.AppendUvarint(value, uint64(len(requests[i].response)))

@@ -24,12 +24,14 @@ type replica struct {
 	engine    *storage.Engine
 	store     *catalog.Store
 	metaIndex uint64 // what data groups see as the applied meta index
-	machine   Machine
+	// memTableBytes is that of the store.
+	memTableBytes uint64
+	machine       Machine
 }
 
 func newReplica(tb testing.TB, group shard.GroupID) *replica {
 	tb.Helper()
-	r := &replica{fs: vfs.NewCrashableMem(), group: group}
+	r := &replica{fs: vfs.NewCrashableMem(), group: group, memTableBytes: 1 << 20}
 	r.open(tb, r.fs)
 	tb.Cleanup(func() { must(tb, r.engine.Close()) })
 	return r
@@ -45,7 +47,7 @@ func must(tb testing.TB, err error) {
 func (r *replica) open(tb testing.TB, fs disk.FS) {
 	tb.Helper()
 	var err error
-	r.engine, err = storage.Open(storage.Options{FS: fs, Dir: "store", CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	r.engine, err = storage.Open(storage.Options{FS: fs, Dir: "store", CacheBytes: 1 << 20, MemTableBytes: r.memTableBytes})
 	must(tb, err)
 	r.restart(tb)
 }

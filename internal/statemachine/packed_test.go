@@ -235,3 +235,36 @@ func TestRememberedRequestsAreBoundedWhenPacked(t *testing.T) {
 		t.Errorf("a restarted replica holds something else (-want +got):\n%s", diff)
 	}
 }
+
+// TestRunWritesAScopeOnce counts the writes of a run: two for each row (itself and its change), one for each entry (its requests), and one
+// for the scope that all rows share. A command later in the run sees the scope's last write before it is in the batch.
+func TestRunWritesAScopeOnce(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, shard.SharedShard(0))
+	_, err := r.apply(packed(1, write(t, 1, 0, "first")))
+	must(t, err)
+	var run []command.Entry
+	for i := range byte(8) {
+		run = append(run, packed(2+uint64(i), write(t, 10+2*i, 0, string('a'+rune(i))), write(t, 11+2*i, 0, string('A'+rune(i))))...)
+	}
+	batch := r.engine.NewBatch()
+	defer batch.Close() //nolint:errcheck // the store is memory
+	_, err = r.machine.Apply(batch, run)
+	must(t, err)
+	if want := 16*2 + 8 + 1; batch.Count() != want {
+		t.Errorf("%d writes, want %d", batch.Count(), want)
+	}
+
+	whole := encode(t, &commandv1.Command{
+		Header: &commandv1.Header{RequestId: append(make([]byte, 15), 99), NowMicros: 1},
+		Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+			Scopes: []*commandv1.ScopeUnchanged{{TableId: 5, Index: 20}},
+			Rows:   []*commandv1.RowWrite{{TableId: 5, PrimaryKey: []byte("z"), Row: []byte("row")}},
+		}},
+	})
+	outcome, err := r.machine.Apply(batch, append(packed(21, write(t, 50, 0, "y")), packed(22, whole)...))
+	must(t, err)
+	if failure := decodeResult(t, outcome.Results[1]).GetFailure(); fault.Kind(failure.GetKind()) != fault.Conflict {
+		t.Errorf("the scope was written at 21 in the same run: %v", failure)
+	}
+}

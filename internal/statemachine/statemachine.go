@@ -157,6 +157,9 @@ func (c *core) Apply(batch *storage.Batch, entries []command.Entry) (command.Out
 	if err := c.applier.Finish(batch, c.last); err != nil {
 		return outcome, fmt.Errorf("apply %s, index %d: %w", c.group, c.last, err)
 	}
+	if err := c.duplicates.settle(batch); err != nil {
+		return outcome, fmt.Errorf("apply %s, index %d: %w", c.group, c.last, err)
+	}
 	return outcome, nil
 }
 
@@ -228,7 +231,8 @@ func (c *core) applyEntry(batch *storage.Batch, entries []command.Entry, outcome
 		outcome.Results = append(outcome.Results, result)
 	}
 	clear(c.decoded)
-	return 0, c.duplicates.finish(batch, entries[0].Index)
+	c.duplicates.finish(entries[0].Index)
+	return 0, nil
 }
 
 // applyCommand stages one command.
