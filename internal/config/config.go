@@ -214,7 +214,7 @@ type Peer struct {
 
 // RPCTLS is the identity of this node among its peers.
 type RPCTLS struct {
-	Enabled           bool   `toml:"enabled" env:"KALAMDB_RPC_TLS_ENABLED" doc:"Use TLS between nodes. Each certificate names its node: node-<node_id> as a DNS name."`
+	Enabled           bool   `toml:"enabled" env:"KALAMDB_RPC_TLS_ENABLED" doc:"Use TLS between nodes. Each certificate names its node: the URI kalamdb://<cluster_id>/node/<node_id>, as kalamdb cert makes it, or the common name node-<node_id>."`
 	CACert            string `toml:"ca_cert" env:"KALAMDB_RPC_TLS_CA_CERT" doc:"File with the certificates that sign peers' certificates, PEM."`
 	ServerCert        string `toml:"server_cert" env:"KALAMDB_RPC_TLS_SERVER_CERT" doc:"File with this node's certificate chain, PEM."`
 	ServerKey         string `toml:"server_key" env:"KALAMDB_RPC_TLS_SERVER_KEY" doc:"File with this node's private key, PEM."`

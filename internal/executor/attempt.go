@@ -25,7 +25,8 @@ const (
 	Missing                    // refused for All: a voter does not answer
 	DiskFull                   // the leader's node has hardly any room left
 
-	lastOutcome = DiskFull
+	// LastOutcome is the highest of them.
+	LastOutcome = DiskFull
 )
 
 // String is the outcome's name in metrics.

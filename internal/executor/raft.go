@@ -41,7 +41,7 @@ type Raft struct {
 	fresh    *freshness
 	barriers [readLevels]atomic.Uint64      // by level
 	spared   atomic.Uint64                  // of Bounded and Local, those that waited for nobody
-	retries  [lastOutcome + 1]atomic.Uint64 // attempts that ended so, by outcome
+	retries  [LastOutcome + 1]atomic.Uint64 // attempts that ended so, by outcome
 	hints    atomic.Uint64
 }
 

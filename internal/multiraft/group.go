@@ -58,6 +58,7 @@ type group struct {
 	ownTerm    uint64 // the last term of which this replica, as its leader, has committed an entry
 	skipTicks  int    // ticks that Raft does not see, see alignHeartbeats
 
+	proposed    latency       // of the proposals to this replica
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
 	snapsTaken  atomic.Uint64 // snapshots installed here

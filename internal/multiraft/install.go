@@ -62,7 +62,7 @@ func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader,
 	}
 	progress := m.transfers.begin(m.cfg.Clock, received, g.id, ident.ReplicaID(h.GetFrom()), h.GetIndex())
 	defer m.transfers.end(progress)
-	files, err := m.stageSnapshot(g, progress, next)
+	files, err := m.stageSnapshot(g, progress, h.GetStateBytes(), next)
 	if err != nil {
 		return fmt.Errorf("receive snapshot of %s: %w", g.id, err)
 	}
@@ -77,7 +77,7 @@ func (m *Manager) ReceiveSnapshot(ctx context.Context, h *nodev1.SnapshotHeader,
 
 // stageSnapshot writes the arriving chunks to files beside the store. When the stream breaks, what has arrived
 // is kept for the next attempt.
-func (m *Manager) stageSnapshot(g *group, progress *transfer, next func() ([]byte, error)) (*snapshot.Staged, error) {
+func (m *Manager) stageSnapshot(g *group, progress *transfer, stateBytes uint64, next func() ([]byte, error)) (*snapshot.Staged, error) {
 	lo, hi := keys.GroupSpan(g.id)
 	receiver, err := m.staging.Receive(lo, hi)
 	if err != nil {
@@ -94,7 +94,7 @@ func (m *Manager) stageSnapshot(g *group, progress *transfer, next func() ([]byt
 		if err := receiver.Add(chunk); err != nil {
 			return nil, errors.Join(err, receiver.Discard())
 		}
-		m.transfers.add(progress, len(chunk), receiver.Pairs())
+		m.transfers.add(progress, len(chunk), receiver.Pairs(), receiver.Written(), stateBytes)
 	}
 }
 

@@ -20,15 +20,26 @@ type Observation struct {
 	WaitingBytes int64
 	LogEntries   uint64 // kept in the log
 	LogBytes     uint64
+	Proposals    uint64        // to this replica that ended since the start
+	Proposing    time.Duration // that they took together
+	Latest       time.Duration // about what the latest of them took, zero when there was none
+	Snapshots    SnapshotBytes // since the start
+	Percent      int           // about what is done of a snapshot on its way, of several the one that is least far; -1 for none
 }
 
 // Observe reads all groups, without asking their workers.
 func (m *Manager) Observe() []Observation {
 	all := make([]Observation, len(m.order))
+	percents := m.transfers.percents()
 	for i, g := range m.order {
 		one := Observation{Group: g.id, Elections: g.elections.Load(), LogBytes: g.log.Bytes()}
 		if first, last := g.log.FirstIndex(), g.log.LastIndex(); last >= first {
 			one.LogEntries = last - first + 1
+		}
+		one.Proposals, one.Proposing, one.Latest = g.proposed.read()
+		one.Snapshots, one.Percent = m.transfers.group(g.id), -1
+		if percent, running := percents[g.id]; running {
+			one.Percent = percent
 		}
 		g.mu.Lock()
 		one.Waiting, one.WaitingBytes = g.waitingCount, g.waitingBytes

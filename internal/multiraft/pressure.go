@@ -104,6 +104,8 @@ func (m *Manager) Propose(ctx context.Context, id shard.GroupID, request ident.R
 	asked := m.cfg.Clock.Now()
 	g.worker.enqueue(item{group: g, proposal: newProposal(request, data)})
 	result, index, err := g.await(ctx, w)
-	m.metrics.propose[id.Class()].Observe(m.seconds(asked))
+	took := m.cfg.Clock.Now().Sub(asked)
+	m.metrics.propose[id.Class()].Observe(took.Seconds())
+	g.proposed.add(took)
 	return result, index, err
 }

@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -149,10 +150,11 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 	builder.Skip(kept)
 	progress := s.m.transfers.begin(s.m.cfg.Clock, sent, job.group.id, job.to, state.Index)
 	defer s.m.transfers.end(progress)
+	all := s.onDisk(lo, hi)
 	begun := s.m.cfg.Clock.Now()
 	err = s.m.transport.SendSnapshot(ctx, job.to, &nodev1.SnapshotHeader{
 		Group: uint64(job.group.id), From: uint64(s.m.cfg.Replica), To: uint64(job.to), Term: job.term,
-		Index: state.Index, IndexTerm: state.Term, ConfState: conf,
+		Index: state.Index, IndexTerm: state.Term, ConfState: conf, StateBytes: all,
 	}, func() ([]byte, error) {
 		failure := s.m.beCourteous(ctx, &begun)
 		if failure != nil {
@@ -165,13 +167,25 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 		if failure != nil {
 			return nil, failure
 		}
-		s.m.transfers.add(progress, len(chunk), builder.Pairs())
+		s.m.transfers.add(progress, len(chunk), builder.Pairs(), s.onDisk(lo, builder.At()), all)
 		return chunk, nil
 	})
 	if err == nil {
 		job.group.snapIndex.Store(state.Index)
 	}
 	return err
+}
+
+// onDisk is about how many bytes a span takes on the disk, zero when that is not known. It only tells how far a snapshot is.
+func (s *snapshotSender) onDisk(lo, hi []byte) uint64 {
+	if bytes.Compare(lo, hi) >= 0 {
+		return 0
+	}
+	size, err := s.m.cfg.Engine.DiskBytes(lo, hi)
+	if err != nil {
+		return 0
+	}
+	return size
 }
 
 // progressAsker is what a Transport also implements when its peers keep interrupted snapshots.

@@ -176,7 +176,11 @@ func TestSnapshotsShowWhileTheyRun(t *testing.T) {
 	away.restart()
 	l.until(3000, "the node caught up", func() bool { return away.sum(g) == want })
 	most := map[string]SnapshotTransfer{}
+	percents := map[string][]int{}
 	for _, s := range seen {
+		if s.Group == g && s.Percent >= 0 {
+			percents[s.Direction] = append(percents[s.Direction], s.Percent)
+		}
 		if s.Group == g && s.Bytes > most[s.Direction].Bytes {
 			most[s.Direction] = s
 		}
@@ -185,6 +189,19 @@ func TestSnapshotsShowWhileTheyRun(t *testing.T) {
 		s := most[direction]
 		if s.Peer != peer || s.Index == 0 || s.Pairs < 300 || s.Started.IsZero() {
 			t.Errorf("%s: %+v", direction, s)
+		}
+		done := percents[direction]
+		if len(done) < 10 || !slices.IsSorted(done) || done[0] > 20 || done[len(done)-1] < 80 || done[len(done)-1] > 99 {
+			t.Errorf("%s: percent done as it went on: %v", direction, done)
+		}
+	}
+	for id, want := range map[ident.ReplicaID]SnapshotBytes{
+		most[received].Peer: {Sent: most[sent].Bytes}, 3: {Received: most[received].Bytes},
+	} {
+		for _, o := range l.nodes[id].manager.Observe() {
+			if o.Group == g && (o.Snapshots.Sent < want.Sent || o.Snapshots.Received < want.Received || o.Percent != -1) {
+				t.Errorf("replica %d counts %+v for the group, want at least %+v, and none on its way: %d", id, o.Snapshots, want, o.Percent)
+			}
 		}
 	}
 }

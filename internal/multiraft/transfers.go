@@ -28,6 +28,7 @@ type SnapshotTransfer struct {
 	Index     uint64 // log index of the state
 	Bytes     uint64 // chunks so far, compressed
 	Pairs     uint64 // so far, those included that an interrupted attempt had brought
+	Percent   int    // about what is done, below 100; -1 when the state is too small to tell
 	Started   time.Time
 }
 
@@ -39,32 +40,41 @@ type transfer struct{ SnapshotTransfer }
 
 // transfers are the snapshots on their way to and from this node.
 type transfers struct {
-	mu     sync.Mutex // guards the fields below
-	active map[*transfer]bool
-	total  SnapshotBytes
+	mu      sync.Mutex // guards the fields below
+	active  map[*transfer]bool
+	total   SnapshotBytes
+	byGroup map[shard.GroupID]SnapshotBytes
 }
 
 func (t *transfers) begin(clk clock.Clock, direction string, group shard.GroupID, peer ident.ReplicaID, index uint64) *transfer {
-	one := &transfer{SnapshotTransfer{Direction: direction, Group: group, Peer: peer, Index: index, Started: clk.Now()}}
+	one := &transfer{SnapshotTransfer{Direction: direction, Group: group, Peer: peer, Index: index, Percent: -1, Started: clk.Now()}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.active == nil {
-		t.active = make(map[*transfer]bool)
+		t.active, t.byGroup = make(map[*transfer]bool), make(map[shard.GroupID]SnapshotBytes)
 	}
 	t.active[one] = true
 	return one
 }
 
-func (t *transfers) add(one *transfer, bytes int, pairs uint64) {
+// add notes a chunk: its bytes, the pairs so far, and how many bytes of how many on the disk that makes.
+func (t *transfers) add(one *transfer, bytes int, pairs, done, all uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one.Bytes += uint64(bytes)
 	one.Pairs = pairs
+	if all > 0 {
+		one.Percent = max(one.Percent, int(min(99, 100*done/all)))
+	}
+	group := t.byGroup[one.Group]
 	if one.Direction == sent {
 		t.total.Sent += uint64(bytes)
+		group.Sent += uint64(bytes)
 	} else {
 		t.total.Received += uint64(bytes)
+		group.Received += uint64(bytes)
 	}
+	t.byGroup[one.Group] = group
 }
 
 func (t *transfers) end(one *transfer) {
@@ -144,4 +154,28 @@ func (r *byteRate) wait(ctx context.Context, bytes int) error {
 	case <-timer.C():
 		return nil
 	}
+}
+
+// group is the bytes of a group's snapshot chunks since the start.
+func (t *transfers) group(id shard.GroupID) SnapshotBytes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byGroup[id]
+}
+
+// percents is, for each group with a snapshot on its way of which it is known, about how much is done.
+func (t *transfers) percents() map[shard.GroupID]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var done map[shard.GroupID]int
+	for one := range t.active {
+		if least, known := done[one.Group]; one.Percent < 0 || known && least <= one.Percent {
+			continue
+		}
+		if done == nil {
+			done = make(map[shard.GroupID]int)
+		}
+		done[one.Group] = one.Percent
+	}
+	return done
 }

@@ -171,6 +171,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		statuses, err := m.Status(ctx)
 		if err == nil {
 			info.Groups = groupInfos(id.seen(statuses))
+			n.gossip.describeActivity(m, info.GetGroups())
 		}
 	}
 	return info

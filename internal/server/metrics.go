@@ -149,6 +149,9 @@ func (c *groupCollector) collectSnapshots(manager *multiraft.Manager, out chan<-
 		running[s.Direction]++
 		name := s.Group.String()
 		out <- prometheus.MustNewConstMetric(c.more.snapProgress, prometheus.GaugeValue, float64(s.Bytes), s.Direction, name, c.nodeName(s.Peer))
+		if s.Percent >= 0 {
+			out <- prometheus.MustNewConstMetric(c.more.snapPercent, prometheus.GaugeValue, float64(s.Percent), s.Direction, name, c.nodeName(s.Peer))
+		}
 		out <- prometheus.MustNewConstMetric(c.more.snapPairs, prometheus.GaugeValue, float64(s.Pairs), s.Direction, name, c.nodeName(s.Peer))
 	}
 	failing, failed := manager.SnapshotFailures()

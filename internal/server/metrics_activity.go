@@ -14,6 +14,7 @@ import (
 // for each group, and for what a leader says of its followers and for snapshots on their way, one for each pair.
 type activityDescs struct {
 	elections, lagEntries, lagBytes, lagSeconds                                 *prometheus.Desc
+	propose, latest, groupSnapBytes, snapPercent                                *prometheus.Desc
 	waiting, waitingBytes, groupLogBytes, ack                                   *prometheus.Desc
 	followerLag, snapFailed, snapFailing                                        *prometheus.Desc
 	inbox, dropped, truncated                                                   *prometheus.Desc
@@ -36,6 +37,13 @@ func newActivityDescs() activityDescs {
 		waiting:    group("waiting_proposals", "Proposals on this node that wait for their result."),
 		waitingBytes: group("waiting_bytes",
 			"Bytes of the proposals on this node that wait for their result."),
+		propose: group("propose_seconds",
+			"Time from proposals at this node, as the leader, to their results: how many there were, and what they took together."),
+		latest: group("propose_latest_seconds", "About the time that the latest of these proposals took."),
+		groupSnapBytes: group("snapshot_bytes_total",
+			"Bytes of snapshots of the group, compressed, since the start.", "direction"),
+		snapPercent: plain("snapshot_transfer_percent",
+			"About the part that is done of a snapshot on its way, in percent.", "direction", "group", "node"),
 		groupLogBytes: group("log_bytes", "Bytes of the group's entries in the log of this node."),
 		ack:           group("quorum_ack_seconds", "Leaders only: time since a majority was last heard of."),
 		followerLag:   group("follower_lag_entries", "Leaders only: entries that a follower is not known to have.", "node"),
@@ -62,17 +70,16 @@ func (c *groupCollector) collectActivity(
 	count := func(desc *prometheus.Desc, value uint64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
 	}
-	for _, g := range manager.Observe() {
+	for _, g := range c.n.gossip.activity(manager) {
 		name := g.Group.String()
-		entries, behind := c.n.gossip.lag(g.Group, manager.Applied(g.Group))
-		average := float64(0)
-		if g.LogEntries > 0 {
-			average = float64(g.LogBytes) / float64(g.LogEntries)
-		}
 		count(c.more.elections, g.Elections, name)
-		gauge(c.more.lagEntries, float64(entries), name)
-		gauge(c.more.lagBytes, float64(entries)*average, name)
-		gauge(c.more.lagSeconds, behind.Seconds(), name)
+		gauge(c.more.lagEntries, float64(g.lagEntries), name)
+		gauge(c.more.lagBytes, float64(g.lagBytes), name)
+		gauge(c.more.lagSeconds, g.behind.Seconds(), name)
+		out <- prometheus.MustNewConstSummary(c.more.propose, g.Proposals, g.Proposing.Seconds(), nil, name)
+		gauge(c.more.latest, g.Latest.Seconds(), name)
+		count(c.more.groupSnapBytes, g.Snapshots.Sent, name, "sent")
+		count(c.more.groupSnapBytes, g.Snapshots.Received, name, "received")
 		gauge(c.more.waiting, float64(g.Waiting), name)
 		gauge(c.more.waitingBytes, float64(g.WaitingBytes), name)
 		gauge(c.more.groupLogBytes, float64(g.LogBytes), name)
@@ -94,7 +101,7 @@ func (c *groupCollector) collectActivity(
 	for level, n := range telemetry.Barriers {
 		count(c.more.barriers, n, level.String())
 	}
-	for outcome := executor.Done; outcome <= executor.Missing; outcome++ {
+	for outcome := executor.Done; outcome <= executor.LastOutcome; outcome++ {
 		count(c.more.attempts, telemetry.Attempts[outcome], outcome.String())
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -9,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
 // scrape reads the metrics of a node by series.
@@ -44,7 +48,7 @@ const sharedGroup = `{group="data:shared:00"}`
 // TestMetricsMove: each number that operators are told to watch changes when what it counts happens.
 func TestMetricsMove(t *testing.T) {
 	t.Parallel()
-	nodes := openCluster(t)
+	nodes := openCluster(t, func(cfg *config.Config) { cfg.Raft.MaxWaitingBytes = 64 << 10 })
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")
@@ -70,7 +74,16 @@ func TestMetricsMove(t *testing.T) {
 	}
 	grown(before, after, "kalamdb_group_log_bytes"+sharedGroup, 51)
 	grown(before, after, `kalamdb_propose_seconds_count{class="shared_data"}`, 51)
+	grown(before, after, "kalamdb_group_propose_seconds_count"+sharedGroup, 51)
+	grown(before, after, "kalamdb_group_propose_seconds_sum"+sharedGroup, 51*1e-6)
+	if other := scrape(t, nodes[1])["kalamdb_group_propose_seconds_count"+sharedGroup]; other != 0 {
+		t.Errorf("a follower counts %v proposals", other)
+	}
+	if latest := after["kalamdb_group_propose_latest_seconds"+sharedGroup]; latest <= 0 || latest > 10 {
+		t.Errorf("the latest proposals took %v s", latest)
+	}
 	grown(before, after, `kalamdb_propose_attempts_total{outcome="done"}`, 50)
+	refusalsMove(t, nodes[0], nodes[1])
 	for _, name := range []string{"log_append_seconds_count", "log_batch_groups_count", "apply_batch_entries_count", "log_syncs_total"} {
 		grown(before, after, "kalamdb_"+name, 10)
 	}
@@ -91,7 +104,8 @@ func TestMetricsMove(t *testing.T) {
 		"kalamdb_group_lag_bytes" + sharedGroup, `kalamdb_group_follower_lag_entries{group="data:shared:00",node="2"}`,
 		"kalamdb_worker_inbox_items", "kalamdb_worker_dropped_messages_total", "kalamdb_propose_hints_total",
 		`kalamdb_read_barriers_total{level="linearizable"}`, "kalamdb_read_barriers_spared_total", "kalamdb_lease_reads_total",
-		`kalamdb_proposals_refused_total{reason="not_leader"}`, `kalamdb_propose_attempts_total{outcome="not_leader"}`,
+		`kalamdb_propose_attempts_total{outcome="not_leader"}`, `kalamdb_propose_attempts_total{outcome="disk_full"}`,
+		`kalamdb_group_snapshot_bytes_total{direction="received",group="data:shared:00"}`,
 		`kalamdb_snapshot_bytes_total{direction="received"}`, "kalamdb_log_truncated_entries_total", "kalamdb_cpu_percent",
 		"kalamdb_disk_tight", "kalamdb_refused_messages_total", "kalamdb_snapshot_failures_total",
 		`kalamdb_transport_queue_bytes{lane="bulk"}`,
@@ -111,7 +125,34 @@ func TestMetricsMove(t *testing.T) {
 	}
 }
 
-// lagUnderAFollowerThatIsAway closes node 2: the leader sees it fall behind.
+// refusalsMove makes the engine refuse proposals for each reason that can be brought about at once.
+func refusalsMove(t *testing.T, leader, follower *Node) {
+	t.Helper()
+	for reason, c := range map[string]struct {
+		n       *Node
+		bytes   int
+		refused func(error) bool
+	}{
+		"not_leader": {follower, 10, func(err error) bool {
+			_, refused := errors.AsType[*multiraft.NotLeaderError](err)
+			return refused
+		}},
+		"too_large": {leader, 5 << 20, func(err error) bool { return errors.Is(err, multiraft.ErrTooLarge) }},
+		"waiting":   {leader, 100 << 10, func(err error) bool { return errors.Is(err, multiraft.ErrOverloaded) }},
+	} {
+		series := fmt.Sprintf("kalamdb_proposals_refused_total{reason=%q}", reason)
+		before := scrape(t, c.n)[series]
+		_, _, err := c.n.engine().Propose(t.Context(), shard.SharedShard(0), ident.RequestID{1}, make([]byte, c.bytes))
+		if !c.refused(err) {
+			t.Errorf("%s: %v", reason, err)
+		}
+		if after := scrape(t, c.n)[series]; after < before+1 {
+			t.Errorf("%s went from %v to %v", series, before, after)
+		}
+	}
+}
+
+// lagUnderAFollowerThatIsAway closes node 2: the leader sees it fall behind, and every node shows what the leader sees.
 func lagUnderAFollowerThatIsAway(t *testing.T, nodes []*Node, c client) {
 	t.Helper()
 	closeNode(t, nodes[1])
@@ -121,6 +162,17 @@ func lagUnderAFollowerThatIsAway(t *testing.T, nodes []*Node, c client) {
 	}
 	if got := scrape(t, nodes[2])[`kalamdb_group_follower_lag_entries{group="data:shared:00",node="2"}`]; got < 20 {
 		t.Errorf("the leader says that a node which is away lags %v entries behind, want 20", got)
+	}
+	c.url = "http://" + nodes[0].APIAddr()
+	within(t, "another node shows how far the one that is away is behind", func() bool {
+		return fmt.Sprint(c.rows("SELECT lag_entries >= 20, lag_ms IS NULL FROM system.cluster_groups "+
+			"WHERE group_id = 200 AND node_id = 2 AND state = 'offline'")) == "[[true true]]"
+	})
+	rows := c.rows("SELECT node_id, propose_ms > 0, lag_entries IS NOT NULL, lag_bytes IS NOT NULL, lag_ms IS NOT NULL, " +
+		"snapshot_bytes_sent IS NOT NULL, snapshot_bytes_received IS NOT NULL, snapshot_progress_pct IS NULL FROM system.cluster_groups " +
+		"WHERE group_id = 200 AND state = 'leader'")
+	if fmt.Sprint(rows) != "[[3 true true true true true true true]]" {
+		t.Errorf("what node 1 shows of the group at its leader: %v", rows)
 	}
 }
 

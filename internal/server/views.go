@@ -118,7 +118,7 @@ func (v clusterView) Groups(ctx context.Context) ([]table.ClusterGroup, error) {
 	for _, m := range members {
 		info, fresh := infos[m.Replica]
 		if !fresh {
-			groups = append(groups, v.silentGroups(m, leaders)...)
+			groups = append(groups, v.silentGroups(m, leaders, infos)...)
 			continue
 		}
 		for _, s := range info.GetGroups() {
@@ -147,8 +147,10 @@ func leadersOf(infos map[ident.ReplicaID]*nodev1.GetNodeInfoResponse) map[uint64
 // stateOffline is the state of a replica whose node is not heard of.
 const stateOffline = "offline"
 
-// silentGroups are the rows of a member that is not heard of.
-func (v clusterView) silentGroups(m *catalog.Member, leaders map[uint64]ident.ReplicaID) []table.ClusterGroup {
+// silentGroups are the rows of a member that is not heard of: how far it is behind is what the leaders say.
+func (v clusterView) silentGroups(
+	m *catalog.Member, leaders map[uint64]ident.ReplicaID, infos map[ident.ReplicaID]*nodev1.GetNodeInfoResponse,
+) []table.ClusterGroup {
 	var groups []table.ClusterGroup
 	state := stateOffline
 	for _, id := range v.n.who().Shards.Groups() {
@@ -156,9 +158,25 @@ func (v clusterView) silentGroups(m *catalog.Member, leaders map[uint64]ident.Re
 			GroupID: id, ClusterID: v.n.cfg.Cluster.ClusterID, NodeID: m.Node, GroupType: id.Class().String(), State: &state,
 		}
 		group.CurrentLeader = v.leader(leaders, uint64(id))
+		group.LagEntries = behindLeader(infos[leaders[uint64(id)]], uint64(id), m.Replica)
 		groups = append(groups, group)
 	}
 	return groups
+}
+
+// behindLeader is how many entries a replica is not known to have, as the node says that leads the group; nil when it says nothing.
+func behindLeader(leader *nodev1.GetNodeInfoResponse, group uint64, replica ident.ReplicaID) *uint64 {
+	for _, g := range leader.GetGroups() {
+		if g.GetGroup() != group {
+			continue
+		}
+		for _, p := range g.GetProgress() {
+			if p.GetReplicaId() == uint64(replica) {
+				return new(g.GetLastIndex() - min(p.GetMatch(), g.GetLastIndex()))
+			}
+		}
+	}
+	return nil
 }
 
 // leader is the node that leads a group, nil when nobody says so.
@@ -181,6 +199,16 @@ func (v clusterView) group(m *catalog.Member, s *nodev1.GroupStatus, leaders map
 	}
 	if ack := s.GetQuorumAckMillis(); ack >= 0 {
 		group.MillisSinceQuorumAck = &ack
+	}
+	if a := s.GetActivity(); a != nil {
+		group.LagEntries, group.LagBytes, group.LagMillis = new(a.GetLagEntries()), new(a.GetLagBytes()), new(a.GetLagMillis())
+		group.SnapshotBytesSent, group.SnapshotBytesReceived = new(a.GetSnapshotBytesSent()), new(a.GetSnapshotBytesReceived())
+		if took := a.GetProposeMicros(); took > 0 {
+			group.ProposeMillis = new(float64(took) / 1000)
+		}
+		if a.SnapshotPercent != nil {
+			group.SnapshotProgressPct = new(int32(min(a.GetSnapshotPercent(), 100)))
+		}
 	}
 	return group
 }

@@ -63,4 +63,11 @@ type ClusterGroup struct {
 	State                *string // leader, follower, candidate, learner, outside or offline
 	CurrentLeader        *ident.NodeID
 	MillisSinceQuorumAck *int64
+
+	// How far the replica is behind what any member has committed; of a member that is not heard of, the entries that its
+	// leader does not know it to have.
+	LagEntries, LagBytes, LagMillis          *uint64
+	ProposeMillis                            *float64 // about what the latest proposals to this replica took
+	SnapshotBytesSent, SnapshotBytesReceived *uint64  // since the start of the node
+	SnapshotProgressPct                      *int32   // of a snapshot on its way
 }

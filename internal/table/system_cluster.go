@@ -48,7 +48,13 @@ func (s *System) clusterGroupsRows(ctx context.Context, _ *ViewRequest) ([][]dat
 	rows := make([][]datum.Datum, 0, len(groups))
 	for i := range groups {
 		g := &groups[i]
-		vote := datum.Datum{}
+		vote, propose, progress := datum.Datum{}, datum.Datum{}, datum.Datum{}
+		if g.ProposeMillis != nil {
+			propose = datum.NewFloat(*g.ProposeMillis)
+		}
+		if g.SnapshotProgressPct != nil {
+			progress = small(*g.SnapshotProgressPct)
+		}
 		if g.Vote != nil {
 			vote = datum.NewString(datum.JSON, *g.Vote)
 		}
@@ -57,6 +63,8 @@ func (s *System) clusterGroupsRows(ctx context.Context, _ *ViewRequest) ([][]dat
 			numberPointer(g.CurrentTerm), vote, numberPointer(g.LastLogIndex), numberPointer(g.LastApplied),
 			numberPointer(g.Snapshot), numberPointer(g.Purged), numberPointer(g.Committed), textPointer(g.State),
 			numberPointer(g.CurrentLeader), numberPointer(g.MillisSinceQuorumAck),
+			numberPointer(g.LagEntries), numberPointer(g.LagBytes), numberPointer(g.LagMillis), propose,
+			numberPointer(g.SnapshotBytesSent), numberPointer(g.SnapshotBytesReceived), progress,
 		})
 	}
 	return rows, nil

@@ -18,6 +18,8 @@ func systemViews() []viewDefinition {
 			orNull(jsonText("vote")), orNull(bigInt("last_log_index")), orNull(bigInt("last_applied")),
 			orNull(bigInt("snapshot")), orNull(bigInt("purged")), orNull(bigInt("committed")), orNull(text("state")),
 			orNull(bigInt("current_leader")), orNull(bigInt("millis_since_quorum_ack")),
+			orNull(bigInt("lag_entries")), orNull(bigInt("lag_bytes")), orNull(bigInt("lag_ms")), orNull(float("propose_ms")),
+			orNull(bigInt("snapshot_bytes_sent")), orNull(bigInt("snapshot_bytes_received")), orNull(integer("snapshot_progress_pct")),
 		}},
 		{SystemNamespace, "columns", (*System).columnsRows, []viewColumn{
 			text("namespace_id"), text("table_name"), bigInt("version"), bigInt("column_id"), text("column_name"),

@@ -120,6 +120,17 @@ func (b *Builder) Next() ([]byte, error) {
 // Pairs returns how many pairs were read so far, those included that the receiver has already.
 func (b *Builder) Pairs() uint64 { return b.pairs }
 
+// At returns the key up to which the span was read, its end when that is all of it. It is good until the next Next.
+func (b *Builder) At() []byte {
+	switch {
+	case !b.started:
+		return b.lo
+	case !b.valid:
+		return b.hi
+	}
+	return b.it.Key()
+}
+
 // squeeze compresses the chunk that was made into room of its own, which is found at once.
 func (b *Builder) squeeze() []byte {
 	return b.zip.EncodeAll(b.raw, make([]byte, 0, b.zip.MaxEncodedSize(len(b.raw))))

@@ -37,6 +37,7 @@ type Receiver struct {
 	own      *xxhash.Digest // of the pairs in file
 	begun    uint64         // pairs before file
 	path     string         // of file
+	filed    uint64         // bytes of pieces
 	encoded  []byte         // reused between pairs
 	failed   error          // the first error of Add; it sticks
 	sent     trailer
@@ -133,6 +134,14 @@ func (r *Receiver) add(chunk []byte) error {
 // Pairs returns how many pairs are there so far, kept ones included.
 func (r *Receiver) Pairs() uint64 { return r.pairs }
 
+// Written returns about how many bytes are in table files so far, kept ones included.
+func (r *Receiver) Written() uint64 {
+	if r.file == nil {
+		return r.filed
+	}
+	return r.filed + r.file.Size()
+}
+
 // addPairs writes the pairs that are complete with this chunk and keeps the beginning of the next.
 func (r *Receiver) addPairs(raw []byte) error {
 	if _, err := r.digest.Write(raw); err != nil {
@@ -205,6 +214,7 @@ func (r *Receiver) addPair(key, value []byte) error {
 func (r *Receiver) endFile() error {
 	file := r.file
 	r.file = nil
+	r.filed += file.Size()
 	if err := file.Close(); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}

@@ -50,18 +50,23 @@ func (r *Receiver) keep(raw []byte) error {
 		}
 	}
 	old := r.previous[number]
+	info, err := r.engine.FS().Stat(old.path)
+	if err != nil {
+		return fmt.Errorf("snapshot: kept file: %w", err)
+	}
+	r.filed += uint64(max(info.Size(), 0))
 	own := newSum()
-	err := r.engine.ReadTable(old.path, func(key, value []byte) error {
+	err = r.engine.ReadTable(old.path, func(key, value []byte) error {
 		if bytes.Compare(key, r.lo) < 0 || bytes.Compare(key, r.hi) >= 0 || r.pairs > 0 && bytes.Compare(key, r.last) <= 0 {
 			return malformed("kept key %x does not follow %x", key, r.last)
 		}
 		r.last = append(r.last[:0], key...)
 		r.pairs++
-		if err := own.add(key, value); err != nil {
-			return err
+		if failure := own.add(key, value); failure != nil {
+			return failure
 		}
-		_, err := r.digest.Write(own.encoded)
-		return err
+		_, failure := r.digest.Write(own.encoded)
+		return failure
 	})
 	if err != nil {
 		return fmt.Errorf("snapshot: kept file: %w", err)

@@ -442,6 +442,7 @@ type GroupStatus struct {
 	Voters          []uint64               `protobuf:"varint,12,rep,packed,name=voters,proto3" json:"voters,omitempty"`
 	Learners        []uint64               `protobuf:"varint,13,rep,packed,name=learners,proto3" json:"learners,omitempty"`
 	Progress        []*PeerProgress        `protobuf:"bytes,14,rep,name=progress,proto3" json:"progress,omitempty"` // leader only
+	Activity        *GroupActivity         `protobuf:"bytes,15,opt,name=activity,proto3" json:"activity,omitempty"` // absent in nodes that do not say
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -574,6 +575,107 @@ func (x *GroupStatus) GetProgress() []*PeerProgress {
 	return nil
 }
 
+func (x *GroupStatus) GetActivity() *GroupActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+// GroupActivity is what the group does on the node, and how far the replica is behind what any member had committed when it was
+// last heard.
+type GroupActivity struct {
+	state                 protoimpl.MessageState `protogen:"open.v1"`
+	LagEntries            uint64                 `protobuf:"varint,1,opt,name=lag_entries,json=lagEntries,proto3" json:"lag_entries,omitempty"`
+	LagBytes              uint64                 `protobuf:"varint,2,opt,name=lag_bytes,json=lagBytes,proto3" json:"lag_bytes,omitempty"`                              // about
+	LagMillis             uint64                 `protobuf:"varint,3,opt,name=lag_millis,json=lagMillis,proto3" json:"lag_millis,omitempty"`                           // since the replica was level
+	ProposeMicros         uint64                 `protobuf:"varint,4,opt,name=propose_micros,json=proposeMicros,proto3" json:"propose_micros,omitempty"`               // about what the latest proposals to this replica took; zero when there was none since the start
+	SnapshotBytesSent     uint64                 `protobuf:"varint,5,opt,name=snapshot_bytes_sent,json=snapshotBytesSent,proto3" json:"snapshot_bytes_sent,omitempty"` // since the start, compressed
+	SnapshotBytesReceived uint64                 `protobuf:"varint,6,opt,name=snapshot_bytes_received,json=snapshotBytesReceived,proto3" json:"snapshot_bytes_received,omitempty"`
+	SnapshotPercent       *uint32                `protobuf:"varint,7,opt,name=snapshot_percent,json=snapshotPercent,proto3,oneof" json:"snapshot_percent,omitempty"` // about what is done of a snapshot on its way, of several the one that is least far
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *GroupActivity) Reset() {
+	*x = GroupActivity{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupActivity) ProtoMessage() {}
+
+func (x *GroupActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupActivity.ProtoReflect.Descriptor instead.
+func (*GroupActivity) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GroupActivity) GetLagEntries() uint64 {
+	if x != nil {
+		return x.LagEntries
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetLagBytes() uint64 {
+	if x != nil {
+		return x.LagBytes
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetLagMillis() uint64 {
+	if x != nil {
+		return x.LagMillis
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetProposeMicros() uint64 {
+	if x != nil {
+		return x.ProposeMicros
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetSnapshotBytesSent() uint64 {
+	if x != nil {
+		return x.SnapshotBytesSent
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetSnapshotBytesReceived() uint64 {
+	if x != nil {
+		return x.SnapshotBytesReceived
+	}
+	return 0
+}
+
+func (x *GroupActivity) GetSnapshotPercent() uint32 {
+	if x != nil && x.SnapshotPercent != nil {
+		return *x.SnapshotPercent
+	}
+	return 0
+}
+
 type PeerProgress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
@@ -586,7 +688,7 @@ type PeerProgress struct {
 
 func (x *PeerProgress) Reset() {
 	*x = PeerProgress{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[3]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +700,7 @@ func (x *PeerProgress) String() string {
 func (*PeerProgress) ProtoMessage() {}
 
 func (x *PeerProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[3]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +713,7 @@ func (x *PeerProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerProgress.ProtoReflect.Descriptor instead.
 func (*PeerProgress) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PeerProgress) GetReplicaId() uint64 {
@@ -657,7 +759,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[4]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +771,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[4]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +784,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinRequest) GetClusterId() string {
@@ -750,7 +852,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[5]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +864,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[5]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +877,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinResponse) GetClusterUid() []byte {
@@ -846,7 +948,7 @@ type MemberAddress struct {
 
 func (x *MemberAddress) Reset() {
 	*x = MemberAddress{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[6]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +960,7 @@ func (x *MemberAddress) String() string {
 func (*MemberAddress) ProtoMessage() {}
 
 func (x *MemberAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[6]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +973,7 @@ func (x *MemberAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberAddress.ProtoReflect.Descriptor instead.
 func (*MemberAddress) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MemberAddress) GetReplicaId() uint64 {
@@ -914,7 +1016,7 @@ type ForwardRequest struct {
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[7]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1028,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[7]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1041,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ForwardRequest) GetGroup() uint64 {
@@ -983,7 +1085,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[8]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1097,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[8]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1110,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ForwardResponse) GetResult() []byte {
@@ -1057,7 +1159,7 @@ type ForwardBatch struct {
 
 func (x *ForwardBatch) Reset() {
 	*x = ForwardBatch{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1171,7 @@ func (x *ForwardBatch) String() string {
 func (*ForwardBatch) ProtoMessage() {}
 
 func (x *ForwardBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[9]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1184,7 @@ func (x *ForwardBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardBatch.ProtoReflect.Descriptor instead.
 func (*ForwardBatch) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ForwardBatch) GetCalls() []*ForwardCall {
@@ -1110,7 +1212,7 @@ type ForwardCall struct {
 
 func (x *ForwardCall) Reset() {
 	*x = ForwardCall{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1224,7 @@ func (x *ForwardCall) String() string {
 func (*ForwardCall) ProtoMessage() {}
 
 func (x *ForwardCall) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[10]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1237,7 @@ func (x *ForwardCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCall.ProtoReflect.Descriptor instead.
 func (*ForwardCall) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ForwardCall) GetNumber() uint64 {
@@ -1168,7 +1270,7 @@ type ForwardAnswers struct {
 
 func (x *ForwardAnswers) Reset() {
 	*x = ForwardAnswers{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1282,7 @@ func (x *ForwardAnswers) String() string {
 func (*ForwardAnswers) ProtoMessage() {}
 
 func (x *ForwardAnswers) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[11]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1295,7 @@ func (x *ForwardAnswers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardAnswers.ProtoReflect.Descriptor instead.
 func (*ForwardAnswers) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ForwardAnswers) GetAnswers() []*ForwardAnswer {
@@ -1213,7 +1315,7 @@ type ForwardAnswer struct {
 
 func (x *ForwardAnswer) Reset() {
 	*x = ForwardAnswer{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1327,7 @@ func (x *ForwardAnswer) String() string {
 func (*ForwardAnswer) ProtoMessage() {}
 
 func (x *ForwardAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[12]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1340,7 @@ func (x *ForwardAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardAnswer.ProtoReflect.Descriptor instead.
 func (*ForwardAnswer) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardAnswer) GetNumber() uint64 {
@@ -1268,7 +1370,7 @@ type InstallSnapshotRequest struct {
 
 func (x *InstallSnapshotRequest) Reset() {
 	*x = InstallSnapshotRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1382,7 @@ func (x *InstallSnapshotRequest) String() string {
 func (*InstallSnapshotRequest) ProtoMessage() {}
 
 func (x *InstallSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[13]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1395,7 @@ func (x *InstallSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*InstallSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InstallSnapshotRequest) GetPart() isInstallSnapshotRequest_Part {
@@ -1345,14 +1447,15 @@ type SnapshotHeader struct {
 	Term          uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"` // the leader's term
 	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
 	IndexTerm     uint64                 `protobuf:"varint,6,opt,name=index_term,json=indexTerm,proto3" json:"index_term,omitempty"`
-	ConfState     []byte                 `protobuf:"bytes,7,opt,name=conf_state,json=confState,proto3" json:"conf_state,omitempty"` // raftpb.ConfState
+	ConfState     []byte                 `protobuf:"bytes,7,opt,name=conf_state,json=confState,proto3" json:"conf_state,omitempty"`     // raftpb.ConfState
+	StateBytes    uint64                 `protobuf:"varint,8,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"` // about what the state takes on the sender's disk; zero when it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1467,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[14]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1480,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SnapshotHeader) GetGroup() uint64 {
@@ -1429,6 +1532,13 @@ func (x *SnapshotHeader) GetConfState() []byte {
 	return nil
 }
 
+func (x *SnapshotHeader) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
 type SnapshotChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"` // from zero
@@ -1441,7 +1551,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1563,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[15]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1576,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SnapshotChunk) GetSequence() uint64 {
@@ -1505,7 +1615,7 @@ type InstallSnapshotResponse struct {
 
 func (x *InstallSnapshotResponse) Reset() {
 	*x = InstallSnapshotResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1627,7 @@ func (x *InstallSnapshotResponse) String() string {
 func (*InstallSnapshotResponse) ProtoMessage() {}
 
 func (x *InstallSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[16]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1640,7 @@ func (x *InstallSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*InstallSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 type SnapshotProgressRequest struct {
@@ -1542,7 +1652,7 @@ type SnapshotProgressRequest struct {
 
 func (x *SnapshotProgressRequest) Reset() {
 	*x = SnapshotProgressRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1664,7 @@ func (x *SnapshotProgressRequest) String() string {
 func (*SnapshotProgressRequest) ProtoMessage() {}
 
 func (x *SnapshotProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[17]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1677,7 @@ func (x *SnapshotProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotProgressRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotProgressRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotProgressRequest) GetGroup() uint64 {
@@ -1587,7 +1697,7 @@ type SnapshotProgressResponse struct {
 
 func (x *SnapshotProgressResponse) Reset() {
 	*x = SnapshotProgressResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1709,7 @@ func (x *SnapshotProgressResponse) String() string {
 func (*SnapshotProgressResponse) ProtoMessage() {}
 
 func (x *SnapshotProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[18]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1722,7 @@ func (x *SnapshotProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotProgressResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotProgressResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SnapshotProgressResponse) GetRanges() []*SnapshotRange {
@@ -1633,7 +1743,7 @@ type SnapshotRange struct {
 
 func (x *SnapshotRange) Reset() {
 	*x = SnapshotRange{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1755,7 @@ func (x *SnapshotRange) String() string {
 func (*SnapshotRange) ProtoMessage() {}
 
 func (x *SnapshotRange) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[19]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1768,7 @@ func (x *SnapshotRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRange.ProtoReflect.Descriptor instead.
 func (*SnapshotRange) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SnapshotRange) GetLast() []byte {
@@ -1696,7 +1806,7 @@ type OperateRequest struct {
 
 func (x *OperateRequest) Reset() {
 	*x = OperateRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1818,7 @@ func (x *OperateRequest) String() string {
 func (*OperateRequest) ProtoMessage() {}
 
 func (x *OperateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[20]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1831,7 @@ func (x *OperateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateRequest.ProtoReflect.Descriptor instead.
 func (*OperateRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OperateRequest) GetOrder() Order {
@@ -1772,7 +1882,7 @@ type OperateResponse struct {
 
 func (x *OperateResponse) Reset() {
 	*x = OperateResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1894,7 @@ func (x *OperateResponse) String() string {
 func (*OperateResponse) ProtoMessage() {}
 
 func (x *OperateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[21]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1907,7 @@ func (x *OperateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
 func (*OperateResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OperateResponse) GetOutcomes() []*OperateOutcome {
@@ -1856,7 +1966,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1978,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1991,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenSession) GetId() string {
@@ -1990,7 +2100,7 @@ type LiveQuery struct {
 
 func (x *LiveQuery) Reset() {
 	*x = LiveQuery{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2112,7 @@ func (x *LiveQuery) String() string {
 func (*LiveQuery) ProtoMessage() {}
 
 func (x *LiveQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2125,7 @@ func (x *LiveQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveQuery.ProtoReflect.Descriptor instead.
 func (*LiveQuery) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LiveQuery) GetNumber() uint64 {
@@ -2122,7 +2232,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2244,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2257,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -2195,7 +2305,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2317,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2330,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadFileRequest) GetStorageId() string {
@@ -2246,7 +2356,7 @@ type ReadFileResponse struct {
 
 func (x *ReadFileResponse) Reset() {
 	*x = ReadFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2368,7 @@ func (x *ReadFileResponse) String() string {
 func (*ReadFileResponse) ProtoMessage() {}
 
 func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2381,7 @@ func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadFileResponse) GetData() []byte {
@@ -2293,7 +2403,7 @@ type KeepFileRequest struct {
 
 func (x *KeepFileRequest) Reset() {
 	*x = KeepFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2415,7 @@ func (x *KeepFileRequest) String() string {
 func (*KeepFileRequest) ProtoMessage() {}
 
 func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2428,7 @@ func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
 func (*KeepFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KeepFileRequest) GetStorageId() string {
@@ -2359,7 +2469,7 @@ type KeepFileResponse struct {
 
 func (x *KeepFileResponse) Reset() {
 	*x = KeepFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2481,7 @@ func (x *KeepFileResponse) String() string {
 func (*KeepFileResponse) ProtoMessage() {}
 
 func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2494,7 @@ func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
 func (*KeepFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KeepFileResponse) GetRefused() string {
@@ -2411,7 +2521,7 @@ type DropFilesRequest struct {
 
 func (x *DropFilesRequest) Reset() {
 	*x = DropFilesRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2533,7 @@ func (x *DropFilesRequest) String() string {
 func (*DropFilesRequest) ProtoMessage() {}
 
 func (x *DropFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2546,7 @@ func (x *DropFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFilesRequest.ProtoReflect.Descriptor instead.
 func (*DropFilesRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DropFilesRequest) GetUser() string {
@@ -2463,7 +2573,7 @@ type DropFilesResponse struct {
 
 func (x *DropFilesResponse) Reset() {
 	*x = DropFilesResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2585,7 @@ func (x *DropFilesResponse) String() string {
 func (*DropFilesResponse) ProtoMessage() {}
 
 func (x *DropFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2598,7 @@ func (x *DropFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFilesResponse.ProtoReflect.Descriptor instead.
 func (*DropFilesResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DropFilesResponse) GetRefused() string {
@@ -2516,7 +2626,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2638,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2651,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2574,7 +2684,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2696,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2709,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2644,7 +2754,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04arch\x18\x15 \x01(\tR\x04arch\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\x16 \x01(\rR\tlogFormat\x12!\n" +
-	"\fclock_micros\x18\x17 \x01(\x12R\vclockMicros\"\xb3\x03\n" +
+	"\fclock_micros\x18\x17 \x01(\x12R\vclockMicros\"\xef\x03\n" +
 	"\vGroupStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
@@ -2662,7 +2772,19 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x11quorum_ack_millis\x18\v \x01(\x12R\x0fquorumAckMillis\x12\x16\n" +
 	"\x06voters\x18\f \x03(\x04R\x06voters\x12\x1a\n" +
 	"\blearners\x18\r \x03(\x04R\blearners\x129\n" +
-	"\bprogress\x18\x0e \x03(\v2\x1d.kalamdb.node.v1.PeerProgressR\bprogress\"q\n" +
+	"\bprogress\x18\x0e \x03(\v2\x1d.kalamdb.node.v1.PeerProgressR\bprogress\x12:\n" +
+	"\bactivity\x18\x0f \x01(\v2\x1e.kalamdb.node.v1.GroupActivityR\bactivity\"\xc0\x02\n" +
+	"\rGroupActivity\x12\x1f\n" +
+	"\vlag_entries\x18\x01 \x01(\x04R\n" +
+	"lagEntries\x12\x1b\n" +
+	"\tlag_bytes\x18\x02 \x01(\x04R\blagBytes\x12\x1d\n" +
+	"\n" +
+	"lag_millis\x18\x03 \x01(\x04R\tlagMillis\x12%\n" +
+	"\x0epropose_micros\x18\x04 \x01(\x04R\rproposeMicros\x12.\n" +
+	"\x13snapshot_bytes_sent\x18\x05 \x01(\x04R\x11snapshotBytesSent\x126\n" +
+	"\x17snapshot_bytes_received\x18\x06 \x01(\x04R\x15snapshotBytesReceived\x12.\n" +
+	"\x10snapshot_percent\x18\a \x01(\rH\x00R\x0fsnapshotPercent\x88\x01\x01B\x13\n" +
+	"\x11_snapshot_percent\"q\n" +
 	"\fPeerProgress\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x14\n" +
@@ -2725,7 +2847,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x16InstallSnapshotRequest\x129\n" +
 	"\x06header\x18\x01 \x01(\v2\x1f.kalamdb.node.v1.SnapshotHeaderH\x00R\x06header\x126\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x1e.kalamdb.node.v1.SnapshotChunkH\x00R\x05chunkB\x06\n" +
-	"\x04part\"\xb2\x01\n" +
+	"\x04part\"\xd3\x01\n" +
 	"\x0eSnapshotHeader\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -2735,7 +2857,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"index_term\x18\x06 \x01(\x04R\tindexTerm\x12\x1d\n" +
 	"\n" +
-	"conf_state\x18\a \x01(\fR\tconfState\"k\n" +
+	"conf_state\x18\a \x01(\fR\tconfState\x12\x1f\n" +
+	"\vstate_bytes\x18\b \x01(\x04R\n" +
+	"stateBytes\"k\n" +
 	"\rSnapshotChunk\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
@@ -2884,88 +3008,90 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
 	(*GetNodeInfoRequest)(nil),       // 2: kalamdb.node.v1.GetNodeInfoRequest
 	(*GetNodeInfoResponse)(nil),      // 3: kalamdb.node.v1.GetNodeInfoResponse
 	(*GroupStatus)(nil),              // 4: kalamdb.node.v1.GroupStatus
-	(*PeerProgress)(nil),             // 5: kalamdb.node.v1.PeerProgress
-	(*JoinRequest)(nil),              // 6: kalamdb.node.v1.JoinRequest
-	(*JoinResponse)(nil),             // 7: kalamdb.node.v1.JoinResponse
-	(*MemberAddress)(nil),            // 8: kalamdb.node.v1.MemberAddress
-	(*ForwardRequest)(nil),           // 9: kalamdb.node.v1.ForwardRequest
-	(*ForwardResponse)(nil),          // 10: kalamdb.node.v1.ForwardResponse
-	(*ForwardBatch)(nil),             // 11: kalamdb.node.v1.ForwardBatch
-	(*ForwardCall)(nil),              // 12: kalamdb.node.v1.ForwardCall
-	(*ForwardAnswers)(nil),           // 13: kalamdb.node.v1.ForwardAnswers
-	(*ForwardAnswer)(nil),            // 14: kalamdb.node.v1.ForwardAnswer
-	(*InstallSnapshotRequest)(nil),   // 15: kalamdb.node.v1.InstallSnapshotRequest
-	(*SnapshotHeader)(nil),           // 16: kalamdb.node.v1.SnapshotHeader
-	(*SnapshotChunk)(nil),            // 17: kalamdb.node.v1.SnapshotChunk
-	(*InstallSnapshotResponse)(nil),  // 18: kalamdb.node.v1.InstallSnapshotResponse
-	(*SnapshotProgressRequest)(nil),  // 19: kalamdb.node.v1.SnapshotProgressRequest
-	(*SnapshotProgressResponse)(nil), // 20: kalamdb.node.v1.SnapshotProgressResponse
-	(*SnapshotRange)(nil),            // 21: kalamdb.node.v1.SnapshotRange
-	(*OperateRequest)(nil),           // 22: kalamdb.node.v1.OperateRequest
-	(*OperateResponse)(nil),          // 23: kalamdb.node.v1.OperateResponse
-	(*OpenSession)(nil),              // 24: kalamdb.node.v1.OpenSession
-	(*LiveQuery)(nil),                // 25: kalamdb.node.v1.LiveQuery
-	(*OperateOutcome)(nil),           // 26: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 27: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 28: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 29: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 30: kalamdb.node.v1.KeepFileResponse
-	(*DropFilesRequest)(nil),         // 31: kalamdb.node.v1.DropFilesRequest
-	(*DropFilesResponse)(nil),        // 32: kalamdb.node.v1.DropFilesResponse
-	(*InviteRequest)(nil),            // 33: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 34: kalamdb.node.v1.InviteResponse
+	(*GroupActivity)(nil),            // 5: kalamdb.node.v1.GroupActivity
+	(*PeerProgress)(nil),             // 6: kalamdb.node.v1.PeerProgress
+	(*JoinRequest)(nil),              // 7: kalamdb.node.v1.JoinRequest
+	(*JoinResponse)(nil),             // 8: kalamdb.node.v1.JoinResponse
+	(*MemberAddress)(nil),            // 9: kalamdb.node.v1.MemberAddress
+	(*ForwardRequest)(nil),           // 10: kalamdb.node.v1.ForwardRequest
+	(*ForwardResponse)(nil),          // 11: kalamdb.node.v1.ForwardResponse
+	(*ForwardBatch)(nil),             // 12: kalamdb.node.v1.ForwardBatch
+	(*ForwardCall)(nil),              // 13: kalamdb.node.v1.ForwardCall
+	(*ForwardAnswers)(nil),           // 14: kalamdb.node.v1.ForwardAnswers
+	(*ForwardAnswer)(nil),            // 15: kalamdb.node.v1.ForwardAnswer
+	(*InstallSnapshotRequest)(nil),   // 16: kalamdb.node.v1.InstallSnapshotRequest
+	(*SnapshotHeader)(nil),           // 17: kalamdb.node.v1.SnapshotHeader
+	(*SnapshotChunk)(nil),            // 18: kalamdb.node.v1.SnapshotChunk
+	(*InstallSnapshotResponse)(nil),  // 19: kalamdb.node.v1.InstallSnapshotResponse
+	(*SnapshotProgressRequest)(nil),  // 20: kalamdb.node.v1.SnapshotProgressRequest
+	(*SnapshotProgressResponse)(nil), // 21: kalamdb.node.v1.SnapshotProgressResponse
+	(*SnapshotRange)(nil),            // 22: kalamdb.node.v1.SnapshotRange
+	(*OperateRequest)(nil),           // 23: kalamdb.node.v1.OperateRequest
+	(*OperateResponse)(nil),          // 24: kalamdb.node.v1.OperateResponse
+	(*OpenSession)(nil),              // 25: kalamdb.node.v1.OpenSession
+	(*LiveQuery)(nil),                // 26: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 27: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 28: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 29: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 30: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 31: kalamdb.node.v1.KeepFileResponse
+	(*DropFilesRequest)(nil),         // 32: kalamdb.node.v1.DropFilesRequest
+	(*DropFilesResponse)(nil),        // 33: kalamdb.node.v1.DropFilesResponse
+	(*InviteRequest)(nil),            // 34: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 35: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
-	8,  // 1: kalamdb.node.v1.GetNodeInfoResponse.members:type_name -> kalamdb.node.v1.MemberAddress
-	5,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
-	8,  // 3: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
-	0,  // 4: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
-	12, // 5: kalamdb.node.v1.ForwardBatch.calls:type_name -> kalamdb.node.v1.ForwardCall
-	9,  // 6: kalamdb.node.v1.ForwardCall.request:type_name -> kalamdb.node.v1.ForwardRequest
-	14, // 7: kalamdb.node.v1.ForwardAnswers.answers:type_name -> kalamdb.node.v1.ForwardAnswer
-	10, // 8: kalamdb.node.v1.ForwardAnswer.response:type_name -> kalamdb.node.v1.ForwardResponse
-	16, // 9: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
-	17, // 10: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	21, // 11: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
-	1,  // 12: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	26, // 13: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	25, // 14: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
-	24, // 15: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
-	2,  // 16: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	6,  // 17: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	9,  // 18: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	11, // 19: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
-	15, // 20: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	19, // 21: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	22, // 22: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	33, // 23: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	27, // 24: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	29, // 25: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	31, // 26: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
-	3,  // 27: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	7,  // 28: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	10, // 29: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	13, // 30: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
-	18, // 31: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	20, // 32: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	23, // 33: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	34, // 34: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	28, // 35: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	30, // 36: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	32, // 37: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 1: kalamdb.node.v1.GetNodeInfoResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	6,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
+	5,  // 3: kalamdb.node.v1.GroupStatus.activity:type_name -> kalamdb.node.v1.GroupActivity
+	9,  // 4: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	0,  // 5: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
+	13, // 6: kalamdb.node.v1.ForwardBatch.calls:type_name -> kalamdb.node.v1.ForwardCall
+	10, // 7: kalamdb.node.v1.ForwardCall.request:type_name -> kalamdb.node.v1.ForwardRequest
+	15, // 8: kalamdb.node.v1.ForwardAnswers.answers:type_name -> kalamdb.node.v1.ForwardAnswer
+	11, // 9: kalamdb.node.v1.ForwardAnswer.response:type_name -> kalamdb.node.v1.ForwardResponse
+	17, // 10: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
+	18, // 11: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
+	22, // 12: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
+	1,  // 13: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
+	27, // 14: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	26, // 15: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	25, // 16: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
+	2,  // 17: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	7,  // 18: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	10, // 19: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	12, // 20: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
+	16, // 21: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	20, // 22: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	23, // 23: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	34, // 24: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	28, // 25: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	30, // 26: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	32, // 27: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
+	3,  // 28: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	8,  // 29: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	11, // 30: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 31: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	19, // 32: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	21, // 33: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	24, // 34: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	35, // 35: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	29, // 36: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	31, // 37: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	33, // 38: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
+	28, // [28:39] is the sub-list for method output_type
+	17, // [17:28] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -2973,7 +3099,8 @@ func file_kalamdb_node_v1_node_proto_init() {
 	if File_kalamdb_node_v1_node_proto != nil {
 		return
 	}
-	file_kalamdb_node_v1_node_proto_msgTypes[13].OneofWrappers = []any{
+	file_kalamdb_node_v1_node_proto_msgTypes[3].OneofWrappers = []any{}
+	file_kalamdb_node_v1_node_proto_msgTypes[14].OneofWrappers = []any{
 		(*InstallSnapshotRequest_Header)(nil),
 		(*InstallSnapshotRequest_Chunk)(nil),
 	}
@@ -2983,7 +3110,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
