@@ -114,6 +114,9 @@ func (v *viewQuery) inspect(node *parse.Query) (err error) {
 // group finds the groups in the select list.
 func (v *viewQuery) group(node *parse.Query, body *parse.Select, found *schema.Table) error {
 	for _, group := range body.GroupBy {
+		if _, sets := group.(*parse.GroupingSets); sets {
+			return refuse(CodeInvalidSQL, "a live query cannot have grouping sets; subscribe to one query for each set")
+		}
 		at := groupPosition(group, body.Items, found)
 		if at < 0 {
 			return refuse(CodeInvalidSQL, "a live query must select what it groups by: %s is missing in the select list", parse.Print(group))

@@ -35,7 +35,10 @@ type group struct {
 	keptBytes    int // by the accumulators, as accounted for
 }
 
-func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
+func (r *run) wrapAggregate(n *plan.Aggregate, input operator) (operator, error) {
+	if n.Grouping.Sets != nil {
+		return r.wrapSets(n, input)
+	}
 	o := &aggregateOperator{
 		input: input, eval: r.eval, budget: r.budget,
 		keys: make([]expr.Expr, len(n.Grouping.Keys)), calls: make([]*expr.AggregateCall, len(n.Grouping.Calls)),
@@ -54,7 +57,7 @@ func (r *run) wrapAggregate(n *plan.Aggregate, input operator) operator {
 			o.place = place
 		}
 	}
-	return o
+	return o, nil
 }
 
 // prepareCall computes once what does not depend on rows.

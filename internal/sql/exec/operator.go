@@ -79,7 +79,7 @@ func (r *run) wrap(node plan.Node, input operator) (operator, error) {
 	case *plan.Project:
 		return r.wrapProject(n, input), nil
 	case *plan.Aggregate:
-		return r.wrapAggregate(n, input), nil
+		return r.wrapAggregate(n, input)
 	case *plan.Sort:
 		return r.wrapSort(n, input)
 	case *plan.Distinct:

@@ -44,6 +44,8 @@ func plainAggregate(call *AggregateCall) Aggregate {
 		return &boolAggregate{or: call.Name == "bool_or"}
 	case "string_agg":
 		return &stringAggregate{}
+	case groupingName:
+		return groupingBits{call.Bits}
 	}
 	return &arrayAggregate{}
 }

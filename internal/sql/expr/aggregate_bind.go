@@ -36,15 +36,19 @@ func (b *binder) bindAggregate(name string, n *parse.FuncCall) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	grouping := b.options.Grouping
+	return b.options.Grouping.column(call), nil
+}
+
+// column is the column of the grouped row that holds the result of a call, which is computed once.
+func (g *Grouping) column(call *AggregateCall) Expr {
 	text := call.String()
-	for i, known := range grouping.Calls {
+	for i, known := range g.Calls {
 		if known.String() == text {
-			return NewColumn(len(grouping.Keys)+i, known.Result, text), nil
+			return NewColumn(len(g.Keys)+i, known.Result, text)
 		}
 	}
-	grouping.Calls = append(grouping.Calls, call)
-	return NewColumn(len(grouping.Keys)+len(grouping.Calls)-1, call.Result, text), nil
+	g.Calls = append(g.Calls, call)
+	return NewColumn(len(g.Keys)+len(g.Calls)-1, call.Result, text)
 }
 
 func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, error) {

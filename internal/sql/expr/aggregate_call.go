@@ -10,19 +10,26 @@ import (
 // followed by the results of Calls: an expression equal to a key becomes that column, an aggregate call
 // is added to Calls (once) and becomes its column, and any other column is an error.
 type Grouping struct {
-	Keys  []Expr           // GROUP BY expressions, bound over the input scope
+	Keys []Expr // GROUP BY expressions, bound over the input scope
+	// Sets are the grouping sets: which keys rows are grouped by, each row once for each set. The other keys are NULL in the groups
+	// of a set. Nil is one set of all keys.
+	Sets  [][]int
 	Calls []*AggregateCall // filled by Bind
 }
 
 // AggregateCall is one aggregate of a grouped query. Its operands are evaluated over input rows.
 type AggregateCall struct {
-	Name     string // lower case: count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg
+	Name     string // lower case: count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg, or grouping
 	Star     bool   // count(*)
 	Distinct bool
 	Args     []Expr // one operand; string_agg has its separator second
 	OrderBy  []Order
 	Filter   Expr // nil when none
 	Result   datum.Type
+	// Keys are the keys that GROUPING asks for, one bit each, and Bits what it gives in the groups of one set, which the executor fills
+	// in.
+	Keys []int
+	Bits datum.Datum
 }
 
 // Order is one item of an ordering.
@@ -36,6 +43,12 @@ type Order struct {
 func (c *AggregateCall) String() string {
 	var b strings.Builder
 	b.WriteString(c.Name + "(")
+	for i, key := range c.Keys {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("key " + itoa(key))
+	}
 	if c.Distinct {
 		b.WriteString("DISTINCT ")
 	}

@@ -23,7 +23,7 @@ func keptBytes(aggregate Aggregate) int {
 // KeepsValues reports whether a call's accumulators keep more than a number, so that KeptBytes has to be asked.
 func (c *AggregateCall) KeepsValues() bool {
 	switch plainAggregate(c).(type) {
-	case *countAggregate, *sumAggregate, *boolAggregate:
+	case *countAggregate, *sumAggregate, *boolAggregate, groupingBits:
 		return c.Distinct || len(c.OrderBy) > 0
 	}
 	return true

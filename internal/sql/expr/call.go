@@ -107,6 +107,9 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 	if IsAggregateName(name) {
 		return b.bindAggregate(name, n)
 	}
+	if name == groupingName {
+		return b.bindGrouping(n)
+	}
 	if n.Distinct || n.Star || n.Filter != nil || len(n.OrderBy) > 0 || len(n.WithinGroup) > 0 {
 		return nil, fault.New(fault.InvalidStatement, "%s is not an aggregate function", name)
 	}

@@ -145,6 +145,7 @@ type columnExpr struct {
 	position int
 	typ      datum.Type
 	name     string
+	key      Expr // of GROUP BY, which stands there; nil for other columns
 }
 
 // NewColumn makes an expression that reads a position of the row. The name is for printing

@@ -19,10 +19,32 @@ func (b *binder) groupKey(e Expr) Expr {
 		return c
 	}
 	text := e.String()
+	if b.options.Grouping.Sets != nil {
+		// A key within a longer one is NULL in other groups than the longer one, so it must not be taken for a part of it.
+		text = written(e).String()
+	}
 	for i, key := range b.options.Grouping.Keys {
 		if key.String() == text {
-			return &columnExpr{position: i, typ: key.Type(), name: "key " + text}
+			return &columnExpr{position: i, typ: key.Type(), name: "key " + text, key: key}
 		}
 	}
 	return e
+}
+
+// written is an expression with the keys in it as they read input rows, for printing only.
+func written(e Expr) Expr {
+	if column, ok := e.(*columnExpr); ok && column.key != nil {
+		return column.key
+	}
+	operands := e.children()
+	if len(operands) == 0 {
+		return e
+	}
+	replaced := make([]Expr, len(operands))
+	for i, operand := range operands {
+		if operand != nil {
+			replaced[i] = written(operand)
+		}
+	}
+	return e.rebuild(replaced)
 }

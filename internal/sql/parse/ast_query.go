@@ -46,9 +46,11 @@ type Select struct {
 	Items      []SelectItem
 	From       []TableExpr // joined by commas; empty when there is no FROM
 	Where      Expr
-	GroupBy    []Expr
-	Having     Expr
-	Windows    []NamedWindow
+	GroupBy    []Expr // some may be *GroupingSets
+	// GroupDistinct is GROUP BY DISTINCT: grouping sets that are equal count once.
+	GroupDistinct bool
+	Having        Expr
+	Windows       []NamedWindow
 }
 
 // SelectItem is one output column: an expression with an alias, or a *Star.

@@ -35,6 +35,8 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"SELECT 1; SELECT 2", 1, 11, `unexpected "SELECT", expected end of statement`},
 		{"SELEC 1", 1, 1, `unexpected "SELEC", expected a statement`},
 		{"42", 1, 1, `unexpected "42", expected a statement`},
+		{"SELECT a FROM t GROUP BY ROLLUP ()", 1, 34, `unexpected ")", expected an expression`},
+		{"SELECT a FROM t GROUP BY GROUPING SETS a", 1, 40, `unexpected "a", expected "("`},
 		{"SELECT", 1, 7, `unexpected end of statement, expected an expression`},
 		{"SELECT FROM t", 1, 8, `unexpected "FROM", expected an expression`},
 		{"SELECT a FROM", 1, 14, `unexpected end of statement, expected the name of a table`},

@@ -185,6 +185,8 @@ func (i inspector) operators(expr Expr) {
 		i.expr(e.Expr)
 		i.expr(e.Index)
 		i.expr(e.High)
+	case *GroupingSets:
+		i.exprs(e.Items)
 	default:
 		i.composites(expr)
 	}

@@ -110,6 +110,8 @@ func (w *printer) bare(expr Expr) {
 		w.array(e)
 	case *Row:
 		w.row(e, len(e.Elements) < 2)
+	case *GroupingSets:
+		w.groupingSets(e)
 	default:
 		if !w.test(expr) {
 			w.constant(expr)

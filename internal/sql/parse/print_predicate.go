@@ -160,8 +160,12 @@ func (w *printer) functionName(e *FuncCall) {
 	if name == "extract" || name == "substring" {
 		bare = len(e.Args) > 0 && !e.Distinct && !e.Star && e.OrderBy == nil
 	}
-	if e.Name.Namespace == "" && bare {
+	switch {
+	case e.Name.Namespace == "" && bare:
 		w.text(name)
+		return
+	case e.Name.Namespace == "" && (name == "rollup" || name == "cube"):
+		w.quoted(name, '"') // GROUP BY would take it for grouping sets
 		return
 	}
 	w.object(e.Name)

@@ -114,6 +114,7 @@ func (w *printer) selection(s *Select) {
 	w.clause(" WHERE ", s.Where)
 	if len(s.GroupBy) > 0 {
 		w.text(" GROUP BY ")
+		w.when(s.GroupDistinct, "DISTINCT ")
 		w.expressions(s.GroupBy)
 	}
 	w.clause(" HAVING ", s.Having)

@@ -248,10 +248,7 @@ func (p *parser) selectBody() *Select {
 		body.From = p.tables()
 	}
 	body.Where = p.where()
-	if p.word("group") {
-		p.expectWord("by")
-		body.GroupBy = p.arguments()
-	}
+	p.groupBy(body)
 	if p.word("having") {
 		body.Having = p.expression()
 	}

@@ -88,6 +88,8 @@ func operands(node parse.Expr) []parse.Expr {
 		return n.Elements
 	case *parse.Row:
 		return n.Elements
+	case *parse.GroupingSets:
+		return n.Items
 	case *parse.Field:
 		return []parse.Expr{n.Expr}
 	case *parse.Subscript:

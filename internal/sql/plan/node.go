@@ -57,7 +57,8 @@ type Filter struct {
 }
 
 // Aggregate groups rows. Its rows are the values of Grouping.Keys followed by the results of
-// Grouping.Calls, in the order in which groups were first seen. Without keys there is exactly one group.
+// Grouping.Calls, in the order in which groups were first seen, set by set where there are grouping sets. A set without keys has
+// exactly one group.
 type Aggregate struct {
 	Input    Node
 	Grouping *expr.Grouping

@@ -72,9 +72,9 @@ func (o *optimizer) unary(node Node, conditions []expr.Expr) Node {
 			return n.Input
 		}
 	case *Aggregate:
-		// A condition on the keys keeps or drops whole groups.
+		// A condition on keys by which all rows are grouped keeps or drops whole groups.
 		down, rest = o.split(conditions, func(c expr.Expr) (expr.Expr, bool) {
-			if len(n.Grouping.Keys) == 0 || !reads(c, len(n.Grouping.Keys)) {
+			if !n.groupedBy(c) {
 				return nil, false
 			}
 			return through(c, n.Grouping.Keys)

@@ -144,7 +144,7 @@ func (a *Aggregate) describe(p *printer) {
 	for i, call := range a.Grouping.Calls {
 		calls[i] = call.String()
 	}
-	p.line("Aggregate: by=[%s] compute=[%s]", list(a.Grouping.Keys), strings.Join(calls, ", "))
+	p.line("Aggregate: by=[%s]%s compute=[%s]", list(a.Grouping.Keys), setsText(a.Grouping.Sets), strings.Join(calls, ", "))
 	p.child(a.Input)
 }
 

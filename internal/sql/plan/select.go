@@ -87,19 +87,8 @@ func (b *queryBuilder) grouping(body *parse.Select, orderBy []parse.OrderItem, s
 	if len(body.GroupBy) == 0 && body.Having == nil && !aggregates(body, orderBy) {
 		return nil, nil
 	}
-	grouping := &expr.Grouping{}
-	for _, node := range body.GroupBy {
-		target, err := groupTarget(node, body.Items, scope)
-		if err != nil {
-			return nil, err
-		}
-		key, err := expr.Bind(target, scope, b.scoped("GROUP BY", scope, nil))
-		if err != nil {
-			return nil, err
-		}
-		grouping.Keys = append(grouping.Keys, key)
-	}
-	return grouping, nil
+	keys := &groupingKeys{builder: b, items: body.Items, scope: scope, grouping: &expr.Grouping{}}
+	return keys.grouping, keys.all(body)
 }
 
 // groupTarget resolves an item of GROUP BY: a column of the input, else the number or the alias of an

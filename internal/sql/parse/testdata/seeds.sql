@@ -306,3 +306,5 @@ ALTER TABLE t ADD CONSTRAINT one UNIQUE (a, b);
 ALTER TABLE t DROP CONSTRAINT IF EXISTS one;
 select (information_schema._pg_expandarray(i.indkey)).n, ((a).b).c, (select 1).x from i
 SELECT k, sum(x), rank() OVER (ORDER BY sum(x) DESC) FROM t GROUP BY k HAVING sum(x) > 1 ORDER BY sum(sum(x)) OVER (w ROWS 1 PRECEDING)
+SELECT a, b, grouping(a, b), count(*) FROM t GROUP BY ROLLUP (a, (b, c)), CUBE (d, e + 1), GROUPING SETS ((a, b), (), ROLLUP (f), GROUPING SETS (g, (h)))
+SELECT "rollup"(a), "cube"(b) FROM t GROUP BY DISTINCT "rollup"(a), "cube"(b), (a, b), ()
