@@ -31,6 +31,8 @@ func TestRowLimits(t *testing.T) {
 		{"SELECT id FROM many LIMIT 1000 OFFSET 1000", 200},
 		{"SELECT id FROM many LIMIT 0", 0},
 		{"VALUES (1), (2)", 2},
+		{"SELECT id FROM many ORDER BY id / 600 FETCH FIRST 5 ROWS WITH TIES", 600},
+		{"SELECT id FROM many ORDER BY true FETCH FIRST 5 ROWS WITH TIES", 1000},
 	}
 	for _, c := range cases {
 		if got := n.must(t, c.sql).Results[0].RowCount; got != c.want {

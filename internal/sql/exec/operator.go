@@ -91,8 +91,7 @@ func (r *run) wrap(node plan.Node, input operator) (operator, error) {
 		}
 		return &distinctOperator{input: input, budget: r.budget, seen: map[string]struct{}{}, eval: r.eval, on: keys}, nil
 	case *plan.Limit:
-		skip, count, err := r.limits(n)
-		return &limitOperator{input: input, skip: skip, left: count}, err
+		return r.wrapLimit(n, input)
 	}
 	return nil, fmt.Errorf("plan node %T cannot be run", node)
 }
@@ -227,30 +226,6 @@ func (o *projectOperator) fits() error {
 }
 
 func (o *projectOperator) close() error { return o.input.close() }
-
-// limitOperator skips rows and ends after a count; a negative count never ends.
-type limitOperator struct {
-	input operator
-	skip  int64
-	left  int64
-}
-
-func (o *limitOperator) next(ctx context.Context) ([]datum.Datum, error) {
-	if o.left == 0 {
-		return nil, nil
-	}
-	for o.skip > 0 {
-		row, err := o.input.next(ctx)
-		if row == nil || err != nil {
-			return nil, err
-		}
-		o.skip--
-	}
-	o.left--
-	return o.input.next(ctx)
-}
-
-func (o *limitOperator) close() error { return o.input.close() }
 
 // distinctOperator drops rows that equal one before them.
 type distinctOperator struct {

@@ -17,11 +17,7 @@ func mark(node Node, used map[int]bool) {
 	case *Filter:
 		mark(n.Input, join(used, n.Condition))
 	case *Sort:
-		keys := make([]expr.Expr, len(n.Keys))
-		for i := range n.Keys {
-			keys[i] = n.Keys[i].Expr
-		}
-		mark(n.Input, join(used, keys...))
+		mark(n.Input, join(used, orderExprs(n.Keys)...))
 		if scan, ok := n.Input.(*Scan); ok && n.Top != nil {
 			n.ByIndex, n.FromEnd = scan.chooseOrder(n.Keys), scan.endsWith(n.Keys)
 		}
@@ -38,7 +34,7 @@ func mark(node Node, used map[int]bool) {
 		}
 		mark(n.Input, read)
 	case *Limit:
-		mark(n.Input, used)
+		mark(n.Input, join(used, orderExprs(n.Ties)...))
 	case *Distinct:
 		mark(n.Input, nil)
 	case *DistinctOn:
@@ -59,6 +55,15 @@ func mark(node Node, used map[int]bool) {
 		mark(n.Step, nil)
 	case *Rows, *ViewScan, *WorkTable, *Function:
 	}
+}
+
+// orderExprs are the expressions of an ordering.
+func orderExprs(order []expr.Order) []expr.Expr {
+	exprs := make([]expr.Expr, len(order))
+	for i := range order {
+		exprs[i] = order[i].Expr
+	}
+	return exprs
 }
 
 // reads are the positions of the input that are read for values that somebody reads. What is computed is computed for each row,

@@ -94,6 +94,8 @@ type Limit struct {
 	Offset expr.Expr // nil or NULL means zero
 	// Default is the count of a query without LIMIT, Max bounds every count; zero means none.
 	Default, Max int64
+	// Ties are the keys of the order of the input: rows that equal the last one in them are given too, up to Max rows. Nil is none.
+	Ties []expr.Order
 }
 
 // Width implements Node.

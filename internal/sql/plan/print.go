@@ -192,6 +192,9 @@ func (l *Limit) describe(p *printer) {
 	if l.Max > 0 {
 		parts = append(parts, fmt.Sprintf("max=%d", l.Max))
 	}
+	if len(l.Ties) > 0 {
+		parts = append(parts, "with ties")
+	}
 	p.line("Limit: %s", strings.Join(parts, " "))
 	p.child(l.Input)
 }

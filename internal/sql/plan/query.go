@@ -62,33 +62,62 @@ func (b *queryBuilder) query(node *parse.Query) (Node, []Column, error) {
 	if err := b.with(node.With); err != nil {
 		return nil, nil, err
 	}
-	if node.WithTies {
-		return nil, nil, unsupported(node, "WITH TIES is not supported")
-	}
 	limit, err := b.limit(node)
 	if err != nil {
 		return nil, nil, err
+	}
+	if node.WithTies && len(node.OrderBy) == 0 {
+		return nil, nil, invalid(node, "WITH TIES needs an ORDER BY, which says what ties are")
+	}
+	first := limit // what ORDER BY may stop at
+	if node.WithTies {
+		first = nil
 	}
 	var root Node
 	var columns []Column
 	switch body := node.Body.(type) {
 	case *parse.Select:
-		root, columns, err = b.selectBody(body, node.OrderBy, limit)
+		root, columns, err = b.selectBody(body, node.OrderBy, first)
 	case *parse.Values:
-		root, columns, err = b.valuesBody(body, node.OrderBy, limit)
+		root, columns, err = b.valuesBody(body, node.OrderBy, first)
 	case *parse.Query, *parse.SetOperation:
 		if root, columns, err = b.body(body); err == nil {
-			root, err = b.orderedBody(root, columns, node.OrderBy, limit)
+			root, err = b.orderedBody(root, columns, node.OrderBy, first)
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if limit != nil {
-		limit.Input = root
-		root = limit
+		root = limit.over(root, node.WithTies)
 	}
 	return root, columns, nil
+}
+
+// over puts the limit over the rows of a query. Ties are known as long as rows still have what they are ordered by, which the
+// select list may leave out: then the limit goes below it.
+func (l *Limit) over(root Node, ties bool) Node {
+	l.Input = root
+	if !ties {
+		return l
+	}
+	list, below := root.(*Project)
+	if below {
+		l.Input = list.Input
+	}
+	switch ordered := l.Input.(type) {
+	case *Sort:
+		l.Ties = ordered.Keys
+	case *DistinctOn:
+		if sort, ok := ordered.Input.(*Sort); ok {
+			l.Ties = sort.Keys
+		}
+	}
+	if !below {
+		return l
+	}
+	list.Input = l
+	return list
 }
 
 // limit plans LIMIT and OFFSET; it is nil when nothing bounds the rows.
