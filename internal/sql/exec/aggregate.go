@@ -85,7 +85,7 @@ func (o *aggregateOperator) next(ctx context.Context) ([]datum.Datum, error) {
 	o.ordered = o.ordered[1:]
 	copy(o.row, current.keys)
 	for i, accumulator := range current.accumulators {
-		value, err := accumulator.Result()
+		value, err := accumulator.Result(o.eval)
 		if err != nil {
 			return nil, err
 		}

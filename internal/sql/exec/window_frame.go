@@ -252,7 +252,7 @@ func (w *windowRun) aggregate(ctx context.Context) error {
 				return err
 			}
 		}
-		if value, err = running.Result(); err != nil {
+		if value, err = running.Result(w.run.eval); err != nil {
 			return err
 		}
 		if err = w.run.budget.takeBytes(int64(valueBytes(value))); err != nil {

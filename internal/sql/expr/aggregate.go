@@ -16,8 +16,9 @@ type Aggregate interface {
 	// Add takes the operands of one row: none for count(*), otherwise as many as AggregateCall.Args,
 	// followed by those of OrderBy.
 	Add(values []datum.Datum) error
-	// Result is the value over what was added; Add must not follow.
-	Result() (datum.Datum, error)
+	// Result is the value over what was added. After it Add may follow only where neither DISTINCT nor an order is part of the call.
+	// A long one asks ctx whether the statement is still wanted.
+	Result(ctx *EvalContext) (datum.Datum, error)
 }
 
 // NewAggregate starts an aggregate. The filter is the caller's; Accumulator applies it.
@@ -26,7 +27,7 @@ func NewAggregate(call *AggregateCall) Aggregate {
 	if call.Distinct {
 		a = &distinctAggregate{inner: a, operands: len(call.Args), seen: map[string]struct{}{}}
 	}
-	if len(call.OrderBy) > 0 {
+	if len(call.OrderBy) > 0 { // an ordered set has its order in Within
 		a = &orderedAggregate{inner: a, call: call}
 	}
 	return a
@@ -44,6 +45,8 @@ func plainAggregate(call *AggregateCall) Aggregate {
 		return &boolAggregate{or: call.Name == "bool_or"}
 	case "string_agg":
 		return &stringAggregate{}
+	case "percentile_cont", "percentile_disc", "mode":
+		return &orderedSet{call: call}
 	case groupingName:
 		return groupingBits{call.Bits}
 	}
@@ -129,7 +132,7 @@ func (a *Accumulator) AddRow(ctx *EvalContext, row []datum.Datum) error {
 }
 
 // Result is the value over the rows that were added.
-func (a *Accumulator) Result() (datum.Datum, error) { return a.aggregate.Result() }
+func (a *Accumulator) Result(ctx *EvalContext) (datum.Datum, error) { return a.aggregate.Result(ctx) }
 
 type countAggregate struct {
 	star bool
@@ -142,7 +145,8 @@ func (a *countAggregate) Add(values []datum.Datum) error {
 	}
 	return nil
 }
-func (a *countAggregate) Result() (datum.Datum, error) { return datum.NewBigInt(a.n), nil }
+
+func (a *countAggregate) Result(*EvalContext) (datum.Datum, error) { return datum.NewBigInt(a.n), nil }
 
 type extremeAggregate struct {
 	greatest bool
@@ -159,7 +163,7 @@ func (a *extremeAggregate) Add(values []datum.Datum) error {
 	}
 	return nil
 }
-func (a *extremeAggregate) Result() (datum.Datum, error) { return a.best, nil }
+func (a *extremeAggregate) Result(*EvalContext) (datum.Datum, error) { return a.best, nil }
 
 type boolAggregate struct {
 	or    bool
@@ -173,7 +177,7 @@ func (a *boolAggregate) Add(values []datum.Datum) error {
 	}
 	return nil
 }
-func (a *boolAggregate) Result() (datum.Datum, error) { return a.value, nil }
+func (a *boolAggregate) Result(*EvalContext) (datum.Datum, error) { return a.value, nil }
 
 type stringAggregate struct {
 	text  []byte
@@ -192,7 +196,7 @@ func (a *stringAggregate) Add(values []datum.Datum) error {
 	return limitBytes(len(a.text))
 }
 
-func (a *stringAggregate) Result() (datum.Datum, error) {
+func (a *stringAggregate) Result(*EvalContext) (datum.Datum, error) {
 	if !a.found {
 		return datum.Datum{}, nil
 	}
@@ -213,7 +217,7 @@ func (a *arrayAggregate) Add(values []datum.Datum) error {
 	return limitBytes(a.bytes)
 }
 
-func (a *arrayAggregate) Result() (datum.Datum, error) {
+func (a *arrayAggregate) Result(*EvalContext) (datum.Datum, error) {
 	if a.values == nil {
 		return datum.Datum{}, nil
 	}
@@ -259,7 +263,8 @@ func (a *distinctAggregate) Add(values []datum.Datum) error {
 	a.seen[string(a.key)] = struct{}{}
 	return a.inner.Add(values)
 }
-func (a *distinctAggregate) Result() (datum.Datum, error) { return a.inner.Result() }
+
+func (a *distinctAggregate) Result(ctx *EvalContext) (datum.Datum, error) { return a.inner.Result(ctx) }
 
 // orderedAggregate keeps the rows and adds them in order at the end.
 type orderedAggregate struct {
@@ -280,9 +285,9 @@ func (a *orderedAggregate) Add(values []datum.Datum) error {
 	return nil
 }
 
-func (a *orderedAggregate) Result() (datum.Datum, error) {
+func (a *orderedAggregate) Result(ctx *EvalContext) (datum.Datum, error) {
 	first := len(a.call.Args)
-	slices.SortStableFunc(a.rows, func(x, y []datum.Datum) int {
+	err := sortStably(ctx, a.rows, func(x, y []datum.Datum) int {
 		for i, item := range a.call.OrderBy {
 			if c := item.Compare(x[first+i], y[first+i]); c != 0 {
 				return c
@@ -290,10 +295,13 @@ func (a *orderedAggregate) Result() (datum.Datum, error) {
 		}
 		return 0
 	})
+	if err != nil {
+		return datum.Datum{}, err
+	}
 	for _, row := range a.rows {
 		if err := a.inner.Add(row); err != nil {
 			return datum.Datum{}, err
 		}
 	}
-	return a.inner.Result()
+	return a.inner.Result(ctx)
 }

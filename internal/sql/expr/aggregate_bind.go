@@ -12,7 +12,7 @@ func IsAggregateName(name string) bool {
 	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "string_agg", "array_agg":
 		return true
 	}
-	return false
+	return isOrderedSet(name)
 }
 
 // bindAggregate registers a call in the Grouping and reads its result from the grouped row.
@@ -25,13 +25,17 @@ func (b *binder) bindAggregate(name string, n *parse.FuncCall) (Expr, error) {
 		return nil, fault.New(fault.InvalidStatement, "aggregate calls cannot be nested")
 	case b.options.Grouping == nil:
 		return nil, fault.New(fault.InvalidStatement, "aggregate functions are not allowed %s", b.place())
-	case len(n.WithinGroup) > 0:
-		return nil, fault.New(fault.Unsupported, "WITHIN GROUP is not supported")
+	case len(n.WithinGroup) > 0 && !isOrderedSet(name):
+		return nil, fault.New(fault.InvalidStatement, "%s is no ordered-set aggregate, so WITHIN GROUP does not follow it", name)
 	case n.Star && name != "count":
 		return nil, fault.New(fault.InvalidStatement, "%s(*) does not exist; only count(*) does", name)
 	}
 	b.inAggregate = true
-	call, err := b.aggregateCall(name, n)
+	bind := b.aggregateCall
+	if isOrderedSet(name) {
+		bind = b.orderedSetCall
+	}
+	call, err := bind(name, n)
 	b.inAggregate = false
 	if err != nil {
 		return nil, err
@@ -83,17 +87,8 @@ func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, 
 		}
 		call.OrderBy = append(call.OrderBy, NewOrder(e, item.Descending, item.Nulls))
 	}
-	if n.Filter != nil {
-		clause := b.options.Clause
-		b.options.Clause = "FILTER"
-		e, err := b.bindBoolean(n.Filter)
-		b.options.Clause = clause
-		if err != nil {
-			return nil, err
-		}
-		if call.Filter, err = b.finish(e); err != nil {
-			return nil, err
-		}
+	if err := b.aggregateFilter(call, n.Filter); err != nil {
+		return nil, err
 	}
 	result, err := aggregateType(name, call.Args)
 	if err != nil {
@@ -101,6 +96,22 @@ func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, 
 	}
 	call.Result = result
 	return call, nil
+}
+
+// aggregateFilter binds FILTER, which may be nil.
+func (b *binder) aggregateFilter(call *AggregateCall, node parse.Expr) error {
+	if node == nil {
+		return nil
+	}
+	clause := b.options.Clause
+	b.options.Clause = "FILTER"
+	e, err := b.bindBoolean(node)
+	b.options.Clause = clause
+	if err != nil {
+		return err
+	}
+	call.Filter, err = b.finish(e)
+	return err
 }
 
 // NewOrder makes an item of an ordering; without a stated place NULLs are last ascending and first

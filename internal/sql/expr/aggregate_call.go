@@ -26,6 +26,10 @@ type AggregateCall struct {
 	OrderBy  []Order
 	Filter   Expr // nil when none
 	Result   datum.Type
+	// Within is the order of an ordered-set aggregate (percentile_cont, percentile_disc, mode), whose only operand it orders, and
+	// Direct its fraction, or array of fractions, which reads no row.
+	Within *Order
+	Direct Expr
 	// Keys are the keys that GROUPING asks for, one bit each, and Bits what it gives in the groups of one set, which the executor fills
 	// in.
 	Keys []int
@@ -55,11 +59,10 @@ func (c *AggregateCall) String() string {
 	if c.Star {
 		b.WriteString("*")
 	}
-	for i, arg := range c.Args {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(arg.String())
+	if c.Within == nil {
+		b.WriteString(joinExprs(c.Args, ", "))
+	} else if c.Direct != nil {
+		b.WriteString(c.Direct.String())
 	}
 	for i, item := range c.OrderBy {
 		if i == 0 {
@@ -70,6 +73,9 @@ func (c *AggregateCall) String() string {
 		b.WriteString(item.String())
 	}
 	b.WriteString(")")
+	if c.Within != nil {
+		b.WriteString(" WITHIN GROUP (ORDER BY " + c.Within.String() + ")")
+	}
 	if c.Filter != nil {
 		b.WriteString(" FILTER (WHERE " + c.Filter.String() + ")")
 	}

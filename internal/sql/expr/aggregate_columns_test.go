@@ -58,7 +58,7 @@ func TestColumnsAreAddedLikeRows(t *testing.T) {
 				}
 				rest = rest[n:]
 			}
-			got, err := accumulator.Result()
+			got, err := accumulator.Result(nil)
 			if err != nil || got.String() != want.String() {
 				t.Fatalf("round %d: %s is %s by columns and %s by rows: %v", round, text, got, want, err)
 			}

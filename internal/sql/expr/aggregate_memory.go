@@ -14,6 +14,8 @@ func keptBytes(aggregate Aggregate) int {
 		return len(a.text)
 	case *arrayAggregate:
 		return a.bytes
+	case *orderedSet:
+		return a.bytes
 	case *extremeAggregate:
 		return len(a.best.Str())
 	}

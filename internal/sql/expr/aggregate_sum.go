@@ -68,7 +68,7 @@ func (a *sumAggregate) add(value datum.Datum) error {
 	return nil
 }
 
-func (a *sumAggregate) Result() (datum.Datum, error) {
+func (a *sumAggregate) Result(*EvalContext) (datum.Datum, error) {
 	if a.count == 0 {
 		return datum.Datum{}, nil
 	}

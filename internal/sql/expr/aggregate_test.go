@@ -57,7 +57,7 @@ func aggregate(t *testing.T, text string, rows [][]datum.Datum) (Expr, datum.Dat
 				return nil, datum.Datum{}, err
 			}
 		}
-		if grouped[i], err = accumulator.Result(); err != nil {
+		if grouped[i], err = accumulator.Result(ctx); err != nil {
 			return nil, datum.Datum{}, err
 		}
 	}

@@ -80,5 +80,5 @@ func (c *AggregateCall) InSet(set []int) *AggregateCall {
 // groupingBits is the aggregate that GROUPING is: rows do not change it.
 type groupingBits struct{ value datum.Datum }
 
-func (groupingBits) Add([]datum.Datum) error        { return nil }
-func (g groupingBits) Result() (datum.Datum, error) { return g.value, nil }
+func (groupingBits) Add([]datum.Datum) error                    { return nil }
+func (g groupingBits) Result(*EvalContext) (datum.Datum, error) { return g.value, nil }

@@ -32,6 +32,8 @@ func (b *binder) bindWindow(name string, n *parse.FuncCall) (Expr, error) {
 	switch {
 	case windows == nil || b.inAggregate:
 		return nil, fault.New(fault.InvalidStatement, "window functions are not allowed %s", b.place())
+	case isOrderedSet(name):
+		return nil, fault.New(fault.Unsupported, "%s over a window is not supported", name)
 	case n.Distinct || len(n.OrderBy) > 0 || len(n.WithinGroup) > 0:
 		return nil, fault.New(fault.Unsupported, "DISTINCT and ORDER BY in a window function are not supported")
 	case n.Filter != nil && !IsAggregateName(name):

@@ -308,3 +308,4 @@ select (information_schema._pg_expandarray(i.indkey)).n, ((a).b).c, (select 1).x
 SELECT k, sum(x), rank() OVER (ORDER BY sum(x) DESC) FROM t GROUP BY k HAVING sum(x) > 1 ORDER BY sum(sum(x)) OVER (w ROWS 1 PRECEDING)
 SELECT a, b, grouping(a, b), count(*) FROM t GROUP BY ROLLUP (a, (b, c)), CUBE (d, e + 1), GROUPING SETS ((a, b), (), ROLLUP (f), GROUPING SETS (g, (h)))
 SELECT "rollup"(a), "cube"(b) FROM t GROUP BY DISTINCT "rollup"(a), "cube"(b), (a, b), ()
+SELECT k, percentile_cont(ARRAY[0.1, 0.9]) WITHIN GROUP (ORDER BY x DESC NULLS LAST) FILTER (WHERE x > 0), mode() WITHIN GROUP (ORDER BY k) FROM t GROUP BY k ORDER BY 2 FETCH FIRST 3 ROWS WITH TIES
