@@ -99,7 +99,7 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 		return nil, err
 	}
 	if body, ok := cmd.GetBody().(*commandv1.Command_WriteRows); ok {
-		return d.writeRows(batch, at, cmd.GetHeader().GetNowMicros(), body.WriteRows)
+		return d.writeRows(batch, at, cmd.GetHeader(), body.WriteRows)
 	}
 	// The others read and delete what writes of rows have left to be settled.
 	if err := d.settle(batch); err != nil {
@@ -111,7 +111,7 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 	case *commandv1.Command_PurgeUser:
 		return d.purgeUser(batch, body.PurgeUser)
 	case *commandv1.Command_PurgeDeleted:
-		return d.purgeDeleted(batch, body.PurgeDeleted)
+		return d.purgeDeleted(batch, cmd.GetHeader().GetLogFormat(), body.PurgeDeleted)
 	case *commandv1.Command_MarkTime:
 		return d.markTime(batch, at, cmd.GetHeader().GetNowMicros())
 	case *commandv1.Command_FenceTable:
@@ -183,8 +183,9 @@ type version struct {
 }
 
 func (d *Data) writeRows(
-	batch *storage.Batch, at place, nowMicros int64, body *commandv1.WriteRows,
+	batch *storage.Batch, at place, header *commandv1.Header, body *commandv1.WriteRows,
 ) (*commandv1.Response, error) {
+	nowMicros := header.GetNowMicros()
 	if refused := body.GetRefusal(); refused != nil {
 		return &commandv1.Response{Failure: refused}, nil
 	}
@@ -230,7 +231,7 @@ func (d *Data) writeRows(
 		}
 		d.gaps.wrote(rowKeys[i])
 	}
-	d.touchScopes(at, body.GetRows())
+	d.touchScopes(at, header.GetLogFormat(), body.GetRows())
 	if err := d.recordChanges(batch, at, nowMicros, body.GetRows(), before); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (d *Data) markTime(batch *storage.Batch, at place, nowMicros int64) (*comma
 
 // purgeDeleted removes deletions from the row store for good. A row that was written again since stays, and so does a scope whose cold
 // rows changed since they were looked at: a version of a key that is cold needs its deletion. Repeating it changes nothing.
-func (d *Data) purgeDeleted(batch *storage.Batch, body *commandv1.PurgeDeleted) (*commandv1.Response, error) {
+func (d *Data) purgeDeleted(batch *storage.Batch, logFormat uint32, body *commandv1.PurgeDeleted) (*commandv1.Response, error) {
 	table := ident.TableID(body.GetTableId())
 	if refusal := d.admitTable(table); refusal != nil {
 		return refusal, nil
@@ -124,8 +124,10 @@ func (d *Data) purgeDeleted(batch *storage.Batch, body *commandv1.PurgeDeleted) 
 			if err := batch.Delete(key); err != nil {
 				return nil, err
 			}
-			if err := d.forgetLastRow(batch, table, user, seq); err != nil {
-				return nil, err
+			if logFormat >= command.ScopeFormat {
+				if err := d.forgetLastRow(batch, table, user, seq); err != nil {
+					return nil, err
+				}
 			}
 			response.Affected++
 		}

@@ -15,11 +15,11 @@ import (
 
 // touchScopes records where the last write to each table and user of the rows stands. The first command of an entry
 // records its index alone, as all did before entries held several: its rows tell the rest, unless some of them leave
-// nothing behind.
-func (d *Data) touchScopes(at place, rows []*commandv1.RowWrite) {
+// nothing behind. Programs that read earlier formats of logs did not make that difference; the format is the header's.
+func (d *Data) touchScopes(at place, logFormat uint32, rows []*commandv1.RowWrite) {
 	var touched map[scope]struct{}
 	var last scope
-	exact := at.base > 0 || leavesOnlySome(rows)
+	exact := at.base > 0 || logFormat >= command.ScopeFormat && leavesOnlySome(rows)
 	// From behind: the last row of a scope counts.
 	for i, row := range slices.Backward(rows) {
 		next := scope{row.GetTableId(), row.GetUser()}

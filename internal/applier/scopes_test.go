@@ -1,12 +1,16 @@
 package applier
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/scopevalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -59,6 +63,7 @@ func TestCursorWithinACommand(t *testing.T) {
 			apply := func(cmd *commandv1.Command) {
 				t.Helper()
 				index++
+				cmd.Header = &commandv1.Header{LogFormat: command.ScopeFormat}
 				response, err := d.Apply(b, index, cmd)
 				check(t, err)
 				check(t, command.Failure(response))
@@ -86,5 +91,56 @@ func TestCursorWithinACommand(t *testing.T) {
 				t.Errorf("behind the command: %v", err)
 			}
 		})
+	}
+}
+
+// TestScopesOfEarlierFormats: as long as a member may run a program that tells nothing of rows that vanish, every replica stores what
+// that program does, so that replicas of two versions have the same state.
+func TestScopesOfEarlierFormats(t *testing.T) {
+	t.Parallel()
+	streamed := schema.AppendExpiringRow(nil, &schema.Table{Version: 1}, nil, 1<<40)
+	row := func(key string, encoded []byte, deleted bool) *commandv1.RowWrite {
+		return &commandv1.RowWrite{TableId: 5, User: "u", PrimaryKey: []byte(key), Row: encoded, Deleted: deleted}
+	}
+	purge := &commandv1.Command{Body: &commandv1.Command_PurgeDeleted{PurgeDeleted: &commandv1.PurgeDeleted{
+		TableId: 5, Scopes: []*commandv1.DeletedScope{{User: "u", Rows: []*commandv1.DeletedRow{{PrimaryKey: []byte("a"), Seq: command.Seq(2, 1)}}}},
+	}}}
+	for name, c := range map[string]struct {
+		commands []*commandv1.Command
+		now      []byte // what the newest format leaves
+	}{
+		"a row of a stream table": {
+			[]*commandv1.Command{write(row("a", streamed, false)), write(row("b", streamed, false), row("a", streamed, true))},
+			scopevalue.OfSeq(command.Seq(2, 1)),
+		},
+		"a deletion that is purged": {
+			[]*commandv1.Command{write(row("a", []byte{1, 1}, false)), write(row("b", []byte{1, 1}, false), row("a", nil, true)), purge},
+			scopevalue.OfSeq(command.Seq(2, command.MaxOrdinal)),
+		},
+	} {
+		for _, format := range []uint32{0, command.BackupFormat, command.ScopeFormat} {
+			t.Run(fmt.Sprint(name, ", format ", format), func(t *testing.T) {
+				t.Parallel()
+				b := newBatch(t)
+				d := NewData(group, changelog.DefaultRetention(), nil)
+				check(t, d.Restore(b))
+				for i, cmd := range c.commands {
+					cmd = &commandv1.Command{Header: &commandv1.Header{LogFormat: format}, Body: cmd.GetBody()}
+					response, err := d.Apply(b, uint64(i+1), cmd)
+					check(t, err)
+					check(t, command.Failure(response))
+					check(t, d.Finish(b, uint64(i+1)))
+				}
+				want := scopevalue.OfIndex(2)
+				if format >= command.ScopeFormat {
+					want = c.now
+				}
+				value, _, err := b.Get(keys.Scope(group, 5, "u"))
+				check(t, err)
+				if !bytes.Equal(value, want) {
+					t.Errorf("the scope is %x, want %x", value, want)
+				}
+			})
+		}
 	}
 }

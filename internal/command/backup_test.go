@@ -39,3 +39,12 @@ func fencedExamples() []*commandv1.Command {
 		User: "alice", Tables: []*commandv1.UserTable{{TableId: 17}}, UptoIndex: 99,
 	}}}}
 }
+
+// formatExample is a command of which what it leaves behind depends on the format of the logs.
+func formatExample() *commandv1.Command {
+	named := header()
+	named.LogFormat = ScopeFormat
+	return &commandv1.Command{Header: named, Body: &commandv1.Command_PurgeDeleted{PurgeDeleted: &commandv1.PurgeDeleted{
+		TableId: 17, Scopes: []*commandv1.DeletedScope{{User: "alice", Rows: []*commandv1.DeletedRow{{PrimaryKey: []byte{1}, Seq: 99}}}},
+	}}}
+}

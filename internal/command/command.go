@@ -51,12 +51,14 @@ const MaxRows = MaxOrdinal + 1
 
 // LogFormat is the newest format of log entries that this program reads. Zero is one command in an entry. From PackedFormat on an
 // entry may hold several, from RestoreFormat on the rows of a restore carry its token and its origin, from BackupFormat on the record of a
-// backup carries one and the purge of a user an index, which earlier programs would overlook.
+// backup carries one and the purge of a user an index, which earlier programs would overlook. From ScopeFormat on
+// a scope tells how far a command went of which some rows leave nothing behind.
 const (
 	PackedFormat  uint32 = 2
 	RestoreFormat uint32 = 3
 	BackupFormat  uint32 = 4
-	LogFormat            = BackupFormat
+	ScopeFormat   uint32 = 5
+	LogFormat            = ScopeFormat
 )
 
 // Bounds of a log entry that holds several commands. So few bytes cannot hold more rows than there are ordinals.

@@ -126,6 +126,7 @@ func examples() []*commandv1.Command {
 	bodies = append(bodies, retentionExamples()...)
 	bodies = append(bodies, restoreExample())
 	bodies = append(bodies, fencedExamples()...)
+	bodies = append(bodies, formatExample())
 	return bodies
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/command"
@@ -23,7 +24,10 @@ type Direct struct {
 // NewDirect makes the executor of a standalone node. Random feeds request ids. The history may be nil: then
 // nothing is known of the past.
 func NewDirect(proposer Proposer, wall clock.Clock, random io.Reader, history *History) *Direct {
-	return &Direct{proposer: proposer, stamp: stamper{clock: wall, random: random, proposer: proposer, history: history}}
+	return &Direct{proposer: proposer, stamp: stamper{
+		clock: wall, random: random, proposer: proposer, history: history,
+		format: func() uint32 { return command.LogFormat }, // whoever applies is this program
+	}}
 }
 
 // Execute implements CommandExecutor.
@@ -50,6 +54,7 @@ type stamper struct {
 	random   io.Reader
 	proposer Proposer
 	history  *History
+	format   func() uint32 // of logs that every member reads; nil is the first
 }
 
 // seal encodes cmd's body under a header of its own; cmd is not changed. The request id, the time and the floor below which the
@@ -77,11 +82,22 @@ func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.
 		Actor:     cmd.GetHeader().GetActor(),
 		Audit:     cmd.GetHeader().GetAudit(),
 	}
+	if s.format != nil && leavesNothing(cmd) {
+		header.LogFormat = s.format()
+	}
 	if group != shard.Meta {
 		header.MetaIndex = s.proposer.Applied(shard.Meta)
 	}
 	data, err := command.Encode(&commandv1.Command{Header: header, Body: cmd.GetBody()})
 	return id, data, err
+}
+
+// leavesNothing reports whether a command may remove rows without a trace, so that what is left of it depends on the format.
+func leavesNothing(cmd *commandv1.Command) bool {
+	if cmd.GetPurgeDeleted() != nil {
+		return true
+	}
+	return slices.ContainsFunc(cmd.GetWriteRows().GetRows(), (*commandv1.RowWrite).GetDeleted)
 }
 
 // readResponse decodes a result and turns a refusal into its error.

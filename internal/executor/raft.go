@@ -85,6 +85,10 @@ func NewRaft(
 // linearizable.
 func (r *Raft) SetReads(reads Reads) { r.reads = reads }
 
+// SetFormat says how to learn the format of logs that every member reads; it is called before the first command. Without it that is
+// the first format.
+func (r *Raft) SetFormat(format func() uint32) { r.stamp.format = format }
+
 // Execute implements CommandExecutor.
 func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
 	id, data, err := r.stamp.seal(ctx, group, cmd)

@@ -88,6 +88,7 @@ func (n *Node) runClustered() error {
 	proposing := executor.NewRaft(managerProposer{manager}, peers, n.clock, n.random, n.cfg.Cluster.ReplicationTimeout(),
 		n.modes(), n.remember(manager.Applied))
 	proposing.SetReads(n.reads())
+	proposing.SetFormat(n.commonFormat)
 	n.mu.Lock()
 	n.proposing = proposing
 	n.mu.Unlock()

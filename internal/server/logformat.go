@@ -19,8 +19,15 @@ import (
 
 // packs is multiraft.Config.Packs.
 func (n *Node) packs() bool {
-	cluster := n.catalog.Current().Cluster()
-	return cluster != nil && cluster.LogFormat >= command.PackedFormat
+	return n.commonFormat() >= command.PackedFormat
+}
+
+// commonFormat is the format of logs that every member reads.
+func (n *Node) commonFormat() uint32 {
+	if cluster := n.catalog.Current().Cluster(); cluster != nil {
+		return cluster.LogFormat
+	}
+	return 0
 }
 
 // fencesRestores reports whether every member heeds the token of a restore. A standalone node is all of them.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -53,7 +54,9 @@ func (s *session) executor() executor.CommandExecutor {
 	if _, single := s.n.manager.(alone); single {
 		return executor.NewDirect(s, s, s.a.w.random, nil)
 	}
-	return executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{User: s.mode, Shared: s.mode}, nil)
+	proposing := executor.NewRaft(s, s, s, s.a.w.random, time.Hour, executor.Modes{User: s.mode, Shared: s.mode}, nil)
+	proposing.SetFormat(func() uint32 { return command.LogFormat }) // there are no nodes of another version
+	return proposing
 }
 
 // outcome is what the client of a request knows about it.

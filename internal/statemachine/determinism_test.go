@@ -52,6 +52,7 @@ func randomLog(tb testing.TB, random *rand.Rand, group shard.GroupID, length int
 			cmd.Header = &commandv1.Header{
 				RequestId: request[:], MinIndex: index - min(index, uint64(random.IntN(20))),
 				NowMicros: int64(1_000_000 + index),
+				LogFormat: command.LogFormat * uint32(index&1), // members may be of two versions for a while
 			}
 			entry.Data = encode(tb, cmd)
 		}

@@ -938,13 +938,16 @@ func (*Command_RotateToken) isCommand_Body() {}
 
 // Header is stamped by the executor; replicas never consult a clock.
 type Header struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     []byte                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`    // 16 bytes; a repeat is answered with the first result
-	MinIndex      uint64                 `protobuf:"varint,2,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`      // the proposer's applied index of the group when the request was made
-	NowMicros     int64                  `protobuf:"zigzag64,3,opt,name=now_micros,json=nowMicros,proto3" json:"now_micros,omitempty"` // wall time of the executor, microseconds since 1970 UTC
-	MetaIndex     uint64                 `protobuf:"varint,4,opt,name=meta_index,json=metaIndex,proto3" json:"meta_index,omitempty"`   // data groups: apply only after the meta group has applied this index
-	Actor         string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`                             // user id on whose behalf the command runs; empty for the server itself
-	Audit         *AuditNote             `protobuf:"bytes,20,opt,name=audit,proto3" json:"audit,omitempty"`                            // meta group: what the audit log says of the command, when it is carried out
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId []byte                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`    // 16 bytes; a repeat is answered with the first result
+	MinIndex  uint64                 `protobuf:"varint,2,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`      // the proposer's applied index of the group when the request was made
+	NowMicros int64                  `protobuf:"zigzag64,3,opt,name=now_micros,json=nowMicros,proto3" json:"now_micros,omitempty"` // wall time of the executor, microseconds since 1970 UTC
+	MetaIndex uint64                 `protobuf:"varint,4,opt,name=meta_index,json=metaIndex,proto3" json:"meta_index,omitempty"`   // data groups: apply only after the meta group has applied this index
+	Actor     string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`                             // user id on whose behalf the command runs; empty for the server itself
+	// log_format is the format of logs that every member reads, as the proposer knows. It is set where what the command leaves behind
+	// depends on it, so that replicas of two versions leave the same; zero elsewhere.
+	LogFormat     uint32     `protobuf:"varint,6,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
+	Audit         *AuditNote `protobuf:"bytes,20,opt,name=audit,proto3" json:"audit,omitempty"` // meta group: what the audit log says of the command, when it is carried out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,6 +1015,13 @@ func (x *Header) GetActor() string {
 		return x.Actor
 	}
 	return ""
+}
+
+func (x *Header) GetLogFormat() uint32 {
+	if x != nil {
+		return x.LogFormat
+	}
+	return 0
 }
 
 func (x *Header) GetAudit() *AuditNote {
@@ -7778,7 +7788,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\tmark_time\x18h \x01(\v2\x1c.kalamdb.command.v1.MarkTimeH\x00R\bmarkTime\x12G\n" +
 	"\rpurge_deleted\x18i \x01(\v2 .kalamdb.command.v1.PurgeDeletedH\x00R\fpurgeDeleted\x12D\n" +
 	"\frotate_token\x18x \x01(\v2\x1f.kalamdb.command.v1.RotateTokenH\x00R\vrotateTokenB\x06\n" +
-	"\x04body\"\xcd\x01\n" +
+	"\x04body\"\xec\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x12\x1b\n" +
@@ -7787,7 +7797,9 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"now_micros\x18\x03 \x01(\x12R\tnowMicros\x12\x1d\n" +
 	"\n" +
 	"meta_index\x18\x04 \x01(\x04R\tmetaIndex\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\x123\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"log_format\x18\x06 \x01(\rR\tlogFormat\x123\n" +
 	"\x05audit\x18\x14 \x01(\v2\x1d.kalamdb.command.v1.AuditNoteR\x05audit\"\xc0\x01\n" +
 	"\bResponse\x125\n" +
 	"\afailure\x18\x01 \x01(\v2\x1b.kalamdb.command.v1.FailureR\afailure\x12\x14\n" +
