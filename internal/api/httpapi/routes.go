@@ -18,6 +18,8 @@ import (
 
 const contentTypeJSON = "application/json"
 
+const sqlPath = "/v1/api/sql"
+
 // requestIDHeader is written as net/http keeps it, as are all names of header fields here: others are spelled anew for each request.
 const requestIDHeader = "X-Request-Id"
 
@@ -81,7 +83,7 @@ func (s *Server) routes() map[string]route {
 		"/livez":                 {get, false, s.handleLive},
 		"/readyz":                {get, false, s.handleReady},
 		"/metrics":               {get, !s.config.Settings.Server.ExposeMetricsRemotely, scrape.ServeHTTP},
-		"/v1/api/sql":            {post, false, s.handleSQL},
+		sqlPath:                  {post, false, s.handleSQL},
 		"/v1/api/auth/login":     {post, false, s.signIn(s.handleLogin)},
 		"/v1/api/auth/refresh":   {post, false, s.signIn(s.handleRefresh)},
 		"/v1/api/auth/logout":    {post, false, s.handleLogout},

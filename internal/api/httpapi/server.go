@@ -11,7 +11,8 @@
 //     unknown (504) never does.
 //   - Whether a peer is on this machine is decided by its TCP address alone, never by a header.
 //
-// It is an http.Server for HTTP/1.1 and cleartext HTTP/2 on one port. Rows are rendered without reflection
+// It is an http.Server for HTTP/1.1 and cleartext HTTP/2 on one port, behind package steady, which answers connections that send usual requests
+// of the SQL route and nothing else. Rows are rendered without reflection
 // into pooled buffers. An answer of up to 64 KiB is complete before its first byte is sent. Of a longer one, of a request that is
 // one query, the rows are sent as they are produced; a failure after the status of success cuts the connection, so that no
 // client takes a part of the rows for all of them.
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/api/ratelimit"
+	"github.com/kalamdb/kalamdb-go/internal/api/steady"
 	"github.com/kalamdb/kalamdb-go/internal/auth"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/config"
@@ -75,6 +77,7 @@ type Build struct {
 type Server struct {
 	config       Config
 	http         *http.Server
+	steady       *steady.Front  // answers usual requests of SQL before net/http sees them
 	proxies      []netip.Prefix // peers whose forwarding headers count, beside loopback
 	origins      *http.CrossOriginProtection
 	queries      *ratelimit.Limiter
@@ -116,6 +119,10 @@ func New(cfg Config) (*Server, error) {
 		_ = s.origins.AddTrustedOrigin(origin) // * and what is no origin at all stays untrusted
 	}
 	s.http = s.newHTTPServer()
+	s.steady = steady.New(steady.Config{
+		Handler: s.http.Handler, Logger: cfg.Logger, Path: sqlPath,
+		Header: s.http.ReadHeaderTimeout, Idle: s.http.IdleTimeout, Write: s.http.WriteTimeout,
+	})
 	return s, nil
 }
 
@@ -146,7 +153,7 @@ func (s *Server) newHTTPServer() *http.Server {
 // listener. Connections beyond the configured bounds are refused with 503.
 func (s *Server) Serve(listener net.Listener) error {
 	guarded := newGuardedListener(listener, s.connections, s.measurements.refusedConnections)
-	if err := s.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.steady.Listener(guarded)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve clients on %s: %w", listener.Addr(), err)
 	}
 	return nil
@@ -158,12 +165,19 @@ func (s *Server) Connections() (open, peak int) { return s.connections.Open(), s
 // Shutdown stops accepting and waits for the requests under way. When ctx ends first, it cuts them off and
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.steady.Drain()
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.steady.Wait(ctx)
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("drain clients: %w", err), s.http.Close())
+		return errors.Join(fmt.Errorf("drain clients: %w", err), s.Close())
 	}
 	return nil
 }
 
 // Close cuts off all clients at once.
-func (s *Server) Close() error { return s.http.Close() }
+func (s *Server) Close() error {
+	s.steady.Cut()
+	return s.http.Close()
+}

@@ -1,0 +1,435 @@
+package steady
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// patience bounds what tests wait for; nothing should come near it.
+const patience = 30 * time.Second
+
+// server is a front with net/http behind it, or net/http alone.
+type server struct {
+	t     *testing.T
+	front *Front
+	http  *http.Server
+	addr  string
+}
+
+func serveWith(t *testing.T, c Config, alone bool) *server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Path, c.Logger = "/sql", slog.New(slog.NewTextHandler(t.Output(), nil))
+	s := &server{t: t, front: New(c), http: &http.Server{Handler: c.Handler, ReadHeaderTimeout: patience}, addr: l.Addr().String()}
+	if !alone {
+		l = s.front.Listener(l)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(l) }()
+	t.Cleanup(func() {
+		s.front.Cut()
+		if err := s.http.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.front.Wait(ctx); err != nil {
+			t.Errorf("connections are left: %v", err)
+		}
+	})
+	return s
+}
+
+// client is a connection of a client.
+type client struct {
+	net.Conn
+	t  *testing.T
+	in *bufio.Reader
+}
+
+func (s *server) dial() *client {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		s.t.Fatal(err)
+	}
+	return &client{conn, s.t, bufio.NewReader(conn)}
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.Conn, text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// reply is an answer without its date.
+type reply struct {
+	Status int
+	Header http.Header
+	Length int64
+	Codes  []string
+	Body   string
+	Close  bool
+	Broken bool
+}
+
+func (c *client) receive() (reply, error) {
+	r, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return reply{}, err
+	}
+	body, err := io.ReadAll(r.Body)
+	_ = r.Body.Close() // it was read
+	if r.Header.Get("Date") == "" && r.StatusCode < http.StatusBadRequest {
+		c.t.Error("an answer without a date")
+	}
+	r.Header.Del("Date")
+	return reply{r.StatusCode, r.Header, r.ContentLength, r.TransferEncoding, string(body), r.Close, err != nil}, nil
+}
+
+func (c *client) want(body string) reply {
+	c.t.Helper()
+	got, err := c.receive()
+	if err != nil || got.Status != http.StatusOK || got.Body != body {
+		c.t.Fatalf("answer %+v, %v; want %q", got, err, body)
+	}
+	return got
+}
+
+// ended reports that the server has closed the connection.
+func (c *client) ended() bool {
+	_, err := c.in.ReadByte()
+	failure, late := errors.AsType[net.Error](err)
+	return err != nil && (!late || !failure.Timeout())
+}
+
+func ask(body string, fields ...string) string {
+	fields = append([]string{"Host: here", "Content-Length: " + strconv.Itoa(len(body))}, fields...)
+	return start + strings.Join(fields, "\r\n") + "\r\n\r\n" + body
+}
+
+// echo answers with what it was asked, in a form that the body names.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	text := fmt.Sprintf("%s %s %s %s %d %v %v %s %v", r.Method, r.URL, r.Host, r.Proto, r.ContentLength, r.Header, r.Close, body, err)
+	w.Header().Set("Content-Type", "text/plain")
+	w.Header()["X-Two"] = []string{"a", "b\r\nc"}
+	switch string(body) {
+	case "announced":
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+		w.WriteHeader(http.StatusCreated)
+	case "long":
+		text = strings.Repeat("0123456789", 1<<15)
+		for part := range 10 {
+			_, err = io.WriteString(w, text[part<<15:(part+1)<<15])
+		}
+		text = ""
+	case "nothing":
+		text = ""
+	case "close":
+		w.Header().Set("Connection", "close")
+	case "abort":
+		panic(http.ErrAbortHandler)
+	}
+	if text != "" {
+		_, err = io.WriteString(w, text)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// TestAnswersAreThoseOfNetHTTP sends the same bytes to both: usual requests, some behind each other, and unusual ones between them.
+func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
+	t.Parallel()
+	front := serveWith(t, Config{Handler: http.HandlerFunc(echo)}, false)
+	alone := serveWith(t, Config{Handler: http.HandlerFunc(echo)}, true)
+	for name, requests := range map[string][]string{
+		"usual":         {ask("a"), ask("b", "Accept: c"), ask("announced"), ask(""), ask("nothing"), ask("a")},
+		"behind":        {ask("a") + ask("b") + ask("c")},
+		"long":          {ask(strings.Repeat("x", maxBodyBytes)), ask("long"), ask("a")},
+		"longer":        {ask("a"), ask(strings.Repeat("x", maxBodyBytes+1)), ask("b")},
+		"another path":  {ask("a"), strings.Replace(ask("a"), "/sql", "/other?x=y", 1), ask("b")},
+		"get":           {ask("a"), "GET /sql HTTP/1.1\r\nHost: here\r\n\r\n", ask("b")},
+		"other field":   {ask("a"), ask("b", "Origin: there"), ask("c")},
+		"chunks":        {ask("a"), start + "Host: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", ask("c")},
+		"expects":       {ask("a"), start + "Host: here\r\nContent-Length: 0\r\nExpect: what\r\n\r\n"},
+		"client closes": {ask("a"), ask("b", "Connection: close")},
+		"server closes": {ask("a"), ask("close")},
+		"no host":       {ask("a"), start + "Content-Length: 0\r\n\r\n"},
+		"two lengths":   {ask("a"), ask("b", "Content-Length: 2")},
+		"nonsense":      {ask("a"), "nonsense\r\n\r\n"},
+	} {
+		var got [2][]reply
+		for i, s := range []*server{front, alone} {
+			c := s.dial()
+			for _, request := range requests {
+				c.send(request)
+				for range max(1, strings.Count(request, "POST")) {
+					answer, err := c.receive()
+					if err != nil {
+						t.Fatalf("%s, server %d: %v", name, i, err)
+					}
+					got[i] = append(got[i], answer)
+				}
+			}
+		}
+		if diff := cmp.Diff(got[1], got[0]); diff != "" {
+			t.Errorf("%s (-net/http +here):\n%s", name, diff)
+		}
+	}
+}
+
+// TestPiecesOfARequest come one by one; slow ones come to net/http as a whole.
+func TestPiecesOfARequest(t *testing.T) {
+	t.Parallel()
+	const rest = 20 * time.Millisecond
+	s := serveWith(t, Config{Handler: http.HandlerFunc(echo), Rest: rest}, false)
+	c, text := s.dial(), ask("abc", "Accept: d")
+	for i := range len(text) {
+		c.send(text[i : i+1])
+	}
+	first, err := c.receive()
+	if err != nil || !strings.Contains(first.Body, " abc <nil>") {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	c.send(text[:len(text)-1])
+	time.Sleep(2 * rest) // the request is slow, which is the matter of the test
+	c.send(text[len(text)-1:])
+	if second, err := c.receive(); err != nil || second.Body != first.Body {
+		t.Errorf("%+v, %v; want %q", second, err, first.Body)
+	}
+}
+
+// TestClientThatGoesEndsItsRequest also when it took its time to go.
+func TestClientThatGoesEndsItsRequest(t *testing.T) {
+	t.Parallel()
+	entered, ended := make(chan struct{}), make(chan error, 1)
+	s := serveWith(t, Config{Idle: patience, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		select {
+		case <-r.Context().Done():
+			ended <- nil
+		case <-time.After(patience):
+			ended <- errors.New("the request goes on")
+		}
+	})}, false)
+	c := s.dial()
+	c.send(ask("a"))
+	<-entered
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNextRequestDuringALongOne: a watch reads the first byte of it.
+func TestNextRequestDuringALongOne(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := serveWith(t, Config{Idle: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if string(body) == "long" {
+			entered <- struct{}{}
+			<-release
+		}
+		_, _ = w.Write(bytes.ToUpper(body))
+	})}, false)
+	c := s.dial()
+	for range 3 {
+		c.send(ask("long"))
+		<-entered
+		c.send(ask("next") + ask("last"))
+		time.Sleep(2 * moment) // so that the watch has begun, and read
+		release <- struct{}{}
+		c.want("LONG")
+		c.want("NEXT")
+		c.want("LAST")
+	}
+}
+
+// TestDrain: what is under way is answered, what is silent is closed, what comes is refused.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := serveWith(t, Config{Idle: patience, Header: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); string(body) == "long" {
+			entered <- struct{}{}
+			<-release
+			if r.Context().Err() != nil {
+				t.Error("the request was cut off")
+			}
+		}
+		_, _ = io.WriteString(w, "done")
+	})}, false)
+	silent, fresh, busy := s.dial(), s.dial(), s.dial()
+	silent.send(ask("a"))
+	silent.want("done")
+	busy.send(ask("long"))
+	<-entered
+	time.Sleep(2 * moment) // the connection is watched when it is told
+	s.front.Drain()
+	if !silent.ended() || !fresh.ended() {
+		t.Error("a silent connection is open")
+	}
+	if late := s.dial(); !late.ended() {
+		t.Error("a new connection is served")
+	}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.front.Wait(short); err == nil {
+		t.Error("nothing is under way any more")
+	}
+	close(release)
+	if answer := busy.want("done"); !answer.Close || !busy.ended() {
+		t.Errorf("the connection goes on: %+v", answer)
+	}
+	if err := s.front.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCut ends what is under way.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	entered, ended := make(chan struct{}), make(chan struct{})
+	s := serveWith(t, Config{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+		close(ended)
+	})}, false)
+	c := s.dial()
+	c.send(ask("a"))
+	<-entered
+	s.front.Cut()
+	<-ended
+	if !c.ended() {
+		t.Error("the connection is open")
+	}
+}
+
+// TestSilence: connections that say nothing are closed, new ones by their own time.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]Config{
+		"new":  {Header: 20 * time.Millisecond, Idle: time.Hour},
+		"idle": {Header: time.Hour, Idle: 20 * time.Millisecond},
+	} {
+		c.Handler = http.HandlerFunc(echo)
+		s := serveWith(t, c, false)
+		client := s.dial()
+		if name == "idle" {
+			client.send(ask("a"))
+			if _, err := client.receive(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !client.ended() {
+			t.Errorf("%s: the connection is open", name)
+		}
+	}
+}
+
+// TestAnswerThatBreaksOff is cut, so that a part does not pass for the whole, and the server goes on.
+func TestAnswerThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, Config{Write: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch string(body) {
+		case "short":
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "abc")
+		case "chunks":
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+			_, _ = w.Write(make([]byte, 2*heldBytes))
+			panic(http.ErrAbortHandler)
+		case "abort":
+			panic(http.ErrAbortHandler)
+		case "fine":
+			w.Header().Set("Content-Length", "3")
+			_, _ = io.WriteString(w, "abc")
+			if _, err := io.WriteString(w, "d"); !errors.Is(err, http.ErrContentLength) {
+				t.Errorf("more than announced: %v", err)
+			}
+		}
+	})}, false)
+	for _, how := range []string{"short", "chunks", "abort"} {
+		c := s.dial()
+		c.send(ask(how))
+		if answer, err := c.receive(); err == nil && !answer.Broken {
+			t.Errorf("%s: whole answer %+v", how, answer)
+		}
+		if !c.ended() {
+			t.Errorf("%s: the connection goes on", how)
+		}
+	}
+	c := s.dial()
+	c.send(ask("fine"))
+	c.want("abc")
+}
+
+// BenchmarkRequests is one request and its answer over a connection, here and by net/http.
+func BenchmarkRequests(b *testing.B) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Length", "2")
+		_, _ = io.WriteString(w, "ok")
+	})
+	for _, name := range []string{"here", "net/http"} {
+		b.Run(name, func(b *testing.B) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			front, alone := New(Config{Handler: handler, Path: "/sql"}), &http.Server{Handler: handler, ReadHeaderTimeout: patience}
+			addr := l.Addr().String()
+			if name == "here" {
+				l = front.Listener(l)
+			}
+			go func() { _ = alone.Serve(l) }()
+			defer alone.Close() //nolint:errcheck // the benchmark ends
+			defer front.Cut()
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close() //nolint:errcheck // the benchmark ends
+			request, answer := []byte(ask("a body", "Authorization: Bearer abc", "Content-Type: application/json")), make([]byte, 4096)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := conn.Write(request); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := conn.Read(answer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
