@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"strings"
@@ -20,21 +21,32 @@ type pulse struct{ beats atomic.Uint64 }
 
 func (p *pulse) beat() { p.beats.Add(1) }
 
-// supervised runs something on a goroutine of its own and returns when it has ended, or with an error when it stands still. Then
-// its goroutine is left behind: nothing can end it.
+// supervised runs something on a goroutine of its own and returns when it has ended, or with an error when it stands still or takes too
+// much memory. Then its goroutine is left behind: nothing can end it.
 func (w *world) supervised(run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
-	looks := w.opt.looks
+	looks, weighs := w.opt.looks, w.opt.weighs
 	if looks == nil {
 		ticker := time.NewTicker(stuckAfter)
 		defer ticker.Stop()
 		looks = ticker.C
 	}
+	if weighs == nil {
+		ticker := time.NewTicker(weighEvery)
+		defer ticker.Stop()
+		weighs = ticker.C
+	}
+	memory := newScales()
 	for last := w.pulse.beats.Load(); ; {
 		select {
 		case err := <-ended:
 			return err
+		case <-weighs:
+			if used, most := memory.bytes(), cmp.Or(w.opt.most, mostBytes); used > most {
+				return w.tooLarge(used, most)
+			}
+			continue
 		case <-looks:
 		}
 		now := w.pulse.beats.Load()

@@ -3,22 +3,12 @@
 package sim
 
 import (
-	"os"
-	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
-
-// TestMain lets garbage collections wait for longer: a simulation lives for seconds and makes much that dies young.
-func TestMain(m *testing.M) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	os.Exit(m.Run())
-}
 
 // processorTime is what this process has used of the processors, garbage collections included.
 func processorTime(t *testing.T) time.Duration {

@@ -50,6 +50,10 @@ type options struct {
 	backups      bool  // nodes make backups now and then
 	verbose      bool
 	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
+	weighs       <-chan time.Time // when to look how much memory it takes; the same
+	most         uint64           // bytes of memory that it may take; zero for mostBytes
+	heapDir      string           // where a run that takes more leaves a profile; empty for the usual place
+	burst        func(string)     // is told of such a run in place of the end of all tests; nil for that
 }
 
 func defaultOptions() options {
