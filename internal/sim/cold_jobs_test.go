@@ -13,7 +13,7 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// This file lets nodes carry out flushes and merges as jobs: the real kinds under real claims. What a server's runner does
+// This file lets nodes carry out flushes, merges, backups and cleanups as jobs: the real kinds under real claims. What a server's runner does
 // on goroutines of its own, claims, heartbeats and reports, is done between the steps here.
 
 // Bounds of a job in simulated time.
@@ -21,7 +21,9 @@ const (
 	coldHold  = 2 * time.Second // of a claim
 	filesLast = 6 * time.Second // from the begin of a file to the proposal that names it
 
-	backupLasts = time.Minute
+	backupLasts  = time.Minute
+	restoreLasts = 2 * time.Minute
+	cleanupLasts = 30 * time.Second
 )
 
 // orderCold creates jobs that flush and merge.
@@ -43,14 +45,14 @@ func (c *clients) orderCold(a *actor) {
 	}
 }
 
-// hand carries out jobs of the cold tier on a node.
+// hand carries out jobs on a node.
 func hand(a *actor) {
-	w, n := a.w, a.node
+	n := a.node
 	for ; ; a.sleep(300 * time.Millisecond) {
-		if w.load == nil || !w.load.busy || n.catalog.Current().Cluster() == nil {
+		if n.catalog.Current().Cluster() == nil {
 			continue
 		}
-		job := n.someColdJob()
+		job := n.someJob()
 		if job == nil {
 			continue
 		}
@@ -68,14 +70,29 @@ func hand(a *actor) {
 	}
 }
 
-// someColdJob draws a job that may be claimed, nil when there is none.
-func (n *simNode) someColdJob() *commandv1.Job {
+// kinds lists the types of the jobs that are carried out now: those that remove dropped tables always, the others while clients work.
+func (n *simNode) kinds() (types []string) {
+	if !n.w.opt.noJanitor && len(n.catalog.Current().Cleanups()) > 0 {
+		types = append(types, applier.JobTypeCleanup)
+	}
+	if n.w.opt.cold && n.w.busy() {
+		types = append(types, applier.JobTypeFlush, applier.JobTypeCompact, applier.JobTypeBackup, applier.JobTypeRestore)
+	}
+	return types
+}
+
+// someJob draws a job that may be claimed, nil when there is none.
+func (n *simNode) someJob() *commandv1.Job {
+	types := n.kinds()
+	if types == nil {
+		return nil
+	}
 	live, err := catalog.LoadLiveJobs(n.store)
 	if err != nil {
 		n.w.fail("node %d reads its jobs: %v", n.id, err)
 	}
 	live = slices.DeleteFunc(live, func(job *commandv1.Job) bool {
-		return !slices.Contains([]string{applier.JobTypeFlush, applier.JobTypeCompact, applier.JobTypeBackup}, job.GetType()) ||
+		return !slices.Contains(types, job.GetType()) ||
 			catalog.JobState(job.GetState()) == catalog.JobRunning || job.GetNotBeforeMicros() > n.Now().UnixMicro()
 	})
 	if len(live) == 0 {
@@ -117,8 +134,11 @@ func (r *coldRun) carryOut(s *session) {
 	switch r.job.GetType() {
 	case applier.JobTypeCompact:
 		kind = jobs.Compact(worker)
-	case applier.JobTypeBackup:
-		s.deadline = r.n.w.clock.Now().Add(backupLasts)
+	case applier.JobTypeBackup, applier.JobTypeRestore, applier.JobTypeCleanup:
+		lasts := map[string]time.Duration{
+			applier.JobTypeBackup: backupLasts, applier.JobTypeRestore: restoreLasts, applier.JobTypeCleanup: cleanupLasts,
+		}[r.job.GetType()]
+		s.deadline = r.n.w.clock.Now().Add(lasts)
 		kind = r.backupKind(s, r.step)
 	}
 	r.err = s.guarded(func() error { return kind.Run(s, &jobs.Work{Job: r.job, Token: r.held.GetToken()}) })

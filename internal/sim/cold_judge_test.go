@@ -110,6 +110,12 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 	case *commandv1.Command_CommitSegment:
 		named = []*commandv1.Segment{body.CommitSegment.GetSegment()}
 		o.w.stats.segments++
+		o.cooled[tableIn{g, body.CommitSegment.GetTableId()}] = true
+	case *commandv1.Command_PurgeTable:
+		if at := (tableIn{g, body.PurgeTable.GetTableId()}); o.cooled[at] {
+			delete(o.cooled, at)
+			o.w.saw(coldTableDropped)
+		}
 	case *commandv1.Command_ReplaceSegments:
 		named = body.ReplaceSegments.GetSegments()
 		o.w.stats.merges++
@@ -210,7 +216,14 @@ func (w *world) tidy() string {
 		for _, g := range w.dataGroups() {
 			lo, hi := keys.ManifestsSpan(g)
 			missing := ""
-			err := manifest.Each(n.store, lo, hi, func(_ []byte, m *commandv1.Manifest) error {
+			err := manifest.Each(n.store, lo, hi, func(key []byte, m *commandv1.Manifest) error {
+				scope, failure := keys.ParseManifest(key)
+				if failure != nil {
+					return failure
+				}
+				if _, ok := n.catalog.Current().TableByID(scope.Table); !ok {
+					missing = fmt.Sprintf("manifest: table %d is gone", scope.Table)
+				}
 				for _, s := range m.GetSegments() {
 					named[s.GetStorageId()+":"+s.GetPath()] = true
 					sum := sumOf(n.disk.base, s.GetPath())

@@ -96,7 +96,6 @@ func (c *coldPart) begin() {
 		c.n.w.spawnAt(c.n, "tend", tendCold)
 	}
 	c.n.w.spawnAt(c.n, "sweep", sweepCold)
-	c.n.w.spawnAt(c.n, "hand", hand)
 }
 
 // tendCold fetches files that the node misses.

@@ -12,7 +12,7 @@
 // voter of every group. Then everything is compared: with each other, with a naive model of what the log
 // says, and with what clients were told.
 //
-// Concurrency is written as coroutines (iter.Pull): a client, a node that joins and the janitor of dropped tables
+// Concurrency is written as coroutines (iter.Pull): a client, a node that joins and one that carries out a job
 // each are a plain function that gives way whenever production would wait.
 //
 // Everything but this page is in test files, so nothing of it can enter the product. docs/design/testing.md says

@@ -64,6 +64,8 @@ const (
 	snapshotResumed
 	logTruncated
 	bucketDown
+	coldTableDropped
+	restoreGoneOn
 	// Rules.
 	ruleAcknowledged
 	ruleOneLeader
@@ -93,6 +95,8 @@ const (
 	ruleSegments
 	ruleColdRows
 	ruleBackups
+	ruleRestored
+	ruleGone
 	ruleLeaks
 	everything
 )
@@ -114,6 +118,8 @@ var evidenceNames = [everything]string{
 	memberAdded: "a member is added", memberRemoved: "a member is removed", memberReplaced: "a member is replaced",
 	leadershipMoved: "a leadership is transferred", nodeDrained: "a node is drained", snapshotInstalled: "a snapshot is installed under traffic",
 	snapshotResumed: "an interrupted snapshot goes on", logTruncated: "a log is truncated under traffic", bucketDown: "the bucket does not answer",
+	coldTableDropped: "a table with cold rows is dropped",
+	restoreGoneOn:    "a restore that was ended goes on",
 
 	ruleAcknowledged: "what was acknowledged is there", ruleOneLeader: "one leader of a group in a term",
 	ruleOneVote: "one vote of a replica in a term", ruleCommitted: "a committed entry is the same on another replica or in another life",
@@ -127,7 +133,8 @@ var evidenceNames = [everything]string{
 	ruleLiveTooOld: "a cursor that is too old is refused", ruleLiveFull: "a live client without room is told so",
 	ruleMeta: "a data command waits for meta", ruleNewTable: "a new table is known everywhere", ruleIndexes: "an index has the entries of its rows",
 	ruleJobs: "a job is done under its newest claim", ruleSegments: "a named segment is on a majority", ruleColdRows: "a cold row is that of the log",
-	ruleBackups: "a backup is whole", ruleLeaks: "nothing is left open",
+	ruleBackups: "a backup is whole", ruleRestored: "a restored row is that of the backup",
+	ruleGone: "nothing is left of a dropped table", ruleLeaks: "nothing is left open",
 }
 
 // ledger counts evidence of one run. Goroutines of the store count, too.

@@ -23,7 +23,7 @@ func (w *world) heal(c *clients) {
 }
 
 // whole reports that every node votes in every group, that all know one leader, that everything is applied
-// everywhere and that clients and janitors have nothing left to do.
+// everywhere and that clients and jobs that clean up have nothing left to do.
 func (w *world) whole() bool {
 	for _, a := range w.actors {
 		if a.node == nil {
@@ -84,6 +84,9 @@ func (w *world) judge() {
 		}
 	}
 	w.judgeRows()
+	for _, n := range w.nodes {
+		w.judgeGone(n)
+	}
 	w.judgeBackups()
 }
 

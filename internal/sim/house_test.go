@@ -96,32 +96,6 @@ func announce(a *actor) {
 	}
 }
 
-// janitor removes the rows of dropped tables, on the node that leads the meta group.
-func janitor(a *actor) {
-	n := a.node
-	for ; ; a.sleep(time.Second) {
-		if n.manager.Leader(shard.Meta) != n.self.Replica || n.catalog.Current().Cluster() == nil {
-			continue
-		}
-		for _, cleanup := range n.catalog.Current().Cleanups() {
-			table := uint64(cleanup.Table.ID)
-			purge := &commandv1.Command{Body: &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: table}}}
-			done := &commandv1.Command{Body: &commandv1.Command_CleanupDone{CleanupDone: &commandv1.CleanupDone{TableId: table}}}
-			a.serve(n, func(s *session) {
-				for _, g := range cleanup.Groups(n.w.shards) {
-					if s.execute(g, purge).outcome != succeeded {
-						return
-					}
-				}
-				s.execute(shard.Meta, done)
-			})
-			if n.life != a.life {
-				return
-			}
-		}
-	}
-}
-
 // removeNode takes a node's replica out of the cluster and lets the node come back with an empty disk.
 func (a *actor) removeNode(n *simNode) {
 	w, replica := a.w, n.self.Replica

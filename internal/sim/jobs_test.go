@@ -53,6 +53,9 @@ func (j *jobTruth) apply(index uint64, cmd *commandv1.Command, response *command
 	case *commandv1.Command_SkipJob:
 		j.holds(index, body.SkipJob.GetClaim()).over = true
 		j.ended[body.SkipJob.GetClaim().GetNumber()] = true
+	case *commandv1.Command_CancelJob:
+		_, number, _ := catalog.ParseJobID(body.CancelJob.GetId())
+		j.ended[number] = true
 	case *commandv1.Command_CompleteJob:
 		claim := body.CompleteJob.GetClaim()
 		j.holds(index, claim).over = true

@@ -185,8 +185,9 @@ func (n *simNode) openEngine() error {
 	w.oracle.opened(n)
 	w.spawnAt(n, "announce", announce)
 	if !w.opt.noJanitor {
-		w.spawnAt(n, "janitor", janitor)
+		w.spawnAt(n, "chores", chores)
 	}
+	w.spawnAt(n, "hand", hand)
 	n.cold.begin()
 	if !w.mutant.noGossip {
 		w.spawnAt(n, "gossip", gossip)

@@ -24,6 +24,14 @@ type oracle struct {
 	never     map[ident.RequestID]bool // clients were told that these were not and will not be applied
 	succeeded map[ident.RequestID]bool // these ran, and were not refused
 	jobs      *jobTruth
+	cooled    map[tableIn]bool // these have, or had, cold rows
+	cleaned   int              // tables
+}
+
+// tableIn is what a group has of a table.
+type tableIn struct {
+	group shard.GroupID
+	table uint64
 }
 
 type groupTruth struct {
@@ -60,7 +68,7 @@ func newOracle(w *world) *oracle {
 	o := &oracle{
 		w: w, groups: make(map[shard.GroupID]*groupTruth),
 		never: make(map[ident.RequestID]bool), succeeded: make(map[ident.RequestID]bool),
-		jobs: newJobTruth(w),
+		jobs: newJobTruth(w), cooled: make(map[tableIn]bool),
 	}
 	for _, g := range w.groups {
 		truth := &groupTruth{
@@ -233,6 +241,9 @@ func (o *oracle) interpret(g shard.GroupID, truth *groupTruth, e *command.Entry,
 		}
 	}
 	if got.ok {
+		if cmd.GetCleanupDone() != nil {
+			o.cleaned++
+		}
 		o.coldCommand(g, e.Index, cmd)
 	}
 	if truth.model == nil {

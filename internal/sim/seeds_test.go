@@ -74,7 +74,16 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 		defer func() { _ = f.Close() }() // a debugging aid
 		w.trace.record = f
 	}
-	return w, w.attempt(func() { w.wholeRun(time.Duration(10+draw.rng.IntN(40)) * time.Second) })
+	err := w.attempt(func() { w.wholeRun(time.Duration(10+draw.rng.IntN(40)) * time.Second) })
+	if err != nil || w.legacy == nil {
+		return w, err
+	}
+	second, err := w.legacy.restore(t, w, m)
+	if err != nil {
+		return second, err
+	}
+	w.inherit(second)
+	return w, nil
 }
 
 // mostTrouble is for how long clients that set up a cluster put up with faults.
@@ -109,6 +118,9 @@ func (w *world) wholeRun(trouble time.Duration) {
 	}
 	w.heal(c)
 	w.judge()
+	if w.opt.backups && len(w.sqlIDs) > 0 {
+		w.legacy = w.bequeath(c)
+	}
 	w.judgeLeaks()
 }
 

@@ -139,6 +139,7 @@ func (c *clients) bySQL() {
 		c.w.spawn("sql alter", c.sqlAlter)
 		if c.w.opt.cold {
 			c.w.spawn("cold boss", c.orderCold)
+			c.w.spawn("shed", c.shed)
 		}
 		if c.w.opt.backups {
 			c.w.spawn("backup boss", c.orderBackups)

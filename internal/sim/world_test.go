@@ -91,6 +91,7 @@ type world struct {
 	stats     stats
 	load      *clients      // nil until clients begin
 	bucket    *bucket       // that all nodes see
+	legacy    *legacy       // what the run leaves to be restored; nil for nothing
 	unsettled int           // step at which a disk was last lost, or a member came
 	before    goleak.Option // what ran before the run
 	over      chan struct{} // closed when the run is over
