@@ -68,7 +68,8 @@ const (
 	leavePatience = 25 * time.Second // until every group has let a node go
 	joinPatience  = 25 * time.Second // until an invited node is a member
 	lookPause     = 50 * time.Millisecond
-	maxAttempts   = 5 // orders to leaders that moved meanwhile
+	backPatience  = 2 * time.Second // until a drain is taken back
+	maxAttempts   = 5               // orders to leaders that moved meanwhile
 )
 
 // Operate implements exec.ClusterAdmin.

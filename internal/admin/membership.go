@@ -37,6 +37,8 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 	if _, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RemoveMember{
 		RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(member.Replica)},
 	}}); err != nil {
+		// If it was recorded all the same, the node leads nothing anyway.
+		c.resume(ctx, member)
 		return nil, err
 	}
 	return c.awaitLeave(ctx, member), nil
@@ -44,7 +46,7 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 
 // resume takes back a drain that led to nothing; when the node does not hear it, its operator can repeat it.
 func (c *Cluster) resume(ctx context.Context, member *catalog.Member) {
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookPause)
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), backPatience)
 	defer cancel()
 	_, _ = c.cfg.Nodes.Operate(bound, member.Replica, &nodev1.OperateRequest{Order: nodev1.Order_ORDER_RESUME}) // see above
 }

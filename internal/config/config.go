@@ -74,6 +74,9 @@ type Limits struct {
 	QueryMemoryBytes  int64 `toml:"query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that one request may hold in sorts, groups, joins, results and changes, in bytes; one that needs more is refused."`
 	NodeMemoryBytes   int64 `toml:"node_query_memory_bytes" range:"1048576..1099511627776" doc:"Memory that all requests and open transactions of this node together may hold so, in bytes; what would exceed it is refused and can be sent again."`
 	PlanCacheEntries  int   `toml:"plan_cache_entries" range:"1..1000000" doc:"Plans of statements that are kept to be used again; beyond it an arbitrary one makes room."`
+
+	ChangeBufferEntries int   `toml:"change_buffer_entries" range:"16..10000000" doc:"Newest changes of a group that are kept in memory while live queries of this node follow it; a live query that is further behind reads them from the disk."`
+	ChangeBufferBytes   int64 `toml:"change_buffer_bytes" range:"65536..17179869184" doc:"Bytes of the same; the smaller of both bounds holds."`
 }
 
 // Transaction bounds explicit transactions.
@@ -233,6 +236,7 @@ func Default() *Config {
 			DefaultQueryLimit: 50, MaxQueryLimit: 1000,
 			MaxSQLBytes: 1 << 20, MaxParams: 50, MaxParamBytes: 512 << 10, MaxHeaderBytes: 64 << 10,
 			QueryMemoryBytes: 256 << 20, NodeMemoryBytes: 1 << 30, PlanCacheEntries: 1024,
+			ChangeBufferEntries: 16_384, ChangeBufferBytes: 8 << 20,
 		},
 		Transaction: Transaction{TimeoutSeconds: 300, IdleTimeoutSeconds: 60, MaxBytes: 100 << 20, MaxPerUser: 16, MaxPerNode: 256},
 		RateLimit: RateLimit{

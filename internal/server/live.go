@@ -7,6 +7,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/api/wsapi"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/live"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 )
@@ -20,8 +21,13 @@ type liveParts struct {
 }
 
 // newLiveParts makes the feed, which must be there before the first state machine.
-func newLiveParts() *liveParts {
-	return &liveParts{feed: changefeed.New(changefeed.Config{})}
+func newLiveParts(cfg *config.Config) *liveParts {
+	return &liveParts{feed: changefeed.New(feedConfig(cfg))}
+}
+
+// feedConfig is how much the feed keeps of each group that is followed.
+func feedConfig(cfg *config.Config) changefeed.Config {
+	return changefeed.Config{MaxChanges: cfg.Limits.ChangeBufferEntries, MaxBytes: uint64(cfg.Limits.ChangeBufferBytes)}
 }
 
 // open builds what serves clients. It comes after the store, the catalog and authentication.

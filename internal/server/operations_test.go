@@ -206,6 +206,7 @@ func TestOrdersThatCannotBeFollowed(t *testing.T) {
 		"CLUSTER DRAIN 7":                       "node 7 is not a member",
 		"CLUSTER LEAVE 7":                       "node 7 is not a member",
 		"CLUSTER LEAVE":                         "CLUSTER LEAVE n",
+		"CLUSTER LEAVE 3 ON GROUP 10":           "which concerns every group",
 		"CLUSTER LIST":                          "system.cluster",
 		"CLUSTER JOIN 4 nowhere api":            "is not host:port",
 	} {

@@ -160,7 +160,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 	}
 	n.logger = slog.New(n.logs.handler(n.logger.Handler()))
 	n.gossip = newGossip(n)
-	n.live = newLiveParts()
+	n.live = newLiveParts(n.cfg)
 	if err := n.open(ctx, opts); err != nil {
 		err = n.noteDamage(err)
 		n.abandon()

@@ -61,23 +61,25 @@ max_snapshots_to_keep = 2
 	}
 }
 
-// TestSettingsReachTheCaches: what a file says of memory for caches is what they are opened with.
+// TestSettingsReachTheCaches: what a file says of memory for caches and buffers is what they are opened with.
 func TestSettingsReachTheCaches(t *testing.T) {
 	t.Parallel()
-	for file, want := range map[string][4]int64{
-		"": {64 << 20, 64 << 20, 64 << 20, 1024},
-		"[storage]\nblock_cache_bytes = 1048577\ncold_cache_bytes = 1048578\n[raft]\nlog_cache_bytes = 3\n[limits]\nplan_cache_entries = 4": {
-			1048577, 1048578, 3, 4,
+	for file, want := range map[string][6]int64{
+		"": {64 << 20, 64 << 20, 64 << 20, 1024, 16_384, 8 << 20},
+		"[storage]\nblock_cache_bytes = 1048577\ncold_cache_bytes = 1048578\n[raft]\nlog_cache_bytes = 3\n[limits]\nplan_cache_entries = 4\nchange_buffer_entries = 17\nchange_buffer_bytes = 65537": {
+			1048577, 1048578, 3, 4, 17, 65537,
 		},
-		"[raft]\nlog_cache_bytes = 0": {64 << 20, 64 << 20, -1, 1024},
+		"[raft]\nlog_cache_bytes = 0": {64 << 20, 64 << 20, -1, 1024, 16_384, 8 << 20},
 	} {
 		cfg, warnings, err := config.Parse([]byte(file), func(string) string { return "" })
 		if err != nil || len(warnings) > 0 {
 			t.Fatal(warnings, err)
 		}
 		n := &Node{cfg: cfg, logger: slog.New(slog.DiscardHandler), fs: &disk.Watched{}}
-		got := [4]int64{
+		feed := feedConfig(cfg)
+		got := [6]int64{
 			n.storeOptions().CacheBytes, n.coldConfig().CacheBytes, n.logConfig().CacheBytes, int64(n.sqlLimits().PlanCacheEntries),
+			int64(feed.MaxChanges), int64(feed.MaxBytes),
 		}
 		if got != want {
 			t.Errorf("%q: caches of %d, want %d", file, got, want)

@@ -91,6 +91,9 @@ func (p *parser) cluster() Statement {
 func (p *parser) onGroups(cluster *Cluster) {
 	switch cluster.Action { //nolint:exhaustive // the others need nothing here
 	case ClusterClear, ClusterJoin, ClusterLeave, ClusterDrain, ClusterResume, ClusterList, ClusterStatus:
+		if p.isWord("on") {
+			p.unexpected("the end of the statement, which concerns every group")
+		}
 		return
 	}
 	if !p.word("on") {

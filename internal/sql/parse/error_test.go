@@ -142,7 +142,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"CLUSTER DANCE", 1, 9, `unexpected "DANCE", expected SNAPSHOT, PURGE, TRIGGER ELECTION, TRANSFER LEADER, STEPDOWN, DRAIN, RESUME, CLEAR, REBALANCE, RETAIN CHANGES, JOIN or LEAVE`},
 		{"CLUSTER REBALANCE DRY", 1, 22, `unexpected end of statement, expected RUN`},
 		{"CLUSTER STEPDOWN ON 3", 1, 21, `unexpected "3", expected GROUP`},
-		{"CLUSTER DRAIN 3 ON GROUP 10", 1, 17, `unexpected "ON", expected end of statement`},
+		{"CLUSTER DRAIN 3 ON GROUP 10", 1, 17, `unexpected "ON", expected the end of the statement, which concerns every group`},
 		{"CLUSTER RETAIN", 1, 15, `unexpected end of statement, expected CHANGES`},
 		{"CLUSTER RETAIN CHANGES", 1, 23, `unexpected end of statement, expected ENTRIES, BYTES or SECONDS`},
 		{"CLUSTER RETAIN CHANGES BYTES 0", 1, 30, `unexpected "0", expected a number above zero`},
