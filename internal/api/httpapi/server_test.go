@@ -152,6 +152,49 @@ func TestShutdownCutsOffAtItsDeadline(t *testing.T) {
 	}
 }
 
+// TestClosedConnectionEndsItsQuery within 50 ms, of requests that net/http serves and of others. The least time of some counts: others may keep the
+// machine busy.
+func TestClosedConnectionEndsItsQuery(t *testing.T) {
+	t.Parallel()
+	const limit, tries = 50 * time.Millisecond, 20
+	w := newWorld(t, nil)
+	token := w.addUser("alice", session.RoleUser)
+	entered, ended := make(chan struct{}), make(chan struct{})
+	w.sql.work = func(ctx context.Context) {
+		entered <- struct{}{}
+		<-ctx.Done()
+		ended <- struct{}{}
+	}
+	address, _ := w.serve()
+	for _, more := range []string{"", "X-Forwarded-For: 192.0.2.7\r\n"} {
+		least := deadline
+		for try := 0; try < tries && least >= limit; try++ {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprintf(conn, "POST /v1/api/sql HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer %s\r\n%sContent-Length: %d\r\n\r\n%s",
+				token, more, len(oneStatement), oneStatement); err != nil {
+				t.Fatal(err)
+			}
+			<-entered
+			began := time.Now()
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-ended:
+				least = min(least, time.Since(began))
+			case <-time.After(deadline):
+				t.Fatal("the query goes on")
+			}
+		}
+		if least >= limit {
+			t.Errorf("with %q the query went on for %v", more, least)
+		}
+	}
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *config.Config) { c.Performance.MaxConnections = 1 })

@@ -12,8 +12,11 @@ import (
 // heldBytes is how much of an answer without a length is held back to find its length. A longer one is sent in chunks.
 const heldBytes = 64 << 10
 
-// keepBytes is up to how much memory a connection keeps for the next request.
-const keepBytes = 16 << 10
+// keepBytes is up to how much memory a connection keeps for the next request, and for the next answer.
+const (
+	keepBytes       = 16 << 10
+	keepAnswerBytes = 4 << 10
+)
 
 // answer implements http.ResponseWriter. It belongs to one connection and is used again.
 type answer struct {
@@ -29,12 +32,6 @@ type answer struct {
 }
 
 func (a *answer) reset() {
-	if cap(a.out) > keepBytes {
-		a.out = nil
-	}
-	if cap(a.head) > keepBytes {
-		a.head = nil
-	}
 	clear(a.header)
 	a.status, a.length, a.written, a.chunked, a.failed, a.head, a.out = 0, -1, 0, false, nil, a.head[:0], a.out[:0]
 }
@@ -102,7 +99,7 @@ func (a *answer) Write(body []byte) (int, error) {
 	a.written += len(body)
 	switch {
 	case a.length >= 0:
-		a.out = append(a.out, body...)
+		a.put(body)
 		if a.written == a.length || len(a.out) >= heldBytes {
 			a.flush()
 		}
@@ -119,28 +116,41 @@ func (a *answer) Write(body []byte) (int, error) {
 
 // chunk sends a part of an answer whose length is not known, behind what was held back.
 func (a *answer) chunk(body []byte) {
-	held := a.out
-	a.out = a.head
 	if !a.chunked {
 		a.chunked = true
-		a.out = append(a.out, "\r\nTransfer-Encoding: chunked\r\n\r\n"...)
-		a.out = appendChunk(a.out, held)
+		held := a.out
+		a.out = append(a.head, "\r\nTransfer-Encoding: chunked\r\n\r\n"...)
+		a.putChunk(held)
+		a.head = held[:0]
 	}
-	a.out, a.head = appendChunk(a.out, body), held[:0]
+	a.putChunk(body)
 	a.flush()
 }
 
-func appendChunk(out, body []byte) []byte {
+func (a *answer) putChunk(body []byte) {
 	if len(body) == 0 {
-		return out // an empty one would be the last
+		return // an empty one would be the last
 	}
-	out = append(strconv.AppendInt(out, int64(len(body)), 16), "\r\n"...)
-	return append(append(out, body...), "\r\n"...)
+	a.out = append(strconv.AppendInt(a.out, int64(len(body)), 16), "\r\n"...)
+	a.put(body)
+	a.out = append(a.out, "\r\n"...)
+}
+
+// put adds to what is sent next. What is long is sent from where it is, so that an answer of many MiB is not in memory twice.
+func (a *answer) put(part []byte) {
+	if len(part) < heldBytes {
+		a.out = append(a.out, part...)
+		return
+	}
+	a.flush()
+	if a.failed == nil {
+		_, a.failed = a.conn.Write(part)
+	}
 }
 
 // SetWriteDeadline is for http.ResponseController.
 func (a *answer) SetWriteDeadline(deadline time.Time) error {
-	a.conn.writable = time.Time{} // the next request sets its own
+	a.conn.limited = true // the next request sets its own
 	return a.conn.SetWriteDeadline(deadline)
 }
 
@@ -158,6 +168,12 @@ func (a *answer) finish() bool {
 		a.head = body[:0]
 	}
 	a.flush()
+	if cap(a.out) > keepAnswerBytes {
+		a.out = nil // the connection may be silent for long
+	}
+	if cap(a.head) > keepAnswerBytes {
+		a.head = nil
+	}
 	return a.failed == nil
 }
 

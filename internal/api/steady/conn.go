@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -17,20 +18,28 @@ import (
 const (
 	firstBytes = 4 << 10
 	// moment is how long a request may run before its connection is watched: a client that goes ends it.
-	moment = 50 * time.Millisecond
+	moment = 20 * time.Millisecond
 	// slack is the part of a time limit by which a deadline may be early: deadlines of each request would cost more than they are worth.
 	slack = 8
+	// maxBlank is how many line ends between two requests are passed over. Some clients send one behind a body, and net/http passes over as many.
+	maxBlank = 4
 )
 
 // conn serves one connection. Its fields belong to its goroutine, but for those that are said to be shared.
 type conn struct {
 	net.Conn
-	others   *others
-	config   *Config
-	ctx      context.Context //nolint:containedctx // of all its requests; ends when the client goes
-	cancel   context.CancelFunc
-	draining atomic.Bool // shared
+	others *others
+	config *Config
+	ctx    context.Context //nolint:containedctx // of all its requests; ends when the client goes
+	cancel context.CancelFunc
 
+	mu       sync.Mutex  // guards silent, and the read deadline while it is set
+	silent   bool        // shared: no byte of a request has come
+	draining atomic.Bool // shared; set under mu
+
+	fresh    bool   // nothing was answered yet
+	begun    bool   // a part of a request is there, and the rest has its deadline
+	blank    int    // line ends that were passed over before the request
 	in       []byte // received and not used up
 	head     head
 	request  *http.Request
@@ -38,6 +47,7 @@ type conn struct {
 	answer   answer
 	readable time.Time // when the read deadline was set last
 	writable time.Time // when the write deadline was set last
+	limited  bool      // the write deadline is one of the handler's
 
 	watch   watch
 	pending error // what the watch has read instead of a byte
@@ -67,7 +77,7 @@ func (b *body) Close() error {
 // serve answers the usual requests of a connection. It ends by closing it or handing it over.
 func serve(o *others, raw net.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &conn{Conn: raw, others: o, config: &o.front.config, ctx: ctx, cancel: cancel, in: make([]byte, 0, firstBytes)}
+	c := &conn{Conn: raw, others: o, config: &o.front.config, ctx: ctx, cancel: cancel, fresh: true, in: make([]byte, 0, firstBytes)}
 	c.answer.conn, c.answer.header = c, make(http.Header)
 	c.watch.conn = c
 	c.request = (&http.Request{
@@ -76,43 +86,49 @@ func serve(o *others, raw net.Conn) {
 	}).WithContext(ctx)
 	defer cancel()
 	if !o.front.add(c) {
-		_ = raw.Close() // the server ends
+		if !o.pass(accepted{conn: raw}) { // net/http knows what to do with a connection that comes late
+			_ = raw.Close() // there is nobody to tell
+		}
 		return
 	}
 	defer o.front.remove(c)
+	handedOver := false
 	defer func() {
 		// One connection is lost, not the node.
 		if cause := recover(); cause != nil {
 			c.config.Logger.LogAttrs(ctx, slog.LevelError, "a connection of clients panicked", slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+		}
+		if !handedOver {
 			_ = raw.Close() // there is nobody to tell
 		}
 	}()
 	if c.run() {
 		rest := &replayed{Conn: raw, rest: append([]byte(nil), c.in...)}
-		if err := raw.SetDeadline(time.Time{}); err == nil && o.pass(accepted{conn: rest}) {
-			return
-		}
+		handedOver = raw.SetDeadline(time.Time{}) == nil && o.pass(accepted{conn: rest})
 	}
-	_ = raw.Close() // there is nobody to tell
 }
 
 // run answers requests until the connection ends or, with true, sends something else.
 func (c *conn) run() (handOver bool) {
-	start, fresh := "POST "+c.config.Path+" HTTP/1.1\r\n", true
+	start := "POST " + c.config.Path + " HTTP/1.1\r\n"
 	for {
+		if !c.fresh {
+			c.skipBlank()
+		}
 		switch c.head.read(c.in, start) {
 		case unusual:
 			return true
 		case whole:
-			if fresh {
-				fresh, c.readable = false, time.Time{} // another time limit from here on
+			if c.fresh {
+				c.fresh, c.readable = false, time.Time{} // another time limit from here on
 			}
+			c.begun, c.blank = false, 0
 			if !c.answerOne() {
 				return false
 			}
 		case partial:
 			if len(c.in) == 0 {
-				if !c.await(fresh) {
+				if !c.await() {
 					return false
 				}
 			} else if !c.more() {
@@ -122,43 +138,85 @@ func (c *conn) run() (handOver bool) {
 	}
 }
 
+// skipBlank passes over line ends before a request.
+func (c *conn) skipBlank() {
+	n := 0
+	for n < len(c.in) && c.blank < maxBlank && (c.in[n] == '\r' || c.in[n] == '\n') {
+		n++
+		c.blank++
+	}
+	if n > 0 {
+		c.in = c.in[:copy(c.in, c.in[n:])]
+	}
+}
+
 // last reports whether the answer at hand is the last one.
 func (c *conn) last() bool { return c.draining.Load() }
 
-// drain ends the connection when it is silent, or else behind the answer at hand. It is called by others.
+// drain ends the connection when it is silent, or else behind the answer at hand. It is called by others. A request that has begun to come may
+// come to its end, and a new connection, of which the client cannot know that it is not wanted, has as long to send one.
 func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.draining.Store(true)
-	_ = c.SetReadDeadline(time.Unix(1, 0)) // it is closed in any case
+	if c.silent {
+		_ = c.SetReadDeadline(c.lastChance()) // it is closed in any case
+	}
+}
+
+// lastChance is until when a silent connection that is drained is heard.
+func (c *conn) lastChance() time.Time {
+	if c.fresh {
+		return time.Now().Add(c.config.Rest)
+	}
+	return time.Unix(1, 0)
 }
 
 // await waits for the next request of a silent connection.
-func (c *conn) await(fresh bool) bool {
+func (c *conn) await() bool {
 	limit := c.config.Idle
-	if fresh {
+	if c.fresh {
 		limit = c.config.Header
 	}
-	if now := time.Now(); limit > 0 && (fresh || now.Sub(c.readable) > limit/slack) {
-		if err := c.SetReadDeadline(now.Add(limit)); err != nil {
+	if now := time.Now(); c.readable.IsZero() || limit > 0 && now.Sub(c.readable) > limit/slack {
+		if err := c.SetReadDeadline(after(now, limit)); err != nil {
 			return false
 		}
 		c.readable = now
 	}
-	if c.draining.Load() { // after the deadline was set, which must not hide the one of drain
-		return false
+	c.mu.Lock()
+	c.silent = true
+	var err error
+	if c.draining.Load() {
+		err = c.SetReadDeadline(c.lastChance())
+	}
+	c.mu.Unlock()
+	if err == nil {
+		err = c.receive()
+	}
+	c.mu.Lock()
+	c.silent = false
+	c.mu.Unlock()
+	return err == nil
+}
+
+// more waits for the rest of a request; false says that it does not come in time.
+func (c *conn) more() bool {
+	if !c.begun {
+		c.begun, c.readable = true, time.Time{}
+		if err := c.SetReadDeadline(time.Now().Add(c.config.Rest)); err != nil {
+			return false
+		}
 	}
 	return c.receive() == nil
 }
 
-// more waits for the rest of a request; false says that it does not come.
-func (c *conn) more() bool {
-	c.readable = time.Time{}
-	if err := c.SetReadDeadline(time.Now().Add(c.config.Rest)); err != nil {
-		return false
+// after is the deadline of a limit, which is none when it is zero.
+func after(now time.Time, limit time.Duration) time.Time {
+	if limit == 0 {
+		return time.Time{}
 	}
-	if c.draining.Load() {
-		return false
-	}
-	return c.receive() == nil
+	return now.Add(limit)
 }
 
 // receive reads once.
@@ -183,11 +241,11 @@ func (c *conn) answerOne() (goOn bool) {
 	c.body.rest = c.in[len(c.head.raw):end]
 	r := c.request
 	r.Header, r.Host, r.ContentLength, r.Body = c.head.header, c.head.host, int64(c.head.length), &c.body
-	if now := time.Now(); c.config.Write > 0 && now.Sub(c.writable) > c.config.Write/slack {
-		if err := c.SetWriteDeadline(now.Add(c.config.Write)); err != nil {
+	if limit, now := c.config.Write, time.Now(); c.limited || limit > 0 && now.Sub(c.writable) > limit/slack {
+		if err := c.SetWriteDeadline(after(now, limit)); err != nil {
 			return false
 		}
-		c.writable = now
+		c.writable, c.limited = now, false
 	}
 	c.answer.reset()
 	c.watch.begin()
@@ -262,8 +320,8 @@ func (w *watch) read() {
 	}
 	w.mu.Lock()
 	w.n, w.err = n, err
-	// A deadline that has passed is that of end or drain.
-	gone := err != nil && !isTimeout(err) && w.running
+	// A deadline that has passed is that of end. Other failures that are called timeouts are those of a client that does not answer any more.
+	gone := err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && w.running
 	w.mu.Unlock()
 	if gone {
 		w.conn.cancel()
@@ -285,13 +343,8 @@ func (w *watch) end() []byte {
 	<-reading
 	w.reading = nil
 	w.conn.readable = time.Time{}
-	if w.err != nil && !isTimeout(w.err) {
+	if w.err != nil && !errors.Is(w.err, os.ErrDeadlineExceeded) {
 		w.conn.pending = w.err
 	}
 	return w.got[:w.n]
-}
-
-func isTimeout(err error) bool {
-	failure, ok := errors.AsType[net.Error](err)
-	return ok && failure.Timeout()
 }

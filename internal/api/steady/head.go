@@ -56,6 +56,9 @@ func (h *head) read(input []byte, start string) verdict {
 	end := bytes.Index(input[:min(len(input), maxHeadBytes)], []byte("\r\n\r\n"))
 	switch {
 	case end < 0 && len(input) < maxHeadBytes:
+		if bytes.Count(input, []byte("\n")) > bytes.Count(input, []byte("\r\n")) {
+			return unusual // the head may end with other lines than those that are looked for here
+		}
 		return partial
 	case end < len(start): // none, or a head without fields
 		return unusual

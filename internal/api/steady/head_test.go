@@ -39,6 +39,9 @@ func TestHead(t *testing.T) {
 		"a space before the colon":   {usual + "Accept : a\r\n\r\nabc", unusual},
 		"a line that goes on":        {usual + "Accept: a\r\n b\r\n\r\nabc", unusual},
 		"a bare line feed":           {usual + "Accept: a\nExpect: b\r\n\r\nabc", unusual},
+		"a bare line feed so far":    {usual + "Accept: a\n", unusual},
+		"bare line feeds at the end": {start + "Host: here\r\nContent-Length: 3\n\nabc", unusual},
+		"half a line end":            {usual + "Accept: a\r", partial},
 		"no colon":                   {usual + "Accept\r\n\r\nabc", unusual},
 		"a field that is not listed": {usual + "Origin: a\r\n\r\nabc", unusual},
 		"chunks":                     {usual + "Transfer-Encoding: chunked\r\n\r\nabc", unusual},
@@ -93,10 +96,11 @@ func TestHeadIsReadAgain(t *testing.T) {
 	}
 }
 
-// agrees compares what was read with what net/http reads.
+// agrees compares what was read with what net/http reads, and what both leave.
 func agrees(t *testing.T, input []byte, h *head) {
 	t.Helper()
-	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(input)))
+	in := bufio.NewReader(bytes.NewReader(input))
+	r, err := http.ReadRequest(in)
 	if err != nil {
 		t.Errorf("%q: net/http: %v", input, err)
 		return
@@ -104,6 +108,9 @@ func agrees(t *testing.T, input []byte, h *head) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		t.Errorf("%q: net/http, body: %v", input, err)
+	}
+	if rest, err := io.ReadAll(in); err != nil || !bytes.Equal(rest, input[len(h.raw)+h.length:]) {
+		t.Errorf("%q: net/http leaves %q, %v", input, rest, err)
 	}
 	ours := input[len(h.raw) : len(h.raw)+h.length]
 	if r.Method != http.MethodPost || r.RequestURI != "/sql" || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.Close ||
@@ -120,9 +127,12 @@ func FuzzHead(f *testing.F) {
 	f.Add([]byte(usual + "\r\nabc"))
 	f.Add([]byte(usual + "Accept: a\r\nIdempotency-Key: b\r\n\r\nabc" + usual))
 	f.Add([]byte(start + "host:a\r\ncontent-length:0\r\nConnection: keep-alive\r\n\r\n"))
+	f.Add([]byte(usual + "\r\nabc" + usual + "\r\nxyz" + start + "Host: b\r\nContent-Length: 1\r\nAccept: c\r\n\r\nd" + usual + "\r\nabc"))
+	f.Add([]byte(start + "Host: a\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
+	f.Add([]byte(start + "Host: a\r\nContent-Length: 001\n\r\nAccept : b\r\n c\r\n\r\nd"))
 	f.Fuzz(func(t *testing.T, input []byte) {
-		var h head
-		if h.read(input, start) == whole {
+		// All requests of a connection, since what was read of one is used for the next.
+		for h := (head{}); h.read(input, start) == whole; input = input[len(h.raw)+h.length:] {
 			agrees(t, input, &h)
 		}
 	})

@@ -13,6 +13,10 @@
 //   - The handler cannot tell the difference: its request has the same fields, its context ends when the client goes (of a request that takes
 //     longer than a moment), its answer may be of any length, and a panic with http.ErrAbortHandler cuts the connection.
 //   - A connection that is silent, or that does not take its answer, is closed in the times of Config.
+//   - Drain cuts off no request that has begun to come; a new connection has Config.Rest to send its first one.
+//
+// Handlers get no more than they need: the context is that of the connection and does not end with the request, http.ResponseController can set write
+// deadlines and nothing else, answers have a body (no status of 1xx, 204 or 304) and name its type.
 //
 // Front takes the connections of a listener; httpapi is the only user. The header of a request may be that of the request before it on the same connection: handlers
 // must not change it.
@@ -64,7 +68,7 @@ func (f *Front) Listener(l net.Listener) net.Listener {
 	return o
 }
 
-// Drain lets no further request begin: silent connections are closed, the others once they have answered.
+// Drain lets no further request begin: silent connections are closed, the others once they have answered. Connections that come later go to net/http.
 func (f *Front) Drain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,8 +10,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -169,27 +172,52 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	front := serveWith(t, Config{Handler: http.HandlerFunc(echo)}, false)
 	alone := serveWith(t, Config{Handler: http.HandlerFunc(echo)}, true)
 	for name, requests := range map[string][]string{
-		"usual":         {ask("a"), ask("b", "Accept: c"), ask("announced"), ask(""), ask("nothing"), ask("a")},
-		"behind":        {ask("a") + ask("b") + ask("c")},
-		"long":          {ask(strings.Repeat("x", maxBodyBytes)), ask("long"), ask("a")},
-		"longer":        {ask("a"), ask(strings.Repeat("x", maxBodyBytes+1)), ask("b")},
-		"another path":  {ask("a"), strings.Replace(ask("a"), "/sql", "/other?x=y", 1), ask("b")},
-		"get":           {ask("a"), "GET /sql HTTP/1.1\r\nHost: here\r\n\r\n", ask("b")},
-		"other field":   {ask("a"), ask("b", "Origin: there"), ask("c")},
-		"chunks":        {ask("a"), start + "Host: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", ask("c")},
-		"expects":       {ask("a"), start + "Host: here\r\nContent-Length: 0\r\nExpect: what\r\n\r\n"},
-		"client closes": {ask("a"), ask("b", "Connection: close")},
-		"server closes": {ask("a"), ask("close")},
-		"no host":       {ask("a"), start + "Content-Length: 0\r\n\r\n"},
-		"two lengths":   {ask("a"), ask("b", "Content-Length: 2")},
-		"nonsense":      {ask("a"), "nonsense\r\n\r\n"},
+		"usual":                   {ask("a"), ask("b", "Accept: c"), ask("announced"), ask(""), ask("nothing"), ask("a")},
+		"behind":                  {ask("a") + ask("b") + ask("c")},
+		"long":                    {ask(strings.Repeat("x", maxBodyBytes)), ask("long"), ask("a")},
+		"longer":                  {ask("a"), ask(strings.Repeat("x", maxBodyBytes+1)), ask("b")},
+		"another path":            {ask("a"), strings.Replace(ask("a"), "/sql", "/other?x=y", 1), ask("b")},
+		"get":                     {ask("a"), "GET /sql HTTP/1.1\r\nHost: here\r\n\r\n", ask("b")},
+		"other field":             {ask("a"), ask("b", "Origin: there"), ask("c")},
+		"chunks":                  {ask("a"), start + "Host: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", ask("c")},
+		"expects":                 {ask("a"), start + "Host: here\r\nContent-Length: 0\r\nExpect: what\r\n\r\n"},
+		"client closes":           {ask("a"), ask("b", "Connection: close")},
+		"server closes":           {ask("a"), ask("close")},
+		"no host":                 {ask("a"), start + "Content-Length: 0\r\n\r\n"},
+		"two lengths":             {ask("a"), ask("b", "Content-Length: 2")},
+		"nonsense":                {ask("a"), "nonsense\r\n\r\n"},
+		"line ends behind a body": {ask("a") + "\r\n" + ask("b") + "\n\r\n" + ask("c"), "\r\n", "\r\n" + ask("d"), "\r\n" + ask("e", "Cookie: f")},
+		"more line ends":          {ask("a"), strings.Repeat("\r\n", maxBlank/2) + ask("b"), strings.Repeat("\r\n", maxBlank) + ask("b")},
+		"line ends at the start":  {"\r\n" + ask("a")},
+		"forwarded":               {ask("a"), ask("b", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https")},
+		"of a page":               {ask("a"), ask("b", "Cookie: c=d", "Sec-Fetch-Site: cross-site")},
+		"upgrades":                {ask("a"), ask("b", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")},
+		"waits for leave":         {ask("a"), ask("", "Expect: 100-continue")},
+		"space before the colon":  {ask("a"), ask("b", "Accept : c")},
+		"line that goes on":       {ask("a"), ask("b", "Accept: c", " d"), ask("c")},
+		"bare line feeds":         {ask("a"), strings.ReplaceAll(ask("b"), "\r\n", "\n"), ask("c")},
+		"last bare line feeds":    {ask("a"), strings.ReplaceAll(ask("b"), "\r\n\r\n", "\n\n"), ask("c")},
+		"nul":                     {ask("a"), ask("b", "Accept: c\x00d")},
+		"whole address":           {ask("a"), strings.Replace(ask("b"), "/sql", "http://there/sql", 1), ask("c")},
+		"query":                   {ask("a"), strings.Replace(ask("b"), "/sql", "/sql?c=d", 1), ask("c")},
+		"chunks with a length":    {ask("a"), ask("1\r\nx\r\n0\r\n\r\n", "Transfer-Encoding: chunked")},
+		"odd coding":              {ask("a"), ask("b", "Transfer-Encoding: xchunked")},
+		"length with zeros":       {ask("a"), start + "Host: here\r\nContent-Length: 0001\r\n\r\nb", ask("c")},
+		"length with a sign":      {ask("a"), start + "Host: here\r\nContent-Length: +1\r\n\r\nb"},
+		"length with a space":     {ask("a"), start + "Host: here\r\nContent-Length: 1 1\r\n\r\nb"},
+		"odd host":                {ask("a"), start + "Host: a b\r\nContent-Length: 1\r\n\r\nb"},
+		"earlier version":         {ask("a"), strings.Replace(ask("b", "Connection: keep-alive"), "HTTP/1.1", "HTTP/1.0", 1)},
 	} {
 		var got [2][]reply
 		for i, s := range []*server{front, alone} {
 			c := s.dial()
 			for _, request := range requests {
 				c.send(request)
-				for range max(1, strings.Count(request, "POST")) {
+				answers := strings.Count(request, "POST")
+				if strings.TrimSpace(request) != "" {
+					answers = max(1, answers)
+				}
+				for range answers {
 					answer, err := c.receive()
 					if err != nil {
 						t.Fatalf("%s, server %d: %v", name, i, err)
@@ -249,6 +277,109 @@ func TestClientThatGoesEndsItsRequest(t *testing.T) {
 	}
 }
 
+// lost is a connection that gives up on its client after the first request.
+type lost struct {
+	net.Conn
+	asked atomic.Bool
+}
+
+func (l *lost) Read(p []byte) (int, error) {
+	if l.asked.Swap(true) {
+		return 0, &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}
+	}
+	return l.Conn.Read(p)
+}
+
+// losing makes each connection of a listener a lost one.
+type losing struct{ net.Listener }
+
+func (l losing) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &lost{Conn: conn}, nil
+}
+
+// TestClientThatDoesNotAnswerEndsItsRequest: what TCP calls a timeout is no deadline of ours.
+func TestClientThatDoesNotAnswerEndsItsRequest(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	f := New(Config{Path: "/sql", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+			ended <- nil
+		case <-time.After(patience):
+			ended <- errors.New("the request goes on")
+		}
+	})})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := f.Listener(losing{l})
+	defer rest.Close() //nolint:errcheck // the test ends
+	c := (&server{t: t, addr: l.Addr().String()}).dial()
+	c.send(ask("a"))
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	f.Drain()
+	if err := f.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// whoServes answers with who does.
+func whoServes(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	if r.Context().Value(http.ServerContextKey) != nil {
+		_, _ = io.WriteString(w, "net/http")
+		return
+	}
+	_, _ = io.WriteString(w, "here")
+}
+
+// TestTrickleGoesToNetHTTP, which bounds the time of a head and of a body: a byte now and then makes no request last.
+func TestTrickleGoesToNetHTTP(t *testing.T) {
+	t.Parallel()
+	const rest = 50 * time.Millisecond
+	s := serveWith(t, Config{Rest: rest, Handler: http.HandlerFunc(whoServes)}, false)
+	c, text, n := s.dial(), ask("a"), 0
+	c.send(text)
+	c.want("here")
+	for began := time.Now(); time.Since(began) < 2*rest; n++ {
+		c.send(text[n : n+1])
+		time.Sleep(rest / 10) // the request is slow, which is the matter of the test
+	}
+	c.send(text[n:])
+	c.want("net/http")
+}
+
+// TestDeadlinesDoNotOutliveARequest where there are none for the next one.
+func TestDeadlinesDoNotOutliveARequest(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if string(body) == "long" {
+			time.Sleep(2 * moment) // the request is watched, which is the matter of the test
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+		if string(body) == "last" { // behind which the client goes
+			return
+		}
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)); err != nil {
+			t.Error(err)
+		}
+	})}, false)
+	c := s.dial()
+	for _, body := range []string{"a", "long", "b", "last"} {
+		c.send(ask(body))
+		c.want(body)
+	}
+}
+
 // TestNextRequestDuringALongOne: a watch reads the first byte of it.
 func TestNextRequestDuringALongOne(t *testing.T) {
 	t.Parallel()
@@ -274,11 +405,11 @@ func TestNextRequestDuringALongOne(t *testing.T) {
 	}
 }
 
-// TestDrain: what is under way is answered, what is silent is closed, what comes is refused.
+// TestDrain: what is under way or has begun to come is answered, what is silent is closed, a new connection may send one request.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := serveWith(t, Config{Idle: patience, Header: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := serveWith(t, Config{Idle: patience, Header: patience, Rest: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if body, _ := io.ReadAll(r.Body); string(body) == "long" {
 			entered <- struct{}{}
 			<-release
@@ -288,18 +419,28 @@ func TestDrain(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "done")
 	})}, false)
-	silent, fresh, busy := s.dial(), s.dial(), s.dial()
+	silent, fresh, half, busy := s.dial(), s.dial(), s.dial(), s.dial()
+	half.send(ask("half")[:20])
 	silent.send(ask("a"))
 	silent.want("done")
 	busy.send(ask("long"))
 	<-entered
 	time.Sleep(2 * moment) // the connection is watched when it is told
 	s.front.Drain()
-	if !silent.ended() || !fresh.ended() {
+	if !silent.ended() {
 		t.Error("a silent connection is open")
 	}
-	if late := s.dial(); !late.ended() {
-		t.Error("a new connection is served")
+	fresh.send(ask("a"))
+	half.send(ask("half")[20:])
+	for _, c := range []*client{fresh, half} {
+		if answer := c.want("done"); !answer.Close || !c.ended() {
+			t.Errorf("the connection goes on: %+v", answer)
+		}
+	}
+	late := s.dial() // is the business of net/http
+	late.send(ask("a"))
+	if answer := late.want("done"); answer.Close {
+		t.Errorf("%+v", answer)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -309,6 +450,24 @@ func TestDrain(t *testing.T) {
 	close(release)
 	if answer := busy.want("done"); !answer.Close || !busy.ended() {
 		t.Errorf("the connection goes on: %+v", answer)
+	}
+	if err := s.front.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrainDoesNotWaitForNewConnections for longer than for the rest of a request.
+func TestDrainDoesNotWaitForNewConnections(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, Config{Header: time.Hour, Rest: 20 * time.Millisecond, Handler: http.HandlerFunc(echo)}, false)
+	fresh, known := s.dial(), s.dial()
+	known.send(ask("a"))
+	if _, err := known.receive(); err != nil { // behind which the other one was accepted
+		t.Fatal(err)
+	}
+	s.front.Drain()
+	if !fresh.ended() || !known.ended() {
+		t.Error("a silent connection is open")
 	}
 	if err := s.front.Wait(t.Context()); err != nil {
 		t.Error(err)
@@ -371,6 +530,8 @@ func TestAnswerThatBreaksOff(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		case "abort":
 			panic(http.ErrAbortHandler)
+		case "exit":
+			runtime.Goexit()
 		case "fine":
 			w.Header().Set("Content-Length", "3")
 			_, _ = io.WriteString(w, "abc")
@@ -379,7 +540,7 @@ func TestAnswerThatBreaksOff(t *testing.T) {
 			}
 		}
 	})}, false)
-	for _, how := range []string{"short", "chunks", "abort"} {
+	for _, how := range []string{"short", "chunks", "abort", "exit"} {
 		c := s.dial()
 		c.send(ask(how))
 		if answer, err := c.receive(); err == nil && !answer.Broken {
@@ -392,6 +553,50 @@ func TestAnswerThatBreaksOff(t *testing.T) {
 	c := s.dial()
 	c.send(ask("fine"))
 	c.want("abc")
+}
+
+// sink is a connection that takes everything.
+type sink struct {
+	net.Conn
+	got []byte
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.got = append(s.got, p...)
+	return len(p), nil
+}
+
+// TestLongAnswersAreNotCopied, and a connection keeps little between requests.
+func TestLongAnswersAreNotCopied(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{10, 3 * keepAnswerBytes, heldBytes - 1, heldBytes, 5 * heldBytes} {
+		for _, announced := range []bool{true, false} {
+			to := &sink{}
+			a := &answer{conn: &conn{Conn: to}, header: make(http.Header)}
+			body := bytes.Repeat([]byte("0123456789"), size)[:size]
+			a.reset()
+			if announced {
+				a.header.Set("Content-Length", strconv.Itoa(size))
+			}
+			if n, err := a.Write(body); n != size || err != nil {
+				t.Fatal(n, err)
+			}
+			if cap(a.out) > 2*heldBytes {
+				t.Errorf("an answer of %d bytes (announced: %t) takes %d", size, announced, cap(a.out))
+			}
+			if !a.finish() || cap(a.out)+cap(a.head) > 2*keepAnswerBytes {
+				t.Errorf("of an answer of %d bytes (announced: %t) %d and %d are kept", size, announced, cap(a.out), cap(a.head))
+			}
+			r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(to.got)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, size)
+			}
+			_ = r.Body.Close() // it was read
+		}
+	}
 }
 
 // BenchmarkRequests is one request and its answer over a connection, here and by net/http.
