@@ -8,8 +8,11 @@ T       ?= 1m
 FUZZ    ?= Fuzz
 FOR     ?=
 FROM    ?= HEAD
-UPGRADE ?= $(shell mktemp -u -d)
 TOOL     = $(GO) tool -modfile=tools/go.mod
+# One name for all lines of a recipe: it is made once.
+ifndef UPGRADE
+UPGRADE := $(shell mktemp -u -d)
+endif
 # The simulation ends itself when it grows; this is for what it does not see. In KiB, where the shell knows that limit.
 BOUNDED  = ulimit -v 14000000 2>/dev/null;
 UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
