@@ -51,13 +51,13 @@ func TestDiskFullDuringFlush(t *testing.T) {
 		}
 		return nil
 	})
-	stop()
 	eventually(t, "the job ends", func() error {
 		if rows := root.soon(t, "SELECT status FROM system.jobs WHERE job_id = '"+job+"'").rows(); fmt.Sprint(rows) != "[[failed]]" {
 			return fmt.Errorf("it is %v", rows)
 		}
 		return nil
 	})
+	stop()
 	unchanged("with a full disk")
 	if left := n.storedFiles(t); len(left) != 0 {
 		t.Errorf("the flush that failed left %v", left)
