@@ -20,6 +20,9 @@ import (
 // sentinel is the id of the row that is written last.
 const sentinel = "1000000"
 
+// lastLarge is the id of the last row that is large.
+const lastLarge = "5059"
+
 // liveClient returns a client of package client that begins with one of the nodes.
 func (c *cluster) liveClient(t *testing.T, first int) *kalam.Client {
 	t.Helper()
@@ -43,6 +46,7 @@ type watcher struct {
 	ready   bool
 	begun   chan struct{} // closed when the first initial rows are complete; nil when nobody asks
 	resumed int           // connections after the first
+	large   atomic.Bool   // the last of the large rows has come
 }
 
 // run reads until the last row is there.
@@ -62,6 +66,9 @@ func (w *watcher) run(ctx context.Context, live *kalam.Subscription, pause func(
 		last := false
 		note := func(row kalam.Row) {
 			last = last || row["id"] == sentinel
+			if row["id"] == lastLarge {
+				w.large.Store(true)
+			}
 			if seq, _ := strconv.ParseUint(fmt.Sprint(row["_seq"]), 10, 64); w.ready {
 				w.seqs = append(w.seqs, seq)
 			}

@@ -26,6 +26,7 @@ func (c *cluster) liveTables(t *testing.T) *client {
 type watched struct {
 	c            *cluster
 	watchers     []*watcher
+	slowly       int           // so many of the first read slowly
 	slow         chan struct{} // closed when those that read slowly read on
 	acknowledged atomic.Int64
 	stopWriting  context.CancelFunc
@@ -37,7 +38,7 @@ type watched struct {
 // until the end.
 func (c *cluster) watch(ctx context.Context, t *testing.T, batchSize, slow int) *watched {
 	t.Helper()
-	m := &watched{c: c, watchers: make([]*watcher, 9), slow: make(chan struct{})}
+	m := &watched{c: c, watchers: make([]*watcher, 9), slowly: slow, slow: make(chan struct{})}
 	for i := range m.watchers {
 		w := &watcher{sql: "SELECT * FROM app.live", view: kalam.NewView("id"), begun: make(chan struct{})}
 		if i%3 == 2 {
@@ -99,6 +100,15 @@ func (m *watched) end(ctx context.Context, t *testing.T, root *client, before fu
 			t.Fatal(err)
 		}
 	}
+	// Those that read slowly read on once their nodes, which may be behind, have had all of it for them.
+	eventually(t, "quick clients have the large rows", func() error {
+		for i, w := range m.watchers {
+			if i >= m.slowly && i%3 != 2 && !w.large.Load() {
+				return fmt.Errorf("client %d has not", i)
+			}
+		}
+		return nil
+	})
 	close(m.slow)
 	m.stopWriting()
 	m.writing.Wait()
