@@ -81,6 +81,20 @@ func rules() []rule {
 			want: []string{"short/a.go:1: the package comment has 1 lines", "none: want the package comment", "twice: want the package comment"},
 		},
 		{
+			name:  "races",
+			check: CheckRaces,
+			broken: map[string]string{
+				"Makefile": "RACE_PART  = ./a ./b\nRACE_TESTS = TestA \\\n  TestGone\nRACE_SKIP  = TestC TestA\n" +
+					"RACE       = $(filter-out $(RACE_PART),$(all))\n\t$(RACE_RUN) -run $(call names,$(RACE_TESTS)) $(RACE_PART)\n",
+				"a/a_test.go": "package a\nfunc TestA() {}\n",
+				"b/b_test.go": "package b\nfunc TestB() {}\n",
+				"c/c_test.go": "package c\nfunc TestC() {}\n",
+			},
+			want: []string{
+				"lacks \"$(RACE_RUN) -skip", "RACE_TESTS names TestGone", "RACE_TESTS has no test of ./b", "RACE_SKIP names TestA",
+			},
+		},
+		{
 			name:  "file lengths",
 			check: func(tree *Tree) []string { return CheckFileLengths(tree, Ratchet{"a/ok.go": 900, "a/gone.go": 900}) },
 			broken: map[string]string{
@@ -270,6 +284,7 @@ func TestRepository(t *testing.T) {
 		"dependencies":          CheckDependencies,
 		"decoders":              func(tree *Tree) []string { return CheckDecoders(tree, NotFuzzed()) },
 		"goroutines":            func(tree *Tree) []string { return CheckGoroutines(tree, NotAskedForLeaks()) },
+		"races":                 CheckRaces,
 		"binaries and machines": CheckTree,
 	}
 	for name, check := range checks {

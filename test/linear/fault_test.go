@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -111,10 +112,14 @@ func faults() []fault {
 
 // faults are those that these servers can have.
 func (l *lab) faults() []fault {
-	if l.servers[0].points == "" {
-		return faults()
+	kinds := faults()
+	if l.servers[0].points != "" {
+		kinds = append(kinds, pointFaults()...)
 	}
-	return append(faults(), pointFaults()...)
+	if l.only == nil {
+		return kinds
+	}
+	return slices.DeleteFunc(kinds, func(f fault) bool { return !slices.Contains(l.only, f.name) })
 }
 
 func (l *lab) mendWires() error {

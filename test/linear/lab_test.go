@@ -34,6 +34,7 @@ type lab struct {
 	t       *testing.T
 	dir     string
 	wires   *loopback.Wires
+	only    []string // kinds of faults; nil for all
 	servers []*process
 	held    int       // of the wires when the fault began
 	starts  []process // as they were when it began

@@ -53,12 +53,14 @@ func allWorkloads() []workload {
 }
 
 // experiment runs everything once and judges it. If all is said, faults go on until each kind came, and each must have hit something.
-func experiment(t *testing.T, server string, period time.Duration, all bool, seed uint64) (*verdict, string) {
+// Kinds that are named are the only ones.
+func experiment(t *testing.T, server string, period time.Duration, all bool, seed uint64, only ...string) (*verdict, string) {
 	t.Helper()
 	var err error
 	v := &verdict{Seed: seed, Binary: server}
 	t.Logf("seed %d, faults for %v", seed, period)
 	l := newLab(t, server)
+	l.only = only
 	tr := newTraffic(t, l, seed)
 	ctx, cancel := context.WithTimeout(t.Context(), period+8*patience)
 	defer cancel()
