@@ -88,7 +88,8 @@ func (t *Tree) namesPath(span string) (string, bool) {
 	if !nested {
 		return name, slices.Contains([]string{".md", ".yml", ".yaml"}, path.Ext(name)) && path.Dir(name) == "."
 	}
-	if !t.exists(first) || proof.MatchString("`"+name+"`") {
+	// What is made here, and may be there in part, is not in the tree.
+	if slices.Contains(skippedDirs, first) || !t.exists(first) || proof.MatchString("`"+name+"`") {
 		return "", false
 	}
 	return name, true
