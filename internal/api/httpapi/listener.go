@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,6 +87,15 @@ type guardedConn struct {
 	gate *ratelimit.Gate
 	key  string
 	left atomic.Bool
+}
+
+// SyscallConn implements syscall.Conn. Live connections are so written to without waiting.
+func (c *guardedConn) SyscallConn() (syscall.RawConn, error) {
+	plain, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no connection of the system: %w", c.Conn, errors.ErrUnsupported)
+	}
+	return plain.SyscallConn()
 }
 
 // Close implements net.Conn.
