@@ -25,10 +25,12 @@ package steady
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -195,4 +197,13 @@ func (r *replayed) Read(p []byte) (int, error) {
 		r.rest = nil
 	}
 	return n, nil
+}
+
+// SyscallConn implements syscall.Conn. Live connections are so written to without waiting.
+func (r *replayed) SyscallConn() (syscall.RawConn, error) {
+	plain, ok := r.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no connection of the system: %w", r.Conn, errors.ErrUnsupported)
+	}
+	return plain.SyscallConn()
 }
