@@ -213,9 +213,6 @@ func (s *Subscription) connect(ctx context.Context) error {
 		return err
 	}
 	_, data, err := conn.ReadMessage()
-	if err == nil {
-		err = conn.SetReadDeadline(time.Time{})
-	}
 	if err != nil {
 		return err
 	}
@@ -227,10 +224,17 @@ func (s *Subscription) connect(ctx context.Context) error {
 		return err
 	}
 	if hello.Type != "auth_success" {
+		// The close code tells a server that cannot know now, one that is cut off, from one that knows.
+		if _, _, err = conn.ReadMessage(); websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+			return fmt.Errorf("%s: %s", base, hello.Message)
+		}
 		if s.client.forget(token) && s.failed == 0 {
 			return fmt.Errorf("the token was refused: %s", hello.Message)
 		}
 		return fmt.Errorf("%w: %s", ErrUnauthorized, hello.Message)
+	}
+	if err = conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
 	}
 	wanted := make([]map[string]any, len(s.queries))
 	for i := range s.queries {

@@ -214,8 +214,11 @@ func (c *Conn) send(message []byte) {
 func (c *Conn) fail(id, code, text string) { c.send(errorMessage(id, code, text)) }
 
 // refuse ends a connection whose caller did not prove anything. The answer is JSON whatever was chosen.
-func (c *Conn) refuse(text string) {
-	c.out.endWith(websocket.ClosePolicyViolation, text, false, func(dst []byte) []byte {
+func (c *Conn) refuse(text string) { c.refuseWith(websocket.ClosePolicyViolation, text) }
+
+// refuseWith lets the close code say whether another attempt can help.
+func (c *Conn) refuseWith(code int, text string) {
+	c.out.endWith(code, text, false, func(dst []byte) []byte {
 		return c.server.codec.appendMessage(dst, protocol{}, authError(text))
 	})
 }
@@ -273,13 +276,12 @@ func (c *Conn) authenticate(ctx context.Context, token string, p protocol) bool 
 	defer cancel()
 	identity, err := c.server.config.Auth.Authenticate(bound, token)
 	if err != nil {
-		text := "the server cannot authenticate now; try again"
 		if _, refused := auth.ReasonOf(err); refused {
-			text = err.Error()
-		} else {
-			c.server.config.Logger.LogAttrs(ctx, slog.LevelInfo, "a live connection could not be authenticated", slog.Any("error", err))
+			c.refuse(err.Error())
+			return false
 		}
-		c.refuse(text)
+		c.server.config.Logger.LogAttrs(ctx, slog.LevelInfo, "a live connection could not be authenticated", slog.Any("error", err))
+		c.refuseWith(websocket.CloseTryAgainLater, "the server cannot authenticate now; try again")
 		return false
 	}
 	c.caller, c.known = identity.Session("default", c.clientIP), true

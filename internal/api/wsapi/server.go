@@ -16,7 +16,8 @@
 //   - A message over the limit is answered and the connection kept; a message that is no message ends it.
 //   - Callers prove who they are within the time limit, by the header of the upgrade or by the first message.
 //
-// Close codes: 1000 silence, 1001 shutdown, 1002 malformed frame, 1008 not authenticated, 1011 malformed message, 1013 too slow.
+// Close codes: 1000 silence, 1001 shutdown, 1002 malformed frame, 1008 not authenticated, 1011 malformed message, 1013 too slow, or the
+// server cannot authenticate now.
 package wsapi
 
 import (

@@ -282,6 +282,16 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestServerThatCannotAuthenticate says with the close code that another attempt can help, as it cannot for a caller who was refused.
+func TestServerThatCannotAuthenticate(t *testing.T) {
+	ws, _ := plumb(t, nil).dial("", http.Header{"Authorization": {"Bearer bad"}})
+	code, messages := closeCode(t, ws)
+	if code != websocket.CloseTryAgainLater || len(messages) != 1 ||
+		messages[0] != `{"type":"auth_error","message":"the server cannot authenticate now; try again"}` {
+		t.Errorf("code %d, %q", code, messages)
+	}
+}
+
 // TestBrokenFrameEndsTheConnection: bytes that are no frame are no reason to hang.
 func TestBrokenFrameEndsTheConnection(t *testing.T) {
 	p := plumb(t, nil)
