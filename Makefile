@@ -7,6 +7,7 @@ PKG     ?= ./...
 T       ?= 1m
 FUZZ    ?= Fuzz
 FOR     ?=
+ROUNDS  ?= 3
 FROM    ?= HEAD
 TOOL     = $(GO) tool -modfile=tools/go.mod
 # One name for all lines of a recipe: it is made once.
@@ -51,6 +52,7 @@ test: unit processes ## unit tests and scripts, then real processes end to end
 
 unit: ## unit tests and scripts, 200 seeds of the simulation among them
 	N=$(or $(N),200) $(GO) test -tags $(TAGS) $(UNIT)
+	$(GO) test -C tools ./...
 
 # End to end and under faults side by side: both wait for most of their time.
 processes: ## real processes end to end, and for a minute under faults
@@ -137,8 +139,8 @@ cluster: build ## three server processes from deploy/local, logs side by side
 	$(GO) build -C tools -o ../bin/cluster ./cluster
 	bin/cluster bin/kalamdb deploy/local/node1.toml deploy/local/node2.toml deploy/local/node3.toml
 
-bench: build ## the benchmarks whose figures have goals; keeps what they print in docs/benchmarks.md
-	$(GO) run -C tools ./figures ../bin/kalamdb ../docs/benchmarks.md
+bench: build ## the benchmarks whose figures have goals, in ROUNDS; keeps what they print in docs/benchmarks.md
+	$(GO) run -C tools ./figures ../bin/kalamdb ../docs/benchmarks.md $(ROUNDS)
 
 gobench: ## benchmarks of PKG
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
