@@ -21,7 +21,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo cluster bench gobench vuln fuzz check
+.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo demo-build cluster bench gobench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ fmt: ## format all Go files
 	$(TOOL) golangci-lint fmt
 
 gen: ## rebuild the protobuf stubs
-	$(TOOL) buf generate
+	$(GO) run -C tools ./gen ../proto
 
 tidy: ## go.mod and go.sum name what is used, and nothing else
 	$(GO) mod tidy
@@ -46,7 +46,7 @@ tidy: ## go.mod and go.sum name what is used, and nothing else
 
 lint: ## golangci-lint, then the repository's own rules
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
-	$(GO) test ./internal/lint
+	$(GO) test -tags $(TAGS) ./internal/lint
 
 test: unit processes ## unit tests and scripts, then real processes end to end
 
@@ -59,7 +59,7 @@ processes: ## real processes end to end, and for a minute under faults
 	$(GO) test -tags $(TAGS) -count=1 -p 2 ./test/...
 
 race: ## the same under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(UNIT)
+	$(RACE_RUN) $(UNIT)
 	CGO_ENABLED=1 KALAMDB_E2E_RACE=1 $(GO) test -tags $(TAGS) -count=1 -timeout 30m ./test/...
 
 # Before every change the race detector runs over every package that has tests. Of those in RACE_PART, which would take many minutes, only
@@ -76,13 +76,15 @@ RACE_SKIP  = TestCrashAnywhereLeavesOldOrNew TestLargePairsAreSpreadOverChunks T
              TestNoFunctionHoldsUpItsStatement TestSplicedStatements TestRepository TestPage
 RACE       = $(filter-out $(RACE_PART),$(patsubst github.com/kalamdb/kalamdb-go/%,./%,$(shell $(GO) list -tags $(TAGS) \
              -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(UNIT))))
-RACE_RUN   = CGO_ENABLED=1 $(GO) test -race -tags $(TAGS)
+# With cgo, which the product does without, Pebble would take another decompressor, which is long to compile.
+RACE_TAGS  = $(TAGS),pebblegozstd
+RACE_RUN   = CGO_ENABLED=1 $(GO) test -race -tags $(RACE_TAGS)
 none      :=
 names      = '^($(subst $(none) ,|,$(strip $(1))))$$'
 
 race-build: ## compile what race-quick runs
 	$(RACE_RUN) -run '^$$' $(RACE) $(RACE_PART)
-	CGO_ENABLED=1 $(GO) build -race -tags $(TAGS) -o bin/kalamdb-race ./cmd/kalamdb
+	CGO_ENABLED=1 $(GO) build -race -tags $(RACE_TAGS) -o bin/kalamdb-race ./cmd/kalamdb
 
 race-quick: ## the race detector over all packages, of a few only a part, and over two tests with real processes
 	$(RACE_RUN) -skip $(call names,$(RACE_SKIP)) $(RACE)
@@ -135,6 +137,9 @@ linear-mutants: ## plant bugs into the server and show that the histories of its
 demo: ## three nodes on this machine with sample data and a writer; FOR=5s runs that long and verifies
 	$(GO) run ./cmd/kalamdb demo $(if $(FOR),--for $(FOR))
 
+demo-build: ## compile what demo runs
+	$(GO) build -o /dev/null ./cmd/kalamdb
+
 cluster: build ## three server processes from deploy/local, logs side by side
 	$(GO) build -C tools -o ../bin/cluster ./cluster
 	bin/cluster bin/kalamdb deploy/local/node1.toml deploy/local/node2.toml deploy/local/node3.toml
@@ -153,7 +158,7 @@ fuzz: ## one fuzz target for a minute: PKG=./internal/sql/parse FUZZ=FuzzParse T
 
 check: ## what a change must pass: fmt and gen leave no diff; lint; test
 	$(TOOL) golangci-lint fmt --diff
-	dir=$$(mktemp -d) && $(TOOL) buf generate -o $$dir && diff -r -x '*.proto' $$dir/proto proto && rm -r $$dir
+	dir=$$(mktemp -d) && $(GO) run -C tools ./gen ../proto $$dir && diff -r -x '*.proto' $$dir proto && rm -r $$dir
 	$(MAKE) tidy
 	$(MAKE) lint
 	$(MAKE) test

@@ -25,9 +25,10 @@ func runTests(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	serverBinary = filepath.Join(dir, "kalamdb")
-	args := []string{"build", "-tags", "invariants", "-o", serverBinary}
+	args := []string{"build", "-o", serverBinary, "-tags", "invariants"}
 	if os.Getenv("KALAMDB_E2E_RACE") != "" {
-		args = append(args, "-race")
+		// RACE_TAGS of the Makefile: what it has compiled is not compiled again.
+		args = append(args[:len(args)-1], "invariants,pebblegozstd", "-race")
 	}
 	build := exec.Command("go", append(args, "../../cmd/kalamdb")...)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
