@@ -23,7 +23,8 @@ func Layers() []Layer {
 			"internal/certificate", "internal/recurrence",
 		}},
 		{"contract", []string{
-			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr",
+			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr", "internal/sql/jsontext",
+			"internal/sql/jsonpath",
 		}},
 		{"storage", []string{"internal/storage/*"}},
 		{"replication", []string{"internal/multiraft/*"}},

@@ -26,7 +26,7 @@ type sumAggregate struct {
 
 func newSum(call *AggregateCall) *sumAggregate {
 	return &sumAggregate{
-		average: call.Name == "avg", result: call.Result, kind: call.Args[0].Type().Kind, context: exactContext(),
+		average: call.Name == "avg", result: call.Result, kind: call.Args[0].Type().Kind, context: datum.ExactContext(),
 	}
 }
 
@@ -105,9 +105,9 @@ func (a *sumAggregate) averageOf(total *apd.Decimal) (datum.Datum, error) {
 		}
 		return floatResult(sum/float64(a.count), datum.Double, false, false)
 	}
-	average, err := divideDecimals(total, apd.New(a.count, 0))
+	average, err := datum.DivideDecimals(total, apd.New(a.count, 0))
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	return datum.Cast(average, a.result)
+	return datum.Cast(datum.NewDecimal(average), a.result)
 }

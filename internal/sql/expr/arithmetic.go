@@ -3,6 +3,8 @@ package expr
 import (
 	"math"
 
+	"github.com/cockroachdb/apd/v3"
+
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -40,6 +42,22 @@ func (e *binaryExpr) volatility() volatility { return immutable }
 
 // numberFault is the error of a result that its type cannot hold.
 func numberFault(k datum.Kind) error { return fault.New(fault.OutOfRange, "%s out of range", k) }
+
+// decimalOperation computes decimals exactly.
+func decimalOperation(op parse.Operator, a, b *apd.Decimal) (datum.Datum, error) {
+	v, err := datum.ComputeDecimal(string(op), a, b)
+	if err != nil {
+		return datum.Datum{}, err
+	}
+	return datum.NewDecimal(v), nil
+}
+
+func decimalResult(v *apd.Decimal) (datum.Datum, error) {
+	if !datum.BoundDecimal(v) {
+		return datum.Datum{}, numberFault(datum.Decimal)
+	}
+	return datum.NewDecimal(v), nil
+}
 
 func divisionByZero() error { return fault.New(fault.OutOfRange, "division by zero") }
 
@@ -216,7 +234,7 @@ func (b *binder) bindBinary(n *parse.Binary) (Expr, error) {
 		return b.bindBits(n, left, right)
 	case "~", "~*", "!~", "!~*":
 		return b.bindRegular(n, left, right)
-	case "->", "->>", "#>", "#>>", "?", "?|", "?&", "@>", "<@", "#-":
+	case "->", "->>", "#>", "#>>", "?", "?|", "?&", "@>", "<@", "#-", "@?", "@@":
 		return b.bindJSONOperator(n, left, right)
 	case "<=>":
 		return b.callBuiltin("cosine_distance", []Expr{left, right}, n, []parse.Expr{n.Left, n.Right})

@@ -38,6 +38,7 @@ type definition struct {
 	result    datum.Type                       // the result type, unless resultOf is set
 	resultOf  func(operands []Expr) datum.Type // the result type by the operands' types
 	apply     func(ctx *EvalContext, args arguments) (datum.Datum, error)
+	check     func(operands []Expr) error // refuses constant operands before anything runs; nil where nothing is to be checked
 }
 
 // callExpr calls a function on values that are not NULL, unless the function takes NULL.
@@ -74,7 +75,7 @@ func (e *callExpr) volatility() volatility { return e.function.when }
 func lookupFunction(name string) (definition, bool) {
 	for _, family := range []func(string) (definition, bool){
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
-		postgresFunction, arrayFunction, arrayEditFunction, regexpFunction,
+		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true
@@ -152,6 +153,11 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 			return nil, err
 		}
 		operands[i] = typed
+	}
+	if f.check != nil {
+		if err := f.check(operands); err != nil {
+			return nil, err
+		}
 	}
 	result := f.result
 	if f.common {

@@ -79,11 +79,11 @@ func (e *castExpr) Eval(ctx *EvalContext, row []datum.Datum) (datum.Datum, error
 func (e *castExpr) convert(ctx *EvalContext, value datum.Datum) (datum.Datum, error) {
 	if e.typ.Kind == datum.JSON && value.Kind() == datum.Text && len(value.Str()) > pieceBytes {
 		w := newJSONWalk(ctx)
-		if w.valid([]byte(value.Str())) && utf8.ValidString(value.Str()) {
+		if w.Valid([]byte(value.Str())) && utf8.ValidString(value.Str()) {
 			return datum.NewString(datum.JSON, value.Str()), nil
 		}
-		if w.err != nil {
-			return datum.Datum{}, w.err
+		if w.Err != nil {
+			return datum.Datum{}, w.Err
 		}
 	}
 	return datum.Cast(value, e.typ)
@@ -314,6 +314,13 @@ func (b *binder) unify(what string, exprs []Expr, nodes []parse.Expr) (datum.Typ
 func (b *binder) bindCast(n *parse.Cast) (Expr, error) {
 	if kind, ok := objectKind(&n.Type); ok {
 		return b.bindObject(n, kind)
+	}
+	if n.Type.Name == "jsonpath" && !n.Type.Array && !n.Try { // a text in its canonical form
+		e, err := b.bind(n.Expr)
+		if err != nil {
+			return nil, err
+		}
+		return b.callBuiltin("jsonpath_in", []Expr{e}, n, []parse.Expr{n.Expr})
 	}
 	t, err := resolveTypeName(&n.Type)
 	if err != nil {

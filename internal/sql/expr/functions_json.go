@@ -2,12 +2,12 @@ package expr
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
@@ -15,7 +15,7 @@ import (
 // from the end); a path that leads nowhere gives NULL, as does text that is not JSON.
 func jsonFunction(name string) (definition, bool) {
 	path := []operandClass{jsonOperand, anyOperand}
-	at := func(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datum.Datum) definition {
+	at := func(result datum.Kind, convert func(*jsonWalk, []byte) datum.Datum) definition {
 		return definition{
 			operands: path, optional: 1, variadic: true, result: datum.Of(result),
 			apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
@@ -25,29 +25,29 @@ func jsonFunction(name string) (definition, bool) {
 					return datum.Datum{}, err
 				}
 				value := convert(w, found)
-				return value, w.err
+				return value, w.Err
 			},
 		}
 	}
 	switch name {
 	case "json_get", "json_get_json", "json_extract_path", "jsonb_extract_path":
-		return at(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }), true
+		return at(datum.JSON, func(w *jsonWalk, m []byte) datum.Datum { return datum.NewString(datum.JSON, w.Compacted(m)) }), true
 	case "json_as_text", "json_get_text", "json_extract_path_text", "jsonb_extract_path_text":
 		return at(datum.Text, jsonText), true
 	case "json_get_str":
 		return at(datum.Text, jsonString), true
 	case "json_get_int":
-		return at(datum.BigInt, func(_ *jsonWalk, m json.RawMessage) datum.Datum { return jsonNumber(m, datum.BigInt) }), true
+		return at(datum.BigInt, func(_ *jsonWalk, m []byte) datum.Datum { return jsonNumber(m, datum.BigInt) }), true
 	case "json_get_float":
-		return at(datum.Double, func(_ *jsonWalk, m json.RawMessage) datum.Datum { return jsonNumber(m, datum.Double) }), true
+		return at(datum.Double, func(_ *jsonWalk, m []byte) datum.Datum { return jsonNumber(m, datum.Double) }), true
 	case "json_get_bool":
 		return at(datum.Boolean, jsonBool), true
 	case "json_get_array":
-		return at(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum {
+		return at(datum.JSON, func(w *jsonWalk, m []byte) datum.Datum {
 			if m[0] != '[' {
 				return datum.Datum{}
 			}
-			return datum.NewString(datum.JSON, w.compacted(m))
+			return datum.NewString(datum.JSON, w.Compacted(m))
 		}), true
 	case "json_contains":
 		return definition{
@@ -64,7 +64,7 @@ func jsonFunction(name string) (definition, bool) {
 	case "json_typeof", "jsonb_typeof":
 		return at(datum.Text, jsonTypeName), true
 	case "json_get_path":
-		return followPath(datum.JSON, func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }), true
+		return followPath(datum.JSON, func(w *jsonWalk, m []byte) datum.Datum { return datum.NewString(datum.JSON, w.Compacted(m)) }), true
 	case "json_as_text_path":
 		return followPath(datum.Text, jsonText), true
 	case "json_build_object", "jsonb_build_object", "json_build_array", "jsonb_build_array", "to_json", "to_jsonb":
@@ -74,7 +74,7 @@ func jsonFunction(name string) (definition, bool) {
 }
 
 // followPath is what a path leads to that is an array of texts. In arrays they are numbers.
-func followPath(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datum.Datum) definition {
+func followPath(result datum.Kind, convert func(*jsonWalk, []byte) datum.Datum) definition {
 	return definition{
 		operands: []operandClass{jsonOperand, anyOperand}, result: datum.Of(result),
 		apply: func(ctx *EvalContext, a arguments) (datum.Datum, error) {
@@ -86,37 +86,42 @@ func followPath(result datum.Kind, convert func(*jsonWalk, json.RawMessage) datu
 				}
 				if found[0] == '[' {
 					if found, ok = w.elementNamed(found, step.Str()); !ok {
-						return datum.Datum{}, w.err
+						return datum.Datum{}, w.Err
 					}
 				} else {
-					found, ok = w.member(found, step.Str())
+					found, ok = w.Member(found, step.Str())
 				}
-				found, err = bytes.TrimSpace(found), w.err
+				found, err = bytes.TrimSpace(found), w.Err
 			}
 			if err != nil || !ok {
 				return datum.Datum{}, err
 			}
 			value := convert(w, found)
-			return value, w.err
+			return value, w.Err
 		},
 	}
 }
 
+// jsonWalk goes through documents on behalf of a statement.
+type jsonWalk struct{ *jsontext.Walk }
+
+func newJSONWalk(ctx *EvalContext) *jsonWalk { return &jsonWalk{jsontext.New(ctx.stopped)} }
+
 // follow walks a path; ok is false when it leads nowhere.
-func (w *jsonWalk) follow(document datum.Datum, path []datum.Datum) (found json.RawMessage, ok bool, err error) {
-	current := json.RawMessage(strings.TrimSpace(document.Str()))
-	if !w.valid(current) {
-		return nil, false, w.err
+func (w *jsonWalk) follow(document datum.Datum, path []datum.Datum) (found []byte, ok bool, err error) {
+	current := []byte(strings.TrimSpace(document.Str()))
+	if !w.Valid(current) {
+		return nil, false, w.Err
 	}
 	for _, step := range path {
 		switch {
 		case step.Kind() == datum.Text:
-			if current, ok = w.member(current, step.Str()); !ok || w.err != nil {
-				return nil, false, w.err
+			if current, ok = w.Member(current, step.Str()); !ok || w.Err != nil {
+				return nil, false, w.Err
 			}
 		case step.Kind().IsInteger():
-			if current, ok = w.element(current, step.Int()); !ok || w.err != nil {
-				return nil, false, w.err
+			if current, ok = w.Element(current, step.Int()); !ok || w.Err != nil {
+				return nil, false, w.Err
 			}
 		default:
 			return nil, false, fault.New(fault.InvalidStatement, "a JSON path has keys and indexes, not %s", step.Kind())
@@ -126,72 +131,33 @@ func (w *jsonWalk) follow(document datum.Datum, path []datum.Datum) (found json.
 	return current, true, nil
 }
 
-// member is the last one of an object that has a key.
-func (w *jsonWalk) member(m json.RawMessage, key string) (found json.RawMessage, ok bool) {
-	if len(m) == 0 || m[0] != '{' {
-		return nil, false
-	}
-	w.eachPart(m, func(written, value json.RawMessage) bool {
-		if w.isKey(written, key) {
-			found, ok = value, true
-		}
-		return true
-	})
-	return found, ok
-}
-
-// element is the one of an array that has an index, which counts from the end when it is negative.
-func (w *jsonWalk) element(m json.RawMessage, index int64) (found json.RawMessage, ok bool) {
-	if len(m) == 0 || m[0] != '[' {
-		return nil, false
-	}
-	if index < 0 {
-		index += w.countParts(m)
-	}
-	at := int64(-1)
-	w.eachPart(m, func(_, value json.RawMessage) bool {
-		at++
-		found, ok = value, at == index
-		return !ok
-	})
-	return found, ok
-}
-
 // elementNamed is the one of an array whose index is written as a text; there is none when the text is no whole number.
-func (w *jsonWalk) elementNamed(m json.RawMessage, index string) (found json.RawMessage, ok bool) {
+func (w *jsonWalk) elementNamed(m []byte, index string) (found []byte, ok bool) {
 	if at, err := strconv.ParseInt(index, 10, 32); err == nil {
-		return w.element(m, at)
+		return w.Element(m, at)
 	}
 	return nil, false
 }
 
-func (w *jsonWalk) countParts(m json.RawMessage) (count int64) {
-	w.eachPart(m, func(_, _ json.RawMessage) bool {
-		count++
-		return true
-	})
-	return count
-}
-
 // jsonText is the value as ->> gives it: strings without quotes, null as NULL.
-func jsonText(w *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonText(w *jsonWalk, m []byte) datum.Datum {
 	switch m[0] {
 	case 'n':
 		return datum.Datum{}
 	case '"':
 		return jsonString(w, m)
 	}
-	return datum.NewText(w.compacted(m))
+	return datum.NewText(w.Compacted(m))
 }
 
-func jsonString(w *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonString(w *jsonWalk, m []byte) datum.Datum {
 	if m[0] != '"' {
 		return datum.Datum{}
 	}
-	return datum.NewText(w.text(m))
+	return datum.NewText(w.Text(m))
 }
 
-func jsonBool(_ *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonBool(_ *jsonWalk, m []byte) datum.Datum {
 	switch m[0] {
 	case 't':
 		return datum.NewBool(true)
@@ -202,7 +168,7 @@ func jsonBool(_ *jsonWalk, m json.RawMessage) datum.Datum {
 }
 
 // jsonNumber is NULL for anything but a number that the kind holds.
-func jsonNumber(m json.RawMessage, k datum.Kind) datum.Datum {
+func jsonNumber(m []byte, k datum.Kind) datum.Datum {
 	if m[0] != '-' && (m[0] < '0' || m[0] > '9') {
 		return datum.Datum{}
 	}
@@ -213,10 +179,10 @@ func jsonNumber(m json.RawMessage, k datum.Kind) datum.Datum {
 	return value
 }
 
-func jsonLength(w *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonLength(w *jsonWalk, m []byte) datum.Datum {
 	switch m[0] {
 	case '[':
-		return datum.NewBigInt(w.countParts(m))
+		return datum.NewBigInt(w.CountParts(m))
 	case '{':
 		if keys, ok := w.objectKeys(m); ok {
 			return datum.NewBigInt(int64(len(keys)))
@@ -226,14 +192,14 @@ func jsonLength(w *jsonWalk, m json.RawMessage) datum.Datum {
 }
 
 // objectKeys returns the distinct keys of an object in the order in which they are written.
-func (w *jsonWalk) objectKeys(m json.RawMessage) ([]string, bool) {
+func (w *jsonWalk) objectKeys(m []byte) ([]string, bool) {
 	keys := []string{}
 	seen := map[string]bool{}
 	if len(m) == 0 || m[0] != '{' {
 		return nil, false
 	}
-	w.eachPart(m, func(written, _ json.RawMessage) bool {
-		if key := w.text(written); !seen[key] {
+	w.EachPart(m, func(written, _ []byte) bool {
+		if key := w.Text(written); !seen[key] {
 			seen[key] = true
 			keys = append(keys, key)
 		}
@@ -242,7 +208,7 @@ func (w *jsonWalk) objectKeys(m json.RawMessage) ([]string, bool) {
 	return keys, true
 }
 
-func jsonKeys(w *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonKeys(w *jsonWalk, m []byte) datum.Datum {
 	keys, ok := w.objectKeys(m)
 	if !ok {
 		return datum.Datum{}
@@ -252,12 +218,12 @@ func jsonKeys(w *jsonWalk, m json.RawMessage) datum.Datum {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = w.appendJSONText(out, key)
+		out = w.AppendText(out, key)
 	}
 	return datum.NewString(datum.JSON, string(append(out, ']')))
 }
 
-func jsonTypeName(_ *jsonWalk, m json.RawMessage) datum.Datum {
+func jsonTypeName(_ *jsonWalk, m []byte) datum.Datum {
 	switch m[0] {
 	case '{':
 		return datum.NewText("object")
@@ -312,7 +278,7 @@ func (w *jsonWalk) buildJSON(open, end byte, values []datum.Datum, pairs bool) (
 			if value.IsNull() {
 				return datum.Datum{}, fault.New(fault.InvalidStatement, "key %d of json_build_object must not be NULL", i/2+1)
 			}
-			out = w.appendJSONText(out, string(datum.AppendText(nil, value)))
+			out = w.AppendText(out, string(datum.AppendText(nil, value)))
 			continue
 		}
 		var err error
@@ -334,7 +300,7 @@ func (w *jsonWalk) appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
 	case datum.JSON:
 		return append(dst, d.Str()...), nil
 	case datum.Text:
-		return w.appendJSONText(dst, d.Str()), w.err
+		return w.AppendText(dst, d.Str()), w.Err
 	case datum.Null, datum.Boolean, datum.SmallInt, datum.Int, datum.Float, datum.Double, datum.Embedding:
 		return datum.AppendJSON(dst, d, datum.Type{})
 	case datum.Decimal:
@@ -352,7 +318,7 @@ func (w *jsonWalk) appendJSONValue(dst []byte, d datum.Datum) ([]byte, error) {
 		}
 		return append(dst, ']'), nil
 	default:
-		return w.appendJSONText(dst, string(datum.AppendText(nil, d))), w.err
+		return w.AppendText(dst, string(datum.AppendText(nil, d))), w.Err
 	}
 }
 

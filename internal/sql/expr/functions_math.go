@@ -156,7 +156,7 @@ func rounded(name string, d datum.Datum, places int32) (datum.Datum, error) {
 }
 
 func roundDecimal(name string, d *apd.Decimal, places int32) (datum.Datum, error) {
-	context := exactContext()
+	context := datum.ExactContext()
 	switch name {
 	case "ceil", "ceiling":
 		context.Rounding = apd.RoundCeiling
@@ -294,7 +294,7 @@ func decimalPower(a arguments, x, y float64) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	context := exactContext()
+	context := datum.ExactContext()
 	if context.Precision = digits; y == math.Trunc(y) && y >= 0 {
 		context.Precision = 2 * datum.MaxDecimalDigits
 	}

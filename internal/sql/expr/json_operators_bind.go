@@ -29,6 +29,10 @@ func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, erro
 			left, right = right, left
 		}
 		return call("jsonb_contains", left, right)
+	case "@?":
+		return call("jsonb_path_exists_opr", left, right)
+	case "@@":
+		return call("jsonb_path_match_opr", left, right)
 	}
 	// The others take several keys.
 	keys, err := b.convert(right, datum.Type{Kind: datum.Array, Elem: datum.Text}, n.Right)

@@ -80,6 +80,8 @@ func tableFunction(name string) (tableMaker, bool) {
 	case "json_each", "jsonb_each", "json_each_text", "jsonb_each_text", "json_array_elements", "jsonb_array_elements",
 		"json_array_elements_text", "jsonb_array_elements_text", "json_object_keys", "jsonb_object_keys":
 		return jsonRows, true
+	case "jsonb_path_query", "jsonb_path_query_tz":
+		return pathRows, true
 	case "regexp_split_to_table", "string_to_table", "regexp_matches":
 		return textRows, true
 	case ExpandArray:

@@ -1,11 +1,11 @@
 package expr
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
@@ -21,7 +21,7 @@ func jsonRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 	c.Args = []Expr{document}
 	name := strings.Replace(c.Name, "jsonb", "json", 1)
 	value := TableColumn{"value", datum.Of(datum.JSON)}
-	convert := func(w *jsonWalk, m json.RawMessage) datum.Datum { return datum.NewString(datum.JSON, w.compacted(m)) }
+	convert := func(w *jsonWalk, m []byte) datum.Datum { return datum.NewString(datum.JSON, w.Compacted(m)) }
 	if strings.HasSuffix(name, "_text") {
 		value.Type, convert = datum.Of(datum.Text), jsonText
 	}
@@ -46,37 +46,37 @@ func jsonRows(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error)
 		}
 		row := make([]datum.Datum, len(c.Columns))
 		return func() ([]datum.Datum, error) {
-			key, value, ok := w.next(&parts)
+			key, value, ok := w.Next(&parts)
 			if !ok {
-				return nil, w.err
+				return nil, w.Err
 			}
 			if object {
-				row[0] = datum.NewText(w.text(key))
+				row[0] = datum.NewText(w.Text(key))
 			}
 			if name != "json_object_keys" {
 				row[len(row)-1] = convert(w, value)
 			}
-			return row, w.err
+			return row, w.Err
 		}, nil
 	}
 	return c, nil
 }
 
 // partsFor begins with the parts of the document that a function is given.
-func (w *jsonWalk) partsFor(name, text string, object bool) (jsonParts, error) {
+func (w *jsonWalk) partsFor(name, text string, object bool) (jsontext.Parts, error) {
 	what := "an array"
 	if object {
 		what = "an object"
 	}
-	m := json.RawMessage(strings.TrimSpace(text))
-	valid := w.valid(m)
-	if w.err != nil {
-		return jsonParts{}, w.err
+	m := []byte(strings.TrimSpace(text))
+	valid := w.Valid(m)
+	if w.Err != nil {
+		return jsontext.Parts{}, w.Err
 	}
-	if parts, ok := partsOf(m); valid && ok && parts.object == object {
+	if parts, ok := jsontext.PartsOf(m); valid && ok && parts.Object == object {
 		return parts, nil
 	}
-	return jsonParts{}, fault.New(fault.InvalidStatement, "function %s needs %s as JSON", name, what)
+	return jsontext.Parts{}, fault.New(fault.InvalidStatement, "function %s needs %s as JSON", name, what)
 }
 
 // textRows gives the parts of a text, or the matches of a regular expression.

@@ -1,54 +1,62 @@
-package expr
+package jsontext
 
 import (
 	"bytes"
-	"encoding/json"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
-// jsonWalk goes through documents and looks at its statement meanwhile. Once the statement must not go on, everything ends quickly and err
-// says why; what was found then means nothing.
-type jsonWalk struct {
-	pace pacer
-	err  error
+// pieceBytes is how much of a document is worked on between two looks at the statement.
+const pieceBytes = 256 << 10
+
+// Walk goes through documents and looks at its statement meanwhile. Once the statement must not go on, everything ends quickly and Err
+// says why; what was found then means nothing. It belongs to one goroutine.
+type Walk struct {
+	Err     error
+	stopped func() error
+	left    int
 }
 
-func newJSONWalk(ctx *EvalContext) *jsonWalk { return &jsonWalk{pace: newPacer(ctx)} }
+// New makes a walk of a statement, which stopped asks whether it must not go on; nil is a statement that always may.
+func New(stopped func() error) *Walk { return &Walk{stopped: stopped, left: pieceBytes} }
 
-// went counts bytes and says whether to go on.
-func (w *jsonWalk) went(bytes int) bool {
-	if w.err == nil {
-		w.err = w.pace.went(bytes)
+// Went counts bytes and says whether to go on.
+func (w *Walk) Went(bytes int) bool {
+	if w.left -= bytes; w.left > 0 || w.Err != nil {
+		return w.Err == nil
 	}
-	return w.err == nil
+	w.left = pieceBytes
+	if w.stopped != nil {
+		w.Err = w.stopped()
+	}
+	return w.Err == nil
 }
 
-// jsonParts is a place in the members of an object, or the elements of an array. The document must be valid JSON: nothing is checked, so
+// Parts is a place in the members of an object, or the elements of an array. The document must be valid JSON: nothing is checked, so
 // that it is gone through once.
-type jsonParts struct {
-	document json.RawMessage
-	object   bool
+type Parts struct {
+	document []byte
+	Object   bool // with keys
 	at       int
 }
 
-// partsOf begins at the first part; ok is false for what is neither an object nor an array.
-func partsOf(m json.RawMessage) (parts jsonParts, ok bool) {
+// PartsOf begins at the first part; ok is false for what is neither an object nor an array.
+func PartsOf(m []byte) (parts Parts, ok bool) {
 	if len(m) == 0 || m[0] != '{' && m[0] != '[' {
-		return jsonParts{}, false
+		return Parts{}, false
 	}
-	return jsonParts{document: m, object: m[0] == '{', at: skipSpace(m, 1)}, true
+	return Parts{document: m, Object: m[0] == '{', at: skipSpace(m, 1)}, true
 }
 
-// next gives a part as it is written; elements have no key.
-func (w *jsonWalk) next(p *jsonParts) (key, value json.RawMessage, ok bool) {
+// Next gives a part as it is written; elements have no key.
+func (w *Walk) Next(p *Parts) (key, value []byte, ok bool) {
 	m, at := p.document, p.at
 	if at >= len(m) || m[at] == '}' || m[at] == ']' {
 		return nil, nil, false
 	}
-	if p.object {
+	if p.Object {
 		end := w.skipValue(m, at)
 		key = m[at:end]
 		at = skipSpace(m, skipSpace(m, end)+1) // over the colon
@@ -59,24 +67,24 @@ func (w *jsonWalk) next(p *jsonParts) (key, value json.RawMessage, ok bool) {
 		at = skipSpace(m, at+1)
 	}
 	p.at = at
-	return key, value, w.err == nil
+	return key, value, w.Err == nil
 }
 
-// eachPart gives all parts, until visit has enough. It reports false for what has none.
-func (w *jsonWalk) eachPart(m json.RawMessage, visit func(key, value json.RawMessage) (more bool)) bool {
-	parts, ok := partsOf(m)
+// EachPart gives all parts, until visit has enough. It reports false for what has none.
+func (w *Walk) EachPart(m []byte, visit func(key, value []byte) (more bool)) bool {
+	parts, ok := PartsOf(m)
 	if !ok {
 		return false
 	}
 	for {
-		key, value, ok := w.next(&parts)
+		key, value, ok := w.Next(&parts)
 		if !ok || !visit(key, value) {
 			return true
 		}
 	}
 }
 
-func skipSpace(m json.RawMessage, at int) int {
+func skipSpace(m []byte, at int) int {
 	for at < len(m) && isSpace(m[at]) {
 		at++
 	}
@@ -86,7 +94,7 @@ func skipSpace(m json.RawMessage, at int) int {
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
 // skipValue returns where the value that begins at a place ends.
-func (w *jsonWalk) skipValue(m json.RawMessage, at int) int {
+func (w *Walk) skipValue(m []byte, at int) int {
 	depth := 0
 	for at < len(m) {
 		before := at
@@ -113,7 +121,7 @@ func (w *jsonWalk) skipValue(m json.RawMessage, at int) int {
 				continue
 			}
 		}
-		if !w.went(at-before) || depth == 0 {
+		if !w.Went(at-before) || depth == 0 {
 			return at
 		}
 	}
@@ -128,7 +136,7 @@ func endsWord(c byte) bool {
 	return false
 }
 
-func skipString(m json.RawMessage, at int) int {
+func skipString(m []byte, at int) int {
 	for at++; at < len(m); at++ {
 		switch m[at] {
 		case '\\':
@@ -140,19 +148,19 @@ func skipString(m json.RawMessage, at int) int {
 	return len(m)
 }
 
-// isKey reports whether a key that is written in a document is the given one.
-func (w *jsonWalk) isKey(written json.RawMessage, key string) bool {
+// IsKey reports whether a key that is written in a document is the given one.
+func (w *Walk) IsKey(written []byte, key string) bool {
 	if len(written) < 2 {
 		return false
 	}
 	if plain := written[1 : len(written)-1]; !bytes.ContainsRune(plain, '\\') {
 		return string(plain) == key
 	}
-	return w.text(written) == key
+	return w.Text(written) == key
 }
 
-// text is what a string that is written in a document says.
-func (w *jsonWalk) text(written json.RawMessage) string {
+// Text is what a string that is written in a document says.
+func (w *Walk) Text(written []byte) string {
 	if len(written) < 2 || written[0] != '"' {
 		return ""
 	}
@@ -170,7 +178,7 @@ func (w *jsonWalk) text(written json.RawMessage) string {
 			rest = rest[taken:]
 			plain += taken
 		}
-		if plain == 0 || !w.went(plain) { // no progress: it was cut off
+		if plain == 0 || !w.Went(plain) { // no progress: it was cut off
 			return ""
 		}
 	}
@@ -220,8 +228,8 @@ func escapedUnit(escape []byte) rune {
 	return unit
 }
 
-// compacted is a document without the space between its parts.
-func (w *jsonWalk) compacted(m json.RawMessage) string {
+// Compacted is a document without the space between its parts.
+func (w *Walk) Compacted(m []byte) string {
 	out := make([]byte, 0, len(m))
 	for at := 0; at < len(m); {
 		end := at + 1
@@ -237,7 +245,7 @@ func (w *jsonWalk) compacted(m json.RawMessage) string {
 			}
 		}
 		out = append(out, m[at:end]...)
-		if !w.went(end - at) {
+		if !w.Went(end - at) {
 			return ""
 		}
 		at = end
@@ -245,8 +253,15 @@ func (w *jsonWalk) compacted(m json.RawMessage) string {
 	return string(out)
 }
 
-// appendJSONText appends a text as a JSON string.
-func (w *jsonWalk) appendJSONText(out []byte, text string) []byte {
+// CopyString appends the string that begins at a place of a document, as it is written there, and says where it ends.
+func (w *Walk) CopyString(out, m []byte, at int) (longer []byte, behind int) {
+	end := skipString(m, at)
+	w.Went(end - at)
+	return append(out, m[at:end]...), end
+}
+
+// AppendText appends a text as a JSON string.
+func (w *Walk) AppendText(out []byte, text string) []byte {
 	for first := true; first || text != ""; first = false {
 		var piece string
 		piece, text = pieceOf(text)
@@ -256,9 +271,21 @@ func (w *jsonWalk) appendJSONText(out []byte, text string) []byte {
 			out = datum.AppendJSONString(out[:begin-1], piece) // in the place of the closing quote
 			out = append(out[:begin-1], out[begin:]...)        // without the opening one
 		}
-		if !w.went(len(piece)) {
+		if !w.Went(len(piece)) {
 			break
 		}
 	}
 	return out
+}
+
+// pieceOf cuts a text behind a piece, between characters.
+func pieceOf(text string) (piece, rest string) {
+	if len(text) <= pieceBytes {
+		return text, ""
+	}
+	cut := pieceBytes
+	for cut < len(text) && !utf8.RuneStart(text[cut]) {
+		cut++
+	}
+	return text[:cut], text[cut:]
 }

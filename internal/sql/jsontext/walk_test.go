@@ -1,4 +1,4 @@
-package expr
+package jsontext
 
 import (
 	"bytes"
@@ -58,13 +58,13 @@ func TestJSONWalkEqualsTheLibrary(t *testing.T) {
 		}
 		var list []string
 		members := map[string]string{}
-		w := newJSONWalk(nil)
-		walked := w.eachPart(json.RawMessage(source), func(key, value json.RawMessage) bool {
+		w := New(nil)
+		walked := w.EachPart([]byte(source), func(key, value []byte) bool {
 			if key == nil {
 				list = append(list, string(value))
 			} else {
-				members[w.text(key)] = string(value)
-				if !w.isKey(key, w.text(key)) || w.isKey(key, w.text(key)+"x") {
+				members[w.Text(key)] = string(value)
+				if !w.IsKey(key, w.Text(key)) || w.IsKey(key, w.Text(key)+"x") {
 					t.Errorf("seed %d: the key %s of %s", seed, key, source)
 				}
 			}
@@ -112,8 +112,8 @@ func FuzzJSONEqualsTheLibrary(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, source string) {
 		source = strings.ToValidUTF8(source, "")
-		w := newJSONWalk(nil)
-		if got, want := w.valid([]byte(source)), json.Valid([]byte(source)); got != want {
+		w := New(nil)
+		if got, want := w.Valid([]byte(source)), json.Valid([]byte(source)); got != want {
 			t.Fatalf("%q is valid: %t, want %t", source, got, want)
 		} else if !want {
 			return
@@ -122,12 +122,12 @@ func FuzzJSONEqualsTheLibrary(f *testing.F) {
 		if err := json.Compact(&want, []byte(source)); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.compacted([]byte(source)); got != want.String() {
+		if got := w.Compacted([]byte(source)); got != want.String() {
 			t.Errorf("%q compacted is %q, want %q", source, got, want.String())
 		}
 		var text string
 		if trimmed := strings.TrimSpace(source); trimmed[0] == '"' && json.Unmarshal([]byte(trimmed), &text) == nil {
-			if got := w.text([]byte(trimmed)); got != text {
+			if got := w.Text([]byte(trimmed)); got != text {
 				t.Errorf("%s says %q, want %q", trimmed, got, text)
 			}
 		}

@@ -1,23 +1,23 @@
-package expr
+package datum
 
 import (
 	"github.com/cockroachdb/apd/v3"
 
-	"github.com/kalamdb/kalamdb-go/internal/datum"
-	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
-// exactContext computes decimals without rounding: its precision exceeds what any operation on bounded
+// ExactContext computes decimals without rounding: its precision exceeds what any operation on bounded
 // operands can need.
-func exactContext() *apd.Context {
+func ExactContext() *apd.Context {
 	return &apd.Context{
-		Precision: 4*datum.MaxDecimalDigits + 10, MaxExponent: apd.MaxExponent, MinExponent: apd.MinExponent,
+		Precision: 4*MaxDecimalDigits + 10, MaxExponent: apd.MaxExponent, MinExponent: apd.MinExponent,
 		Rounding: apd.RoundHalfUp, Traps: apd.DefaultTraps,
 	}
 }
 
-func decimalOperation(op parse.Operator, a, b *apd.Decimal) (datum.Datum, error) {
-	context := exactContext()
+// ComputeDecimal is a + - * / or % b. The quotient is rounded as in DivideDecimals.
+func ComputeDecimal(op string, a, b *apd.Decimal) (*apd.Decimal, error) {
+	context := ExactContext()
 	v := new(apd.Decimal)
 	var err error
 	switch op {
@@ -28,46 +28,46 @@ func decimalOperation(op parse.Operator, a, b *apd.Decimal) (datum.Datum, error)
 	case "*":
 		_, err = context.Mul(v, a, b)
 	case "/":
-		return divideDecimals(a, b)
+		return DivideDecimals(a, b)
 	case "%":
 		if b.IsZero() {
-			return datum.Datum{}, divisionByZero()
+			return nil, decimalDivisionByZero()
 		}
 		_, err = context.Rem(v, a, b)
 	}
-	if err != nil {
-		return datum.Datum{}, numberFault(datum.Decimal)
+	if err != nil || !BoundDecimal(v) {
+		return nil, decimalRangeFault()
 	}
-	return decimalResult(v)
+	return v, nil
 }
 
-func decimalResult(v *apd.Decimal) (datum.Datum, error) {
-	if !datum.BoundDecimal(v) {
-		return datum.Datum{}, numberFault(datum.Decimal)
-	}
-	return datum.NewDecimal(v), nil
-}
+func decimalRangeFault() error { return fault.New(fault.OutOfRange, "%s out of range", Decimal) }
 
-// divideDecimals rounds the quotient to the scale that PostgreSQL chooses: at least 16 significant
+func decimalDivisionByZero() error { return fault.New(fault.OutOfRange, "division by zero") }
+
+// DivideDecimals rounds the quotient to the scale that PostgreSQL chooses: at least 16 significant
 // digits, and no fewer places than either operand.
-func divideDecimals(a, b *apd.Decimal) (datum.Datum, error) {
+func DivideDecimals(a, b *apd.Decimal) (*apd.Decimal, error) {
 	if b.IsZero() {
-		return datum.Datum{}, divisionByZero()
+		return nil, decimalDivisionByZero()
 	}
 	scale := quotientScale(a, b)
 	// Enough digits for an exact integer quotient of a*10^(scale+1) by b.
-	context := exactContext()
+	context := ExactContext()
 	quotient := new(apd.Decimal)
 	context.Precision = uint32(max(a.NumDigits()-b.NumDigits()+int64(a.Exponent)-int64(b.Exponent), 0)) + uint32(scale) + 20 //nolint:gosec // bounded where it was made
 	context.Rounding = apd.RoundDown                                                                                         // rounding once, below; the extra digits decide it
 	if _, err := context.Quo(quotient, a, b); err != nil {
-		return datum.Datum{}, numberFault(datum.Decimal)
+		return nil, decimalRangeFault()
 	}
 	rounded := new(apd.Decimal)
-	if !datum.Rescale(rounded, quotient, scale) {
-		return datum.Datum{}, numberFault(datum.Decimal)
+	if !Rescale(rounded, quotient, scale) {
+		return nil, decimalRangeFault()
 	}
-	return decimalResult(rounded)
+	if !BoundDecimal(rounded) {
+		return nil, decimalRangeFault()
+	}
+	return rounded, nil
 }
 
 func quotientScale(a, b *apd.Decimal) int32 {
@@ -79,7 +79,7 @@ func quotientScale(a, b *apd.Decimal) int32 {
 		weight--
 	}
 	scale := int32(minSignificantDigits) - weight*digitsPerGroup
-	return min(max(scale, -a.Exponent, -b.Exponent, 0), datum.MaxDecimalDigits)
+	return min(max(scale, -a.Exponent, -b.Exponent, 0), MaxDecimalDigits)
 }
 
 // leadingGroup returns the weight and value of the first base 10,000 digit, by which PostgreSQL counts.

@@ -1,10 +1,10 @@
-package expr
+package jsontext
 
-// maxJSONDepth is how deep documents are nested at most, as in the standard library.
-const maxJSONDepth = 10_000
+// MaxDepth is how deep documents are nested at most, as in the standard library.
+const MaxDepth = 10_000
 
-// valid reports what json.Valid does.
-func (w *jsonWalk) valid(m []byte) bool {
+// Valid reports what json.Valid does.
+func (w *Walk) Valid(m []byte) bool {
 	var open []byte // what closes the arrays and objects around the place, the innermost last
 	at := skipSpace(m, 0)
 	for {
@@ -14,7 +14,7 @@ func (w *jsonWalk) valid(m []byte) bool {
 			return false
 		}
 		if opened {
-			if open = append(open, m[before]+2); len(open) > maxJSONDepth { // } and ] come two behind { and [
+			if open = append(open, m[before]+2); len(open) > MaxDepth { // } and ] come two behind { and [
 				return false
 			}
 			at = skipSpace(m, at)
@@ -32,7 +32,7 @@ func (w *jsonWalk) valid(m []byte) bool {
 		if at, open, ok = validClosing(m, at, open); !ok {
 			return false
 		}
-		if !w.went(at - before) {
+		if !w.Went(at - before) {
 			return false
 		}
 		if len(open) == 0 {
