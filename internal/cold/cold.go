@@ -91,7 +91,7 @@ type Store struct {
 	none      map[string]uint64    // by manifest key: at which version of rare keys there was no manifest
 	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
 	suspected map[fileKey]struct{} // damage was found in them; the next one who opens them checks them as a whole
-	tended    map[string]uint64    // versions of the manifests that Tend wrote, by name
+	tended    map[string]tended    // the manifests that Tend wrote, by name
 	wanted    map[place]struct{}   // files that were here already when a flush wanted them kept, since the last look of a Sweeper
 }
 
@@ -129,7 +129,7 @@ func New(cfg Config) *Store {
 	}
 	s := &Store{
 		cfg: cfg, cache: newCache[columnKey, held](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{}, none: map[string]uint64{},
-		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]uint64{}, wanted: map[place]struct{}{},
+		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]tended{}, wanted: map[place]struct{}{},
 	}
 	if cfg.ReadAhead > 0 {
 		s.helpers = make(chan struct{}, cfg.ReadAhead)

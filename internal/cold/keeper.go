@@ -84,13 +84,19 @@ func (s *Store) tend(ctx context.Context, scope *Scope) error {
 	return errors.Join(failed, s.tendManifest(ctx, scope))
 }
 
+// tended tells a manifest of a scope from others, also of one that lay in the same directory before it.
+type tended struct {
+	version uint64
+	last    string // its last file
+}
+
 // tendManifest writes the manifest of a scope beside its last segment, unless it is there.
 func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	segments := scope.Manifest.GetSegments()
 	last := segments[len(segments)-1]
 	name := path.Dir(last.GetPath()) + "/" + ManifestName
 	s.mu.Lock()
-	written := s.tended[name] == scope.Manifest.GetVersion()
+	written := s.tended[name] == tended{scope.Manifest.GetVersion(), last.GetPath()}
 	s.mu.Unlock()
 	if written {
 		return nil
@@ -115,7 +121,7 @@ func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tended[name] = scope.Manifest.GetVersion()
+	s.tended[name] = tended{scope.Manifest.GetVersion(), last.GetPath()}
 	return nil
 }
 

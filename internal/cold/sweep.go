@@ -2,11 +2,9 @@ package cold
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"log/slog"
 	"path"
 	"strings"
@@ -15,7 +13,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
-	"github.com/kalamdb/kalamdb-go/internal/storage/segment"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -176,7 +173,7 @@ func (s *Sweeper) deleteOne(ctx context.Context, p place, deleted *int) error {
 	if err != nil {
 		return err
 	}
-	ours, err := s.ours(ctx, objects, p)
+	ours, err := s.Store.ours(ctx, objects, p)
 	if err != nil || !ours {
 		return err
 	}
@@ -195,47 +192,6 @@ func (s *Sweeper) deleteOne(ctx context.Context, p place, deleted *int) error {
 	return nil
 }
 
-// ours reports whether this cluster wrote a file. What is in the node's own directory nobody else wrote, even when it cannot be
-// read any more.
-func (s *Sweeper) ours(ctx context.Context, objects objstore.Store, p place) (bool, error) {
-	if p.storage == catalog.LocalStorage {
-		return true, nil
-	}
-	info, err := objects.Stat(ctx, p.path)
-	if errors.Is(err, objstore.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if path.Base(p.path) == ManifestName {
-		return s.oursToo(ctx, objects, p, info.Size)
-	}
-	reader, err := segment.Open(&objectReader{ctx, objects, p.path}, info.Size)
-	if errors.Is(err, segment.ErrDamaged) {
-		return false, nil // whoever put it there knows what it is
-	}
-	return err == nil && reader.Owner() != "" && reader.Owner() == s.Store.cfg.Catalog.Current().Owner(), err
-}
-
-// maxManifestBytes bounds the manifest.json that is read to know whose it is; a larger one stays.
-const maxManifestBytes = 64 << 20
-
-// oursToo reports whether this cluster wrote a manifest.json.
-func (s *Sweeper) oursToo(ctx context.Context, objects objstore.Store, p place, size int64) (bool, error) {
-	owner := s.Store.cfg.Catalog.Current().Owner()
-	if size > maxManifestBytes || owner == "" {
-		return false, nil
-	}
-	content := make([]byte, size)
-	if _, err := (&objectReader{ctx, objects, p.path}).ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	var file manifestFile
-	// Whoever put it there knows what a file is that cannot be read.
-	return json.Unmarshal(content, &file) == nil && file.Cluster == owner, nil
-}
-
 // objectReader reads an object at offsets.
 type objectReader struct {
 	ctx     context.Context //nolint:containedctx // io.ReaderAt has no place for it
@@ -246,25 +202,4 @@ type objectReader struct {
 // ReadAt implements io.ReaderAt.
 func (r *objectReader) ReadAt(p []byte, offset int64) (int, error) {
 	return readObject(r.ctx, r.objects, r.key, p, offset)
-}
-
-// forgetPlace closes a file that was deleted once nobody reads it.
-func (s *Store) forgetPlace(p place) {
-	s.mu.Lock()
-	var gone []*file
-	for key, f := range s.files {
-		if key.storage == p.storage && key.path == p.path {
-			gone = append(gone, f)
-		}
-	}
-	delete(s.tended, p.path) // a manifest.json is written anew when its directory has segments again
-	for key := range s.kept {
-		if key.storage == p.storage && key.path == p.path {
-			delete(s.kept, key)
-		}
-	}
-	s.mu.Unlock()
-	for _, f := range gone {
-		s.retire(f)
-	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/cold"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -261,7 +262,8 @@ func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID
 	}
 }
 
-// segment writes and commits one segment with the rows of a scope from a key on; its number is at least the given one. It
+// segment writes and commits one segment with the rows of a scope from a key on; its number is at least the given one, and that of a row written at the
+// index of the snapshot: so no scope has a name that another one had, which lay in the same directory before this one was there. It
 // returns the key to go on with, nil when there are no more rows.
 func (w *Worker) segment(
 	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte, number uint64, pace *pacer,
@@ -282,7 +284,7 @@ func (w *Worker) segment(
 	if err != nil {
 		return nil, nil, err
 	}
-	version := uint64(0)
+	number, version := max(number, command.Seq(applied, 0)), uint64(0)
 	if view != nil {
 		if n := len(view.Manifest().GetSegments()); n >= manifest.MaxSegments {
 			return nil, nil, fault.New(fault.LimitExceeded, "the scope has %d segments; compact the table first", n)

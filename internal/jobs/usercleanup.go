@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/cold"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -34,7 +35,7 @@ type FileDropper interface {
 // While the job runs, no account of the same id can be created; a run that lost its job removes nothing that a later one
 // wrote. Others may be nil on a node that runs alone; fenced reports whether every member heeds the index of a purge.
 func UserCleanup(
-	store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *storages.Set, others FileDropper, fenced func() bool,
+	store *catalog.Store, reader storage.Reader, exec executor.CommandExecutor, files *cold.Store, others FileDropper, fenced func() bool,
 ) Kind {
 	return Kind{Type: applier.JobTypeUserCleanup, Run: func(ctx context.Context, work *Work) error {
 		var parameters applier.UserCleanupParameters
@@ -50,7 +51,7 @@ func UserCleanup(
 		if err = c.purge(ctx, tables, work); err != nil {
 			return err
 		}
-		deleted, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true, func() error {
+		deleted, spared, err := DeleteUserFiles(ctx, store.Current(), files, c.user, true, func() error {
 			_, gone := c.account(ctx)
 			return gone
 		})
@@ -77,6 +78,9 @@ func UserCleanup(
 		message := fmt.Sprintf("removed the rows of %d tables and %d files", len(tables), deleted)
 		if len(left) > 0 {
 			message += "; files may be left for the sweeps, within two hours after the node is back: " + strings.Join(left, "; ")
+		}
+		if spared > 0 {
+			message += fmt.Sprintf("; files in the directories of the user that another cluster wrote, and that stay: %d", spared)
 		}
 		if len(holders) > 0 {
 			message += "; backups that still hold rows of the user: " + strings.Join(holders, ", ")
@@ -160,10 +164,11 @@ func (c *userCleanup) purgeUpTo(ctx context.Context, group shard.GroupID, index 
 }
 
 // DeleteUserFiles removes the user's directory of every table from the storages of this node, and from those that all members see if shared says so. What it
-// finds it deletes only if still says that the account is the dropped one: files of another account of the name are in the same directories.
+// finds it deletes only if still says that the account is the dropped one. Files of another account of the name are in the same directories, but under
+// other names (flush.Worker), so that a delete which comes late cannot meet them. Spared is how many files another cluster wrote.
 func DeleteUserFiles(
-	ctx context.Context, current *catalog.Catalog, files *storages.Set, user ident.UserID, shared bool, still func() error,
-) (deleted int, err error) {
+	ctx context.Context, current *catalog.Catalog, files *cold.Store, user ident.UserID, shared bool, still func() error,
+) (deleted, spared int, err error) {
 	for _, t := range tablesOfUsers(current) {
 		id := t.Options["STORAGE_ID"]
 		if id == "" {
@@ -177,17 +182,13 @@ func DeleteUserFiles(
 		if err != nil {
 			continue // no file can have such a name
 		}
-		store, err := files.Open(storage)
+		gone, left, err := files.DropDirectory(ctx, id, prefix, still)
+		deleted, spared = deleted+gone, spared+left
 		if err != nil {
-			return deleted, err
-		}
-		n, err := storages.DeleteAll(ctx, store, prefix+"/", still)
-		deleted += n
-		if err != nil {
-			return deleted, fmt.Errorf("delete files of %s: %w", t.FullName(), err)
+			return deleted, spared, fmt.Errorf("delete files of %s: %w", t.FullName(), err)
 		}
 	}
-	return deleted, nil
+	return deleted, spared, nil
 }
 
 // backupsWith names the backups that were made while an account was there.

@@ -227,3 +227,44 @@ func waitPurged(t *testing.T, n *Node) {
 		<-ticker.C
 	}
 }
+
+// TestCleanupSparesFilesOfOtherClusters has two clusters with a user of one name keep rows in one place of a bucket, as they do when one was restored from
+// a backup of the other: the one that drops him leaves the files of the other alone, and says so.
+func TestCleanupSparesFilesOfOtherClusters(t *testing.T) {
+	t.Parallel()
+	server := objstoretest.NewServer(t)
+	cluster := func() (*Node, client, client) {
+		n, root := oneNode(t, func(cfg *config.Config) {
+			withShards(1, 1)(cfg)
+			withKey(cfg)
+			cfg.Auth.UserCleanupDelaySecs = 1
+		})
+		root.sql(s3Statement("archive", server))
+		root.sql("CREATE NAMESPACE app")
+		root.sql("CREATE USER TABLE app.t (id BIGINT PRIMARY KEY, name TEXT) WITH (STORAGE_ID = 'archive')")
+		root.sql("CREATE USER ann WITH PASSWORD 'Secret-of-ann-1' ROLE user")
+		ann := login(t, n, "ann", "Secret-of-ann-1")
+		ann.sql("INSERT INTO app.t VALUES (1, 'one')")
+		if _, err := n.flusher().Table(t.Context(), mustTable(t, n, "app", "t"), nil); err != nil {
+			t.Fatal(err)
+		}
+		return n, root, ann
+	}
+	ours, root, _ := cluster()
+	theirs, _, ann := cluster()
+	if files := bucketFiles(t, ours); len(files) != 2 {
+		t.Fatalf("the bucket has %q", files)
+	}
+	root.sql("DROP USER ann")
+	job := waitJob(t, ours, cleanupOfUser(t, ours), "completed", inState(catalog.JobCompleted))
+	if !strings.Contains(job.GetMessage(), "that another cluster wrote, and that stay: 1") {
+		t.Errorf("the job says %q", job.GetMessage())
+	}
+	reopenSegments(t, theirs)
+	if got := ann.grid("SELECT id, name FROM app.t"); got != "1|one" {
+		t.Errorf("the other cluster's user has %q", got)
+	}
+	if files := bucketFiles(t, ours); len(files) != 1 || files[0] != segmentsOf(t, theirs)[0].GetPath() {
+		t.Errorf("the bucket has %q", files)
+	}
+}

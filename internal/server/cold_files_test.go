@@ -26,6 +26,16 @@ func tableDirectory(n *Node) string {
 	return filepath.Join(n.cfg.Storage.DataPath, "storage", "app", "t")
 }
 
+// onlySegment is the name of the only segment in a directory.
+func onlySegment(t *testing.T, directory string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(directory, "batch-*.parquet"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s has %q, %v", directory, found, err)
+	}
+	return filepath.Base(found[0])
+}
+
 // reopenSegments makes a node forget what it knows of files, as a restart does.
 func reopenSegments(t *testing.T, nodes ...*Node) {
 	t.Helper()
@@ -67,7 +77,7 @@ func TestTwoFlushesOnTwoNodes(t *testing.T) {
 			return nil
 		}
 		c.sql("INSERT INTO app.t VALUES (3, 'three')") // the second file differs
-		err := os.Remove(filepath.Join(tableDirectory(nodes[2]), "batch-0.parquet"))
+		err := os.Remove(filepath.Join(tableDirectory(nodes[2]), onlySegment(t, tableDirectory(nodes[0]))))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -101,25 +111,34 @@ func TestFlushTakesTheNextNumber(t *testing.T) {
 	c.sql("CREATE NAMESPACE app")
 	c.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, name TEXT)")
 	c.sql("INSERT INTO app.t VALUES (1, 'one')")
-	theirs := map[string][]byte{}
-	for i, names := range [][]string{{}, {"batch-0.parquet", "batch-4.parquet"}, {"batch-0.parquet", "batch-5.parquet"}} {
-		directory := tableDirectory(nodes[i])
-		if err := os.MkdirAll(directory, 0o700); err != nil {
-			t.Fatal(err)
+	theirs, highest := map[string][]byte{}, uint64(0)
+	w := nodes[0].flusher()
+	w.Step = func(at string) error {
+		if at != "keep" || len(theirs) > 0 {
+			return nil
 		}
-		for _, name := range names {
-			path := filepath.Join(directory, name)
-			theirs[path] = []byte("the file of another flush, " + path)
-			if err := os.WriteFile(path, theirs[path], 0o600); err != nil {
-				t.Fatal(err)
+		number, _ := flush.FileNumber(onlySegment(t, tableDirectory(nodes[0])))
+		highest = number + 4
+		for i, others := range [][]uint64{{}, {number, highest}, {number, highest + 1}} {
+			directory := tableDirectory(nodes[i])
+			if err := os.MkdirAll(directory, 0o700); err != nil {
+				return err
+			}
+			for _, other := range others {
+				path := filepath.Join(directory, flush.FileName(other))
+				theirs[path] = []byte("the file of another flush, " + path)
+				if err := os.WriteFile(path, theirs[path], 0o600); err != nil {
+					return err
+				}
 			}
 		}
+		return nil
 	}
-	if _, err := nodes[0].flusher().Table(t.Context(), mustTable(t, nodes[0], "app", "t"), nil); err != nil {
+	if _, err := w.Table(t.Context(), mustTable(t, nodes[0], "app", "t"), nil); err != nil {
 		t.Fatal(err)
 	}
 	segments := segmentsOf(t, nodes[0])
-	if len(segments) != 1 || segments[0].GetNumber() <= 4 {
+	if len(segments) != 1 || len(theirs) != 4 || segments[0].GetNumber() <= highest {
 		t.Fatalf("the table has segments %v, want one with a number above those on a majority", segments)
 	}
 	for path, want := range theirs {
@@ -147,7 +166,8 @@ func TestFetchAsksTheNextMemberWhenTheFirstHasADamagedFile(t *testing.T) {
 	for _, n := range nodes {
 		wantRows(t, c, n, rows)
 	}
-	path := func(n *Node) string { return filepath.Join(tableDirectory(n), "batch-0.parquet") }
+	name := flush.FileName(segmentsOf(t, nodes[0])[0].GetNumber())
+	path := func(n *Node) string { return filepath.Join(tableDirectory(n), name) }
 	raw, err := os.ReadFile(path(nodes[0]))
 	if err != nil {
 		t.Fatal(err)
@@ -201,9 +221,7 @@ func TestFullScopeIsNotFlushed(t *testing.T) {
 	if _, err := n.flusher().Table(t.Context(), id, nil); fault.KindOf(err) != fault.LimitExceeded {
 		t.Errorf("the flush ends with %v, want that a limit is exceeded", err)
 	}
-	if _, err := os.Stat(filepath.Join(tableDirectory(n), "batch-1.parquet")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the flush wrote its file: %v", err)
-	}
+	onlySegment(t, tableDirectory(n)) // the flush wrote no other one
 }
 
 // tendFiles has nodes bring their storages in line with the manifests now.

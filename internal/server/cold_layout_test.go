@@ -2,11 +2,13 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +31,16 @@ func filesIn(t *testing.T, directory string) (found []string) {
 		t.Fatal(err)
 	}
 	return found
+}
+
+var segmentName = regexp.MustCompile(`/batch-[0-9]+\.parquet$`)
+
+// numbersOut takes the numbers out of the names of segments.
+func numbersOut(files []string) []string {
+	for i := range files {
+		files[i] = segmentName.ReplaceAllString(files[i], "/batch-<n>.parquet")
+	}
+	return files
 }
 
 // keysOf lists the members of a JSON object.
@@ -72,14 +84,14 @@ func TestLayoutOfColdFiles(t *testing.T) {
 	local := filepath.Join(n.cfg.Storage.DataPath, "storage")
 	for directory, want := range map[string][]string{
 		local: {
-			"app/own/root/batch-0.parquet", "app/own/root/batch-1.parquet", "app/own/root/manifest.json", "app/shared/batch-0.parquet",
+			"app/own/root/batch-<n>.parquet", "app/own/root/batch-<n>.parquet", "app/own/root/manifest.json", "app/shared/batch-<n>.parquet",
 			"app/shared/manifest.json",
 		},
 		archive: {
-			"all/kept/of/app/batch-0.parquet", "all/kept/of/app/manifest.json", "people/root/app/mine/batch-0.parquet", "people/root/app/mine/manifest.json",
+			"all/kept/of/app/batch-<n>.parquet", "all/kept/of/app/manifest.json", "people/root/app/mine/batch-<n>.parquet", "people/root/app/mine/manifest.json",
 		},
 	} {
-		if got := filesIn(t, directory); !slices.Equal(got, want) {
+		if got := numbersOut(filesIn(t, directory)); !slices.Equal(got, want) {
 			t.Errorf("%s has %q, want %q", directory, got, want)
 		}
 	}
@@ -101,7 +113,7 @@ func TestLayoutOfColdFiles(t *testing.T) {
 	}
 	second, _ := segments[1].(map[string]any)
 	if file["table_id"] != "app.own" || file["user_id"] != "root" || file["last_sequence_number"] != second["max_seq"] || first["status"] != "committed" ||
-		first["path"] != "batch-0.parquet" || first["row_count"] != 2.0 || first["schema_version"] != 1.0 {
+		first["path"] != fmt.Sprintf("batch-%v.parquet", first["id"]) || first["row_count"] != 2.0 || first["schema_version"] != 1.0 {
 		t.Errorf("manifest.json is %s", raw)
 	}
 	stats, err := json.Marshal(first["column_stats"])

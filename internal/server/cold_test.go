@@ -14,6 +14,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
@@ -213,7 +214,7 @@ func TestReplicaFetchesASegmentThatIsGone(t *testing.T) {
 			t.Fatalf("%d rows are hot", hot)
 		}
 		segments := segmentsOf(t, n)
-		if len(segments) != 1 || segments[0].GetPath() != "app/t/batch-0.parquet" {
+		if len(segments) != 1 || segments[0].GetPath() != "app/t/"+flush.FileName(segments[0].GetNumber()) {
 			t.Fatalf("segments %v", segments)
 		}
 		paths[i] = filepath.Join(n.cfg.Storage.DataPath, "storage", filepath.FromSlash(segments[0].GetPath()))
@@ -293,9 +294,7 @@ func TestColdRowsSurviveARestart(t *testing.T) {
 		t.Errorf("a cold key was taken again: %d %s", status, body)
 	}
 	c.sql("INSERT INTO app.t VALUES (3, 'drei')")
-	if _, err := os.Stat(filepath.Join(dir, "storage", "app", "t", "root", "batch-0.parquet")); err != nil {
-		t.Error(err)
-	}
+	onlySegment(t, filepath.Join(dir, "storage", "app", "t", "root"))
 	var answer struct {
 		Results []struct {
 			Message string `json:"message"`

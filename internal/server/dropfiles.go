@@ -83,5 +83,6 @@ func (n *Node) dropFiles(ctx context.Context, user ident.UserID, deletedMicros i
 	if _, err = n.exec.Barrier(ctx, current.Cluster().Shards.RouteUser(user)); err != nil {
 		return 0, err
 	}
-	return jobs.DeleteUserFiles(ctx, current, n.storages, user, false, still)
+	deleted, _, err = jobs.DeleteUserFiles(ctx, current, n.cold, user, false, still)
+	return deleted, err
 }

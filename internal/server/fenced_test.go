@@ -15,6 +15,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore/objstoretest"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
@@ -121,7 +122,7 @@ func TestCleanupThatLostItsJobSparesTheNextAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(exec executor.CommandExecutor) error {
-		kind := jobs.UserCleanup(n.catalog, n.store, exec, n.storages, nil, n.fencesJobs)
+		kind := jobs.UserCleanup(n.catalog, n.store, exec, n.cold, nil, n.fencesJobs)
 		return kind.Run(t.Context(), &jobs.Work{Job: &commandv1.Job{Parameters: string(parameters)}})
 	}
 	var second client
@@ -169,7 +170,7 @@ func TestCleanupWaitsForLateWrites(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	kind := jobs.UserCleanup(n.catalog, n.store, late, n.storages, nil, n.fencesJobs)
+	kind := jobs.UserCleanup(n.catalog, n.store, late, n.cold, nil, n.fencesJobs)
 	if err := kind.Run(t.Context(), &jobs.Work{Job: &commandv1.Job{Parameters: string(parameters)}}); err != nil {
 		t.Fatal(err)
 	}
@@ -178,10 +179,24 @@ func TestCleanupWaitsForLateWrites(t *testing.T) {
 	}
 }
 
-// TestCleanupThatLostItsJobSparesTheNextFiles stops a run of the job that cleans up after a dropped user in front of its list of files in a bucket. By the time
-// that it gets one, the files are those of the next account of the name.
+// TestCleanupThatLostItsJobSparesTheNextFiles stops a run of the job that cleans up after a dropped user in front of its list of files in a bucket, or when it
+// was told that they may go and asks the bucket to delete the first. By the time that it goes on, the files are those of the next account of the name.
 func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 	t.Parallel()
+	for at, halts := range map[string]func(r *http.Request) bool{
+		"list": func(r *http.Request) bool { return strings.HasSuffix(r.URL.Query().Get("prefix"), "app/t/ann/") },
+		"delete": func(r *http.Request) bool {
+			return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "app/t/ann/")
+		},
+	} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			cleanupThatIsOvertaken(t, halts)
+		})
+	}
+}
+
+func cleanupThatIsOvertaken(t *testing.T, halts func(r *http.Request) bool) {
 	server := objstoretest.NewServer(t)
 	n, root := oneNode(t, func(cfg *config.Config) {
 		withShards(1, 1)(cfg)
@@ -199,9 +214,22 @@ func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 		if _, err := n.flusher().Table(t.Context(), mustTable(t, n, "app", "t"), nil); err != nil {
 			t.Fatal(err)
 		}
+		tendFiles(t, n)
 		return ann
 	}
+	files := func() (found []string) {
+		t.Helper()
+		objects, err := n.cold.Objects("archive")
+		if err == nil {
+			err = objects.List(t.Context(), "app/t/ann/", func(o objstore.ObjectInfo) error { found = append(found, o.Key); return nil })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
 	write("of the first")
+	firsts := files()
 	root.sql("DROP USER ann")
 	account, _ := n.catalog.Current().UserOrDeleted("ann")
 	parameters, err := json.Marshal(applier.UserCleanupParameters{User: "ann", DeletedMicros: account.DeletedMicros})
@@ -209,12 +237,11 @@ func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func() error {
-		kind := jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages, nil, n.fencesJobs)
+		kind := jobs.UserCleanup(n.catalog, n.store, n.exec, n.cold, nil, n.fencesJobs)
 		return kind.Run(t.Context(), &jobs.Work{Job: &commandv1.Job{Parameters: string(parameters)}})
 	}
 	halted, goOn := make(chan struct{}), make(chan struct{})
-	isList := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Query().Get("prefix"), "app/t/ann/") }
-	server.Fail(objstoretest.First(1, isList, objstoretest.Wrap(func(w http.ResponseWriter, r *http.Request, s3 http.Handler) {
+	server.Fail(objstoretest.First(1, halts, objstoretest.Wrap(func(w http.ResponseWriter, r *http.Request, s3 http.Handler) {
 		close(halted)
 		<-goOn
 		s3.ServeHTTP(w, r)
@@ -225,6 +252,9 @@ func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 	if err := run(); err != nil {
 		t.Error(err)
 	}
+	if left := files(); len(left) != 0 {
+		t.Errorf("the second run leaves %q", left)
+	}
 	ann := write("of the second")
 	close(goOn)
 	if err := <-ended; !errors.Is(err, jobs.ErrNothingToDo) {
@@ -234,7 +264,7 @@ func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 	if got := ann.grid("SELECT id, body FROM app.t"); got != "1|of the second" {
 		t.Errorf("the new account has %q", got)
 	}
-	if files := bucketFiles(t, n); len(files) != 1 {
-		t.Errorf("the bucket has %q", files)
+	if seconds := files(); len(firsts) != 2 || len(seconds) != 2 || firsts[0] == seconds[0] {
+		t.Errorf("the bucket had %q, and has %q; want a segment and a manifest of each, and no name of a segment twice", firsts, seconds)
 	}
 }

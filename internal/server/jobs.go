@@ -31,7 +31,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 	kinds := []jobs.Kind{
 		jobs.Backup(source, n.backupPlace),
 		jobs.Restore(target, n.backupPlace),
-		jobs.UserCleanup(n.catalog, n.store, n.exec, n.storages, n.fileDropper(), n.fencesJobs),
+		jobs.UserCleanup(n.catalog, n.store, n.exec, n.cold, n.fileDropper(), n.fencesJobs),
 		jobs.UserExport(n.exportSource(), n.exports),
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),

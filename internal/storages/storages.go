@@ -9,9 +9,7 @@
 package storages
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -208,40 +206,6 @@ func Check(storage *catalog.Storage) error {
 	store.Close()
 	return nil
 }
-
-// DeleteAll deletes the objects whose keys begin with a prefix, and returns how many there were. It lists again after each page, so that
-// no list is longer than one. Behind each list it asks whether what was found may be deleted still; an error says that it may not.
-func DeleteAll(ctx context.Context, store objstore.Store, prefix string, still func() error) (deleted int, err error) {
-	const page = 1000
-	for {
-		var found []string
-		err := store.List(ctx, prefix, func(info objstore.ObjectInfo) error {
-			if found = append(found, info.Key); len(found) == page {
-				return errPageFull
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errPageFull) {
-			return deleted, err
-		}
-		if len(found) > 0 {
-			if err := still(); err != nil {
-				return deleted, err
-			}
-		}
-		for _, key := range found {
-			if err := store.Delete(ctx, key); err != nil {
-				return deleted, err
-			}
-			deleted++
-		}
-		if len(found) < page {
-			return deleted, nil
-		}
-	}
-}
-
-var errPageFull = errors.New("the page is full")
 
 // TablePrefix is what the keys of a table's files begin with in a storage, without a slash at the end. user is empty for
 // shared tables.
