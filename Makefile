@@ -125,7 +125,7 @@ mutant: ## a build with the planted bug NAME of internal/sim/planted, by its bui
 		test -f internal/sim/planted/$$name.go || { echo "no planted bug is named $$name"; exit 1; }; \
 		$(GO) test -c -tags $(TAGS),mutant_$$name -o $$dir/sim.test ./internal/sim || exit 1; \
 		(cd internal/sim && $$dir/sim.test -test.run 'TestSeeds$$') >$$dir/out && { echo "$$name was not seen"; exit 1; }; \
-		grep '^ *seeds_test.go:.*: seed ' $$dir/out | grep -v ' simulated in ' | sed "s/^[^:]*:[0-9]*:/$$name:/" | grep . || { cat $$dir/out; exit 1; }; \
+		grep -a '^ *seeds_test.go:.*: seed ' $$dir/out | grep -av ' simulated in ' | sed "s/^[^:]*:[0-9]*:/$$name:/" | grep -a . || { cat $$dir/out; exit 1; }; \
 	done
 
 linear: ## real processes under faults for as long as FOR, from SEED; the histories of their clients are judged
