@@ -175,3 +175,22 @@ func TestReplacedSuffixStaysReplaced(t *testing.T) {
 		}
 	})
 }
+
+// TestKilledNodeKeepsWhatTheNextOneReads ends a process while the sync of its log hangs. The system has the record, so that the next process
+// reads it, and applies it, and its client sees it; then the power fails.
+func TestKilledNodeKeepsWhatTheNextOneReads(t *testing.T) {
+	scenario(t, 1, func(o *options) { o.solo = true }, func(l *lab) {
+		n, target := l.nodes[0], l.counter(0)
+		before := n.manager.Applied(target.group)
+		n.disk.hung, n.disk.healAt = true, l.step+100
+		writer := l.spawn("story", func(a *actor) { a.serve(n, func(s *session) { l.c.increment(s, target) }) })
+		l.run(500 * time.Millisecond)
+		n.stop("killed")
+		l.until(healBound, "the node runs", func() bool { return running(n) && writer.ended })
+		if n.manager.Applied(target.group) == before {
+			l.fail("the write is not in the log; the story does not happen")
+		}
+		n.crash("power")
+		l.until(healBound, "the node runs again", func() bool { return running(n) })
+	})
+}

@@ -217,7 +217,8 @@ func (l *Log) tidy(d directory, oldest uint64) error {
 	return disk.SyncDir(fs, l.cfg.Dir)
 }
 
-// openTail makes the log ready to be written at its end: what a torn write left there is zeroed durably first.
+// openTail makes the log ready to be written at its end: what a torn write left there is zeroed durably first, and what was read there is
+// made durable.
 func (l *Log) openTail(end tail) error {
 	active := l.segments[len(l.segments)-1]
 	w := &l.writer
@@ -229,6 +230,9 @@ func (l *Log) openTail(end tail) error {
 		l.cfg.Logger.Info("raft log cut off the bytes behind its last record",
 			slog.Uint64("segment", active.header.sequence), slog.Int64("offset", end.offset))
 	}
+	if err := l.keepLast(active, end); err != nil {
+		return err
+	}
 	w.tail = make([]byte, end.offset%pageBytes)
 	if len(w.tail) > 0 {
 		if _, err := active.file.ReadAt(w.tail, end.offset-int64(len(w.tail))); err != nil {
@@ -237,6 +241,25 @@ func (l *Log) openTail(end tail) error {
 	}
 	l.wanted.Store(true)
 	return l.openOut(active)
+}
+
+// keepLast makes the last record durable. A process that was killed between its write and its sync has left it to the system alone, and what
+// is read from here on is what this replica says it has: it votes by it, confirms it and applies it. The record is written again, since a
+// system that failed to sync a page may take it for written.
+func (l *Log) keepLast(s *segment, end tail) error {
+	if from, to := end.last&^(pageBytes-1), alignPage(end.offset); end.last < end.offset {
+		buf := disk.AlignedBuffer(int(to - from))[:to-from]
+		if _, err := s.file.ReadAt(buf, from); err != nil {
+			return fmt.Errorf("raftlog: read %s at %d: %w", s.path, from, err)
+		}
+		if _, err := s.file.WriteAt(buf, from); err != nil {
+			return fmt.Errorf("raftlog: write %s at %d: %w", s.path, from, err)
+		}
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("raftlog: sync %s: %w", s.path, err)
+	}
+	return nil
 }
 
 func allZero(b []byte) bool {

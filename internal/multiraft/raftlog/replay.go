@@ -136,6 +136,7 @@ func (r *replay) install(l *Log) {
 // tail is where the valid records of a segment end.
 type tail struct {
 	offset int64
+	last   int64  // where the last record begins; offset when there is none
 	number uint64 // of the record that comes next
 	closed bool   // the last record is the one that Close writes
 	dirty  bool   // a torn record may lie behind offset
@@ -144,7 +145,7 @@ type tail struct {
 // scan verifies the records of a segment, whose bytes are in data, from its first record on and calls visit
 // for each.
 func scan(header segmentHeader, data []byte, visit func(payload []byte, offset int64) error) (tail, error) {
-	end := tail{offset: pageBytes, number: header.number}
+	end := tail{offset: pageBytes, last: pageBytes, number: header.number}
 	for end.offset < header.size {
 		at := place{store: header.store, sequence: header.sequence, offset: end.offset}
 		payload, found, ok := decodeRecord(data[end.offset:], at)
@@ -155,6 +156,7 @@ func scan(header segmentHeader, data []byte, visit func(payload []byte, offset i
 			return end, &DamageError{Segment: header.sequence, Offset: end.offset, Reason: err.Error()}
 		}
 		end.number++
+		end.last = end.offset
 		end.closed = len(payload) == 0
 		end.offset = alignRecord(end.offset + recordHeaderBytes + int64(len(payload)))
 	}
