@@ -252,7 +252,7 @@ func provokeBusy(t *testing.T, p *provoked) (int, []byte) {
 	}()
 	defer func() { stop(); <-done }()
 	open := "SELECT count(*) FROM system.sessions WHERE state = 'active' AND transaction_id = '" + id + "'"
-	for deadline := time.Now().Add(20 * time.Second); p.root.grid(open) == "0"; {
+	for deadline := time.Now().Add(tooLong); p.root.grid(open) == "0"; {
 		if time.Now().After(deadline) {
 			t.Fatal("the long query never began")
 		}

@@ -218,7 +218,7 @@ func TestFlushOfADroppedUser(t *testing.T) {
 // waitPurged returns when no dropped table is left.
 func waitPurged(t *testing.T, n *Node) {
 	t.Helper()
-	deadline, ticker := time.Now().Add(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, ticker := time.Now().Add(tooLong), time.NewTicker(20*time.Millisecond)
 	defer ticker.Stop()
 	for len(n.catalog.Current().Cleanups()) > 0 {
 		if time.Now().After(deadline) {

@@ -92,7 +92,7 @@ func (r *running) open(t *testing.T, cfg *config.Config) {
 // waitRepaired returns when the node has forgotten its damage.
 func (r *running) waitRepaired(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for !r.lines.has("the node is repaired") {

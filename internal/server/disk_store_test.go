@@ -57,7 +57,7 @@ func ended(t *testing.T, n *Node) error {
 	select {
 	case <-n.failed:
 		return n.Wait()
-	case <-time.After(20 * time.Second):
+	case <-time.After(tooLong):
 		t.Fatal("the node does not end")
 		return nil
 	}
@@ -75,7 +75,7 @@ func takeDown(t *testing.T, n *Node) {
 	select {
 	case err := <-closed:
 		t.Logf("closed: %v", err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(tooLong):
 		t.Fatal("the node that has failed cannot be closed")
 	}
 }

@@ -24,7 +24,7 @@ import (
 // waitJob polls a node's records until a job is as wanted.
 func waitJob(t *testing.T, n *Node, number uint64, what string, wanted func(job *commandv1.Job) bool) *commandv1.Job {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -108,7 +108,7 @@ func TestJobMovesFromANodeThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
 	defer cancel()
 	created, err := nodes[0].exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{
 		CreateJob: &commandv1.CreateJob{Job: &commandv1.Job{Type: "probe", IdPrefix: "PR", MaxRetries: 3}},
@@ -170,7 +170,7 @@ func TestScheduleRunsItsStatement(t *testing.T) {
 		}
 	}
 	c.sql("CREATE SCHEDULE s EVERY '1 second' DO INSERT INTO shop.log (who) VALUES (CURRENT_USER())")
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	for !strings.Contains(c.sql("SELECT job_type FROM system.jobs WHERE job_type = 'statement' AND status = 'completed'"), "statement") {
 		if time.Now().After(deadline) {
 			t.Fatalf("no job ran: %s", c.sql("SELECT * FROM system.jobs"))
@@ -207,7 +207,7 @@ func TestOneOfTwoRunnersGetsAJob(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
 	defer cancel()
 	const count = 10
 	var last uint64
@@ -248,7 +248,7 @@ func TestLeaderOnlyJobSurvivesAFlap(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
 	waitReady(t, nodes...)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
 	defer cancel()
 	created, err := nodes[0].exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{
 		CreateJob: &commandv1.CreateJob{Job: &commandv1.Job{Type: "probe", IdPrefix: "PR", MaxRetries: 3, LeaderOnly: true}},

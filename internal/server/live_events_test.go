@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -25,7 +24,7 @@ type eventClient struct {
 
 func openEvents(t *testing.T, n *Node, token, sql, lastID string) *eventClient {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), tooLong)
 	t.Cleanup(stop)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.APIAddr()+"/v1/events?sql="+url.QueryEscape(sql), nil)
 	if err != nil {

@@ -104,7 +104,7 @@ func (s *spoken) hear() map[string]any {
 // listen is hear that may meet the end of the connection.
 func (s *spoken) listen() (map[string]any, error) {
 	s.t.Helper()
-	if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := s.ws.SetReadDeadline(time.Now().Add(tooLong)); err != nil {
 		return nil, err
 	}
 	kind, data, err := s.ws.ReadMessage()

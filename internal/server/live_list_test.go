@@ -68,7 +68,7 @@ func TestLiveQueriesOfAllNodes(t *testing.T) {
 	}
 
 	closeNode(t, nodes[2])
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(tooLong); ; {
 		if got := list(nodes[1]); got == want[:strings.LastIndex(want, "\n")] {
 			break
 		} else if time.Now().After(deadline) {

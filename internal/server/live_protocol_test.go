@@ -37,7 +37,7 @@ func liveNode(t *testing.T, change func(*config.Config)) (*Node, client) {
 func loginSoon(t *testing.T, n *Node) client {
 	t.Helper()
 	anonymous := client{t: t, url: "http://" + n.APIAddr()}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	for time.Now().Before(deadline) {
 		status, _ := anonymous.post("/v1/api/auth/login", map[string]any{"user": "root", "password": rootPassword})
 		if status == http.StatusOK {
@@ -64,7 +64,7 @@ func dial(t *testing.T, n *Node, query string, header http.Header) *socket {
 // closed reads on until the connection ends and returns the close code.
 func (s *socket) closed() (code int, messages []string) {
 	s.t.Helper()
-	if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := s.ws.SetReadDeadline(time.Now().Add(tooLong)); err != nil {
 		s.t.Fatal(err)
 	}
 	for {

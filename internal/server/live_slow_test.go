@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -127,7 +126,7 @@ func (s *spoken) untilClosed() (code int, told []string) {
 
 func slowEvents(t *testing.T, n *Node, token, sql string) *eventClient {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), tooLong)
 	t.Cleanup(stop)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.APIAddr()+"/v1/events?sql="+url.QueryEscape(sql), nil)
 	if err != nil {

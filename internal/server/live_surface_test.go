@@ -18,7 +18,7 @@ func (s *socket) texts(count int) []string {
 	s.t.Helper()
 	var list []string
 	for range count {
-		if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := s.ws.SetReadDeadline(time.Now().Add(tooLong)); err != nil {
 			s.t.Fatal(err)
 		}
 		kind, data, err := s.ws.ReadMessage()

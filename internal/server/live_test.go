@@ -66,7 +66,7 @@ func (s *socket) send(message string) {
 
 func (s *socket) next() frame {
 	s.t.Helper()
-	if err := s.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := s.ws.SetReadDeadline(time.Now().Add(tooLong)); err != nil {
 		s.t.Fatal(err)
 	}
 	_, data, err := s.ws.ReadMessage()

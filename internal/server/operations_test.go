@@ -108,12 +108,12 @@ func wantAllTo(t *testing.T, outcomes []outcome, groups int, target int64) {
 // within polls until ok holds.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not in time", what)
 		}
 		<-ticker.C
 	}
@@ -302,7 +302,7 @@ func TestRemovedNodeStopsAndSaysWhy(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "removed from the cluster") {
 			t.Errorf("the removed node ended with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(tooLong):
 		t.Fatal("the removed node goes on")
 	}
 	cfg := nodes[2].cfg

@@ -56,17 +56,21 @@ func openNode(t *testing.T, cfg *config.Config, opts Options) *Node {
 
 func closeNode(t *testing.T, n *Node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 	defer cancel()
 	if err := n.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
 	}
 }
 
-// waitReady polls readiness until the deadline.
+// tooLong is when tests give up on what does not come. What comes takes as long as the machine needs, which may have little time for
+// tests, or look for races.
+const tooLong = 3 * time.Minute
+
+// waitReady polls readiness until the nodes are ready.
 func waitReady(t *testing.T, nodes ...*Node) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for _, n := range nodes {
@@ -240,7 +244,7 @@ func TestReplicationModeAll(t *testing.T) {
 		}
 	}
 	closeNode(t, nodes[2])
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(tooLong)
 	for {
 		status, body := c.post("/v1/api/sql", map[string]any{"sql": "INSERT INTO shop.t VALUES (3)"})
 		if status == http.StatusServiceUnavailable && strings.Contains(string(body), "node 3") {
