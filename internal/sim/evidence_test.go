@@ -98,6 +98,8 @@ const (
 	ruleRestored
 	ruleGone
 	ruleLeaks
+	ruleLocal
+	ruleLocalCursor
 	everything
 )
 
@@ -135,6 +137,7 @@ var evidenceNames = [everything]string{
 	ruleJobs: "a job is done under its newest claim", ruleSegments: "a named segment is on a majority", ruleColdRows: "a cold row is that of the log",
 	ruleBackups: "a backup is whole", ruleRestored: "a restored row is that of the backup",
 	ruleGone: "nothing is left of a dropped table", ruleLeaks: "nothing is left open",
+	ruleLocal: "a node-local row is where it was written, and nowhere else", ruleLocalCursor: "a cursor of another node's own rows is refused",
 }
 
 // ledger counts evidence of one run. Goroutines of the store count, too.

@@ -36,7 +36,7 @@ func (w *world) whole() bool {
 		}
 	}
 	for _, n := range w.nodes {
-		if len(n.catalog.Current().Cleanups()) > 0 || n.cold.busy > 0 {
+		if len(n.catalog.Current().Cleanups()) > 0 || n.cold.busy > 0 || w.opt.local && n.local == nil {
 			return false
 		}
 	}
@@ -86,6 +86,7 @@ func (w *world) judge() {
 	w.judgeRows()
 	for _, n := range w.nodes {
 		w.judgeGone(n)
+		w.judgeLocal(n)
 	}
 	w.judgeBackups()
 }
@@ -94,12 +95,12 @@ func (w *world) judge() {
 func (w *world) judgeRows() {
 	for _, n := range w.nodes {
 		for c, known := range w.store.floor {
-			if w.store.gone[c.table] {
+			if w.store.gone[c.table] || c.at != 0 && c.at != n.self.Replica {
 				continue
 			}
 			w.saw(ruleAcknowledged)
 			got := w.get(n.store, c)
-			if got.seq < known.seq || got.seq == known.seq && got != known {
+			if (got.seq < known.seq || got.seq == known.seq && got != known) && !w.vanished(c, got, known) {
 				w.fail("node %d has %v as %+v, a client knows %+v", n.id, c, got, known)
 			}
 		}

@@ -76,7 +76,7 @@ func (liveBarrier) Barrier(ctx context.Context, group shard.GroupID) (uint64, er
 	if s.a.w.mutant.blindLive(s) || s.a.w.mutant.skipBarrier(s, group) {
 		return 0, nil
 	}
-	return s.executor().Barrier(s, group)
+	return s.executorOf(group).Barrier(s, group)
 }
 
 // noResults stands for queries whose result is kept: they run on goroutines, and nobody asks for them here.
@@ -97,6 +97,7 @@ type liveRow struct {
 // here has to decode what the server decodes.
 type liveTables struct {
 	shared, private uint64
+	here            uint64    // whose rows are not replicated; zero when there is none
 	users           [2]string // whose rows are in the private one
 	rows            map[string]liveRow
 	retained        map[shard.GroupID]uint64 // changes that are kept at least; none is the default
@@ -146,6 +147,7 @@ func (c *clients) beginLive() {
 		for i := range 2 {
 			c.w.spawn("live writer"+strconv.Itoa(i), c.writeLive)
 		}
+		c.beginLocal(a)
 		for i, q := range liveQueries() {
 			c.w.spawn("watcher"+strconv.Itoa(i), func(a *actor) { c.watch(a, q) })
 		}

@@ -55,7 +55,7 @@ type answered struct {
 
 func newModel(group shard.GroupID) *model {
 	return &model{
-		group: group, private: group.Class() == shard.ClassUser, rows: make(map[rowName]modelRow),
+		group: group, private: group.Class() == shard.ClassUser || group == shard.Local, rows: make(map[rowName]modelRow),
 		scopes: make(map[scopeName]uint64), purged: make(map[uint64]bool), requests: make(map[ident.RequestID]answered), seqs: make(map[ident.RequestID]uint64),
 		cold: make(map[rowName]bool),
 	}
@@ -92,6 +92,9 @@ func (m *model) apply(index uint64, cmd *commandv1.Command, given *answered) (en
 			name, after := nameOf(row), modelRow{seq: base + uint64(i), deleted: row.GetDeleted(), value: string(row.GetRow())}
 			m.noteChange(name, m.before(row), after)
 			m.rows[name] = after
+			if row.GetDeleted() && m.group == shard.Local {
+				delete(m.rows, name) // of a stream table
+			}
 			delete(m.cold, name)
 			m.scopes[scopeName{row.GetTableId(), row.GetUser()}] = index
 		}

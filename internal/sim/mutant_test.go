@@ -44,6 +44,8 @@ type mutant struct {
 	noKeep      bool                     // a segment is committed before others have it
 	noTend      bool                     // nobody fetches files that a node misses
 	graceless   bool                     // files that nobody names are deleted at once
+	localOrigin bool                     // logs of rows that are not replicated begin at the same index everywhere
+	localEarly  bool                     // their commands are answered before they are in the log
 }
 
 func (m *mutant) fs(d *simDisk, fs disk.FS) disk.FS {
@@ -89,7 +91,7 @@ func (m *mutant) acknowledge(n *simNode, group shard.GroupID) (executor.Attempt,
 }
 
 func (m *mutant) skipBarrier(s *session, group shard.GroupID) bool {
-	return m.onBarrier != nil && !s.gone() && m.onBarrier(s, group)
+	return m.onBarrier != nil && !s.gone() && group != shard.Local && m.onBarrier(s, group)
 }
 
 func (m *mutant) reads(s *session, c cell) {
@@ -106,7 +108,7 @@ func (m *mutant) speaks(w *world, statements []string) (changed []string, transa
 }
 
 func (m *mutant) route(w *world, c cell) shard.GroupID {
-	if m.onRoute != nil {
+	if m.onRoute != nil && c.at == 0 {
 		return m.onRoute(w, c)
 	}
 	return c.group

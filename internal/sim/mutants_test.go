@@ -66,7 +66,7 @@ func mutants() []mutant {
 		{name: "only the first request of an entry is remembered", tag: "remember_first_request", seed: 10002, onMachine: shortOfMemory},
 		{name: "proposals of one entry get each other's results", tag: "swap_packed_results", seed: 11000, onMachine: mixingUp},
 		{name: "an entry is applied up to what waits for meta", tag: "tear_entry_at_meta", seed: 12002, onMachine: impatientWithin},
-	}, coldMutants()...)
+	}, append(coldMutants(), localMutants()...)...)
 }
 
 func forgetVotes(n *simNode) error {
@@ -80,13 +80,15 @@ func forgetTerms(n *simNode) error {
 // rewriteHardState makes the log anew, with another hard state: raftlog itself refuses to forget a vote.
 func rewriteHardState(n *simNode, change func(*raftlog.HardState)) error {
 	var updates []raftlog.Update
-	for _, g := range n.w.groups {
+	for _, g := range append(slices.Clone(n.w.groups), shard.Local) {
 		log := n.log.Group(g)
 		hard, marker := log.HardState(), log.Marker()
 		if hard.Term == 0 {
 			continue
 		}
-		change(&hard)
+		if g != shard.Local {
+			change(&hard)
+		}
 		update := raftlog.Update{Group: g, Hard: &hard, Reset: &marker}
 		if log.LastIndex() >= log.FirstIndex() {
 			entries, err := log.Entries(log.FirstIndex(), log.LastIndex()+1, math.MaxUint64)

@@ -55,7 +55,8 @@ type simNode struct {
 	log      *raftlog.Log
 	wire     *transport.Memory
 	catalog  *catalog.Store
-	manager  engine // nil until the node is a member
+	manager  engine          // nil until the node is a member
+	local    *multiraft.Solo // the group of its own rows; nil until that is open, and in runs without
 	live     *livePart
 	cold     *coldPart
 	machines map[shard.GroupID]*machine
@@ -117,7 +118,7 @@ func (n *simNode) start() error {
 	w := n.w
 	n.life++
 	n.up, n.paused, n.torn = true, false, ""
-	n.catalog, n.manager, n.store, n.log = catalog.NewStore(), nil, nil, nil
+	n.catalog, n.manager, n.local, n.store, n.log = catalog.NewStore(), nil, nil, nil, nil
 	n.live, n.looked, n.firsts = newLivePart(n), nil, nil
 	n.machines, n.heard = make(map[shard.GroupID]*machine), make(map[ident.ReplicaID]string)
 	if err := n.loadIdentity(); err != nil {
@@ -239,6 +240,9 @@ func (n *simNode) close() {
 	if n.wire != nil {
 		n.wire.Stop(context.Background())
 	}
+	if n.local != nil {
+		n.local.Stop()
+	}
 	if n.manager != nil {
 		n.countRefused()
 		n.manager.Stop()
@@ -259,7 +263,7 @@ func (n *simNode) close() {
 		}
 		n.closing = errors.Join(n.closing, n.store.Close())
 	}
-	n.manager, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil
+	n.manager, n.local, n.store, n.log, n.wire, n.storeFS, n.sql = nil, nil, nil, nil, nil, nil, nil
 }
 
 // countRefused adds up what this node refused to hear from its peers.

@@ -24,8 +24,9 @@ type oracle struct {
 	never     map[ident.RequestID]bool // clients were told that these were not and will not be applied
 	succeeded map[ident.RequestID]bool // these ran, and were not refused
 	jobs      *jobTruth
-	cooled    map[tableIn]bool // these have, or had, cold rows
-	cleaned   int              // tables
+	cooled    map[tableIn]bool                // these have, or had, cold rows
+	cleaned   int                             // tables
+	locals    map[ident.ReplicaID]*groupTruth // of the groups that are not replicated
 }
 
 // tableIn is what a group has of a table.
@@ -35,7 +36,8 @@ type tableIn struct {
 }
 
 type groupTruth struct {
-	committed [][]committed // by index, and by position in the entry
+	base      uint64        // the index before its first
+	committed [][]committed // by index behind base, and by position in the entry
 	model     *model        // nil for meta
 	leaders   map[uint64]ident.ReplicaID
 	votes     map[replicaTerm]ident.ReplicaID
@@ -69,19 +71,24 @@ func newOracle(w *world) *oracle {
 		w: w, groups: make(map[shard.GroupID]*groupTruth),
 		never: make(map[ident.RequestID]bool), succeeded: make(map[ident.RequestID]bool),
 		jobs: newJobTruth(w), cooled: make(map[tableIn]bool),
+		locals: make(map[ident.ReplicaID]*groupTruth),
 	}
 	for _, g := range w.groups {
-		truth := &groupTruth{
-			leaders: make(map[uint64]ident.ReplicaID), votes: make(map[replicaTerm]ident.ReplicaID),
-			promises: make(map[ident.ReplicaID]promise), digests: make(map[uint64]digest),
-			terms: make(map[ident.ReplicaID]uint64),
-		}
-		if g != shard.Meta {
-			truth.model = newModel(g)
-		}
-		o.groups[g] = truth
+		o.groups[g] = newTruthOf(g)
 	}
 	return o
+}
+
+func newTruthOf(g shard.GroupID) *groupTruth {
+	truth := &groupTruth{
+		leaders: make(map[uint64]ident.ReplicaID), votes: make(map[replicaTerm]ident.ReplicaID),
+		promises: make(map[ident.ReplicaID]promise), digests: make(map[uint64]digest),
+		terms: make(map[ident.ReplicaID]uint64),
+	}
+	if g != shard.Meta {
+		truth.model = newModel(g)
+	}
+	return truth
 }
 
 // messages looks at what arrives: who leads, who voted for whom, who promised what.
@@ -168,20 +175,21 @@ func (o *oracle) wiped(ident.ReplicaID) {}
 // applied checks one entry against everybody else's.
 func (o *oracle) applied(n *simNode, g shard.GroupID, s *shown) {
 	e, result := &s.entry, s.result
-	truth := o.groups[g]
+	truth := o.of(n, g)
 	o.w.trace.bytes('a', uint64(n.id), uint64(g)<<32|e.Index, nil)
 	seen := committed{term: e.Term, hash: hashEntry(e), result: xxhash.Sum64(result)}
-	for uint64(len(truth.committed)) <= e.Index {
+	at := o.place(n, g, truth, e)
+	for uint64(len(truth.committed)) <= at {
 		truth.committed = append(truth.committed, nil)
 	}
 	var first committed
-	if known := truth.committed[e.Index]; e.Position < len(known) {
+	if known := truth.committed[at]; e.Position < len(known) {
 		first = known[e.Position]
 	}
 	switch {
 	case first.term == 0:
 		seen.needs = o.interpret(g, truth, e, result)
-		truth.committed[e.Index] = append(truth.committed[e.Index], seen)
+		truth.committed[at] = append(truth.committed[at], seen)
 		first = seen
 	case first.term != seen.term || first.hash != seen.hash:
 		o.w.fail("node %d applies another entry at %d of %s: term %d, before term %d", n.id, e.Index, g, seen.term, first.term)

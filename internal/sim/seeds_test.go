@@ -60,6 +60,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	shape.sql = seed%2 == 0
 	shape.packs = []int{0, -1, 0, 2000, 0}[seed%5]
 	shape.cold, shape.bucket = shape.sql, seed%6 == 0
+	shape.local = seed%10 == 1 || seed%10 == 9
 	shape.backups = seed%24 == 4 || seed%24 == 10
 	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)

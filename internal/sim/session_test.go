@@ -87,7 +87,7 @@ func (s *session) execute(group shard.GroupID, cmd *commandv1.Command) result {
 func (s *session) executeIn(ctx context.Context, group shard.GroupID, cmd *commandv1.Command) result {
 	w := s.a.w
 	s.unknowns, s.id, s.proposed = 0, ident.RequestID{}, false
-	response, err := s.executor().Execute(ctx, group, cmd)
+	response, err := s.executorOf(group).Execute(ctx, group, cmd)
 	r := result{response: response, err: err, id: s.id, kind: fault.KindOf(err)}
 	var known *fault.Error
 	switch {
@@ -110,7 +110,7 @@ func (s *session) executeIn(ctx context.Context, group shard.GroupID, cmd *comma
 	w.stats.requests++
 	if r.outcome == succeeded {
 		w.stats.acknowledged++
-		if w.oracle.groups[group].missing(response.GetIndex()) {
+		if w.oracle.of(s.n, group).missing(response.GetIndex()) {
 			w.fail("a write to %s was acknowledged at %d, and no replica has applied that", group, response.GetIndex())
 		}
 	}
@@ -118,7 +118,8 @@ func (s *session) executeIn(ctx context.Context, group shard.GroupID, cmd *comma
 }
 
 func (t *groupTruth) missing(index uint64) bool {
-	return index >= uint64(len(t.committed)) || len(t.committed[index]) == 0
+	at := index - t.base
+	return at >= uint64(len(t.committed)) || len(t.committed[at]) == 0
 }
 
 // barrier waits until reads at this session's node are linearizable; false when it could not be had.
@@ -126,7 +127,7 @@ func (s *session) barrier(group shard.GroupID) bool {
 	if s.a.w.mutant.skipBarrier(s, group) {
 		return true
 	}
-	_, err := s.executor().Barrier(s, group)
+	_, err := s.executorOf(group).Barrier(s, group)
 	return err == nil && !s.gone()
 }
 

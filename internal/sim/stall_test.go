@@ -79,7 +79,7 @@ func (s *stall) wait(d *simDisk) {
 func (n *simNode) drive() error {
 	if n.stall == nil {
 		if !n.disk.hung && n.disk.latency == 0 {
-			return n.manager.Pump()
+			return n.work()
 		}
 		n.begin()
 	}
@@ -99,7 +99,7 @@ func (n *simNode) begin() {
 	s := &stall{}
 	s.next, s.stop = iter.Pull(func(yield func(struct{}) bool) {
 		s.yield = yield
-		s.err = n.manager.Pump()
+		s.err = n.work()
 	})
 	n.stall = s
 }

@@ -163,7 +163,7 @@ func (w *watcher) judge() {
 	if w.sub == nil || w.full {
 		return // it was ended just now, or has no room
 	}
-	applied := w.n.manager.Applied(w.group)
+	applied := w.n.applied(w.group)
 	if d, ok := w.next(); ok && d.seq>>16 <= applied {
 		w.fail("node %d has applied %d and does not tell of %+v", w.n.id, applied, d)
 	}

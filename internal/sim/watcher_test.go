@@ -10,14 +10,14 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/live"
-	callers "github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
 // liveQuery is a live query, in SQL for the server and as a function for the judge.
 type liveQuery struct {
 	private bool
-	caller  int // which of the users asks
+	local   bool // its rows are not replicated
+	caller  int  // which of the users asks
 	sql     string
 	sees    func(liveRow) bool
 }
@@ -26,12 +26,12 @@ func liveQueries() []liveQuery {
 	all := func(liveRow) bool { return true }
 	some := func(r liveRow) bool { return (r.room == "a" || r.room == "c") && r.n < 8 }
 	return []liveQuery{
-		{false, 0, `SELECT * FROM "default".rooms`, all},
-		{false, 1, `SELECT * FROM "default".rooms WHERE room = 'a'`, func(r liveRow) bool { return r.room == "a" }},
-		{false, 0, `SELECT id, n FROM "default".rooms WHERE n > 4 AND room <> 'b'`, func(r liveRow) bool { return r.n > 4 && r.room != "b" }},
-		{true, 0, `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, some},
-		{true, 1, `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, some},
-		{true, 1, `SELECT * FROM "default".mine`, all},
+		{sql: `SELECT * FROM "default".rooms`, sees: all},
+		{caller: 1, sql: `SELECT * FROM "default".rooms WHERE room = 'a'`, sees: func(r liveRow) bool { return r.room == "a" }},
+		{sql: `SELECT id, n FROM "default".rooms WHERE n > 4 AND room <> 'b'`, sees: func(r liveRow) bool { return r.n > 4 && r.room != "b" }},
+		{private: true, sql: `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, sees: some},
+		{private: true, caller: 1, sql: `SELECT * FROM "default".mine WHERE room IN ('a', 'c') AND n < 8`, sees: some},
+		{private: true, caller: 1, sql: `SELECT * FROM "default".mine`, sees: all},
 	}
 }
 
@@ -45,6 +45,8 @@ type watcher struct {
 	table  uint64
 	user   string // whose rows; empty for a shared table
 	slow   bool   // it has no room at times
+
+	replica ident.ReplicaID // whose rows it was told, where they are not replicated
 
 	n    *simNode // where it is; nil for nowhere
 	life int
@@ -75,6 +77,9 @@ func (c *clients) newWatcher(q liveQuery) *watcher {
 	if q.private {
 		w.table, w.user, w.group = c.live.private, string(w.caller), c.w.shards.RouteUser(w.caller)
 	}
+	if q.local {
+		w.table, w.user, w.group = c.live.here, string(w.caller), shard.Local
+	}
 	return w
 }
 
@@ -104,7 +109,12 @@ func (w *watcher) fail(format string, args ...any) {
 	w.c.w.fail("live query %s with cursor %d: %s", w.q.sql, w.cursor, fmt.Sprintf(format, args...))
 }
 
-func (w *watcher) changes() []change { return w.c.w.oracle.groups[w.group].model.changes }
+func (w *watcher) changes() []change {
+	if w.q.local {
+		return w.c.w.oracle.local(w.replica).model.changes
+	}
+	return w.c.w.oracle.groups[w.group].model.changes
+}
 
 // forget throws away what it was told, to start again.
 func (w *watcher) forget() {
@@ -180,7 +190,10 @@ func (w *watcher) begin(s *session) {
 	if !s.barrier(shard.Meta) { // as who authenticates does
 		return
 	}
-	caller := callers.Session{User: w.caller, Role: callers.RoleUser, Namespace: "default"}
+	if w.q.local && !w.settle(s) {
+		return
+	}
+	caller := w.session()
 	known := w.acknowledged()
 	request := live.Request{ID: "w", SQL: w.q.sql, Initial: &live.Initial{BatchSize: 1 + w.c.w.rng.IntN(4)}}
 	if w.cursor > 0 {
@@ -233,7 +246,7 @@ func (w *watcher) begin(s *session) {
 func (w *watcher) acknowledged() uint64 {
 	known := uint64(0)
 	for c, v := range w.c.w.store.floor {
-		if c.table == w.table && c.user == w.user {
+		if c.table == w.table && c.user == w.user && c.at == w.replica {
 			known = max(known, v.seq)
 		}
 	}

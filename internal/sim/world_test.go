@@ -48,6 +48,7 @@ type options struct {
 	noJanitor    bool  // nobody but the story removes what dropped tables leave
 	bucket       bool  // one of their tables has its segments in a bucket
 	backups      bool  // nodes make backups now and then
+	local        bool  // nodes have rows of their own, which are not replicated
 	verbose      bool
 	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
 	weighs       <-chan time.Time // when to look how much memory it takes; the same
@@ -254,6 +255,9 @@ func (w *world) tick() {
 			continue
 		}
 		n.manager.Tick()
+		if n.local != nil {
+			n.local.Tick()
+		}
 		if n.watchdog() {
 			continue
 		}
@@ -270,6 +274,11 @@ func (n *simNode) maintain() {
 	}
 	if err := n.manager.Maintain(); err != nil {
 		n.w.fail("node %d maintains its log: %v", n.id, err)
+	}
+	if n.local != nil {
+		if err := n.local.Maintain(); err != nil {
+			n.w.fail("node %d maintains the log of its own rows: %v", n.id, err)
+		}
 	}
 	n.noteTruncation()
 }
