@@ -245,7 +245,7 @@ func (r *run) eachAt(ctx context.Context, scan *plan.Scan, at *location, visit f
 
 // updateSet computes the new versions of the rows that an UPDATE changes.
 func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) {
-	set, at, err := r.changedScan(ctx, s.Scan, s.Sources)
+	set, each, err := r.changedRows(ctx, s.Scan, s.Joined, s.Sources)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +256,8 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 		values[i] = expr.Prepare(assignment.Value, r.eval)
 	}
 	changed := make([]datum.Datum, len(columns))
-	return set, r.eachAt(ctx, s.Scan, at, func(row []datum.Datum) error {
+	return set, each(func(row []datum.Datum) error {
+		changed = append(changed[:0], row...)
 		differs, err := r.assign(s.Assignments, values, columns, row, changed)
 		if err != nil {
 			return err
@@ -267,16 +268,15 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 		if err = checkNotNull(columns, changed); err != nil {
 			return err
 		}
-		_, err = set.add(changed, row, false, commandv1.Expect_EXPECT_SEQ, seqOf(row))
+		_, err = set.add(changed, row, false, commandv1.Expect_EXPECT_SEQ, set.seqOf(row))
 		return err
 	})
 }
 
-// assign computes the changed version of a row and reports whether it differs.
+// assign computes the changed version of a row in its copy and reports whether it differs.
 func (r *run) assign(
 	assignments []plan.Assignment, values []expr.Expr, columns []schema.Column, row, changed []datum.Datum,
 ) (differs bool, failure error) {
-	copy(changed, row)
 	for i, assignment := range assignments {
 		value, err := values[i].Eval(r.eval, row)
 		if err != nil {
@@ -291,17 +291,22 @@ func (r *run) assign(
 
 // deleteSet computes the tombstones of the rows that a DELETE removes.
 func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) {
+	if s.Scan.Table.Kind != schema.KindStream {
+		set, each, err := r.changedRows(ctx, s.Scan, s.Joined, s.Sources)
+		if err != nil {
+			return nil, err
+		}
+		set.returning = s.Returning
+		return set, each(func(row []datum.Datum) error {
+			_, failed := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, set.seqOf(row))
+			return failed
+		})
+	}
 	set, at, err := r.changedScan(ctx, s.Scan, s.Sources)
 	if err != nil {
 		return nil, err
 	}
 	set.returning = s.Returning
-	if s.Scan.Table.Kind != schema.KindStream {
-		return set, r.eachAt(ctx, s.Scan, at, func(row []datum.Datum) error {
-			_, failed := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row))
-			return failed
-		})
-	}
 	op, err := r.openAt(s.Scan, at)
 	if err != nil {
 		return nil, err
@@ -322,13 +327,13 @@ func (r *run) deleteScanned(ctx context.Context, set *writeSet, scan *scanOperat
 		if err != nil {
 			return err
 		}
-		if _, err = set.addAt(key, row, row, true, commandv1.Expect_EXPECT_SEQ, seqOf(row)); err != nil {
+		if _, err = set.addAt(key, row, row, true, commandv1.Expect_EXPECT_SEQ, set.seqOf(row)); err != nil {
 			return err
 		}
 	}
 }
 
-// seqOf returns the _seq of a scanned row.
-func seqOf(row []datum.Datum) uint64 {
-	return uint64(row[len(row)-2].Int()) //nolint:gosec // it was stored as such
+// seqOf returns the _seq of a row of the changed table, whatever follows it.
+func (s *writeSet) seqOf(row []datum.Datum) uint64 {
+	return uint64(row[len(s.scope.Table.Columns)].Int()) //nolint:gosec // it was stored as such
 }

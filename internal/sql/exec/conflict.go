@@ -59,7 +59,7 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 	if _, err = b.resolveUnique(key, changed); err != nil {
 		return false, err
 	}
-	_, err = b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, seqOf(b.found[:width]))
+	_, err = b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, b.set.seqOf(b.found))
 	return true, err
 }
 

@@ -164,6 +164,9 @@ func TestConflictRunsAgain(t *testing.T) {
 		{"new row matches", "INSERT INTO c VALUES (3, 3)", "UPDATE c SET v = v + 1 WHERE v > 0", "Updated 3 row(s)", "1|2\n2|3\n3|4\n"},
 		{"new row is deleted too", "INSERT INTO c VALUES (3, 3)", "DELETE FROM c WHERE v > 1", "Deleted 2 row(s)", "1|1\n"},
 		{"copied row", "INSERT INTO c VALUES (3, 3)", "INSERT INTO c SELECT id + 10, v FROM c", "Inserted 3 row(s)", "1|1\n2|2\n3|3\n11|1\n12|2\n13|3\n"},
+		{"joined row changed", "UPDATE c SET v = 50 WHERE id = 2", "UPDATE c SET v = d.v FROM c d WHERE c.id = 1 AND d.id = 2", "Updated 1 row(s)", "1|50\n2|50\n"},
+		{"joined row new", "INSERT INTO c VALUES (3, 2)", "DELETE FROM c USING c d WHERE d.id > c.id AND d.v >= c.v", "Deleted 2 row(s)", "3|2\n"},
+		{"named row changed", "UPDATE c SET v = 7 WHERE id = 1", "WITH m AS (SELECT SUM(v)::int AS s FROM c) UPDATE c SET v = s FROM m WHERE c.id = 2", "Updated 1 row(s)", "1|7\n2|9\n"},
 		{"other key", "INSERT INTO c VALUES (3, 3)", "DELETE FROM c WHERE id = 1", "Deleted 1 row(s)", "2|2\n3|3\n"},
 	}
 	for _, c := range cases {

@@ -208,7 +208,7 @@ func (s *scopeSpeaker) query() string {
 
 func (s *scopeSpeaker) statement() string {
 	s.depth, s.alias, s.named = 0, 0, nil
-	switch s.random.IntN(14) {
+	switch s.random.IntN(19) {
 	case 0:
 		return fmt.Sprintf("UPDATE %s SET body = 'changed %d' WHERE %s", s.name(), s.random.IntN(9), s.condition(""))
 	case 1:
@@ -231,9 +231,32 @@ func (s *scopeSpeaker) statement() string {
 		return fmt.Sprintf("WITH RECURSIVE q(id) AS (SELECT id FROM %s UNION SELECT q.id + 1 FROM q JOIN %s ON p.id = q.id) SELECT * FROM q",
 			s.name(), s.source("p"))
 	case 9:
+		return s.joinedChange()
+	case 10:
+		return fmt.Sprintf("SELECT a.x, a.y FROM %s AS a(x, y) WHERE a.x IN (%s) ORDER BY 1, 2", s.name(), s.query())
+	case 11:
 		return s.pick("USE "+string(s.other), "SHOW TABLES", "SHOW STATS FOR TABLE private", "DESCRIBE private", "EXPLAIN SELECT * FROM private")
 	}
 	return s.query()
+}
+
+// joinedChange is a change that reads other tables beside its own.
+func (s *scopeSpeaker) joinedChange() string {
+	target := s.pick("private", "private", "more", s.name())
+	switch s.random.IntN(6) {
+	case 0:
+		return fmt.Sprintf("UPDATE %s AS t SET body = 'from ' || s.id FROM %s WHERE s.id = t.%s RETURNING *", target, s.source("s"), s.pick("id", "private_id"))
+	case 1:
+		return fmt.Sprintf("UPDATE %s AS t SET n = (SELECT COUNT(*) FROM %s) FROM %s WHERE %s", target, s.name(), s.source("s"), s.condition("s."))
+	case 2:
+		return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE s.id = t.%s RETURNING t.*, s.*", target, s.source("s"), s.pick("id", "private_id"))
+	case 3:
+		s.named = []string{"q"}
+		return fmt.Sprintf("WITH q AS (%s) UPDATE private SET n = 8 FROM %s WHERE s.id = private.id RETURNING private.id, s.*", s.query(), s.source("s"))
+	case 4:
+		return fmt.Sprintf("WITH q AS (%s) INSERT INTO private (id, body) SELECT q.id + 7, 'q' FROM q RETURNING *, (SELECT COUNT(*) FROM %s)", s.query(), s.name())
+	}
+	return fmt.Sprintf("WITH q AS (%s) DELETE FROM private WHERE id IN (SELECT id FROM q) RETURNING id, EXISTS (%s)", s.query(), s.query())
 }
 
 // scopeStatements is how many statements one seed makes: some change the user's rows, so that later ones find others.

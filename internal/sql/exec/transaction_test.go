@@ -148,6 +148,19 @@ func TestAnomalies(t *testing.T) {
 		a.must("COMMIT")
 		b.conflicts()
 	})
+	t.Run("write skew through a join", func(t *testing.T) {
+		t.Parallel()
+		_, a, b := start(t)
+		for i, c := range []*conversation{a, b} {
+			c.must("UPDATE app.accounts SET balance = 1 WHERE id = 3")
+			if got := c.text(fmt.Sprintf("UPDATE app.accounts SET balance = o.balance - 50 FROM app.accounts o WHERE o.id = 3 AND accounts.id = %d RETURNING o.balance",
+				i+1)); got != "1" {
+				t.Errorf("the join sees %s instead of what the transaction wrote", got)
+			}
+		}
+		a.must("COMMIT")
+		b.conflicts()
+	})
 	t.Run("phantom", func(t *testing.T) {
 		t.Parallel()
 		n, a, b := start(t)

@@ -157,15 +157,17 @@ type Insert struct {
 // Update changes the rows of a scan.
 type Update struct {
 	Scan        *Scan
+	Joined      *Joined // of UPDATE ... FROM; nil for others, whose rows are those of Scan
 	Assignments []Assignment
-	Sources     []*Scan // of subqueries
+	Sources     []*Scan // of subqueries, and of Joined
 	Returning   *Returning
 }
 
 // Delete turns the rows of a scan into tombstones.
 type Delete struct {
 	Scan      *Scan
-	Sources   []*Scan // of subqueries
+	Joined    *Joined // of DELETE ... USING; nil for others, whose rows are those of Scan
+	Sources   []*Scan // of subqueries, and of Joined
 	Returning *Returning
 }
 

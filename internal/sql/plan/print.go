@@ -29,10 +29,10 @@ func PrintWith(statement Statement, remark func(Node) string) string {
 		for _, assignment := range s.Assignments {
 			p.line("  %s = %s", s.Scan.Table.Columns[assignment.Position].Name, assignment.Value)
 		}
-		p.child(s.Scan)
+		p.child(s.rows())
 	case *Delete:
 		p.line("Delete: %s", s.Scan.Table.FullName())
-		p.child(s.Scan)
+		p.child(s.rows())
 	case *Meta:
 		p.line("Meta: %s", strings.TrimPrefix(fmt.Sprintf("%T", s.Command.GetBody()), "*commandv1.Command_"))
 	case *Analyze:

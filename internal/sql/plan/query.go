@@ -240,10 +240,10 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 	if found.Kind == schema.KindView {
 		return b.view(ref, found)
 	}
-	if len(ref.Alias.Columns) > 0 {
-		return relation{}, unsupported(ref, "column aliases of a table are not supported")
-	}
 	scope, flags := tableScope(found, ref.Alias.Name)
+	if scope, err = aliased(ref, scope); err != nil {
+		return relation{}, err
+	}
 	if found.Kind == schema.KindSystem {
 		view := &ViewScan{View: found, Visible: b.env.canSee}
 		return relation{node: view, scope: scope, flags: flags, leaves: []leaf{{view: view, pushable: true}}}, nil

@@ -27,6 +27,13 @@ func (n *commonNames) has(name string) bool {
 
 // collectTables adds what is named below a node, as far as WITH does not know it.
 func collectTables(node parse.Node, known *commonNames, names *[]parse.ObjectName) {
+	// within goes on with what stands behind a WITH; without one there is nothing to know, and the walk goes on itself.
+	within := func(with *parse.With, rest parse.Node) bool {
+		if with != nil {
+			collectTables(rest, collectWith(with, known, names), names)
+		}
+		return with == nil
+	}
 	parse.Inspect(node, func(inner parse.Node) bool {
 		switch n := inner.(type) {
 		case *parse.TableRef:
@@ -34,25 +41,37 @@ func collectTables(node parse.Node, known *commonNames, names *[]parse.ObjectNam
 				*names = append(*names, n.Name)
 			}
 		case *parse.Query:
-			if n.With == nil {
-				return true
-			}
-			within := known
-			for i := range n.With.Tables {
-				common := &n.With.Tables[i]
-				named := &commonNames{parent: within, name: common.Name}
-				if n.With.Recursive {
-					collectTables(common.Query, named, names)
-				} else {
-					collectTables(common.Query, within, names)
-				}
-				within = named
-			}
 			rest := *n
 			rest.With = nil
-			collectTables(&rest, within, names)
-			return false
+			return within(n.With, &rest)
+		case *parse.Insert:
+			rest := *n
+			rest.With = nil
+			return within(n.With, &rest)
+		case *parse.Update:
+			rest := *n
+			rest.With = nil
+			return within(n.With, &rest)
+		case *parse.Delete:
+			rest := *n
+			rest.With = nil
+			return within(n.With, &rest)
 		}
 		return true
 	})
+}
+
+// collectWith adds what the queries of a WITH name, and returns the names that are known behind it.
+func collectWith(with *parse.With, known *commonNames, names *[]parse.ObjectName) *commonNames {
+	for i := range with.Tables {
+		common := &with.Tables[i]
+		named := &commonNames{parent: known, name: common.Name}
+		if with.Recursive {
+			collectTables(common.Query, named, names)
+		} else {
+			collectTables(common.Query, known, names)
+		}
+		known = named
+	}
+	return known
 }

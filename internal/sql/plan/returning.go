@@ -26,20 +26,19 @@ type Conflict struct {
 	Where       expr.Expr // nil is always
 }
 
-// returning binds RETURNING; it is nil when there is none.
-func (b *queryBuilder) returning(items []parse.SelectItem, found *schema.Table, alias string) (*Returning, error) {
+// returningOf binds RETURNING over the columns of a table.
+func (b *queryBuilder) returningOf(items []parse.SelectItem, found *schema.Table, alias string) (*Returning, error) {
+	scope, flags := tableScope(found, alias)
+	return b.returning(items, found, &relation{scope: scope, flags: flags})
+}
+
+// returning binds RETURNING over rows that begin with the columns of the changed table; it is nil when there is none. Subqueries see what was
+// there before the statement.
+func (b *queryBuilder) returning(items []parse.SelectItem, found *schema.Table, rows *relation) (*Returning, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
-	for i := range items {
-		if err := noQuery(items[i].Expr); err != nil {
-			return nil, err
-		}
-	}
-	all, flags := tableScope(found, alias)
-	// The _seq of a row is not known before it is applied.
-	scope := expr.NewScope(all.Columns()[:len(found.Columns)]...)
-	outputs, err := b.outputs(items, &relation{scope: scope, flags: flags}, nil)
+	outputs, err := b.outputs(items, &relation{scope: withoutSystem(rows.scope, found), flags: rows.flags}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +47,6 @@ func (b *queryBuilder) returning(items []parse.SelectItem, found *schema.Table, 
 		returning.Exprs = append(returning.Exprs, outputs[i].expr)
 	}
 	return returning, nil
-}
-
-// noQuery refuses subqueries.
-func noQuery(node parse.Expr) (err error) {
-	parse.Inspect(node, func(inner parse.Node) bool {
-		if query, ok := inner.(*parse.Query); ok && err == nil {
-			err = unsupported(query, "subqueries in RETURNING are not supported")
-		}
-		return err == nil
-	})
-	return err
 }
 
 // conflict binds ON CONFLICT; it is nil when there is none.
@@ -70,7 +58,7 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 	if err := conflictTarget(clause, found); err != nil {
 		return nil, err
 	}
-	conflict := &Conflict{Update: len(clause.Set) > 0, Target: len(clause.Columns) > 0}
+	conflict := &Conflict{Update: len(clause.Set) > 0, Target: len(clause.Columns) > 0 || clause.Constraint != ""}
 	if !conflict.Update {
 		return conflict, nil
 	}
@@ -94,16 +82,21 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 	return conflict, err
 }
 
+// primaryKeySuffix ends the name of the constraint of a primary key, as in pg_constraint.
+const primaryKeySuffix = "_pkey"
+
 // conflictTarget checks that a clause is about the primary key, which is the only unique thing there is.
 func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
 	key := found.PrimaryKey()
 	switch {
 	case key < 0:
 		return invalid(clause, "ON CONFLICT needs a table with a primary key")
-	case clause.Constraint != "":
-		return unsupported(clause, "ON CONFLICT ON CONSTRAINT is not supported; name the primary key column")
+	case clause.Constraint != "" && clause.Constraint != found.Name+primaryKeySuffix:
+		return invalid(clause, "ON CONFLICT heeds the constraint %q of the primary key only, not %q", found.Name+primaryKeySuffix, clause.Constraint)
 	case clause.TargetWhere != nil:
 		return unsupported(clause, "ON CONFLICT with WHERE in its target is not supported")
+	case clause.Constraint != "":
+		return nil
 	case len(clause.Columns) == 0 && len(clause.Set) > 0:
 		return invalid(clause, "ON CONFLICT DO UPDATE needs the primary key column in parentheses")
 	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && clause.Columns[0].Name != found.Columns[key].Name:

@@ -37,15 +37,14 @@ func (e *Environment) insert(node *parse.Insert) (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case node.With != nil:
-		return nil, unsupported(node, "WITH is not supported yet")
-	}
 	insert, b := &Insert{Table: found}, e.newBuilder(false)
+	if err = b.with(node.With); err != nil {
+		return nil, err
+	}
 	if insert.Conflict, err = b.conflict(node, found); err != nil {
 		return nil, err
 	}
-	if insert.Returning, err = b.returning(node.Returning, found, node.Alias); err != nil {
+	if insert.Returning, err = b.returningOf(node.Returning, found, node.Alias); err != nil {
 		return nil, err
 	}
 	insert.Scans = b.scans
@@ -63,7 +62,7 @@ func (e *Environment) insert(node *parse.Insert) (Statement, error) {
 	if isValues && len(node.Source.OrderBy) == 0 && node.Source.Limit == nil && node.Source.Offset == nil && node.Source.With == nil {
 		return insert, b.insertValues(insert, node, values)
 	}
-	return insert, e.insertQuery(insert, node)
+	return insert, b.insertQuery(insert, node)
 }
 
 // insertTargets resolves the column list; without one, the declared columns in order.
@@ -145,20 +144,23 @@ func inColumn(err error, name string) error {
 	return wrapFault(err, "column '"+name+"': ")
 }
 
-func (e *Environment) insertQuery(insert *Insert, node *parse.Insert) error {
-	query, err := e.buildQuery(node.Source, false)
+func (b *queryBuilder) insertQuery(insert *Insert, node *parse.Insert) error {
+	inner := &queryBuilder{env: b.env, named: b.named, relations: b.relations}
+	root, columns, err := inner.query(node.Source)
 	if err != nil {
 		return err
 	}
-	width := len(query.Columns)
+	root = b.env.optimize(root)
+	markNeeded(root)
+	width := len(columns)
 	if width > len(insert.Targets) || width < len(insert.Targets) && len(node.Columns) > 0 {
 		return invalid(node.Source, "INSERT has %d target columns but the query gives %d", len(insert.Targets), width)
 	}
 	insert.Targets = insert.Targets[:width]
-	insert.Source, insert.Scans = query.Root, append(insert.Scans, query.Scans...)
+	insert.Source, insert.Scans = root, append(insert.Scans, inner.scans...)
 	insert.Casts = make([]expr.Expr, width)
 	for i, position := range insert.Targets {
-		source := expr.NewColumn(i, query.Columns[i].Type, query.Columns[i].Name)
+		source := expr.NewColumn(i, columns[i].Type, columns[i].Name)
 		insert.Casts[i] = expr.NewCast(source, insert.Table.Columns[position].Type)
 	}
 	return nil
@@ -169,26 +171,34 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case node.With != nil:
-		return nil, unsupported(node, "WITH is not supported yet")
-	case found.Kind == schema.KindStream:
+	if found.Kind == schema.KindStream {
 		return nil, unsupported(node, "rows of STREAM tables cannot be updated; insert a new row")
-	case len(node.From) > 0:
-		return nil, unsupported(node.From[0], "UPDATE ... FROM is not supported")
-	case node.Where == nil:
+	}
+	if node.Where == nil {
 		return nil, invalid(node, "UPDATE needs a WHERE clause; use WHERE true to change every row")
 	}
-	scope, _ := tableScope(found, node.Alias)
 	update, b := &Update{}, e.newBuilder(false)
-	if update.Scan, err = b.changedRows(node.Table, found, scope, node.Where); err != nil {
+	if err = b.with(node.With); err != nil {
 		return nil, err
 	}
-	if update.Assignments, err = b.assignments(node.Set, found, scope); err != nil {
+	scope, flags := tableScope(found, node.Alias)
+	rows := relation{scope: scope, flags: flags}
+	if len(node.From) > 0 {
+		update.Scan, rows, err = b.joined(node.Table, found, node.Alias, node.From, node.Where)
+	} else {
+		update.Scan, err = b.changedRows(node.Table, found, scope, node.Where)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if update.Returning, err = b.returning(node.Returning, found, node.Alias); err != nil {
+	if update.Assignments, err = b.assignments(node.Set, found, rows.scope); err != nil {
 		return nil, err
+	}
+	if update.Returning, err = b.returning(node.Returning, found, &rows); err != nil {
+		return nil, err
+	}
+	if len(node.From) > 0 {
+		update.Joined = b.finishJoined(rows, found, update.Assignments, update.Returning)
 	}
 	update.Sources = b.scans
 	return update, nil
@@ -246,25 +256,31 @@ func (e *Environment) delete(node *parse.Delete) (Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case node.With != nil:
-		return nil, unsupported(node, "WITH is not supported yet")
-	case len(node.Using) > 0:
-		return nil, unsupported(node.Using[0], "DELETE ... USING is not supported")
-	case node.Where == nil:
+	if node.Where == nil {
 		return nil, invalid(node, "DELETE needs a WHERE clause; use WHERE true to delete every row")
 	}
-	scope, _ := tableScope(found, node.Alias)
-	b := e.newBuilder(false)
-	scan, err := b.changedRows(node.Table, found, scope, node.Where)
+	deletion, b := &Delete{}, e.newBuilder(false)
+	if err = b.with(node.With); err != nil {
+		return nil, err
+	}
+	scope, flags := tableScope(found, node.Alias)
+	rows := relation{scope: scope, flags: flags}
+	if len(node.Using) > 0 {
+		deletion.Scan, rows, err = b.joined(node.Table, found, node.Alias, node.Using, node.Where)
+	} else {
+		deletion.Scan, err = b.changedRows(node.Table, found, scope, node.Where)
+	}
 	if err != nil {
 		return nil, err
 	}
-	returning, err := b.returning(node.Returning, found, node.Alias)
-	if err != nil {
+	if deletion.Returning, err = b.returning(node.Returning, found, &rows); err != nil {
 		return nil, err
 	}
-	return &Delete{Scan: scan, Sources: b.scans, Returning: returning}, nil
+	if len(node.Using) > 0 {
+		deletion.Joined = b.finishJoined(rows, found, nil, deletion.Returning)
+	}
+	deletion.Sources = b.scans
+	return deletion, nil
 }
 
 // changedRows scans the live rows that a change is about. A tombstone cannot be changed, whatever WHERE
