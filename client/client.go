@@ -10,6 +10,8 @@
 //   - A subscription survives lost connections: it reconnects, to any node, and goes on behind the last _seq that
 //     it gave. When the server no longer has the changes since then, the subscription says Reset and starts again.
 //     It never leaves something out silently.
+//   - Changes of a table go to the node that leads its group once an answer has said which one that is, if it is one of
+//     Config.URLs: a step less for each. It makes nothing depend on that node; any other does the same.
 //   - Attempts are bounded by the caller's context and by Config.Attempts; between them is a pause that grows, with
 //     jitter.
 //
@@ -24,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -67,9 +70,10 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 type Client struct {
 	config Config
 
-	mu    sync.Mutex // guards what is below
-	token string
-	node  int // position in URLs of the node that answered last
+	mu      sync.Mutex // guards what is below
+	token   string
+	node    int            // position in URLs of the node that answered last
+	leaders map[string]int // positions in URLs of nodes that lead what statements change, by target; at most maxLeaders
 }
 
 // New checks the configuration; it does not connect.
@@ -115,6 +119,7 @@ func (c *Client) leave(failed string) {
 	if c.config.URLs[c.node] == failed {
 		c.node = (c.node + 1) % len(c.config.URLs)
 	}
+	maps.DeleteFunc(c.leaders, func(_ string, node int) bool { return c.config.URLs[node] == failed })
 }
 
 // forget drops a token that was refused. It reports whether there is a way to get another.
@@ -138,6 +143,7 @@ type answer struct {
 	retry      bool // Retry-After was given
 
 	transaction string // id of the one that is open
+	leader      string // URL of the node that leads what was changed, when it is another one and was asked for
 }
 
 // retryable is a failure before anything ran.
@@ -162,6 +168,7 @@ type once struct {
 	unknown bool      // whether a copy may have run
 
 	transaction string // id that the request goes on in, "new" for one that begins, "" outside
+	target      string // what the statement changes, if the answer shall say where its leader is
 }
 
 // newOnce draws a key for a statement.
@@ -173,6 +180,9 @@ func newOnce() *once {
 func (o *once) sign(header http.Header) {
 	if o.transaction != "" {
 		header.Set(transactionHeader, o.transaction)
+	}
+	if o.target != "" {
+		header.Set(followHeader, "1")
 	}
 	if o.key == "" {
 		return
@@ -215,7 +225,10 @@ func (c *Client) post(ctx context.Context, address, token string, body any, name
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return answer{}, err
 	}
-	a := answer{status: response.StatusCode, body: read, transaction: response.Header.Get(transactionHeader)}
+	a := answer{
+		status: response.StatusCode, body: read,
+		transaction: response.Header.Get(transactionHeader), leader: response.Header.Get(leaderHeader),
+	}
 	if after := response.Header.Get("Retry-After"); after != "" {
 		a.retry = true
 		if seconds, err := strconv.Atoi(after); err == nil {

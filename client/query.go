@@ -42,6 +42,7 @@ type Response struct {
 	Body       []byte  // the answer as the server sent it, JSON
 
 	transaction string // id of the one that is open
+	leader      string // URL of the node that leads what was changed, "" when it is this one or unknown
 }
 
 // envelope is the whole answer.
@@ -70,14 +71,16 @@ func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
 	reads, named := startsWith(request.SQL, "SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN SELECT"), &once{}
 	if startsWith(request.SQL, "INSERT", "UPDATE", "DELETE") {
 		named = newOnce()
+		named.target = c.targetOf(request)
 	}
 	var last error
 	for attempt := 1; attempt <= c.config.Attempts; attempt++ {
-		base := c.url()
+		base := c.leaderOf(named.target)
 		response, err := c.try(ctx, base, request, named)
 		var again *retryable
 		switch {
 		case err == nil:
+			c.follow(named.target, response.leader)
 			return response, nil
 		case ctx.Err() != nil && !reads:
 			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
@@ -153,7 +156,7 @@ func judge(base string, a answer) (*Response, error) {
 	err := decoder.Decode(&body)
 	switch {
 	case a.status == http.StatusOK && err == nil && body.Error == nil:
-		return &Response{Results: body.Results, TookMillis: body.Took, Node: base, Body: a.body, transaction: a.transaction}, nil
+		return &Response{Results: body.Results, TookMillis: body.Took, Node: base, Body: a.body, transaction: a.transaction, leader: a.leader}, nil
 	case err != nil && a.status < http.StatusInternalServerError:
 		return nil, fmt.Errorf("the server answered %d with something else than JSON: %w", a.status, err)
 	}

@@ -26,7 +26,7 @@ func (l *liveLab) ask(body string) error {
 	w.mu.Unlock()
 	if c == nil {
 		var err error
-		if c, err = dialSQL(l.ctx, l.servers[0].api, l.token); err != nil {
+		if c, err = dialSQL(l.ctx, l.servers[0].api, l.token, false); err != nil {
 			return err
 		}
 		w.mu.Lock()
@@ -34,7 +34,7 @@ func (l *liveLab) ask(body string) error {
 		w.mu.Unlock()
 	}
 	started := time.Now()
-	if err := c.ask(body); err != nil {
+	if _, err := c.ask(body); err != nil {
 		return err
 	}
 	w.mu.Lock()

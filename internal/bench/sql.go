@@ -57,6 +57,7 @@ type sqlCaseOf struct {
 	// sql is the statement of an engine case; request makes the body of a client's n-th request.
 	sql     string
 	request func(client, n int) string
+	follow  bool // clients go to the node that leads what they change, as those of package client do
 }
 
 // requestsPerClient keeps the keys of clients apart.
@@ -71,7 +72,8 @@ var sqlCases = []sqlCaseOf{
 		sql: "SELECT COUNT(*), MAX(name) FROM events JOIN names ON names.amount = events.amount",
 	},
 	{name: "insert_http_1_client", nodes: 1, clients: 1, request: insertRequest},
-	{name: "insert_http_256_clients_3_nodes", nodes: nodes, clients: 256, request: insertRequest},
+	{name: "insert_http_256_clients_3_nodes", nodes: nodes, clients: 256, request: insertRequest, follow: true},
+	{name: "insert_http_256_clients_any_of_3_nodes", nodes: nodes, clients: 256, request: insertRequest},
 	{name: "point_select_http_64_clients", nodes: 1, clients: 64, request: func(client, n int) string {
 		return `{"sql":"SELECT id, body FROM bench.rows WHERE id = $1","params":[` + strconv.Itoa((client*31+n)%sqlRows) + `]}`
 	}},
@@ -180,7 +182,8 @@ func runEngineCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sql
 	return result, nil
 }
 
-// runHTTPCase asks real servers, each client one of them over a connection of its own.
+// runHTTPCase asks real servers, each client one of them over a connection of its own: of several nodes the next one in turn, where it
+// stays, or from which it goes on to the node that the answers name.
 func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCase, err error) {
 	servers, err := startLiveServers(ctx, c.nodes)
 	if err != nil {
@@ -197,11 +200,19 @@ func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCa
 		}
 	}()
 	for i := range connections {
-		if connections[i], err = dialSQL(ctx, servers.servers[i%c.nodes].api, servers.token); err != nil {
+		if connections[i], err = dialSQL(ctx, servers.servers[i%c.nodes].api, servers.token, c.follow); err != nil {
 			return nil, err
 		}
 	}
-	ask := func(client, n int) error { return connections[client].ask(c.request(client, n)) }
+	ask := func(client, n int) error {
+		connection := connections[client]
+		leader, err := connection.ask(c.request(client, n))
+		if err != nil || leader == "" {
+			return err
+		}
+		connections[client], err = dialSQL(ctx, leader, servers.token, c.follow)
+		return errors.Join(err, connection.close())
+	}
 	if _, err = closedLoops(ctx, c.clients, o.Duration/10, func(client, n int) error {
 		return ask(client, n+requestsPerClient/2)
 	}); err != nil {

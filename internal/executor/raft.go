@@ -176,7 +176,11 @@ func (r *Raft) attempt(ctx context.Context, hint ident.ReplicaID, mode Mode, gro
 	case r.peers.Self():
 		return r.proposer.Propose(ctx, mode, group, id, data)
 	}
-	return r.peers.Forward(ctx, leader, mode, group, id, data)
+	attempt := r.peers.Forward(ctx, leader, mode, group, id, data)
+	if attempt.Outcome == Done {
+		tellElsewhere(ctx, leader)
+	}
+	return attempt
 }
 
 // rest waits for half the pause to the whole of it.

@@ -192,12 +192,16 @@ func (f *failure) locate(known *fault.Error) {
 		}
 	}
 	if known.Kind == fault.NotLeader && known.Leader != "" && !strings.Contains(f.message, "Leader: ") {
-		address := known.Leader
-		if !strings.Contains(address, "://") {
-			address = "http://" + address
-		}
-		f.message += ". Leader: " + address
+		f.message += ". Leader: " + urlOf(known.Leader)
 	}
+}
+
+// urlOf is the URL of a node whose address members record, with or without its scheme.
+func urlOf(address string) string {
+	if strings.Contains(address, "://") {
+		return address
+	}
+	return "http://" + address
 }
 
 // authFailure judges a refused or failed authentication of a route that answers in the SQL envelope.

@@ -15,6 +15,13 @@ import (
 // one open; in an answer, the one that is open.
 const transactionHeader = "X-Transaction-Id"
 
+// followHeader, with the value 1, says that the client sends its next changes to where leaderHeader of the answer points: the URL of
+// the node that leads what the request changed. An answer without it came from the right node, or from one that does not know.
+const (
+	followHeader = "X-Follow-Leader"
+	leaderHeader = "X-Leader"
+)
+
 // handleSQL runs the statements of one request.
 func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 	started := s.config.Clock.Now()
@@ -43,6 +50,9 @@ func (s *Server) handleSQL(w http.ResponseWriter, r *http.Request) {
 	}
 	if response.Transaction != "" {
 		w.Header().Set(transactionHeader, response.Transaction)
+	}
+	if response.Leader != "" {
+		w.Header().Set(leaderHeader, urlOf(response.Leader))
 	}
 	if len(response.Results) == 1 && response.Results[0].Streamed {
 		if rows.finish(response, s.since(started)) {
@@ -127,6 +137,7 @@ func (s *Server) runSQL(r *http.Request, identity auth.Identity, rows *rowStream
 		RequestID: requestID(r),
 		RepeatKey: repeat.key, RepeatAge: repeat.age,
 		Transaction: r.Header.Get(transactionHeader), Rows: sinkOf(r, rows),
+		TellLeader: r.Header.Get(followHeader) == "1",
 	})
 	if err != nil {
 		return nil, s.failureOf(r, err)

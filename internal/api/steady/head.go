@@ -17,7 +17,7 @@ const (
 var fields = func() map[string]string { //nolint:gochecknoglobals // never changed
 	names := []string{
 		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Content-Type", "Idempotency-Age", "Idempotency-Key", "User-Agent",
-		"X-Request-Id", "X-Transaction-Id",
+		"X-Follow-Leader", "X-Request-Id", "X-Transaction-Id",
 		"Connection", "Content-Length", "Host",
 	}
 	known := make(map[string]string, len(names))

@@ -27,6 +27,8 @@ type Request struct {
 	Transaction string
 	// Rows takes the rows of a request that is one query, as they are produced; nil collects them in the Response.
 	Rows RowSink
+	// TellLeader asks for Response.Leader.
+	TellLeader bool
 }
 
 // RowSink takes the rows of a query. An error ends the query with that error.
@@ -63,4 +65,7 @@ type Response struct {
 	SingleRows bool
 	// Transaction is the id of the transaction that is open after the request, "" for none.
 	Transaction string
+	// Leader is where clients reach the node that leads what the request changed, host:port or a URL: the next change of the same
+	// table takes a step less there. "" when that is this node, when nothing was changed, and when nobody asked.
+	Leader string
 }

@@ -52,7 +52,7 @@ func (e *Engine) Execute(ctx context.Context, request Request) (*Response, error
 			_ = e.transactions.End(b.tx) // the request panicked, which is what matters
 		}
 	}()
-	response, err := b.request(ctx, request)
+	response, err := e.tellLeader(ctx, b, request)
 	returned = true
 	if err != nil {
 		return nil, b.abandon(ctx, err)

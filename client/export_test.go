@@ -1,0 +1,4 @@
+package client
+
+// MaxLeaders is how many tables' leaders a client remembers.
+const MaxLeaders = maxLeaders
