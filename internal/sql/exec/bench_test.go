@@ -1,11 +1,15 @@
 package exec_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
@@ -102,4 +106,60 @@ func BenchmarkInsertRow(b *testing.B) {
 			b.Fatalf("insert: %v", err)
 		}
 	}
+}
+
+// BenchmarkCancel ends queries that would run for minutes, as a closed connection, a deadline and KILL do, and reports how long they go on:
+// the middle one and the longest, in milliseconds.
+func BenchmarkCancel(b *testing.B) {
+	for _, way := range []string{"connection", "deadline", "kill"} {
+		for name, sql := range endlessQueries() {
+			b.Run(way+"/"+name, func(b *testing.B) {
+				n := startNode(b, nil)
+				b.ResetTimer()
+				took := make([]time.Duration, b.N)
+				for i := range took {
+					took[i] = goesOn(b, n, way, sql)
+				}
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms-p50")
+				b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "ms-max")
+			})
+		}
+	}
+}
+
+// goesOn runs a query, ends it and measures until it has ended.
+func goesOn(b *testing.B, n *node, way, sql string) time.Duration {
+	b.Helper()
+	const deadline = 300 * time.Millisecond
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	began := time.Now()
+	if way == "deadline" {
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.engine.Execute(ctx, exec.Request{SQL: sql, Session: caller("slow", session.RoleDBA)})
+		done <- err
+	}()
+	left := began.Add(deadline)
+	if way != "deadline" {
+		running := " FROM system.sessions WHERE last_method = 'WITH' AND user_id = 'slow'"
+		waitForOne(b, n, "SELECT count(*)"+running)
+		id := strings.TrimSpace(text(b, n.must(b, "SELECT session_id"+running)))
+		<-time.After(time.Until(left)) // it is in the midst of its work then
+		if left = time.Now(); way == "kill" {
+			n.must(b, "KILL QUERY '"+id+"'")
+		} else {
+			cancel()
+		}
+	}
+	err := <-done
+	ended := time.Since(left)
+	if err == nil || way != "kill" && fault.KindOf(err) != fault.Timeout {
+		b.Fatalf("a query that was ended: %v", err)
+	}
+	return ended
 }

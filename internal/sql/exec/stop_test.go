@@ -29,6 +29,7 @@ func endlessQueries() map[string]string {
 		"regular":  numbers + " SELECT repeat('a', 8000000) ~ '([a-z]?){500}b' FROM r WHERE n = 1",
 		"replace":  numbers + " SELECT regexp_replace(repeat('ab', 4000000), '(a[ab]*c)|([ab]*[ab]*[ab]*d)', 'x', 'g') FROM r WHERE n = 1",
 		"pattern":  numbers + " SELECT repeat('a', 8000000) LIKE '%' || repeat('a', 100000) || '_b%' FROM r WHERE n = 1",
+		"path":     numbers + " SELECT count(*) FROM r WHERE jsonb_path_exists('[' || repeat('1,', 3000) || n || ']', '$[*] ? (exists($[*] ? (@ == -2)))')",
 		"union":    numbers + " SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c UNION SELECT a.n FROM r a CROSS JOIN r b CROSS JOIN r c CROSS JOIN r d",
 	}
 }
@@ -46,7 +47,7 @@ func TestQueriesStop(t *testing.T) {
 				_, err := n.engine.Execute(ctx, exec.Request{SQL: sql, Session: caller(name, session.RoleDBA)})
 				done <- err
 			}()
-			waitFor(t, n, "SELECT count(*) FROM system.sessions WHERE last_method = 'WITH' AND user_id = '"+name+"'", "1\n")
+			waitForOne(t, n, "SELECT count(*) FROM system.sessions WHERE last_method = 'WITH' AND user_id = '"+name+"'")
 			cancel()
 			cancelled := time.Now()
 			if err := <-done; fault.KindOf(err) != fault.Timeout {
@@ -137,7 +138,7 @@ func TestKillQuery(t *testing.T) {
 		done <- err
 	}()
 	running := "  FROM system.sessions WHERE user_id = 'slow' AND last_method = 'WITH'"
-	waitFor(t, n, "SELECT count(*) "+running, "1\n")
+	waitForOne(t, n, "SELECT count(*) "+running)
 	id := strings.TrimSpace(text(t, n.must(t, "SELECT session_id "+running)))
 	for wrong, want := range map[string]fault.Kind{"1/999": fault.InvalidStatement, "2/1": fault.NotLeader, "x": fault.InvalidStatement} {
 		if _, err := n.run(t, caller("admin", session.RoleDBA), "KILL QUERY '"+wrong+"'"); fault.KindOf(err) != want {
