@@ -198,7 +198,7 @@ func (d *Data) admitCold(
 
 // commitSegment makes a file part of a scope, and removes the hot rows that are in it.
 func (d *Data) commitSegment(
-	batch *storage.Batch, nowMicros int64, body *commandv1.CommitSegment,
+	batch *storage.Batch, header *commandv1.Header, body *commandv1.CommitSegment,
 ) (*commandv1.Response, error) {
 	scope := coldScope{ident.TableID(body.GetTableId()), ident.UserID(body.GetUser())}
 	m, refusal, err := d.admitCold(batch, scope, body.GetRevision(), body.GetExpectVersion())
@@ -212,13 +212,13 @@ func (d *Data) commitSegment(
 	case segment.GetNumber() < m.GetNextNumber() || bytes.Compare(segment.GetMinKey(), segment.GetMaxKey()) > 0:
 		return command.Refuse(fault.Internal, "the segment cannot be part of the table"), nil
 	}
-	if refusal, err = d.removeFlushed(batch, scope, segment, body.GetUptoIndex()); refusal != nil || err != nil {
+	if refusal, err = d.removeFlushed(batch, scope, segment, body.GetUptoIndex(), header.GetLogFormat()); refusal != nil || err != nil {
 		return refusal, err
 	}
 	segment.Added = m.GetVersion() + 1
 	m.Segments = append(m.Segments, segment)
 	m.NextNumber = segment.GetNumber() + 1
-	return done("Segment %d added", segment.GetNumber()), d.putManifest(batch, scope, m, nowMicros)
+	return done("Segment %d added", segment.GetNumber()), d.putManifest(batch, scope, m, header.GetNowMicros())
 }
 
 // maxKept is how many rows may stay in a range that is deleted as one; with more of them each row that goes is deleted by
@@ -228,7 +228,7 @@ const maxKept = 1024
 // removeFlushed removes the hot rows within the keys of a segment that were written up to an index. Exactly those are in
 // the file: of each key the newest version is stored, so a row that was changed since is of a later index.
 func (d *Data) removeFlushed(
-	batch *storage.Batch, scope coldScope, segment *commandv1.Segment, uptoIndex uint64,
+	batch *storage.Batch, scope coldScope, segment *commandv1.Segment, uptoIndex uint64, logFormat uint32,
 ) (*commandv1.Response, error) {
 	low := keys.Row(d.group, scope.table, scope.user, segment.GetMinKey())
 	high := append(keys.Row(d.group, scope.table, scope.user, segment.GetMaxKey()), 0)
@@ -259,6 +259,11 @@ func (d *Data) removeFlushed(
 	}
 	if removed > segment.GetRows() {
 		return command.Refuse(fault.Internal, "the segment has %d rows and would replace %d", segment.GetRows(), removed), nil
+	}
+	// A row that is there since before the index shows that the scope was not purged since. Without one, what is hot may be of another account of the
+	// name, which must not see what is in the file; or all of the file is old.
+	if last > uptoIndex && removed == 0 && logFormat >= command.FlushFormat {
+		return command.Refuse(fault.NotFound, "all rows of the segment were changed or removed meanwhile"), nil
 	}
 	if last > uptoIndex && found < segment.GetRows() { // each row of the file is still there, or a newer version of it
 		return command.Refuse(fault.Conflict, "the rows were removed meanwhile; run the job again"), nil

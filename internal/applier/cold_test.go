@@ -111,6 +111,38 @@ func TestCommitRemovesWhatWasWrittenUpToAnIndex(t *testing.T) {
 	}
 }
 
+// TestSegmentWithoutARowAsItWasReadIsRefused changes every row since a flush has read them, as the next account of a name does: from one format on the
+// segment is refused, and before it is named, as earlier programs do.
+func TestSegmentWithoutARowAsItWasReadIsRefused(t *testing.T) {
+	t.Parallel()
+	anew := func(_ *commandv1.WriteRows, row *commandv1.RowWrite) { row.Expect = commandv1.Expect_EXPECT_ANY }
+	for format, want := range map[uint32]bool{0: true, command.ScopeFormat: true, command.FlushFormat: false} {
+		for _, left := range []bool{false, true} {
+			l := newColdLab(t)
+			l.write("a", nil)
+			l.write("c", nil)
+			upto := l.index
+			l.write("a", anew)
+			l.write("b", nil)
+			if !left {
+				l.write("c", anew)
+			}
+			kind, ok := l.apply(&commandv1.Command{
+				Header: &commandv1.Header{LogFormat: format},
+				Body: &commandv1.Command_CommitSegment{CommitSegment: &commandv1.CommitSegment{
+					TableId: 9, UptoIndex: upto, Segment: fromAToC(2, command.Seq(upto, 0)),
+				}},
+			})
+			if ok != (want || left) || !ok && kind != fault.NotFound {
+				t.Errorf("format %d, with a row as it was read %v: %v, %v", format, left, ok, kind)
+			}
+			if !l.hot("a") || !l.hot("b") || l.hot("c") == left {
+				t.Errorf("format %d, with a row as it was read %v: hot are %v, %v, %v", format, left, l.hot("a"), l.hot("b"), l.hot("c"))
+			}
+		}
+	}
+}
+
 func TestWritersMustKnowWhatIsCold(t *testing.T) {
 	t.Parallel()
 	l := newColdLab(t)

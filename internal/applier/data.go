@@ -123,7 +123,7 @@ func (d *Data) Apply(batch *storage.Batch, index uint64, cmd *commandv1.Command)
 	case *commandv1.Command_RetainChanges:
 		return d.retainChanges(batch, cmd.GetHeader().GetNowMicros(), body.RetainChanges)
 	case *commandv1.Command_CommitSegment:
-		return d.commitSegment(batch, cmd.GetHeader().GetNowMicros(), body.CommitSegment)
+		return d.commitSegment(batch, cmd.GetHeader(), body.CommitSegment)
 	case *commandv1.Command_ReplaceSegments:
 		return d.replaceSegments(batch, cmd.GetHeader().GetNowMicros(), body.ReplaceSegments)
 	default:

@@ -82,7 +82,7 @@ func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.
 		Actor:     cmd.GetHeader().GetActor(),
 		Audit:     cmd.GetHeader().GetAudit(),
 	}
-	if s.format != nil && leavesNothing(cmd) {
+	if s.format != nil && dependsOnFormat(cmd) {
 		header.LogFormat = s.format()
 	}
 	if group != shard.Meta {
@@ -92,9 +92,9 @@ func (s *stamper) seal(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	return id, data, err
 }
 
-// leavesNothing reports whether a command may remove rows without a trace, so that what is left of it depends on the format.
-func leavesNothing(cmd *commandv1.Command) bool {
-	if cmd.GetPurgeDeleted() != nil {
+// dependsOnFormat reports whether what is left of a command depends on the format: it may remove rows without a trace, or it names a segment.
+func dependsOnFormat(cmd *commandv1.Command) bool {
+	if cmd.GetPurgeDeleted() != nil || cmd.GetCommitSegment() != nil {
 		return true
 	}
 	return slices.ContainsFunc(cmd.GetWriteRows().GetRows(), (*commandv1.RowWrite).GetDeleted)

@@ -23,6 +23,7 @@ func TestFormatIsNamedWhereItMatters(t *testing.T) {
 		return &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: body}}
 	}
 	purge := &commandv1.Command{Body: &commandv1.Command_PurgeDeleted{PurgeDeleted: &commandv1.PurgeDeleted{TableId: 1}}}
+	segment := &commandv1.Command{Body: &commandv1.Command_CommitSegment{CommitSegment: &commandv1.CommitSegment{TableId: 1}}}
 	cluster := func(format func() uint32) func(*script) CommandExecutor {
 		return func(s *script) CommandExecutor {
 			r := NewRaft(s, s, clock.Real{}, rand.NewChaCha8([32]byte{1}), time.Minute, Modes{}, nil)
@@ -39,6 +40,7 @@ func TestFormatIsNamedWhereItMatters(t *testing.T) {
 		"an insert":                             {cluster(func() uint32 { return 5 }), rows(false, false), 0},
 		"a deletion":                            {cluster(func() uint32 { return 5 }), rows(false, true), 5},
 		"a purge":                               {cluster(func() uint32 { return 7 }), purge, 7},
+		"a segment":                             {cluster(func() uint32 { return 6 }), segment, 6},
 		"a deletion beside an earlier version":  {cluster(func() uint32 { return 0 }), rows(true), 0},
 		"a deletion, nobody says which version": {cluster(nil), rows(true), 0},
 		"an insert, alone":                      {alone, rows(false), 0},

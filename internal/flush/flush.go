@@ -311,6 +311,9 @@ func (w *Worker) segment(
 			TableId: uint64(t.ID), User: string(user), Revision: t.Revision, ExpectVersion: version, UptoIndex: applied, Segment: written,
 		},
 	}})
+	if fault.KindOf(err) == fault.NotFound { // none of the rows is as it was read: those that are there stay hot
+		return rows.next, nil, nil
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("commit %s: %w", written.GetPath(), err)
 	}

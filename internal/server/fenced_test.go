@@ -197,6 +197,7 @@ func TestCleanupThatLostItsJobSparesTheNextFiles(t *testing.T) {
 }
 
 func cleanupThatIsOvertaken(t *testing.T, halts func(r *http.Request) bool) {
+	t.Helper()
 	server := objstoretest.NewServer(t)
 	n, root := oneNode(t, func(cfg *config.Config) {
 		withShards(1, 1)(cfg)

@@ -25,8 +25,9 @@ const identityFile = "node.id"
 // dataFormat is what this program makes of a data directory: it goes up with every format below the directory, of the log,
 // of keys or of commands, that the program before cannot read, and with it programs before refuse the directory. The
 // numbers so far: 1; 2 may have STREAM tables that belong to one node, and several proposals in one entry of the log;
-// 3 may remember from which ordinal a restored group numbers its rows; 4 may have commands that name a format of logs.
-const dataFormat = 4
+// 3 may remember from which ordinal a restored group numbers its rows; 4 may have commands that name a format of logs;
+// 5 may have segments that are not named by that format.
+const dataFormat = 5
 
 // States of a data directory.
 const (
