@@ -137,6 +137,20 @@ func TestDamagedNodeIsRepairedByTheOthers(t *testing.T) {
 	})
 }
 
+// TestLostLogOrStoreIsRepairedByTheOthers takes a node its log, and another one its store. What they have promised is gone with it, so
+// they come back as new replicas.
+func TestLostLogOrStoreIsRepairedByTheOthers(t *testing.T) {
+	t.Parallel()
+	remove := func(name string) func(string) {
+		return func(dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	repairedByTheOthers(t, []diskFault{{"no log", remove("log")}, {"no store", remove("store")}})
+}
+
 // TestMisplacedBlocksAreRepairedByTheOthers puts an old block of a node's own log in the place of a later one, and the block of
 // another node's log in its place. Both are what a disk wrote once, every byte of them right: only the place is wrong.
 func TestMisplacedBlocksAreRepairedByTheOthers(t *testing.T) {

@@ -38,6 +38,7 @@ func (n *Node) logConfig() raftlog.Config {
 	}
 	return raftlog.Config{
 		FS: n.fs, Dir: filepath.Join(n.cfg.Storage.DataPath, "log"), StoreID: n.identity.Store, CacheBytes: cache,
+		Existing:     n.identity.State == stateMember, // which it became when it had a log
 		SegmentBytes: n.cfg.Raft.LogSegmentBytes, PageCache: n.cfg.Raft.LogPageCache, Background: true,
 		Logger: n.logger.With(slog.String("part", "log")),
 	}

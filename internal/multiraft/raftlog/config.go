@@ -32,6 +32,9 @@ type Config struct {
 	// StoreID is stamped into every segment; a log of another store is refused. Zero: a new log is
 	// stamped with zeros, and an existing one is taken whatever its stamp.
 	StoreID ident.StoreID
+	// Existing says that a log was made here before: a directory without one has lost it, and with it votes and entries that
+	// others count on. That is damage, like a log with wrong bytes. False: an empty directory gets a new log.
+	Existing bool
 	// SegmentBytes is the size of a new segment, a multiple of 4 KiB from 16 KiB to 1 GiB. Zero: 64 MiB.
 	// An existing log keeps the segments it has.
 	SegmentBytes int64

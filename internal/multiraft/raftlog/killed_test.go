@@ -47,3 +47,31 @@ func TestWhatIsReadAfterAKillIsDurable(t *testing.T) {
 }
 
 var errKilled = errors.New("the process was killed")
+
+// TestLostLogIsDamage opens a directory that must have a log, and has none: it is damage, and nothing is made there.
+func TestLostLogIsDamage(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	l := open(t, smallConfig(fs))
+	appendEntries(t, l, 1, 1, 3, 1, 10)
+	closeLog(t, l)
+	cfg := smallConfig(fs)
+	cfg.Existing = true
+	l = open(t, cfg)
+	if last := l.Group(1).LastIndex(); last != 3 {
+		t.Errorf("last index %d of a log that is there, want 3", last)
+	}
+	closeLog(t, l)
+	if err := fs.RemoveAll(cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l, err := raftlog.Open(cfg)
+		var damage *raftlog.DamageError
+		if !errors.As(err, &damage) {
+			t.Fatalf("a lost log is opened as %v, %v", l, err)
+		}
+	}
+	cfg.Existing = false
+	closeLog(t, open(t, cfg))
+}

@@ -45,6 +45,9 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
+	if len(d.segments) == 0 && l.cfg.Existing {
+		return &DamageError{Reason: "there is no segment, and there was a log before"}
+	}
 	if len(d.segments) == 0 {
 		if err = l.tidy(d, 0); err != nil {
 			return err
