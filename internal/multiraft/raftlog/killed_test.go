@@ -67,8 +67,7 @@ func TestLostLogIsDamage(t *testing.T) {
 	}
 	for range 2 {
 		l, err := raftlog.Open(cfg)
-		var damage *raftlog.DamageError
-		if !errors.As(err, &damage) {
+		if _, is := errors.AsType[*raftlog.DamageError](err); !is {
 			t.Fatalf("a lost log is opened as %v, %v", l, err)
 		}
 	}
