@@ -41,7 +41,7 @@ func isView(node *parse.Query, body *parse.Select) bool {
 	for i := range body.Items {
 		parse.Inspect(body.Items[i].Expr, func(n parse.Node) bool {
 			call, ok := n.(*parse.FuncCall)
-			found = found || ok && call.Over == nil && expr.IsAggregateName(call.Name.Name)
+			found = found || ok && expr.IsAggregateCall(call)
 			return !found
 		})
 	}

@@ -108,6 +108,9 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 	if IsAggregateName(name) {
 		return b.bindAggregate(name, n)
 	}
+	if isHypothetical(n) {
+		return b.bindHypothetical(name, n)
+	}
 	if name == groupingName {
 		return b.bindGrouping(n)
 	}

@@ -55,7 +55,7 @@ func callsIn(node parse.Expr, counts func(*parse.FuncCall) bool) int {
 }
 
 func isAggregate(call *parse.FuncCall) bool {
-	return call.Over == nil && expr.IsAggregateName(call.Name.Name)
+	return expr.IsAggregateCall(call)
 }
 
 func isWindow(call *parse.FuncCall) bool { return call.Over != nil }

@@ -132,6 +132,13 @@ func oneByOne(list []parse.Assignment) ([]parse.Assignment, error) {
 	var out []parse.Assignment
 	for i := range list {
 		row, ok := list[i].Value.(*parse.Row)
+		if query, isQuery := list[i].Value.(*parse.Subquery); isQuery && list[i].Tuple {
+			var err error
+			if row, err = fromQuery(&list[i], query); err != nil {
+				return nil, err
+			}
+			ok = true
+		}
 		if !list[i].Tuple || !ok {
 			out = append(out, list[i])
 			continue
@@ -144,6 +151,49 @@ func oneByOne(list []parse.Assignment) ([]parse.Assignment, error) {
 		}
 	}
 	return out, nil
+}
+
+// fromQuery takes (a, b) = (SELECT x, y ..) apart: each column has a query of its own, which gives one of the values.
+func fromQuery(assignment *parse.Assignment, value *parse.Subquery) (*parse.Row, error) {
+	if width := queryWidth(value.Query.Body); width != len(assignment.Columns) {
+		if width < 0 {
+			return nil, unsupported(value, "a query that is assigned to several columns must name its columns instead of *")
+		}
+		return nil, invalid(assignment, "%d columns are assigned %d values", len(assignment.Columns), width)
+	}
+	const name = "assigned"
+	alias := parse.TableAlias{Pos: value.Pos, Name: name}
+	for i := range assignment.Columns {
+		alias.Columns = append(alias.Columns, parse.Ident{Pos: value.Pos, Name: columnLabel(i)})
+	}
+	row := &parse.Row{Pos: value.Pos}
+	for _, column := range alias.Columns {
+		item := parse.SelectItem{Pos: value.Pos, Expr: &parse.ColumnRef{Pos: value.Pos, Table: name, Name: column.Name}}
+		from := []parse.TableExpr{&parse.SubqueryRef{Pos: value.Pos, Query: value.Query, Alias: alias}}
+		query := &parse.Query{Pos: value.Pos, Body: &parse.Select{Pos: value.Pos, Items: []parse.SelectItem{item}, From: from}}
+		row.Elements = append(row.Elements, &parse.Subquery{Pos: value.Pos, Query: query})
+	}
+	return row, nil
+}
+
+// queryWidth is the number of columns that a query is written with, -1 when a * stands among them.
+func queryWidth(body parse.QueryBody) int {
+	switch n := body.(type) {
+	case *parse.Select:
+		for i := range n.Items {
+			if _, star := n.Items[i].Expr.(*parse.Star); star {
+				return -1
+			}
+		}
+		return len(n.Items)
+	case *parse.Values:
+		return len(n.Rows[0])
+	case *parse.SetOperation:
+		return queryWidth(n.Left)
+	case *parse.Query:
+		return queryWidth(n.Body)
+	}
+	return -1
 }
 
 // Compute evaluates RETURNING for a row.
