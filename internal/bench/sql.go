@@ -206,12 +206,12 @@ func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCa
 	}
 	ask := func(client, n int) error {
 		connection := connections[client]
-		leader, err := connection.ask(c.request(client, n))
-		if err != nil || leader == "" {
-			return err
+		leader, failed := connection.ask(c.request(client, n))
+		if failed != nil || leader == "" {
+			return failed
 		}
-		connections[client], err = dialSQL(ctx, leader, servers.token, c.follow)
-		return errors.Join(err, connection.close())
+		connections[client], failed = dialSQL(ctx, leader, servers.token, c.follow)
+		return errors.Join(failed, connection.close())
 	}
 	if _, err = closedLoops(ctx, c.clients, o.Duration/10, func(client, n int) error {
 		return ask(client, n+requestsPerClient/2)

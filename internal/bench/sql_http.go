@@ -95,11 +95,11 @@ func (c *sqlConnection) ask(body string) (leader string, err error) {
 	c.request = append(c.request, body...)
 	if now := time.Now(); c.deadline.Before(now.Add(startPatience)) {
 		c.deadline = now.Add(2 * startPatience)
-		if err := c.SetDeadline(c.deadline); err != nil {
+		if err = c.SetDeadline(c.deadline); err != nil {
 			return "", fmt.Errorf("ask a server: %w", err)
 		}
 	}
-	if _, err := c.Write(c.request); err != nil {
+	if _, err = c.Write(c.request); err != nil {
 		return "", fmt.Errorf("ask a server: %w", err)
 	}
 	status, length, err := c.readHead()

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -94,15 +93,23 @@ func TestSlowReadersAreTold(t *testing.T) {
 			t.Errorf("%s: closed with %d, told of %q", k.name, code, told)
 		}
 	}
-	for told := 0; ; told++ {
+	told := 0
+	for ; ; told++ {
 		next := events.next()
 		if next == "error SLOW_CONSUMER" && told > 0 && events.lastID != "" {
 			break
 		}
-		if !strings.HasPrefix(next, "insert ") {
+		if next != fmt.Sprintf("insert %d", told) {
 			t.Fatalf("events: %q behind %d changes, id %q", next, told, events.lastID)
 		}
 	}
+	c.sql("DELETE FROM chat.log WHERE id = 0")
+	resumed := openEvents(t, n, c.token, "SELECT id FROM chat.log", events.lastID)
+	rest := "initial_data_batch"
+	for i := told; i < 64; i++ {
+		rest += fmt.Sprintf(" %d", i)
+	}
+	resumed.expect("subscription_ack ready", rest+" ready", "delete 0")
 }
 
 // untilClosed reads to the end and returns which live queries were ended because the reader is slow.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/auth"
@@ -20,7 +19,8 @@ import (
 //
 // The events are the messages of the WebSocket surface in JSON, named by their type; errors are named failure. The id of
 // an event is the cursor behind it, so that a browser that reconnects resumes by its Last-Event-ID. A cursor that is too
-// old is taken back by an empty id: the next attempt starts again. The caller is known by a Bearer token or by the cookie
+// old is taken back by an empty id: the next attempt starts again. A client that reads too slowly is told by a failure whose id is the cursor
+// to resume from, behind whole events. The caller is known by a Bearer token or by the cookie
 // of a login, which browsers send by themselves.
 const EventsPath = "/v1/events"
 
@@ -30,16 +30,6 @@ const (
 	eventsBeat     = 15 * time.Second // between comments that show an idle connection to be alive
 	reconnectAfter = "retry: 500\n\n"
 )
-
-// eventStream is the sink of one response. Its handler's goroutine writes.
-type eventStream struct {
-	limit int
-	wake  chan struct{} // has room for one signal
-
-	mu      sync.Mutex // guards what is below
-	pending []byte
-	ended   bool // nothing more is taken
-}
 
 // serveEvents answers until the client leaves, the subscription ends or the server stops.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
@@ -61,24 +51,24 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	e := &eventStream{limit: s.config.OutboxBytes, wake: make(chan struct{}, 1)}
+	e := newEventStream(s.config.OutboxBytes)
 	sub, err := s.config.Live.Subscribe(ctx, caller, e, request)
 	known := liveError(err)
 	if err != nil && known.Code != live.CodeCursorTooOld {
 		answerFailure(w, statusOf(known.Code), string(known.Code), known.Message)
 		return
 	}
-	out := eventWriter{w: w, control: http.NewResponseController(w), timeout: s.config.WriteTimeout}
+	out := eventWriter{w: w, control: http.NewResponseController(w), stream: e, timeout: s.config.WriteTimeout, grace: s.config.WriteTimeout}
 	if out.open() != nil {
 		return // the client is gone
 	}
 	if err == nil {
 		defer sub.Close()
-		err = out.follow(ctx, e, sub)
+		err = out.follow(ctx, sub)
 		known = liveError(err)
 	}
 	if err != nil && ctx.Err() == nil {
-		_ = out.write(appendFailure(nil, known)) // the client may be gone
+		_ = out.write(appendFailure(nil, 0, known)) // the client may be gone
 	}
 }
 
@@ -183,136 +173,11 @@ func appendEvent(dst []byte, name string, id uint64, parts ...[]byte) []byte {
 	return append(dst, "\n\n"...)
 }
 
-// appendFailure says why the stream ends. A cursor that is of no use any more is taken back.
-func appendFailure(dst []byte, why *live.Error) []byte {
+// appendFailure says why the stream ends; id is the cursor to resume from, zero to keep that of the last event. A cursor that is of no
+// use any more is taken back.
+func appendFailure(dst []byte, id uint64, why *live.Error) []byte {
 	if why.Code == live.CodeCursorTooOld {
 		dst = append(dst, "id\n"...)
 	}
-	return appendEvent(dst, "failure", 0, errorMessage(eventsID, string(why.Code), why.Message))
-}
-
-func (e *eventStream) signal() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Deliver implements live.Sink. A reader that is too slow loses what is pending, is told so, and resumes by itself: its
-// last event's id is the cursor.
-func (e *eventStream) Deliver(notifications []live.Notification) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ended {
-		return
-	}
-	for _, n := range notifications {
-		if len(e.pending) > e.limit {
-			slow := &live.Error{Code: codeSlowConsumer, Message: "the client reads too slowly; resume from the last id received"}
-			e.pending, e.ended = appendFailure(e.pending[:0], slow), true
-			break
-		}
-		e.pending = appendEvent(e.pending, "change", n.Event.Seq, n.Sub.Tag, n.Event.JSON)
-	}
-	e.signal()
-}
-
-// Ended implements live.Sink.
-func (e *eventStream) Ended(_ *live.Subscription, why *live.Error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.ended {
-		e.pending, e.ended = appendFailure(e.pending, why), true
-	}
-	e.signal()
-}
-
-// take returns what is pending.
-func (e *eventStream) take() (pending []byte, ended bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	pending, e.pending = e.pending, nil
-	return pending, e.ended
-}
-
-// eventWriter writes one response.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	timeout time.Duration
-}
-
-func (o *eventWriter) open() error {
-	// The limits of ordinary requests would end the stream.
-	if err := o.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	header := o.w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no")
-	o.w.WriteHeader(http.StatusOK)
-	return o.write([]byte(reconnectAfter))
-}
-
-func (o *eventWriter) write(data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
-	if err := o.control.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := o.w.Write(data); err != nil {
-		return err
-	}
-	return o.control.Flush()
-}
-
-// drain writes what is pending; it is errGone when that was the last.
-func (o *eventWriter) drain(e *eventStream) error {
-	pending, ended := e.take()
-	if err := o.write(pending); err != nil || ended {
-		return errGone
-	}
-	return nil
-}
-
-// follow sends what is there and then what comes. errGone is an end that needs no words.
-func (o *eventWriter) follow(ctx context.Context, e *eventStream, sub *live.Subscription) error {
-	for more, first := true, true; more; first = false {
-		batch, err := sub.NextBatch(ctx)
-		if err != nil {
-			return err
-		}
-		var data []byte
-		if first {
-			data = appendEvent(data, "subscription_ack", 0, ackMessage(sub, &batch))
-		}
-		more = batch.HasMore
-		if o.write(appendEvent(data, "initial_data_batch", batch.LastSeq, batchMessage(eventsID, &batch))) != nil {
-			return nil
-		}
-	}
-	if err := sub.Follow(ctx, func(context.Context) error { return o.drain(e) }); err != nil {
-		if errors.Is(err, errGone) {
-			return nil
-		}
-		return err
-	}
-	beat := time.NewTicker(eventsBeat)
-	defer beat.Stop()
-	for {
-		var err error
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-e.wake:
-			err = o.drain(e)
-		case <-beat.C:
-			err = o.write([]byte(":\n\n"))
-		}
-		if err != nil {
-			return nil
-		}
-	}
+	return appendEvent(dst, "failure", id, errorMessage(eventsID, string(why.Code), why.Message))
 }

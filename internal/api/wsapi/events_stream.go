@@ -1,0 +1,203 @@
+package wsapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/live"
+)
+
+// eventStream is the sink of one response. Its handler's goroutine writes.
+type eventStream struct {
+	limit int
+	wake  chan struct{} // has room for one signal
+
+	mu      sync.Mutex // guards what is below
+	pending []byte
+	last    uint64 // cursor behind what is pending; zero for none
+	taken   uint64 // cursor behind what was taken to be written
+	ended   bool   // nothing more is taken in
+}
+
+func newEventStream(limit int) *eventStream {
+	return &eventStream{limit: limit, wake: make(chan struct{}, 1)}
+}
+
+func (e *eventStream) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Deliver implements live.Sink.
+func (e *eventStream) Deliver(notifications []live.Notification) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return
+	}
+	for _, n := range notifications {
+		if len(e.pending) > e.limit {
+			e.giveUp()
+			break
+		}
+		e.pending, e.last = appendEvent(e.pending, "change", n.Event.Seq, n.Sub.Tag, n.Event.JSON), n.Event.Seq
+	}
+	e.signal()
+}
+
+// Ended implements live.Sink.
+func (e *eventStream) Ended(_ *live.Subscription, why *live.Error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.ended {
+		e.pending, e.ended = appendFailure(e.pending, 0, why), true
+	}
+	e.signal()
+}
+
+// giveUp drops what is pending for a reader that is too slow and puts the notice in its place. It resumes behind what was taken, which it
+// still gets or has. The caller holds mu.
+func (e *eventStream) giveUp() {
+	slow := &live.Error{Code: codeSlowConsumer, Message: "the client reads too slowly; resume from the last id received"}
+	e.pending, e.ended = appendFailure(e.pending[:0], e.taken, slow), true
+}
+
+// stuck is giveUp for a reader that has taken nothing of a write for too long.
+func (e *eventStream) stuck() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.ended {
+		e.giveUp()
+	}
+	e.signal()
+}
+
+// take returns what is pending.
+func (e *eventStream) take() (pending []byte, ended bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pending, e.pending = e.pending, nil
+	if e.last != 0 {
+		e.taken, e.last = e.last, 0
+	}
+	return pending, e.ended
+}
+
+// passed notes the cursor of rows that are written without having been pending, and reports whether the stream has ended meanwhile.
+func (e *eventStream) passed(cursor uint64) (ended bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if cursor != 0 {
+		e.taken = cursor
+	}
+	return e.ended
+}
+
+// pieceBytes is how much is written at once: for as long as a client takes one after the other, it is not stuck.
+const pieceBytes = 64 << 10
+
+// eventWriter writes one response. A client that takes nothing for timeout has what is pending dropped; if it goes on reading within grace, it
+// gets the rest of what was being written, which are whole events, and then the notice.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	stream  *eventStream
+	timeout time.Duration
+	grace   time.Duration
+}
+
+func (o *eventWriter) open() error {
+	// The limits of ordinary requests would end the stream.
+	if err := o.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	header := o.w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no")
+	o.w.WriteHeader(http.StatusOK)
+	return o.write([]byte(reconnectAfter))
+}
+
+func (o *eventWriter) write(data []byte) error {
+	for len(data) > 0 {
+		piece := data[:min(len(data), pieceBytes)]
+		data = data[len(piece):]
+		if err := o.control.SetWriteDeadline(time.Now().Add(o.timeout + o.grace)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		late := time.AfterFunc(o.timeout, o.stream.stuck)
+		_, err := o.w.Write(piece) //nolint:gosec // events of JSON, which are no page
+		if err == nil {
+			err = o.control.Flush()
+		}
+		late.Stop()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain writes what is pending; it is errGone when that was the last.
+func (o *eventWriter) drain() error {
+	pending, ended := o.stream.take()
+	if err := o.write(pending); err != nil || ended {
+		return errGone
+	}
+	return nil
+}
+
+// follow sends what is there and then what comes. errGone is an end that needs no words.
+func (o *eventWriter) follow(ctx context.Context, sub *live.Subscription) error {
+	for more, first := true, true; more; first = false {
+		batch, err := sub.NextBatch(ctx)
+		if err != nil {
+			return err
+		}
+		var data []byte
+		if first {
+			data = appendEvent(data, "subscription_ack", 0, ackMessage(sub, &batch))
+		}
+		more = batch.HasMore
+		if o.stream.passed(batch.LastSeq) {
+			_ = o.drain() // it ends with what is told there
+			return nil
+		}
+		if o.write(appendEvent(data, "initial_data_batch", batch.LastSeq, batchMessage(eventsID, &batch))) != nil {
+			return nil //nolint:nilerr // the client is gone
+		}
+	}
+	if err := sub.Follow(ctx, func(context.Context) error { return o.drain() }); err != nil {
+		if errors.Is(err, errGone) {
+			return nil
+		}
+		return err
+	}
+	return o.pump(ctx)
+}
+
+// pump sends what comes until the stream or its client ends.
+func (o *eventWriter) pump(ctx context.Context) error {
+	beat := time.NewTicker(eventsBeat)
+	defer beat.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.stream.wake:
+			err = o.drain()
+		case <-beat.C:
+			err = o.write([]byte(":\n\n"))
+		}
+		if err != nil {
+			return nil // the client is gone, or was told why the stream ends
+		}
+	}
+}
