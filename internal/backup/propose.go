@@ -127,9 +127,12 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 		defer func() { <-p.slots }()
 		err := At(p.rs.target.Step, "rows")
 		if err == nil {
-			_, err = p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
-				WriteRows: &commandv1.WriteRows{Rows: batch.rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
-			}})
+			err = inParts(batch.rows, true, func(rows []*commandv1.RowWrite, _ bool) error {
+				_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
+					WriteRows: &commandv1.WriteRows{Rows: rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
+				}})
+				return err
+			})
 		}
 		if err != nil {
 			p.mu.Lock()

@@ -167,12 +167,17 @@ func comesLast(kind keys.Kind) bool { return kind == keys.KindUser || kind == ke
 
 // catalog restores the records of the catalog that come first, or those that come last.
 func (rs *restorer) catalog(ctx context.Context, last bool) error {
-	body := rs.newCatalogCommand()
+	var waiting []*commandv1.CatalogRecord
 	bytes := 0
-	send := func() error {
-		response, err := rs.execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: body}})
-		body, bytes = rs.newCatalogCommand(), 0
-		rs.already = response.GetObjectId() != 0
+	send := func(finish bool) error {
+		err := inParts(waiting, true, func(records []*commandv1.CatalogRecord, end bool) error {
+			body := rs.newCatalogCommand()
+			body.Records, body.Finish = records, finish && end
+			response, err := rs.execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RestoreCatalog{RestoreCatalog: body}})
+			rs.already = response.GetObjectId() != 0
+			return err
+		})
+		waiting, bytes = nil, 0
 		return err
 	}
 	for _, chunk := range rs.manifest.Catalog.Chunks {
@@ -184,20 +189,32 @@ func (rs *restorer) catalog(ctx context.Context, last bool) error {
 			if comesLast(kind) != last {
 				return nil
 			}
-			body.Records = append(body.Records, &commandv1.CatalogRecord{
+			waiting = append(waiting, &commandv1.CatalogRecord{
 				Key: append([]byte(nil), record.Key...), Value: append([]byte(nil), record.Value...),
 			})
 			if bytes += len(record.Key) + len(record.Value); bytes < batchBytes {
 				return nil
 			}
-			return send()
+			return send(false)
 		})
 		if err != nil {
 			return damaged(err)
 		}
 	}
-	body.Finish = last
-	return send()
+	return send(last)
+}
+
+// inParts proposes all in one command. When the log takes no entry of that size, as with small segments, it proposes one half and then the
+// other; end says whether a part is the last one.
+func inParts[T any](all []T, end bool, propose func(part []T, end bool) error) error {
+	err := propose(all, end)
+	if len(all) < 2 || fault.KindOf(err) != fault.LimitExceeded {
+		return err
+	}
+	if err := inParts(all[:len(all)/2], false, propose); err != nil {
+		return err
+	}
+	return inParts(all[len(all)/2:], end, propose)
 }
 
 func (rs *restorer) newCatalogCommand() *commandv1.RestoreCatalog {

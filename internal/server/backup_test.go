@@ -163,6 +163,7 @@ func TestBackupUnderWritesIntoOtherClusters(t *testing.T) {
 		{"one node", func() []*Node {
 			cfg := testConfig(t.TempDir())
 			withShards(7, 1)(cfg)
+			cfg.Raft.LogSegmentBytes = 64 << 10 // its log takes entries of a quarter of that
 			return []*Node{openNode(t, cfg, Options{})}
 		}},
 		{"three nodes", func() []*Node { return openCluster(t, withShards(2, 3)) }},
