@@ -112,20 +112,54 @@ type leapingClock struct {
 
 func (c leapingClock) Now() time.Time { return c.Real.Now().Add(time.Duration(c.by.Load())) }
 
+// leapingNode is one node, and what sets its clock forward and logs in anew, because tokens are too old then.
+func leapingNode(t *testing.T) (n *Node, leap func(by time.Duration) (root client)) {
+	t.Helper()
+	wall := leapingClock{by: &atomic.Int64{}}
+	cfg := testConfig(t.TempDir())
+	withShards(1, 1)(cfg)
+	n = openNode(t, cfg, Options{clock: wall})
+	waitReady(t, n)
+	return n, func(by time.Duration) client {
+		wall.by.Add(int64(by))
+		return login(t, n, "root", rootPassword)
+	}
+}
+
+// TestMissedTimesOfSchedules sets the clock over the times of two schedules: one of them makes up for it, once, and has all tables flushed; the other one
+// leaves it out.
+func TestMissedTimesOfSchedules(t *testing.T) {
+	t.Parallel()
+	n, leap := leapingNode(t)
+	root := leap(0)
+	root.sql("CREATE NAMESPACE app")
+	root.sql("CREATE SHARED TABLE app.pub (id BIGINT PRIMARY KEY)")
+	root.sql("CREATE USER TABLE app.own (id BIGINT PRIMARY KEY)")
+	root.sql("INSERT INTO app.pub VALUES (1), (2)")
+	root.sql("INSERT INTO app.own VALUES (1), (2)")
+	const daily = " CRON '30 12 * * *' TIME ZONE 'Europe/Berlin' "
+	root.sql("CREATE SCHEDULE made" + daily + "MISFIRE RUN DO STORAGE FLUSH ALL")
+	root.sql("CREATE SCHEDULE left" + daily + "DO INSERT INTO app.pub VALUES (3)")
+	root = leap(4 * 24 * time.Hour)
+	within(t, "all tables are flushed", func() bool { return hotVersions(t, n, "pub")+hotVersions(t, n, "own") == 0 })
+	within(t, "one time is left out, the other was made up for once", func() bool {
+		return root.grid("SELECT schedule_name, skipped, last_run IS NULL, next_run > NOW() FROM system.schedules ORDER BY schedule_name") ==
+			"left|1|true|true\nmade|0|false|true"
+	})
+	if got := root.grid("SELECT count(*) FROM system.jobs WHERE job_type = 'statement'"); got != "1" {
+		t.Errorf("%s jobs of schedules ran", got)
+	}
+	if got := root.grid("SELECT count(*) FROM app.pub") + root.grid("SELECT count(*) FROM app.own"); got != "22" {
+		t.Errorf("the tables have %s rows", got)
+	}
+}
+
 // TestChoresOfTheClock sets the clock of a node forward: what its deletions, stream rows and old jobs wait for is over, and statements have jobs
 // remove them.
 func TestChoresOfTheClock(t *testing.T) {
 	t.Parallel()
-	wall := leapingClock{by: &atomic.Int64{}}
-	cfg := testConfig(t.TempDir())
-	withShards(1, 1)(cfg)
-	n := openNode(t, cfg, Options{clock: wall})
-	waitReady(t, n)
-	root := login(t, n, "root", rootPassword)
-	leap := func(by time.Duration) {
-		wall.by.Add(int64(by))
-		root = login(t, n, "root", rootPassword) // the token is too old
-	}
+	n, leap := leapingNode(t)
+	root := leap(0)
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY) WITH (DELETED_RETENTION_HOURS = '5')")
 	root.sql("CREATE STREAM TABLE app.s (id BIGINT PRIMARY KEY) WITH (TTL_SECONDS = 10000)")
@@ -140,7 +174,7 @@ func TestChoresOfTheClock(t *testing.T) {
 	if got := retain(); !strings.HasPrefix(got, "skipped") {
 		t.Errorf("retention at once: %s", got)
 	}
-	leap(6 * time.Hour)
+	root = leap(6 * time.Hour)
 	within(t, "the deletions are gone", func() bool { // the job may be the one that the leader makes each hour
 		retain()
 		return root.grid("SELECT count(*) FROM app.t WHERE _deleted = true") == "0"
@@ -151,7 +185,7 @@ func TestChoresOfTheClock(t *testing.T) {
 	root.sql("RUN JOB stream_eviction")
 	within(t, "the rows of the stream are gone", func() bool { return hotVersions(t, n, "s") == 0 })
 	old := root.grid("SELECT min(job_id) FROM system.jobs WHERE job_type = 'retention'")
-	leap(31 * 24 * time.Hour)
+	root = leap(31 * 24 * time.Hour)
 	within(t, "old jobs are forgotten", func() bool { // as above
 		startJob(t, n, root, "RUN JOB job_cleanup")
 		return root.grid("SELECT count(*) FROM system.jobs WHERE job_id = '"+old+"'") == "0"
