@@ -128,10 +128,10 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 		err := At(p.rs.target.Step, "rows")
 		if err == nil {
 			err = inParts(batch.rows, true, func(rows []*commandv1.RowWrite, _ bool) error {
-				_, err := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
+				_, failed := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
 					WriteRows: &commandv1.WriteRows{Rows: rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
 				}})
-				return err
+				return failed
 			})
 		}
 		if err != nil {
