@@ -243,6 +243,7 @@ func FuzzBindEval(f *testing.F) {
 		"i + $1 * 2", "t LIKE '%' || $2", "CASE i WHEN 1 THEN 'a' END", "substring(t, -5, 9223372036854775807)", "j -> 'a' ->> 0",
 		"date_trunc('week', ts) + interval '1 month'", "round(m / 3, -2)", "i BETWEEN $1 AND NULL", "ARRAY[1,2][1] = ANY(ARRAY[i])",
 		"count(DISTINCT i) + sum(m) FILTER (WHERE b)", "lpad(t, 100, $2)", "2.5 ^ 100", "e <=> '[1,2,3]'", "extract(epoch from da)",
+		"j @? '$.a[*] ? (@ > 1)'", "jsonb_path_query_array(j, t, j, b)", "rank(i, $1) WITHIN GROUP (ORDER BY i, t DESC)",
 	} {
 		f.Add(text)
 	}

@@ -73,6 +73,9 @@ func (ctx *EvalContext) stopped() error {
 	return ctx.Env.Stopped()
 }
 
+// canStop reports whether a statement is there that a long computation can end with.
+func (ctx *EvalContext) canStop() bool { return ctx != nil && ctx.Env != nil && ctx.Env.Stopped != nil }
+
 // SubqueryRows is the outcome of a subquery.
 type SubqueryRows struct {
 	Rows [][]datum.Datum

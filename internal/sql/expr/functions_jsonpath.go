@@ -36,6 +36,9 @@ func parsePath(text string) (*jsonpath.Path, error) {
 	return jsonpath.Parse(text, func(pattern string, ignoreCase bool) (any, error) { return compileRegular(pattern, ignoreCase) })
 }
 
+// unstoppableSteps bounds a path where nothing can end it: the conditions of live queries hold up all that follow the same changes.
+const unstoppableSteps = 100_000
+
 // pathRun is one evaluation of a path: the document, the path, its variables, and whether errors of the document are overlooked.
 type pathRun struct {
 	walk     *jsonWalk
@@ -64,6 +67,9 @@ func (c *pathCall) start(ctx *EvalContext, a arguments, zones bool) (*pathRun, b
 		}
 		return compiled.matches(ctx, text)
 	}}
+	if !ctx.canStop() {
+		r.options.Steps = unstoppableSteps
+	}
 	if len(a) > 2 {
 		variables, ok, err := r.walk.follow(a[2], nil)
 		if err != nil {

@@ -5,7 +5,7 @@
 // through a document and gives the items that the path leads to, one after the other. Documents are walked where they are written
 // (package jsontext); an item of a document is a piece of it.
 //
-// What always holds: a path is bounded by MaxBytes and MaxDepth, an evaluation by maxSteps and by the statement that it belongs to, and
+// What always holds: a path is bounded by MaxBytes and MaxDepth, an evaluation by MaxSteps and by the statement that it belongs to, and
 // what an evaluation keeps at a time by maxKept items. Numbers are exact decimals. Members come in the order of the document, where
 // PostgreSQL orders them by their keys, and of members with one key the last counts.
 //

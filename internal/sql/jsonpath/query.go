@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxSteps bounds the items that one evaluation goes over; more are refused.
-	maxSteps = 20_000_000
+	// MaxSteps bounds the items that one evaluation goes over; more are refused.
+	MaxSteps = 20_000_000
 	// maxKept bounds the items that an evaluation keeps to compare or to unwrap them; more are refused.
 	maxKept = 200_000
 	// stepBytes is what a step counts for the statement's pace.
@@ -27,6 +27,8 @@ type Options struct {
 	Match func(pattern any, text string) (bool, error)
 	// Zones allows comparisons between times with and without a zone, which are then in UTC.
 	Zones bool
+	// Steps bounds the items that the evaluation goes over, when that is less than MaxSteps; zero is MaxSteps.
+	Steps int
 }
 
 // Visit is given an item and says whether to go on.
@@ -57,6 +59,9 @@ func (p *Path) Query(document []byte, options Options, visit Visit) (refused boo
 	e.current, e.base = e.root, base{document: e.root.written}
 	if options.Variables != nil {
 		e.nextID = 2
+	}
+	if e.Steps == 0 {
+		e.Steps = MaxSteps
 	}
 	err = e.item(p.root, e.root, visit)
 	if errors.Is(err, errEnough) {
@@ -98,8 +103,8 @@ type evaluation struct {
 
 // step counts the work.
 func (e *evaluation) step() error {
-	if e.steps++; e.steps > maxSteps {
-		return fault.New(fault.LimitExceeded, "a JSON path went over more than %d items", maxSteps)
+	if e.steps++; e.steps > e.Steps {
+		return fault.New(fault.LimitExceeded, "a JSON path went over more than %d items", e.Steps)
 	}
 	if !e.Walk.Went(stepBytes) {
 		return e.Walk.Err
