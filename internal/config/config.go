@@ -176,7 +176,7 @@ type Raft struct {
 	BalanceLeaders         bool   `toml:"balance_leaders" doc:"Spread leaderships evenly over the nodes; false leaves them where elections and operators put them."`
 	MaxWaitingProposals    int    `toml:"max_waiting_proposals" range:"1..1000000" doc:"Writes of one group that wait for their result; more are refused with 503 and Retry-After."`
 	MaxWaitingBytes        int64  `toml:"max_waiting_bytes" range:"65536..17179869184" doc:"Bytes of the same; more are refused likewise."`
-	MaxFollowerLag         uint64 `toml:"max_follower_lag_entries" range:"100..1000000000" doc:"Log entries that a live follower may be behind before writes of the group are refused with 503, so that it does not need a snapshot."`
+	MaxFollowerLag         uint64 `toml:"max_follower_lag_entries" range:"100..1000000000" doc:"Log entries that a live follower may be behind before writes of the group are refused with 503, as they are when it lacks four times log_retention_bytes of the group, but not less than 64 MiB. The log keeps what it lacks, so it needs no snapshot."`
 }
 
 // Cluster is the node's place among others. Without cluster_id the node is standalone.

@@ -256,8 +256,8 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 }
 
 // truncate drops the front of a group's log: what is durably in the store, is older than the retention, and
-// no live follower still needs. A follower that is far behind is given a snapshot once the log would
-// otherwise hold more than four times its retention.
+// no live follower still needs. A live voter is never passed: proposals are refused, in pressure.go, before what is kept
+// for it becomes too much. Who gets a snapshot anyway holds no more than four times the retention.
 func (w *worker) truncate(g *group) {
 	cfg := &w.m.cfg
 	upto, _ := retention(g.log, w.m.room.tightened(cfg.retain(g.id)), w.m.durable.index(g.id))
@@ -271,8 +271,8 @@ func (w *worker) truncate(g *group) {
 	if upto < first {
 		return
 	}
-	if g.leading.Load() && withinFourfold(g.log, cfg.retain(g.id)) {
-		upto = min(upto, w.slowestLive(g))
+	if g.leading.Load() {
+		upto = min(upto, w.neededBy(g, withinFourfold(g.log, cfg.retain(g.id))))
 	}
 	if upto < first {
 		return
@@ -306,12 +306,23 @@ func withinFourfold(log *raftlog.Group, retain Retention) bool {
 }
 
 // slowestLive is the smallest index that every live follower has.
-func (w *worker) slowestLive(g *group) uint64 {
-	slowest := uint64(math.MaxUint64)
-	g.node.WithProgress(func(id uint64, _ raft.ProgressType, progress tracker.Progress) {
-		if id != uint64(w.m.cfg.Replica) && w.m.peers.live(ident.ReplicaID(id)) {
-			slowest = min(slowest, max(progress.Match, progress.PendingSnapshot))
+func (w *worker) slowestLive(g *group) uint64 { return w.neededBy(g, true) }
+
+// neededBy is up to where the log may be dropped for the sake of live followers. Those that the log's front has no more
+// use for, or that nobody is held back for, count only with patience: learners, who is being sent a snapshot, and who needs one
+// already. Of which voters a new leader has not heard yet how far they are, it waits until all that live have had the time
+// to say so.
+func (w *worker) neededBy(g *group, patience bool) uint64 {
+	needed, first := uint64(math.MaxUint64), g.log.FirstIndex()
+	g.node.WithProgress(func(id uint64, kind raft.ProgressType, progress tracker.Progress) {
+		if id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) {
+			return
+		}
+		served := kind == raft.ProgressTypePeer && progress.State != tracker.StateSnapshot &&
+			(progress.Match+1 >= first || progress.Match == 0 && w.tick-g.ledSince < liveWithin)
+		if served || patience {
+			needed = min(needed, max(progress.Match, progress.PendingSnapshot))
 		}
 	})
-	return slowest
+	return needed
 }

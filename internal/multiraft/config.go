@@ -46,6 +46,7 @@ type Config struct {
 	MaxWaiting       int           // proposals of one group waiting for a result; default 8192, then ErrOverloaded
 	MaxWaitingBytes  int64         // bytes of the same; default 64 MiB, then ErrOverloaded
 	MaxFollowerLag   uint64        // entries a live follower may be behind; default 50000, then ErrOverloaded
+	MaxFollowerBytes uint64        // bytes of the same; default four times the retention of the group, at least 64 MiB
 	MaxInbox         int           // Raft messages of one worker not yet stepped; default 65536, then the newest are dropped
 	RetainEntries    uint64        // entries kept behind the applied index for slow followers; default 10000
 	RetainBytes      uint64        // bytes of the same per group; default 64 MiB; whichever is reached first
@@ -90,6 +91,14 @@ func (c *Config) retain(id shard.GroupID) Retention {
 	setDefault(&kept.Entries, c.RetainEntries)
 	setDefault(&kept.Bytes, c.RetainBytes)
 	return kept
+}
+
+// followerBytes is how many bytes of a group's log a live follower may lack.
+func (c *Config) followerBytes(id shard.GroupID) uint64 {
+	if c.MaxFollowerBytes != 0 {
+		return c.MaxFollowerBytes
+	}
+	return max(4*c.retain(id).Bytes, maxInflightBytes) // so much is on its way to a follower that is not slow
 }
 
 // electionTicks is the shortest election timeout of a group. The meta group is half as patient again: every node

@@ -39,9 +39,11 @@ type lab struct {
 	retain  uint64
 	// followerLag is Config.MaxFollowerLag, zero for the default.
 	followerLag uint64
-	quietTicks  int  // Config.QuietTicks, zero for the default
-	packs       bool // Config.Packs
-	sinceFault  int  // ticks, where a test counts them
+	// followerBytes is Config.MaxFollowerBytes, likewise.
+	followerBytes uint64
+	quietTicks    int  // Config.QuietTicks, zero for the default
+	packs         bool // Config.Packs
+	sinceFault    int  // ticks, where a test counts them
 	// The like-named fields of Config.
 	snapshotChunk int
 	snapshotFile  uint64
@@ -148,7 +150,7 @@ func (n *labNode) open() {
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		Packs:      func() bool { return l.packs },
-		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20,
+		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20, MaxFollowerBytes: l.followerBytes,
 		SnapshotChunkBytes: l.snapshotChunk, SnapshotFileBytes: l.snapshotFile, VerifyInstalled: true,
 		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
 	}, wire)

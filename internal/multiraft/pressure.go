@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -70,7 +71,7 @@ func (m *Manager) admit(id shard.GroupID, request ident.RequestID, data []byte) 
 }
 
 // feelPressure looks how far the slowest live follower of a led group is behind. Proposals are refused from
-// MaxFollowerLag on, and taken again once half of that is caught up, so that the answer does not flicker.
+// MaxFollowerLag or MaxFollowerBytes on, because so much is kept for it, and taken again once half of that is caught up, so that the answer does not flicker.
 func (w *worker) feelPressure(g *group) {
 	if !g.leading.Load() {
 		g.pressed.Store(false)
@@ -86,11 +87,20 @@ func (w *worker) feelPressure(g *group) {
 			slowest = min(slowest, progress.Match)
 		}
 	})
-	limit := w.m.cfg.MaxFollowerLag
+	entries, bytes := w.m.cfg.MaxFollowerLag, w.m.cfg.followerBytes(g.id)
 	if g.pressed.Load() {
-		limit /= 2
+		entries, bytes = entries/2, bytes/2
 	}
-	g.pressed.Store(last-slowest > limit)
+	g.pressed.Store(last-slowest > entries || lagBytes(g.log, slowest) > bytes)
+}
+
+// lagBytes is about how many bytes of a log are behind an index.
+func lagBytes(log *raftlog.Group, index uint64) uint64 {
+	first, last := log.FirstIndex(), log.LastIndex()
+	if last < first || index >= last {
+		return 0
+	}
+	return uint64(float64(log.Bytes()) * float64(last-index) / float64(last-first+1))
 }
 
 // Propose replicates a command and returns its result once it is applied here. Only the leader's replica

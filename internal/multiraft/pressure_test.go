@@ -92,3 +92,91 @@ func TestANewLeaderTakesProposalsAtOnce(t *testing.T) {
 		t.Errorf("only %d proposals found a leader", taken)
 	}
 }
+
+// TestTruncationNeverPassesALiveFollower lets a live follower fall behind by far more than the log keeps, until proposals
+// are refused, by entries and by bytes. What it lacks is in the log all the time, so it needs no snapshot.
+func TestTruncationNeverPassesALiveFollower(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		lag, retain uint64
+		bytes       uint64
+	}{{"entries", 60, 5, 0}, {"bytes", 100_000, 5, 4000}} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t, 44, 2)
+			l.followerLag, l.followerBytes, l.retain = c.lag, c.bytes, c.retain
+			l.startThree()
+			g := shard.UserShard(0)
+			n := l.leader(g)
+			slow := l.otherThan(n)
+			has, joined := slow.log.Group(g).LastIndex(), slow.manager.groups[g].snapsTaken.Load()
+			l.network.SetFault(func(p *transport.Packet) transport.Verdict {
+				return transport.Verdict{Drop: p.To == slow.replica && p.Lane == transport.LaneBulk}
+			})
+			l.until(2000, "a refusal", func() bool {
+				_, err := n.manager.Submit(g, l.id(), binary.BigEndian.AppendUint64(nil, 1))
+				if err != nil && !errors.Is(err, ErrOverloaded) {
+					t.Fatalf("refused with %v, want ErrOverloaded", err)
+				}
+				return err != nil
+			})
+			l.cutLogs(n)
+			if first := n.log.Group(g).FirstIndex(); first > has+1 {
+				t.Fatalf("the log starts at %d, a live follower has no more than %d", first, has)
+			}
+			if withinFourfold(n.log.Group(g), n.manager.cfg.retain(g)) {
+				t.Fatal("the log is within four times its retention: nothing is shown")
+			}
+			l.network.SetFault(nil)
+			l.until(400, "the follower has everything", func() bool {
+				return slow.log.Group(g).LastIndex() == n.log.Group(g).LastIndex()
+			})
+			if taken := slow.manager.groups[g].snapsTaken.Load(); taken != joined {
+				t.Errorf("the follower was given %d snapshots", taken-joined)
+			}
+			l.cutLogs(n)
+			if first := n.log.Group(g).FirstIndex(); first <= has+1 {
+				t.Errorf("the log still starts at %d: nothing is cut", first)
+			}
+		})
+	}
+}
+
+// TestADeadFollowerHoldsNoLog: what a node that is gone lacks is cut, and it gets a snapshot when it comes back.
+func TestADeadFollowerHoldsNoLog(t *testing.T) {
+	l := newLab(t, 45, 1)
+	l.retain = 5
+	l.startThree()
+	g := shard.UserShard(0)
+	gone := l.otherThan(l.leader(g))
+	has := gone.log.Group(g).LastIndex()
+	gone.crash()
+	gone.manager = nil
+	var n *labNode
+	l.until(400, "the follower counts as gone", func() bool {
+		n = l.leader(g)
+		return n != nil && !n.manager.Live(gone.replica)
+	})
+	for range 50 {
+		if _, err := l.propose(g, l.id(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.cutLogs(n)
+	if first := n.log.Group(g).FirstIndex(); first <= has+1 {
+		t.Fatalf("the log starts at %d for a follower that is gone and has %d", first, has)
+	}
+}
+
+// cutLogs makes a node's store durable and lets it cut its logs.
+func (l *lab) cutLogs(n *labNode) {
+	l.t.Helper()
+	if err := n.store.Flush(); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := n.manager.Maintain(); err != nil {
+		l.t.Fatal(err)
+	}
+	for range 2 * truncateEvery {
+		l.tick()
+	}
+}

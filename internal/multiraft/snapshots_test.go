@@ -134,6 +134,9 @@ func TestSnapshotGoesOnAfterABrokenStreamAndRestarts(t *testing.T) {
 				away.restart()
 			case "sender":
 				sender := l.leader(g)
+				if err := sender.log.Flush(); err != nil { // or the entries may be back, and be sent instead
+					t.Fatal(err)
+				}
 				sender.crash()
 				sender.restart()
 				sender.addBulk(g) // it was not in the log

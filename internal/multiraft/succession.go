@@ -78,8 +78,11 @@ func (w *worker) stand(g *group) {
 	w.mark(g)
 }
 
-// noteState notes that Raft's own timeout made this replica a candidate.
+// noteState notes that Raft's own timeout made this replica a candidate, or that it was elected.
 func (g *group) noteState(state raft.StateType, tick int) {
+	if state == raft.StateLeader {
+		g.ledSince = tick
+	}
 	if state == raft.StatePreCandidate || state == raft.StateCandidate {
 		g.succession.stood = tick
 	}
