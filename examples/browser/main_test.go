@@ -141,6 +141,11 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func (b *browser) shows(want string) {
 	b.t.Helper()
 	got := ""
+	defer func() {
+		if got != want {
+			b.t.Logf("the page shows %q", got)
+		}
+	}()
 	eventually(b.t, "the rows "+want, func() bool {
 		got = b.run(`document.querySelector("[data-testid=state]").textContent + ": " + ` +
 			`[...document.querySelectorAll("tbody tr")].map((r) => [...r.cells].map((c) => c.textContent).join(" ")).sort().join(", ")`)
@@ -176,7 +181,62 @@ func stopServer(t *testing.T, n *server.Node) {
 	}
 }
 
-// TestPage: the page follows inserts, updates and deletes, and goes on behind its cursor when the server comes back.
+// notYet answers at the address of a server as one that is not ready: first it knows nobody, then it lets the page in but cannot give it
+// rows. It returns when the page has left.
+func notYet(t *testing.T, addr string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, left := false, make(chan struct{}, 1)
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	front := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Headers", "*")
+		switch {
+		case r.Method == http.MethodOptions:
+		case r.URL.Path != "/v1/ws" && !refused:
+			refused = true // the page asks once at a time
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprint(w, `{"message":"not ready"}`) // a reader that leaves asks again
+		case r.URL.Path != "/v1/ws":
+			_, _ = fmt.Fprint(w, `{"access_token":"token"}`)
+		default:
+			ws, err := upgrader.Upgrade(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() {
+				select {
+				case left <- struct{}{}:
+				default: // it has come back already
+				}
+			}()
+			for _, message := range []string{`{"type":"auth_success"}`, `{"type":"error","subscription_id":"rows","code":"SUBSCRIPTION_FAILED","message":"not ready"}`} {
+				if _, _, err := ws.ReadMessage(); err != nil {
+					t.Error(err)
+				}
+				if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+					t.Error(err)
+				}
+			}
+			_, _, _ = ws.ReadMessage() // until the page closes
+			_ = ws.Close()             // as it wants
+		}
+	})}}
+	front.Start()
+	defer front.Close()
+	select {
+	case <-left:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the page does not try again")
+	}
+}
+
+// TestPage: the page follows inserts, updates and deletes, and goes on behind its cursor when the server comes back, also by way of a server that
+// is not ready yet.
 func TestPage(t *testing.T) {
 	pages := httptest.NewServer(http.HandlerFunc(serve))
 	defer pages.Close()
@@ -204,6 +264,7 @@ func TestPage(t *testing.T) {
 	sql("DELETE FROM chat.messages WHERE id = 2")
 	b.shows("Live: 1 NULL, 3 <b>three</b>")
 	stopServer(t, node)
+	notYet(t, addr)
 	node, _ = startServer(t, dir, addr, pages.URL)
 	defer func() { stopServer(t, node) }()
 	sql("INSERT INTO chat.messages VALUES (4, 'four')")
