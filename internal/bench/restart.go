@@ -89,12 +89,12 @@ func (n *soloNode) open() (err error) {
 		return err
 	}
 	if n.next.Load() == 0 {
-		if err = multiraft.Found(n.store, n.log, n.groups, 1); err != nil {
+		if err = multiraft.Found(n.store, multiraft.LogOf(n.log), n.groups, 1); err != nil {
 			return err
 		}
 	}
 	n.solo, err = multiraft.OpenSolo(multiraft.Config{
-		Replica: 1, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
+		Replica: 1, Groups: n.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) multiraft.StateMachine { return newMachine(g, true) },
 		RetainEntries: 1 << 40, RetainBytes: 1 << 40,
 	})

@@ -73,7 +73,7 @@ func (e *sqlEngine) open(ctx context.Context, publisher applier.Publisher) (err 
 		return err
 	}
 	shards, tables := shard.Default(), catalog.NewStore()
-	if err = multiraft.Found(e.store, e.log, shards.Groups(), 1); err != nil {
+	if err = multiraft.Found(e.store, multiraft.LogOf(e.log), shards.Groups(), 1); err != nil {
 		return err
 	}
 	machines := map[shard.GroupID]multiraft.StateMachine{}
@@ -83,7 +83,7 @@ func (e *sqlEngine) open(ctx context.Context, publisher applier.Publisher) (err 
 		}
 	}
 	e.solo, err = multiraft.OpenSolo(multiraft.Config{
-		Replica: 1, Groups: shards.Groups(), Engine: e.store, Log: e.log, Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
+		Replica: 1, Groups: shards.Groups(), Engine: e.store, Log: multiraft.LogOf(e.log), Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) multiraft.StateMachine { return machines[g] },
 	})
 	if err != nil {

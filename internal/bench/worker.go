@@ -139,7 +139,7 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	if n.log, err = raftlog.Open(raftlog.Config{FS: fsys, Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
 		return nil, err
 	}
-	if err = multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
+	if err = multiraft.Found(n.store, multiraft.LogOf(n.log), n.groups, 1, 2, 3); err != nil {
 		return nil, err
 	}
 	n.network, err = transport.NewGRPC(transport.GRPCConfig{Resolver: n, Clock: clock.Real{}, Logger: logger}, workerHandler{n})
@@ -147,7 +147,7 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 		return nil, err
 	}
 	settings := multiraft.Config{
-		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: logger,
+		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: clock.Real{}, Logger: logger,
 		StateMachines: n.machine, StagingDir: filepath.Join(cfg.Dir, "staging"), NoBalance: cfg.One,
 		Packs: func() bool { return true },
 	}

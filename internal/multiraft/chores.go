@@ -10,7 +10,6 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -286,7 +285,7 @@ func (w *worker) truncate(g *group) {
 
 // retention says up to where a log may be dropped when its state is durable up to an index, and whether the
 // store should be flushed because that alone makes the log twice as long as it should be.
-func retention(log *raftlog.Group, retain Retention, durable uint64) (upto uint64, flush bool) {
+func retention(log GroupLog, retain Retention, durable uint64) (upto uint64, flush bool) {
 	first, last, bytes := log.FirstIndex(), log.LastIndex(), log.Bytes()
 	if last < first {
 		return 0, false
@@ -301,7 +300,7 @@ func retention(log *raftlog.Group, retain Retention, durable uint64) (upto uint6
 }
 
 // withinFourfold reports whether a log holds less than four times what is to be kept of it.
-func withinFourfold(log *raftlog.Group, retain Retention) bool {
+func withinFourfold(log GroupLog, retain Retention) bool {
 	return log.Bytes() < 4*retain.Bytes && log.LastIndex()-log.FirstIndex() < 4*retain.Entries
 }
 

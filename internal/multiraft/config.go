@@ -10,7 +10,6 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 )
@@ -20,7 +19,7 @@ type Config struct {
 	Replica       ident.ReplicaID                  // this data directory's Raft id, not zero
 	Groups        []shard.GroupID                  // all groups, meta first; or the node-local one alone
 	Engine        *storage.Engine                  // where state is kept
-	Log           *raftlog.Log                     // where entries are kept
+	Log           Log                              // where entries are kept
 	StateMachines func(shard.GroupID) StateMachine // called once per group
 	Clock         clock.Clock                      // timers of the driver
 	Logger        *slog.Logger                     // events of the engine

@@ -24,13 +24,13 @@ const (
 // Found writes the first state of every group into an empty store and log. A cluster is founded with one
 // voter, which the others join; when several are given, all of them must be founded with the same list. It
 // is durable when it returns. A directory in which it was interrupted must be emptied and founded again.
-func Found(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, voters ...ident.ReplicaID) error {
+func Found(engine *storage.Engine, log Log, groups []shard.GroupID, voters ...ident.ReplicaID) error {
 	return foundAt(engine, log, foundIndex, groups, voters...)
 }
 
 // FoundLocal writes the first state of a group that has this replica alone on every node, unless it is there. An interrupted call
 // can be repeated.
-func FoundLocal(engine *storage.Engine, log *raftlog.Log, group shard.GroupID, replica ident.ReplicaID) error {
+func FoundLocal(engine *storage.Engine, log Log, group shard.GroupID, replica ident.ReplicaID) error {
 	state, err := readApplied(engine, group)
 	if err != nil || state.Index > 0 {
 		return err
@@ -42,7 +42,7 @@ func FoundLocal(engine *storage.Engine, log *raftlog.Log, group shard.GroupID, r
 	return foundAt(engine, log, start, []shard.GroupID{group}, replica)
 }
 
-func foundAt(engine *storage.Engine, log *raftlog.Log, index uint64, groups []shard.GroupID, voters ...ident.ReplicaID) (err error) {
+func foundAt(engine *storage.Engine, log Log, index uint64, groups []shard.GroupID, voters ...ident.ReplicaID) (err error) {
 	conf := &raftpb.ConfState{}
 	for _, voter := range voters {
 		conf.Voters = append(conf.Voters, uint64(voter))

@@ -21,7 +21,7 @@ import (
 // group is the Raft side of one replica. Its worker owns every field except the atomics, which others read.
 type group struct {
 	*replica
-	log    *raftlog.Group
+	log    GroupLog
 	node   *raft.RawNode
 	worker *worker
 	place  int  // in Config.Groups
@@ -191,7 +191,7 @@ func openGroup(r *replica, w *worker, m *Manager) (*group, error) {
 // when the node stopped between installing a snapshot and recording it: then the log restarts after the
 // state. The commit index may be behind the state, because it is not synced by itself; what was applied
 // was committed.
-func reconcileLog(log *raftlog.Log, g *raftlog.Group, r *replica) error {
+func reconcileLog(log Log, g GroupLog, r *replica) error {
 	hard, state := g.HardState(), r.state
 	update := raftlog.Update{Group: r.id}
 	term, err := g.Term(state.Index)

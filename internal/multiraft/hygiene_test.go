@@ -188,11 +188,11 @@ func TestFailedApplyStopsTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err = Found(store, log, groups, 1); err != nil {
+	if err = Found(store, LogOf(log), groups, 1); err != nil {
 		t.Fatal(err)
 	}
 	m, err := Open(Config{
-		Replica: 1, Groups: groups, Engine: store, Log: log, Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
+		Replica: 1, Groups: groups, Engine: store, Log: LogOf(log), Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) StateMachine { return &brokenMachine{tally{group: g}} }, StagingDir: "staging",
 	}, wire{crew: &crew{}, from: 1})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/pairlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -49,6 +50,7 @@ type lab struct {
 	snapshotFile  uint64
 	serial        byte
 	minFree       int64
+	overPairs     bool                      // logs are kept in pairlog
 	hostile       bool                      // some peer says what no replica says
 	watch         func([]transport.Message) // sees what a node is handed; may be nil
 }
@@ -59,6 +61,7 @@ type labNode struct {
 	fs      *vfs.MemFS
 	store   *storage.Engine
 	log     *raftlog.Log
+	pairs   *pairlog.Log // instead of log, where the lab says so
 	wire    *transport.Memory
 	manager *Manager
 	handler labHandler
@@ -113,7 +116,7 @@ func (l *lab) add(id ident.ReplicaID) *labNode {
 	l.nodes[id] = n
 	n.openStores()
 	if len(l.members) == 0 {
-		if err := Found(n.store, n.log, l.groups, id); err != nil {
+		if err := Found(n.store, n.entries(), l.groups, id); err != nil {
 			l.t.Fatal(err)
 		}
 	}
@@ -130,9 +133,30 @@ func (n *labNode) openStores() {
 		l.t.Fatal(err)
 	}
 	l.opened = append(l.opened, n.store)
+	if l.overPairs {
+		if n.pairs, err = pairlog.Open(pairlog.Config{FS: n.fs, Dir: "log"}); err != nil {
+			l.t.Fatal(err)
+		}
+		return
+	}
 	if n.log, err = raftlog.Open(raftlog.Config{FS: n.logFS(), Dir: "log", SegmentBytes: 1 << 18, SpareSegments: 1}); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// entries is the log, whichever it is.
+func (n *labNode) entries() Log {
+	if n.pairs != nil {
+		return LogOf(n.pairs)
+	}
+	return LogOf(n.log)
+}
+
+func (n *labNode) closeLog() error {
+	if n.pairs != nil {
+		return n.pairs.Close()
+	}
+	return n.log.Close()
 }
 
 func (n *labNode) open() {
@@ -146,7 +170,7 @@ func (n *labNode) open() {
 	wire.SetIdentity(transport.Identity{ClusterUID: l.uid, Replica: n.replica})
 	n.wire = wire
 	n.manager, err = Open(Config{
-		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.log, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
+		Replica: n.replica, Groups: l.groups, Engine: n.store, Log: n.entries(), Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		Packs:      func() bool { return l.packs },
@@ -181,7 +205,7 @@ func (n *labNode) halt() {
 	n.wire.Stop(context.Background())
 	n.manager.Stop()
 	// A crash closes nothing; these only free memory, on the disk that is thrown away.
-	_ = n.log.Close()
+	_ = n.closeLog()
 	_ = n.closeStore()
 }
 
@@ -205,7 +229,7 @@ func (l *lab) close() {
 				n.checkRefused()
 				n.manager.Stop()
 			}
-			_ = n.log.Close() // the disk is thrown away
+			_ = n.closeLog() // the disk is thrown away
 		}
 	}
 	for _, store := range l.opened {

@@ -87,11 +87,11 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if err = Found(store, log, c.groups, 1, 2, 3); err != nil {
+		if err = Found(store, LogOf(log), c.groups, 1, 2, 3); err != nil {
 			tb.Fatal(err)
 		}
 		c.managers[i], err = Open(Config{
-			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: log, Clock: wall,
+			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: LogOf(log), Clock: wall,
 			Logger: slog.New(slog.DiscardHandler), StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
 			StagingDir: "staging", NoBalance: true, TickInterval: 20 * time.Millisecond, LogWrites: options.logWrites,
 		}, wire{c, ident.ReplicaID(i + 1)})

@@ -9,7 +9,6 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -95,7 +94,7 @@ func (w *worker) feelPressure(g *group) {
 }
 
 // lagBytes is about how many bytes of a log are behind an index.
-func lagBytes(log *raftlog.Group, index uint64) uint64 {
+func lagBytes(log GroupLog, index uint64) uint64 {
 	first, last := log.FirstIndex(), log.LastIndex()
 	if last < first || index >= last {
 		return 0

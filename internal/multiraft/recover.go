@@ -20,7 +20,7 @@ import (
 // Recovery is a stopped node's store and log on their way to other voters.
 type Recovery struct {
 	engine   *storage.Engine
-	log      *raftlog.Log
+	log      Log
 	apply    *applyLoop
 	replicas []*replica
 }
@@ -36,7 +36,7 @@ type RecoveredGroup struct {
 
 // OpenRecovery loads every group and applies what the log knows to be committed. Nothing else is changed
 // before Rewrite. It fails when the replica has no state of some group: it never was a member of it.
-func OpenRecovery(engine *storage.Engine, log *raftlog.Log, groups []shard.GroupID, machines func(shard.GroupID) StateMachine) (*Recovery, error) {
+func OpenRecovery(engine *storage.Engine, log Log, groups []shard.GroupID, machines func(shard.GroupID) StateMachine) (*Recovery, error) {
 	r := &Recovery{engine: engine, log: log}
 	for i, id := range groups {
 		one := newReplica(id, machines(id))

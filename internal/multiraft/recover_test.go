@@ -23,7 +23,7 @@ func (n *labNode) recoverAs(survivors ...ident.ReplicaID) []RecoveredGroup {
 		}
 	}()
 	machines := func(g shard.GroupID) StateMachine { return &tally{group: g} }
-	r, err := OpenRecovery(n.store, n.log, n.lab.groups, machines)
+	r, err := OpenRecovery(n.store, LogOf(n.log), n.lab.groups, machines)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +148,10 @@ func TestRecoveryNeedsStateAndSurvivors(t *testing.T) {
 	n.manager = nil
 	n.openStores()
 	machines := func(g shard.GroupID) StateMachine { return &tally{group: g} }
-	if _, err := OpenRecovery(n.store, n.log, shard.Map{UserShards: 2, SharedShards: 1}.Groups(), machines); err == nil {
+	if _, err := OpenRecovery(n.store, LogOf(n.log), shard.Map{UserShards: 2, SharedShards: 1}.Groups(), machines); err == nil {
 		t.Error("a group without state was recovered")
 	}
-	r, err := OpenRecovery(n.store, n.log, l.groups, machines)
+	r, err := OpenRecovery(n.store, LogOf(n.log), l.groups, machines)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // soloConfig is the configuration of a standalone node on the lab node's disk.
 func soloConfig(n *labNode) Config {
 	return Config{
-		Replica: n.replica, Groups: n.lab.groups, Engine: n.store, Log: n.log, Clock: n.lab.clock,
+		Replica: n.replica, Groups: n.lab.groups, Engine: n.store, Log: LogOf(n.log), Clock: n.lab.clock,
 		Logger:        slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
 		RetainEntries: 10, RetainBytes: 64 << 20,
@@ -30,7 +30,7 @@ func soloNode(t *testing.T, l *lab) *labNode {
 	t.Helper()
 	n := &labNode{lab: l, replica: 1, fs: vfs.NewCrashableMem()}
 	n.openStores()
-	if err := Found(n.store, n.log, l.groups, 1); err != nil {
+	if err := Found(n.store, LogOf(n.log), l.groups, 1); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -53,7 +53,7 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 	if !slices.Contains(survivors, n.identity.Node) {
 		return nil, fmt.Errorf("%s belongs to node %d, which is not among the survivors", dir, n.identity.Node)
 	}
-	recovery, err := multiraft.OpenRecovery(n.store, n.log, n.identity.Shards.Groups(), n.quietMachine)
+	recovery, err := multiraft.OpenRecovery(n.store, multiraft.LogOf(n.log), n.identity.Shards.Groups(), n.quietMachine)
 	if err != nil {
 		return nil, err
 	}

@@ -280,7 +280,7 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 	tick := max(cluster.HeartbeatInterval()/5, 10*time.Millisecond)
 	least, greatest := cluster.ElectionTimeout()
 	return n.bounds(multiraft.Config{
-		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
+		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: multiraft.LogOf(n.log),
 		StateMachines: n.newStateMachine,
 		Clock:         n.clock, Logger: n.logger.With(slog.String("part", "raft")),
 		StagingDir:     filepath.Join(n.cfg.Storage.DataPath, "staging"),

@@ -169,7 +169,7 @@ func (n *simNode) openEngine() error {
 		return err
 	}
 	manager, err := n.openManager(multiraft.Config{
-		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
+		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,

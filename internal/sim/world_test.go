@@ -182,7 +182,7 @@ func (w *world) found() {
 		err = n.openStores()
 	}
 	if err == nil {
-		err = multiraft.Found(n.store, n.log, w.groups, 1)
+		err = multiraft.Found(n.store, multiraft.LogOf(n.log), w.groups, 1)
 	}
 	n.self.Replica = 1
 	if err == nil {

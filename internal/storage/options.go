@@ -20,7 +20,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	options := &pebble.Options{
 		FS:                          e.fs,
 		Cache:                       e.cache,
-		DisableWAL:                  true,
+		DisableWAL:                  !o.WriteAhead,
 		ReadOnly:                    o.readOnly,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger,

@@ -4,7 +4,7 @@
 // over the newest state, a snapshot or the durable state, table files for ingestion, and the replacement of
 // a whole key span. It knows keys and values only, not what they mean.
 //
-// Pebble's write-ahead log is always off. A commit is atomic but not durable; it becomes durable when the
+// Pebble's write-ahead log is off, unless Options.WriteAhead asks for it. A commit is atomic but not durable; it becomes durable when the
 // memtable it went to is flushed, and memtables are flushed in commit order. The Raft log is the
 // write-ahead log: after a crash the node replays it from the applied indexes found here, and it may drop only what
 // the Durable reader already shows. Everything in one batch becomes durable, or is lost, together.
@@ -50,6 +50,10 @@ type Options struct {
 	// OnFatal is called once, on some goroutine, when the store can no longer keep its promises. It must not
 	// call the engine. The node stops. Nil means nobody is told; calls still fail.
 	OnFatal func(error)
+
+	// WriteAhead gives the store a write-ahead log of its own, so that CommitSync makes a batch durable. It is for the Raft
+	// log alone.
+	WriteAhead bool
 
 	readOnly bool // nothing on disk is changed; for Inspect
 }

@@ -195,11 +195,11 @@ func TestCrashDuringLargeAppend(t *testing.T) {
 		want := raftlogtest.NewModel()
 		want.Append([]raftlog.Update{base}, true)
 		want.Append(large, true)
-		if err := want.Exact(l); err != nil {
+		if err := want.Exact(raftlogtest.Groups(l)); err != nil {
 			t.Error(err)
 		}
 		l = reopenAfterCrash(t, mem)
-		if err := want.Exact(l); err != nil {
+		if err := want.Exact(raftlogtest.Groups(l)); err != nil {
 			t.Errorf("after a crash: %v", err)
 		}
 		closeLog(t, l)

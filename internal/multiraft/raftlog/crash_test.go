@@ -83,11 +83,11 @@ func (c *crasher) restart(clone *vfs.MemFS, nested bool) error {
 // check holds what is recovered against the promise: every acknowledged operation is there, and the one under
 // way is there whole or not at all.
 func (c *crasher) check(l *raftlog.Log) error {
-	err := c.acknowledged.Recovered(l)
+	err := c.acknowledged.Recovered(raftlogtest.Groups(l))
 	if err == nil {
 		return nil
 	}
-	if otherErr := c.underway.Recovered(l); otherErr != nil {
+	if otherErr := c.underway.Recovered(raftlogtest.Groups(l)); otherErr != nil {
 		return fmt.Errorf("neither without the operation under way: %w; nor with it: %w", err, otherErr)
 	}
 	return nil

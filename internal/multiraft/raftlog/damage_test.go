@@ -38,7 +38,7 @@ func TestFlippedBitAnywhere(t *testing.T) {
 			fs := changed.restore(t)
 			l, err := raftlog.Open(smallConfig(fs))
 			if err == nil {
-				if err = model.Recovered(l); err != nil {
+				if err = model.Recovered(raftlogtest.Groups(l)); err != nil {
 					t.Fatalf("%s at %d: opened and lost something: %v", name, offset, err)
 				}
 				closeLog(t, l)
@@ -194,7 +194,7 @@ func goOn(t *testing.T, left files, want *raftlogtest.Model) error {
 	if err != nil {
 		return err
 	}
-	if err = want.Recovered(l); err != nil {
+	if err = want.Recovered(raftlogtest.Groups(l)); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	u := raftlog.Update{Group: 9, Entries: []*raftpb.Entry{raftlogtest.Entry(1, 1, []byte("x"))}}
@@ -208,7 +208,7 @@ func goOn(t *testing.T, left files, want *raftlogtest.Model) error {
 	if l, err = raftlog.Open(smallConfig(cut.restore(t))); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
-	if err := want.Recovered(l); err != nil {
+	if err := want.Recovered(raftlogtest.Groups(l)); err != nil {
 		return errors.Join(fmt.Errorf("opened again: %w", err), l.Close())
 	}
 	if l.Group(9).LastIndex() != 1 {

@@ -117,7 +117,7 @@ func TestFullDiskIsNotFinal(t *testing.T) {
 			if !errors.Is(err, raftlog.ErrNoSpare) || !errors.Is(err, syscall.ENOSPC) {
 				t.Fatalf("append: %v, want ErrNoSpare", err)
 			}
-			if err := w.Model.Exact(l); err != nil {
+			if err := w.Model.Exact(raftlogtest.Groups(l)); err != nil {
 				t.Errorf("after the refusal: %v", err)
 			}
 			full = false
@@ -130,7 +130,7 @@ func TestFullDiskIsNotFinal(t *testing.T) {
 			}
 			closeLog(t, l)
 			l = open(t, smallConfig(mem))
-			if err := w.Model.Exact(l); err != nil {
+			if err := w.Model.Exact(raftlogtest.Groups(l)); err != nil {
 				t.Error(err)
 			}
 			closeLog(t, l)

@@ -20,6 +20,28 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
+// Log is what is tested: a log whose groups are G.
+type Log[G Group] interface {
+	Append(updates []raftlog.Update, sync bool) error
+	Truncate(group shard.GroupID, upto uint64) error
+	Group(group shard.GroupID) G
+}
+
+// Group is what a model compares.
+type Group interface {
+	HardState() raftlog.HardState
+	Marker() raftlog.Marker
+	LastIndex() uint64
+	Bytes() uint64
+	Term(index uint64) (uint64, error)
+	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
+}
+
+// Groups gives the groups of any log as what a model compares.
+func Groups[G Group](l Log[G]) func(shard.GroupID) Group {
+	return func(id shard.GroupID) Group { return l.Group(id) }
+}
+
 // Model is what a log should hold.
 type Model struct{ groups map[shard.GroupID]*group }
 
@@ -108,9 +130,9 @@ func (g *group) term(index uint64) uint64 {
 }
 
 // Exact reports the first difference between a log and the model.
-func (m *Model) Exact(l *raftlog.Log) error {
+func (m *Model) Exact(groups func(shard.GroupID) Group) error {
 	for _, id := range m.ids() {
-		want, got := m.groups[id], l.Group(id)
+		want, got := m.groups[id], groups(id)
 		if got.Marker() != want.marker {
 			return fmt.Errorf("group %v: marker %+v, want %+v", id, got.Marker(), want.marker)
 		}
@@ -122,9 +144,9 @@ func (m *Model) Exact(l *raftlog.Log) error {
 }
 
 // Recovered reports the first way in which a log that was opened after a crash breaks a promise.
-func (m *Model) Recovered(l *raftlog.Log) error {
+func (m *Model) Recovered(groups func(shard.GroupID) Group) error {
 	for _, id := range m.ids() {
-		want, got := m.groups[id], l.Group(id)
+		want, got := m.groups[id], groups(id)
 		if err := want.compare(id, got, want.commit); err != nil {
 			return err
 		}
@@ -134,7 +156,7 @@ func (m *Model) Recovered(l *raftlog.Log) error {
 
 func (m *Model) ids() []shard.GroupID { return slices.Sorted(maps.Keys(m.groups)) }
 
-func (g *group) compare(id shard.GroupID, got *raftlog.Group, atLeast uint64) error {
+func (g *group) compare(id shard.GroupID, got Group, atLeast uint64) error {
 	hard, marker := got.HardState(), got.Marker()
 	switch {
 	case hard.Term != g.hard.Term || hard.Vote != g.hard.Vote:
@@ -156,7 +178,7 @@ func (g *group) compare(id shard.GroupID, got *raftlog.Group, atLeast uint64) er
 	return g.compareEntries(id, got, marker.Index+1)
 }
 
-func (g *group) compareEntries(id shard.GroupID, got *raftlog.Group, first uint64) error {
+func (g *group) compareEntries(id shard.GroupID, got Group, first uint64) error {
 	size := uint64(0)
 	for index := first; index <= g.last; {
 		entries, err := got.Entries(index, g.last+1, math.MaxUint64)

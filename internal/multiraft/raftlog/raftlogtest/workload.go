@@ -63,8 +63,14 @@ func (o Op) String() string {
 	return text
 }
 
+// runner is the side of a log that is written.
+type runner interface {
+	Append(updates []raftlog.Update, sync bool) error
+	Truncate(group shard.GroupID, upto uint64) error
+}
+
 // Run applies an operation to a log.
-func (o Op) Run(l *raftlog.Log) error {
+func (o Op) Run(l runner) error {
 	if len(o.Updates) == 0 {
 		return l.Truncate(o.Group, o.Upto)
 	}
