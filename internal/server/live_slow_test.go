@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -104,12 +106,12 @@ func TestSlowReadersAreTold(t *testing.T) {
 		}
 	}
 	c.sql("DELETE FROM chat.log WHERE id = 0")
-	resumed := openEvents(t, n, c.token, "SELECT id FROM chat.log", events.lastID)
-	rest := "initial_data_batch"
+	resumed := openEvents(t, n, c.token, events.lastID)
+	rest := []string{"initial_data_batch"}
 	for i := told; i < 64; i++ {
-		rest += fmt.Sprintf(" %d", i)
+		rest = append(rest, strconv.Itoa(i))
 	}
-	resumed.expect("subscription_ack ready", rest+" ready", "delete 0")
+	resumed.expect("subscription_ack ready", strings.Join(rest, " ")+" ready", "delete 0")
 }
 
 // untilClosed reads to the end and returns which live queries were ended because the reader is slow.

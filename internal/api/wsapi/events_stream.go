@@ -132,7 +132,7 @@ func (o *eventWriter) write(data []byte) error {
 			return err
 		}
 		late := time.AfterFunc(o.timeout, o.stream.stuck)
-		_, err := o.w.Write(piece) //nolint:gosec // events of JSON, which are no page
+		_, err := o.w.Write(piece) //nolint:gosec,nolintlint // events of JSON, which are no page; found only sometimes
 		if err == nil {
 			err = o.control.Flush()
 		}
