@@ -25,8 +25,14 @@ const (
 	maxStoredBytes = maxChunkBytes + 16<<20
 )
 
-// chunkMagic begins a chunk: the length of its content follows as an uvarint, then the content in zstd.
-var chunkMagic = []byte("KDBCHNK\x01")
+// A chunk begins with chunkMagic and the form of its content; the length of its content follows as an uvarint, then the content in zstd.
+var chunkMagic = []byte("KDBCHNK")
+
+// The forms of the content of a chunk.
+const (
+	runForm   = 1 // encoded records behind one another; no longer written
+	tableForm = 2 // a sorted table file
+)
 
 const chunkPrefix = "chunks/"
 
@@ -88,7 +94,7 @@ func (c *cutter) flush() error {
 
 // encodeChunk makes the object of a chunk.
 func encodeChunk(encoder *zstd.Encoder, content []byte) []byte {
-	stored := append(make([]byte, 0, len(content)/2), chunkMagic...)
+	stored := append(append(make([]byte, 0, len(content)/2), chunkMagic...), tableForm)
 	stored = binary.AppendUvarint(stored, uint64(len(content)))
 	return encoder.EncodeAll(content, stored)
 }
@@ -115,31 +121,35 @@ func newReader(store objstore.Store) (*reader, error) {
 
 func (r *reader) close() { r.decoder.Close() }
 
-// chunk returns the content of a chunk after checking that it is what its name says.
-func (r *reader) chunk(ctx context.Context, c *Chunk) ([]byte, error) {
+// chunk returns the content of a chunk and its form after checking that it is what its name says.
+func (r *reader) chunk(ctx context.Context, c *Chunk) (content []byte, form byte, err error) {
 	if c == nil {
-		return nil, fmt.Errorf("%w: a chunk without a name", errMalformed)
+		return nil, 0, fmt.Errorf("%w: a chunk without a name", errMalformed)
 	}
 	if len(c.SHA256) != 2*sha256.Size || c.Bytes < 0 || c.Bytes > maxStoredBytes {
-		return nil, fmt.Errorf("%w: chunk %q of %d bytes is named wrongly", errMalformed, c.SHA256, c.Bytes)
+		return nil, 0, fmt.Errorf("%w: chunk %q of %d bytes is named wrongly", errMalformed, c.SHA256, c.Bytes)
 	}
 	stored, err := r.object(ctx, chunkKey(c.SHA256), maxStoredBytes)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	rest, ok := bytes.CutPrefix(stored, chunkMagic)
-	size, n := binary.Uvarint(rest)
-	if !ok || n <= 0 || size != uint64(c.Bytes) {
-		return nil, fmt.Errorf("%w: chunk %s begins wrongly", errMalformed, c.SHA256)
+	if !ok || len(rest) == 0 || rest[0] != runForm && rest[0] != tableForm {
+		return nil, 0, fmt.Errorf("%w: chunk %s begins wrongly", errMalformed, c.SHA256)
 	}
-	content, err := r.decoder.DecodeAll(rest[n:], make([]byte, 0, size))
+	form, rest = rest[0], rest[1:]
+	size, n := binary.Uvarint(rest)
+	if n <= 0 || size != uint64(c.Bytes) {
+		return nil, 0, fmt.Errorf("%w: chunk %s begins wrongly", errMalformed, c.SHA256)
+	}
+	content, err = r.decoder.DecodeAll(rest[n:], make([]byte, 0, size))
 	if err != nil {
-		return nil, fmt.Errorf("%w: chunk %s: %w", errMalformed, c.SHA256, err)
+		return nil, 0, fmt.Errorf("%w: chunk %s: %w", errMalformed, c.SHA256, err)
 	}
 	if got := sumOf(content); got != c.SHA256 {
-		return nil, fmt.Errorf("%w: chunk %s holds the content of %s", errMalformed, c.SHA256, got)
+		return nil, 0, fmt.Errorf("%w: chunk %s holds the content of %s", errMalformed, c.SHA256, got)
 	}
-	return content, nil
+	return content, form, nil
 }
 
 // object reads a whole object of at most limit bytes.
@@ -168,20 +178,27 @@ func (r *reader) readObject(ctx context.Context, key string, limit int64) ([]byt
 
 // records visits the records of a chunk; visit must not keep them.
 func (r *reader) records(ctx context.Context, c *Chunk, visit func(record *Record, encoded []byte) error) error {
-	content, err := r.chunk(ctx, c)
+	content, form, err := r.chunk(ctx, c)
 	if err != nil {
 		return err
 	}
-	var record Record
+	forEach := visitRun
+	if form == tableForm {
+		forEach = visitTable
+	}
 	count := int64(0)
-	for rest := content; len(rest) > 0; count++ {
-		before := rest
-		if rest, err = readRecord(rest, &record); err != nil {
-			return fmt.Errorf("chunk %s, record %d: %w", c.SHA256, count, err)
-		}
-		if err = visit(&record, before[:len(before)-len(rest)]); err != nil {
-			return err
-		}
+	failed := false
+	err = forEach(content, func(record *Record, encoded []byte) error {
+		count++
+		err := visit(record, encoded)
+		failed = err != nil
+		return err
+	})
+	switch {
+	case failed:
+		return err
+	case err != nil:
+		return fmt.Errorf("chunk %s, record %d: %w", c.SHA256, count, err)
 	}
 	if count != c.Records {
 		return fmt.Errorf("%w: chunk %s has %d records, the manifest says %d", errMalformed, c.SHA256, count, c.Records)

@@ -77,7 +77,11 @@ func (g *groupWriter) counted(r *Record, encoded []byte) {
 }
 
 // full sends a chunk.
-func (g *groupWriter) full(content []byte, records int64) error {
+func (g *groupWriter) full(run []byte, records int64) error {
+	content, err := tableOf(run)
+	if err != nil {
+		return err
+	}
 	chunk := &Chunk{SHA256: sumOf(content), Bytes: int64(len(content)), Records: records}
 	if g.part != "" {
 		if err := g.describe(chunk); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	manifestFormat   = 1
+	manifestFormat   = 2 // 1: all chunks are runs of records
 	manifestPrefix   = "backups/"
 	manifestSuffix   = ".json"
 	maxManifestBytes = 512 << 20 // about three million chunks
@@ -117,8 +117,8 @@ func (r *reader) manifest(ctx context.Context, name string) (*Manifest, error) {
 	if err := json.Unmarshal(e.Manifest, m); err != nil {
 		return nil, fmt.Errorf("%w: manifest %s: %w", errMalformed, name, err)
 	}
-	if m.Format != manifestFormat {
-		return nil, fmt.Errorf("manifest %s has format %d, this program reads %d", name, m.Format, manifestFormat)
+	if m.Format < 1 || m.Format > manifestFormat {
+		return nil, fmt.Errorf("manifest %s has format %d, this program reads 1 to %d", name, m.Format, manifestFormat)
 	}
 	if m.Name != name {
 		return nil, fmt.Errorf("%w: manifest %s is the one of %s", errMalformed, name, m.Name)

@@ -31,12 +31,15 @@ func appendRecord(dst []byte, r *Record) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.Table))
 	dst = append(binary.AppendUvarint(dst, uint64(len(r.User))), r.User...)
 	dst = append(binary.AppendUvarint(dst, uint64(len(r.Key))), r.Key...)
-	flags := byte(0)
-	if r.Deleted {
-		flags = deletedFlag
-	}
-	dst = append(dst, flags)
+	dst = append(dst, flagsOf(r))
 	return append(binary.AppendUvarint(dst, uint64(len(r.Value))), r.Value...)
+}
+
+func flagsOf(r *Record) byte {
+	if r.Deleted {
+		return deletedFlag
+	}
+	return 0
 }
 
 // readRecord decodes the first record of data, which it aliases, and returns what follows.
