@@ -190,9 +190,9 @@ func (r *reader) records(ctx context.Context, c *Chunk, visit func(record *Recor
 	failed := false
 	err = forEach(content, func(record *Record, encoded []byte) error {
 		count++
-		err := visit(record, encoded)
-		failed = err != nil
-		return err
+		bad := visit(record, encoded)
+		failed = bad != nil
+		return bad
 	})
 	switch {
 	case failed:

@@ -25,9 +25,9 @@ func TestFirstFormatOfBackups(t *testing.T) {
 	}
 	whole := func(name string, format int) {
 		t.Helper()
-		report, err := backup.Verify(t.Context(), store, name, func(uint32, string) {})
-		if err != nil || len(report.Problems) > 0 || report.Manifest.Format != format || report.Manifest.Totals.Rows != 4 {
-			t.Fatalf("%q: %+v, %v", name, report, err)
+		report, failed := backup.Verify(t.Context(), store, name, func(uint32, string) {})
+		if failed != nil || len(report.Problems) > 0 || report.Manifest.Format != format || report.Manifest.Totals.Rows != 4 {
+			t.Fatalf("%q: %+v, %v", name, report, failed)
 		}
 	}
 	names, err := backup.List(t.Context(), store)

@@ -92,7 +92,7 @@ func Read(file []byte, each func(key, value []byte) error) (err error) {
 		}
 	}()
 	object := &objstorage.MemObj{}
-	if err := object.Write(slices.Clone(file)); err != nil { // it may change what it is given
+	if err = object.Write(slices.Clone(file)); err != nil { // it may change what it is given
 		return err
 	}
 	table, err := sstable.NewReader(context.Background(), object, sstable.ReaderOptions{})
