@@ -208,13 +208,18 @@ func (r *Runner) carryOut(ctx context.Context, active *run, kind Kind) {
 		r.mu.Unlock()
 	}()
 	var err error
+	returned := false
 	finished := make(chan struct{})
 	r.running.Go(func() {
 		defer close(finished)
 		err = kind.Run(ctx, active.work)
+		returned = true
 	})
 	until := r.keepAlive(ctx, active, finished)
 	<-finished
+	if !returned {
+		return // it panics, and the process with it. Nobody knows what was done: the claim ends by itself, and the job goes on
+	}
 	r.report(ctx, active, until, err)
 }
 

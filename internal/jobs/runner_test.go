@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -96,6 +97,31 @@ func TestFailedJobIsTriedAgainLaterAndLater(t *testing.T) {
 	r.Wait()
 	if job := l.expect(number, catalog.JobFailed); job.GetError() != "the last one" {
 		t.Errorf("error %q", job.GetError())
+	}
+}
+
+// TestRunThatDoesNotReturn: work that ends without returning, as a panic does while the process goes down with it, is not said to be
+// done: the job goes on once the claim is over.
+func TestRunThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	l, runs := newJobLab(t), 0
+	kind := Kind{Type: "probe", Run: func(context.Context, *Work) error {
+		if runs++; runs == 1 {
+			runtime.Goexit()
+		}
+		return nil
+	}}
+	r := l.runner(1, leads, 0, kind)
+	number := l.create(&commandv1.Job{MaxRetries: 3})
+	l.step(r)
+	r.Wait()
+	l.expect(number, catalog.JobRunning)
+	l.wall.Advance(labHold)
+	l.step(r) // the claim is over
+	l.step(r)
+	r.Wait()
+	if l.expect(number, catalog.JobCompleted); runs != 2 {
+		t.Errorf("the work ran %d times", runs)
 	}
 }
 

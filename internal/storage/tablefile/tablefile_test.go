@@ -9,7 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/storage/tablefile"
 )
 
-func build(t testing.TB, entries int) []byte {
+func build(t *testing.T, entries int) []byte {
 	t.Helper()
 	b := tablefile.NewBuilder()
 	for i := range entries {
