@@ -32,7 +32,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 2 },
 		EventListener: &pebble.EventListener{
-			BackgroundError: e.fail,
+			BackgroundError: e.background,
 			FlushEnd:        func(pebble.FlushInfo) { e.hardened.Add(1) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				e.fail(fmt.Errorf("%w: %s: %w", ErrCorruption, info.Path, info.Details))

@@ -159,6 +159,16 @@ func (e *Engine) Failure() error {
 	}
 }
 
+// background judges an error of a flush or a compaction. One that made way for an ingestion, which replaces keys between its own, is no
+// fault: the library does it again.
+func (e *Engine) background(err error) {
+	if errors.Is(err, pebble.ErrCancelledCompaction) {
+		e.logger.Debug("a flush or compaction made way", slog.Any("error", err))
+		return
+	}
+	e.fail(err)
+}
+
 // fail records the first fatal error and tells the owner.
 func (e *Engine) fail(err error) {
 	e.failOnce.Do(func() {
