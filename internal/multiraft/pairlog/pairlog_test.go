@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -72,27 +73,39 @@ func TestCrashAtEveryChangeOfTheDisk(t *testing.T) {
 			t.Parallel()
 			mem, rng := vfs.NewCrashableMem(), rand.New(rand.NewPCG(7, 2))
 			w := raftlogtest.NewWorkload(uint64(percent), 5, 500)
+			var mu sync.Mutex // guards what follows, for flushes change the disk beside the operations
 			acknowledged, underway, checked := w.Model, w.Model, 0
 			var failed error
 			begun := false // before, there is nothing to lose, and no node that would not begin anew
-			l := open(t, faultfs.Wrap(mem, func(op faultfs.Op) error {
+			l := open(t, faultfs.Wrap(mem, func(faultfs.Op) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if begun && failed == nil {
 					failed = recovered(mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}), acknowledged, underway)
 					checked++
 				}
 				return nil
 			}), 4<<10)
+			mu.Lock()
 			begun = true
+			mu.Unlock()
 			for step := range 200 {
 				op := w.Next()
-				underway = w.Model.Clone()
-				op.Apply(underway)
+				next := w.Model.Clone()
+				op.Apply(next)
+				mu.Lock()
+				underway = next
+				mu.Unlock()
 				if err := op.Run(l); err != nil {
 					t.Fatalf("step %d, %v: %v", step, op, err)
 				}
-				acknowledged, w.Model = underway, underway
-				if failed != nil {
-					t.Fatalf("step %d, %v: %v", step, op, failed)
+				w.Model = next
+				mu.Lock()
+				acknowledged = next
+				err := failed
+				mu.Unlock()
+				if err != nil {
+					t.Fatalf("step %d, %v: %v", step, op, err)
 				}
 			}
 			if err := errors.Join(l.Close(), failed); err != nil {
