@@ -21,8 +21,9 @@ import (
 const (
 	targetChunkBytes = 2 << 20
 	maxChunkBytes    = 4 * targetChunkBytes
-	// maxStoredBytes bounds a chunk that is read: one record of the largest size, and what does not compress.
-	maxStoredBytes = maxChunkBytes + 16<<20
+	// maxStoredBytes bounds a chunk that is read, and what its records take when they are encoded: a full one of the smallest records, which
+	// take twice as much in a table file as behind one another, with one of the largest size at the end, and what does not compress.
+	maxStoredBytes = 3*maxChunkBytes + 16<<20
 )
 
 // A chunk begins with chunkMagic and the form of its content; the length of its content follows as an uvarint, then the content in zstd.

@@ -81,6 +81,7 @@ func readPlace(data []byte, r *Record) error {
 func visitTable(file []byte, visit func(record *Record, encoded []byte) error) error {
 	var r Record
 	var encoded []byte
+	total := 0 // a few bytes of a file may make a long key
 	return tablefile.Read(file, func(key, value []byte) error {
 		if err := readPlace(key, &r); err != nil {
 			return err
@@ -90,6 +91,9 @@ func visitTable(file []byte, visit func(record *Record, encoded []byte) error) e
 		}
 		r.Deleted, r.Value = value[0] == deletedFlag, value[1:]
 		encoded = appendRecord(encoded[:0], &r)
+		if total += len(encoded); total > maxStoredBytes {
+			return fmt.Errorf("%w: more than %d bytes of records", errMalformed, maxStoredBytes)
+		}
 		return visit(&r, encoded)
 	})
 }

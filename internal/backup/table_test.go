@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -167,4 +168,64 @@ func FuzzPlace(f *testing.F) {
 			t.Errorf("%x was read as %+v, which is %x", data, r, again)
 		}
 	})
+}
+
+// TestLargestChunkIsRead: a chunk that is full of the smallest records and ends with one of the largest size is within the bound of what is read.
+func TestLargestChunkIsRead(t *testing.T) {
+	t.Parallel()
+	var run []byte
+	r := Record{Table: 1, Key: make([]byte, 4)}
+	for i := uint32(0); len(run) < maxChunkBytes; i++ {
+		binary.BigEndian.PutUint32(r.Key, i)
+		run = appendRecord(run, &r)
+	}
+	run = appendRecord(run, &Record{Table: 2, Key: []byte("k"), Value: make([]byte, 16<<20)})
+	file, err := tableOf(run)
+	if err != nil || len(file) > maxStoredBytes {
+		t.Fatalf("%d bytes of records are a table file of %d, %v", len(run), len(file), err)
+	}
+	t.Logf("%d bytes of records are a table file of %d", len(run), len(file))
+	if err := visitTable(file, func(_ *Record, _ []byte) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRecordsOfATableAreBounded: a file of keys that share almost everything gives no more records than a chunk can have.
+func TestRecordsOfATableAreBounded(t *testing.T) {
+	t.Parallel()
+	b := tablefile.NewBuilder()
+	key := appendPlace(nil, &Record{Table: 1, Key: make([]byte, 1<<20)})
+	for i := range maxStoredBytes>>20 + 1 {
+		key[len(key)-1] = byte(i)
+		if err := b.Add(key, []byte{0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = visitTable(file, func(_ *Record, _ []byte) error { return nil }); !errors.Is(err, errMalformed) {
+		t.Errorf("%v", err)
+	}
+}
+
+// BenchmarkVisitTable reads a chunk of rows of a hundred bytes.
+func BenchmarkVisitTable(b *testing.B) {
+	var run []byte
+	r := Record{Table: 1, Key: make([]byte, 9), Value: make([]byte, 90)}
+	for i := uint64(0); len(run) < targetChunkBytes; i++ {
+		binary.BigEndian.PutUint64(r.Key, i)
+		run = appendRecord(run, &r)
+	}
+	file, err := tableOf(run)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(run)))
+	for b.Loop() {
+		if err := visitTable(file, func(_ *Record, _ []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

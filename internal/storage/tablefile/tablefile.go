@@ -3,16 +3,15 @@
 //
 // What always holds: the same entries give the same bytes, with any version of this program that writes the same Form; a file of which a bit
 // has flipped is refused, because every block has its checksum; and nothing is decompressed, for blocks are stored as they are and
-// whoever keeps the file compresses it as a whole. Files are read only after the caller has checked that they are what he wrote: the
-// library takes apart what it is given in good faith. A file that it fails on all the same is an error, not a panic.
+// whoever keeps the file compresses it as a whole. The library writes files and does not read them: it takes blocks apart in good faith, without
+// looking where they end, and a file may be made by somebody who knows how to compute its checksums. The reader here is ours, reads no more than the Form
+// has, and takes neither memory nor bytes from anywhere but the file.
 package tablefile
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -73,49 +72,3 @@ func (b *Builder) Finish() ([]byte, error) {
 
 // Abandon gives up a file that was begun and is not finished.
 func (b *Builder) Abandon() { _ = b.writer.Raw().Close() } // there is nothing to keep
-
-// Read calls each for every entry of a file, in ascending order. Key and value are valid during the call only. An error of each ends it.
-func Read(file []byte, each func(key, value []byte) error) (err error) {
-	var failed error // of each, which is not the file's fault
-	within := false  // each is at work: its panics are not the file's fault either
-	defer func() {
-		if within {
-			return
-		}
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrMalformed, p)
-		}
-		if failed != nil {
-			err = failed
-		} else if err != nil && !errors.Is(err, ErrMalformed) {
-			err = fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-	}()
-	object := &objstorage.MemObj{}
-	if err = object.Write(slices.Clone(file)); err != nil { // it may change what it is given
-		return err
-	}
-	table, err := sstable.NewReader(context.Background(), object, sstable.ReaderOptions{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, table.Close()) }()
-	it, err := table.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for kv := it.First(); kv != nil; kv = it.Next() {
-		value, _, err := kv.Value(nil)
-		if err != nil {
-			return err
-		}
-		within = true
-		failed = each(kv.K.UserKey, value)
-		within = false
-		if failed != nil {
-			return failed
-		}
-	}
-	return it.Error()
-}
