@@ -23,7 +23,8 @@ func (c *Client) targetOf(request Request) string {
 	if len(c.config.URLs) == 1 {
 		return ""
 	}
-	words := strings.Fields(request.SQL[:min(len(request.SQL), maxTargetBytes)])
+	sql := strings.TrimSpace(request.SQL)
+	words := strings.Fields(sql[:min(len(sql), maxTargetBytes)])
 	position := 1 // UPDATE t
 	if !strings.EqualFold(words[0], "UPDATE") {
 		position = 2 // INSERT INTO t, DELETE FROM t

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/client"
@@ -67,6 +68,8 @@ func TestManyTargets(t *testing.T) {
 	if insert(targets - 1); there != 1 {
 		t.Error("the leader of the last table is not remembered")
 	}
+	exec(t, c, strings.Repeat(" ", 300)+"INSERT INTO app.t VALUES (1)")
+	here--
 	if insert(0); here != targets+1 {
 		t.Error("the leaders of more tables than the bound are remembered")
 	}

@@ -40,11 +40,12 @@ func (e *eventStream) Deliver(notifications []live.Notification) {
 	if e.ended {
 		return
 	}
+	// What one command changed comes in one call, and is taken in whole: a reader that has everything before it would else never get past it.
+	if len(e.pending) > e.limit {
+		e.giveUp()
+		notifications = nil
+	}
 	for _, n := range notifications {
-		if len(e.pending) > e.limit {
-			e.giveUp()
-			break
-		}
 		e.pending, e.last = appendEvent(e.pending, "change", n.Event.Seq, n.Sub.Tag, n.Event.JSON), n.Event.Seq
 	}
 	e.signal()

@@ -96,6 +96,21 @@ func TestFullEventsAreTold(t *testing.T) {
 	}
 }
 
+// TestOneCommandIsTakenWhole: what one command changed comes in one call, and a reader that has everything before it gets all of it, however
+// much it is.
+func TestOneCommandIsTakenWhole(t *testing.T) {
+	t.Parallel()
+	e, sub := newEventStream(100), &live.Subscription{Tag: []byte("{")}
+	all := make([]live.Notification, 10)
+	for i := range all {
+		all[i] = live.Notification{Sub: sub, Event: &live.Event{Seq: uint64(i + 1), JSON: bytes.Repeat([]byte("x"), 60)}} //nolint:gosec // small
+	}
+	e.Deliver(all)
+	if pending, ended := e.take(); ended || bytes.Count(pending, []byte("event: change")) != len(all) {
+		t.Errorf("%d changes, ended %v", bytes.Count(pending, []byte("event: change")), ended)
+	}
+}
+
 // getNarrowly asks over a connection that takes in little ahead of its reader.
 func getNarrowly(t *testing.T, url string) *http.Response {
 	t.Helper()
