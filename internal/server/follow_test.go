@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	kalam "github.com/kalamdb/kalamdb-go/client"
 )
@@ -24,7 +23,7 @@ func TestChangesGoToTheLeader(t *testing.T) {
 	for i, n := range nodes {
 		urls[i] = "http://" + n.APIAddr()
 	}
-	soon(t, "nodes 1 and 3 name node 2", func() bool {
+	within(t, "nodes 1 and 3 name node 2", func() bool {
 		return toldLeader(t, root, urls[0], true) == urls[1] && toldLeader(t, root, urls[2], true) == urls[1]
 	})
 	if told := toldLeader(t, root, urls[1], true); told != "" {
@@ -57,21 +56,11 @@ func TestChangesGoToTheLeader(t *testing.T) {
 		}
 	}
 	root.cluster("CLUSTER TRANSFER LEADER 3 ON GROUP 200")
-	soon(t, "the client goes to the new leader", func() bool { return follows("UPDATE shop.t SET n = n + $1 WHERE id = 0", urls[2]) })
+	within(t, "the client goes to the new leader", func() bool { return follows("UPDATE shop.t SET n = n + $1 WHERE id = 0", urls[2]) })
 	closeNode(t, nodes[2])
-	soon(t, "the client goes to the leader after that", func() bool {
+	within(t, "the client goes to the leader after that", func() bool {
 		return follows("UPDATE shop.t SET n = n + $1 WHERE id = 0", urls[0]) || follows("UPDATE shop.t SET n = n + $1 WHERE id = 0", urls[1])
 	})
-}
-
-// soon waits until something holds.
-func soon(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatal("not within 30 s: " + what)
-		}
-	}
 }
 
 // toldLeader sends a change to a node and returns the leader that its answer names.

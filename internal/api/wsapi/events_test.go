@@ -103,7 +103,7 @@ func TestOneCommandIsTakenWhole(t *testing.T) {
 	e, sub := newEventStream(100), &live.Subscription{Tag: []byte("{")}
 	all := make([]live.Notification, 10)
 	for i := range all {
-		all[i] = live.Notification{Sub: sub, Event: &live.Event{Seq: uint64(i + 1), JSON: bytes.Repeat([]byte("x"), 60)}} //nolint:gosec // small
+		all[i] = live.Notification{Sub: sub, Event: &live.Event{Seq: uint64(i + 1), JSON: bytes.Repeat([]byte("x"), 60)}}
 	}
 	e.Deliver(all)
 	if pending, ended := e.take(); ended || bytes.Count(pending, []byte("event: change")) != len(all) {

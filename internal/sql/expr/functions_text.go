@@ -7,6 +7,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 )
 
 // textOf makes a definition of a function from text to a type.
@@ -170,7 +171,7 @@ func trimmed(ctx *EvalContext, name string, a arguments) (datum.Datum, error) {
 	}
 	text, pace := a[0].Str(), newPacer(ctx)
 	for more := name != "rtrim" && text != ""; more; {
-		piece, _ := pieceOf(text)
+		piece, _ := jsontext.PieceOf(text)
 		kept := len(left(piece))
 		text = text[len(piece)-kept:]
 		if more = kept == 0 && text != ""; more {

@@ -6,10 +6,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 )
 
-// pieceBytes is how much of a text is worked on between two looks at its statement.
-const pieceBytes = 256 << 10
+// pieceBytes is how much of a text is worked on between two looks at its statement, as in documents.
+const pieceBytes = jsontext.PieceBytes
 
 // inPieces makes a function that maps a text from its beginning to its end: a long one is mapped piece by piece, and the statement is
 // looked at in between. The mapping is made anew for each call, so that it may remember what it has seen.

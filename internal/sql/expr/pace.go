@@ -3,6 +3,8 @@ package expr
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 )
 
 // pacer counts the bytes that a function works on and looks at its statement after each piece of them.
@@ -22,18 +24,6 @@ func (p *pacer) went(bytes int) error {
 	return p.ctx.stopped()
 }
 
-// pieceOf cuts a text behind a piece, between characters.
-func pieceOf(text string) (piece, rest string) {
-	if len(text) <= pieceBytes {
-		return text, ""
-	}
-	cut := pieceBytes
-	for cut < len(text) && !utf8.RuneStart(text[cut]) {
-		cut++
-	}
-	return text[:cut], text[cut:]
-}
-
 // lastPieceOf cuts a text before a piece, between characters.
 func lastPieceOf(text string) (rest, piece string) {
 	if len(text) <= pieceBytes {
@@ -50,7 +40,7 @@ func lastPieceOf(text string) (rest, piece string) {
 func countRunes(ctx *EvalContext, text string) (count int64, err error) {
 	for pace := newPacer(ctx); text != ""; {
 		var piece string
-		piece, text = pieceOf(text)
+		piece, text = jsontext.PieceOf(text)
 		count += int64(utf8.RuneCountInString(piece))
 		if text == "" {
 			break
@@ -79,7 +69,7 @@ func cutRunes(ctx *EvalContext, text string, start, end int64) (string, error) {
 func offsetOf(ctx *EvalContext, text string, index int64) (int, error) {
 	pace, at := newPacer(ctx), 0
 	for index > 0 && at < len(text) {
-		piece, _ := pieceOf(text[at:])
+		piece, _ := jsontext.PieceOf(text[at:])
 		if inPiece := int64(utf8.RuneCountInString(piece)); inPiece <= index {
 			index -= inPiece
 			at += len(piece)

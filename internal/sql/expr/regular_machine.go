@@ -4,6 +4,8 @@ import (
 	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kalamdb/kalamdb-go/internal/sql/jsontext"
 )
 
 // stepsBetweenLooks is after how many steps a matcher looks whether its statement goes on: well below a millisecond.
@@ -102,7 +104,7 @@ func (m *regularMachine) skip(text string, at int) int {
 	if m.regular.prefix == "" {
 		return 0
 	}
-	piece, _ := pieceOf(text[at:])
+	piece, _ := jsontext.PieceOf(text[at:])
 	near := text[at:min(len(text), at+len(piece)+len(m.regular.prefix))]
 	if next := strings.Index(near, m.regular.prefix); next >= 0 {
 		return next

@@ -8,8 +8,8 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
-// pieceBytes is how much of a document is worked on between two looks at the statement.
-const pieceBytes = 256 << 10
+// PieceBytes is how much of a text is worked on between two looks at the statement.
+const PieceBytes = 256 << 10
 
 // Walk goes through documents and looks at its statement meanwhile. Once the statement must not go on, everything ends quickly and Err
 // says why; what was found then means nothing. It belongs to one goroutine.
@@ -20,14 +20,14 @@ type Walk struct {
 }
 
 // New makes a walk of a statement, which stopped asks whether it must not go on; nil is a statement that always may.
-func New(stopped func() error) *Walk { return &Walk{stopped: stopped, left: pieceBytes} }
+func New(stopped func() error) *Walk { return &Walk{stopped: stopped, left: PieceBytes} }
 
 // Went counts bytes and says whether to go on.
 func (w *Walk) Went(bytes int) bool {
 	if w.left -= bytes; w.left > 0 || w.Err != nil {
 		return w.Err == nil
 	}
-	w.left = pieceBytes
+	w.left = PieceBytes
 	if w.stopped != nil {
 		w.Err = w.stopped()
 	}
@@ -167,9 +167,9 @@ func (w *Walk) Text(written []byte) string {
 	rest := written[1 : len(written)-1]
 	out := make([]byte, 0, len(rest))
 	for len(rest) > 0 {
-		plain := bytes.IndexByte(rest[:min(len(rest), pieceBytes)], '\\')
+		plain := bytes.IndexByte(rest[:min(len(rest), PieceBytes)], '\\')
 		if plain < 0 {
-			plain = min(len(rest), pieceBytes)
+			plain = min(len(rest), PieceBytes)
 		}
 		out = append(out, rest[:plain]...)
 		if rest = rest[plain:]; len(rest) > 1 && rest[0] == '\\' {
@@ -240,7 +240,7 @@ func (w *Walk) Compacted(m []byte) string {
 			at = end
 			continue
 		default:
-			for end < len(m) && end-at < pieceBytes && m[end] != '"' && !isSpace(m[end]) {
+			for end < len(m) && end-at < PieceBytes && m[end] != '"' && !isSpace(m[end]) {
 				end++
 			}
 		}
@@ -264,7 +264,7 @@ func (w *Walk) CopyString(out, m []byte, at int) (longer []byte, behind int) {
 func (w *Walk) AppendText(out []byte, text string) []byte {
 	for first := true; first || text != ""; first = false {
 		var piece string
-		piece, text = pieceOf(text)
+		piece, text = PieceOf(text)
 		if begin := len(out); first {
 			out = datum.AppendJSONString(out, piece)
 		} else {
@@ -278,12 +278,12 @@ func (w *Walk) AppendText(out []byte, text string) []byte {
 	return out
 }
 
-// pieceOf cuts a text behind a piece, between characters.
-func pieceOf(text string) (piece, rest string) {
-	if len(text) <= pieceBytes {
+// PieceOf cuts a text behind a piece, between characters.
+func PieceOf(text string) (piece, rest string) {
+	if len(text) <= PieceBytes {
 		return text, ""
 	}
-	cut := pieceBytes
+	cut := PieceBytes
 	for cut < len(text) && !utf8.RuneStart(text[cut]) {
 		cut++
 	}
