@@ -209,13 +209,13 @@ func TestProgressOfWorkThatIsUnderWay(t *testing.T) {
 		root.sql("CREATE USER " + name + " WITH PASSWORD 'Secret-of-a-user-1' ROLE user")
 		login(t, nodes[0], name, "Secret-of-a-user-1").sql("INSERT INTO app.t VALUES (1, 'one')")
 	}
-	// halted runs a statement whose job stands still at the nth request that writes, and hands over what releases it, and what is closed when the job
-	// gives the request up.
-	halted := func(nth int, sql string) (id string, release func(), givenUp chan struct{}) {
+	// halted runs a statement whose job stands still at the nth request that writes an object with this in its name, for others write too, and hands
+	// over what releases it, and what is closed when the job gives the request up.
+	halted := func(nth int, object, sql string) (id string, release func(), givenUp chan struct{}) {
 		t.Helper()
 		goOn, stands, givenUp := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		server.Fail(func(r *http.Request) http.Handler {
-			if r.Method != http.MethodPut {
+			if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, object) {
 				return nil
 			}
 			if nth--; nth != 0 {
@@ -260,7 +260,7 @@ func TestProgressOfWorkThatIsUnderWay(t *testing.T) {
 			return status == "completed" && percent == 100
 		})
 	}
-	id, _, givenUp := halted(8, "STORAGE FLUSH TABLE app.t") // the last of the files
+	id, _, givenUp := halted(8, ".parquet", "STORAGE FLUSH TABLE app.t") // the last of the files
 	seen(id)
 	root.sql("KILL JOB '" + id + "'")
 	if status, _, _ := state(id); status != "cancelled" {
@@ -270,13 +270,13 @@ func TestProgressOfWorkThatIsUnderWay(t *testing.T) {
 	if hot := hotVersions(t, nodes[1], "t"); hot == 0 {
 		t.Error("the job that was killed has moved all rows")
 	}
-	id, release, _ := halted(1, "STORAGE FLUSH TABLE app.t")
+	id, release, _ := halted(1, ".parquet", "STORAGE FLUSH TABLE app.t")
 	release()
 	done(id)
 	if hot := hotVersions(t, nodes[1], "t"); hot != 0 {
 		t.Errorf("%d rows are hot", hot)
 	}
-	id, release, _ = halted(4, "BACKUP DATABASE TO 'archive/backups'")
+	id, release, _ = halted(4, "/chunks/", "BACKUP DATABASE TO 'archive/backups'")
 	seen(id)
 	release()
 	done(id)
