@@ -12,9 +12,28 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-// runLength is how many changes are matched under one lock at least, when there are so many; a run ends where a
-// command ends.
-const runLength = 256
+// A run of changes is matched under one lock and handed over at once. It ends where a command ends, as soon as it has so many changes or bytes.
+const (
+	runLength = 256
+	runBytes  = 256 << 10
+)
+
+// run is how far a run has come.
+type run struct {
+	changes int
+	bytes   uint64
+	last    uint64 // the entry of the newest change
+}
+
+// full reports whether a run ends before a change, and counts the change else.
+func (r *run) full(change *changefeed.Change) bool {
+	index := command.SeqIndex(change.Seq)
+	if (r.changes >= runLength || r.bytes >= runBytes) && index != r.last {
+		return true
+	}
+	r.changes, r.bytes, r.last = r.changes+1, r.bytes+change.SizeBytes(), index
+	return false
+}
 
 // stream follows the changes of one group and gives them to the subscriptions that are live.
 type stream struct {
@@ -99,13 +118,15 @@ func (s *stream) step() bool {
 	return false
 }
 
-// runEnd returns the length of a run that ends with a command.
+// runEnd returns the length of the first run.
 func runEnd(changes []changefeed.Change) int {
-	n := min(len(changes), runLength)
-	for n < len(changes) && command.SeqIndex(changes[n].Seq) == command.SeqIndex(changes[n-1].Seq) {
-		n++
+	var r run
+	for i := range changes {
+		if r.full(&changes[i]) {
+			return i
+		}
 	}
-	return n
+	return len(changes)
 }
 
 // process matches changes and hands over what came of them.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/changelog"
-	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
@@ -23,19 +22,21 @@ func (s *stream) reread(position uint64) error {
 	if err != nil {
 		return err
 	}
-	var run []changefeed.Change
+	var list []changefeed.Change
+	var r run
 	err = changelog.Read(snapshot, s.group, position, nil, func(change changefeed.Change) bool {
-		if len(run) >= runLength && command.SeqIndex(change.Seq) != command.SeqIndex(run[len(run)-1].Seq) {
-			s.process(run)
-			run = run[:0]
+		if r.full(&change) {
+			s.process(list)
+			list, r = list[:0], run{}
+			r.full(&change)
 		}
-		run = append(run, change)
+		list = append(list, change)
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	s.process(run)
+	s.process(list)
 	return nil
 }
 

@@ -86,6 +86,9 @@ func (c *Conn) complete(ctx context.Context, sub *live.Subscription) {
 	}
 	err := cut.CatchUp(ctx, c.out.pace)
 	if err == nil {
+		err = c.out.pace(ctx) // what was caught up with may be more than there is room behind
+	}
+	if err == nil {
 		c.send(cutMessage(id, left))
 		err = cut.Follow(ctx, c.out.pace)
 	}

@@ -12,10 +12,10 @@ import (
 
 // eventStream is the sink of one response. Its handler's goroutine writes.
 type eventStream struct {
-	limit int
-	wake  chan struct{} // has room for one signal
+	wake chan struct{} // has room for one signal
 
 	mu      sync.Mutex // guards what is below
+	allowed allowance
 	pending []byte
 	last    uint64 // cursor behind what is pending; zero for none
 	taken   uint64 // cursor behind what was taken to be written
@@ -23,7 +23,7 @@ type eventStream struct {
 }
 
 func newEventStream(limit int) *eventStream {
-	return &eventStream{limit: limit, wake: make(chan struct{}, 1)}
+	return &eventStream{allowed: allowance{limit: limit}, wake: make(chan struct{}, 1)}
 }
 
 func (e *eventStream) signal() {
@@ -40,8 +40,11 @@ func (e *eventStream) Deliver(notifications []live.Notification) {
 	if e.ended {
 		return
 	}
-	// What one command changed comes in one call, and is taken in whole: a reader that has everything before it would else never get past it.
-	if len(e.pending) > e.limit {
+	size := 0
+	for _, n := range notifications {
+		size += len(n.Event.JSON) + len(n.Sub.Tag) + eventBytes
+	}
+	if !e.allowed.takes(len(e.pending), size) {
 		e.giveUp()
 		notifications = nil
 	}
@@ -50,6 +53,9 @@ func (e *eventStream) Deliver(notifications []live.Notification) {
 	}
 	e.signal()
 }
+
+// eventBytes is at least what an event takes beside what it says.
+const eventBytes = len("id: 18446744073709551615\nevent: change\ndata: \n\n")
 
 // Ended implements live.Sink.
 func (e *eventStream) Ended(_ *live.Subscription, why *live.Error) {

@@ -161,6 +161,10 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 	c.subs[wanted.ID] = sub
 	c.mu.Unlock()
 	if !sub.HasInitial() {
+		if err := c.out.pace(ctx); err != nil {
+			c.failed(sub, err)
+			return
+		}
 		c.send(ackMessage(sub, &live.Batch{}))
 		c.follow(ctx, sub)
 		return
@@ -216,9 +220,14 @@ func (c *Conn) nextBatch(ctx context.Context, sub *live.Subscription, first bool
 }
 
 func (c *Conn) follow(ctx context.Context, sub *live.Subscription) {
-	err := sub.Follow(ctx, c.out.pace)
+	if err := sub.Follow(ctx, c.out.pace); err != nil {
+		c.failed(sub, err)
+	}
+}
+
+// failed answers for a subscription that could not become live.
+func (c *Conn) failed(sub *live.Subscription, err error) {
 	switch {
-	case err == nil:
 	case errors.Is(err, errGone):
 	case errors.Is(err, context.DeadlineExceeded):
 		c.tooSlow()

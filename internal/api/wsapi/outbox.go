@@ -17,13 +17,13 @@ var errGone = errors.New("the connection has ended")
 type outbox struct {
 	conn    net.Conn
 	prompt  syscall.RawConn // nil when the connection cannot be written without waiting
-	limit   int
-	timeout time.Duration // for how long a write may take nothing
-	grace   time.Duration // for the notice to a client that took nothing for so long
-	stuck   func()        // gives the notice; it must call endWith
+	timeout time.Duration   // for how long a write may take nothing
+	grace   time.Duration   // for the notice to a client that took nothing for so long
+	stuck   func()          // gives the notice; it must call endWith
 	drains  *drains
 
 	mu       sync.Mutex // guards everything below
+	allowed  allowance
 	pending  []byte
 	writing  int  // bytes of the write under way
 	draining bool // a goroutine is at work, or will be
@@ -34,22 +34,42 @@ type outbox struct {
 	workers  sync.WaitGroup
 }
 
+// allowance is how much may be held for one receiver: limit, and beyond it what one delivery brings. What one command changed comes in one
+// delivery and is taken in whole, however much it is: a receiver that has everything before it would else never get past it. Behind such a
+// delivery there is as much room as there was before it, and none for another.
+type allowance struct {
+	limit int
+	whole int // size of the delivery that went over the limit; means nothing while no more than the limit is held
+}
+
+// takes reports whether there is room for size bytes beside those that are held.
+func (a *allowance) takes(held, size int) bool {
+	if held > a.limit {
+		return held+size <= a.limit+a.whole
+	}
+	a.whole = 0
+	if held+size > a.limit {
+		a.whole = size
+	}
+	return true
+}
+
 func newOutbox(conn net.Conn, limit int, timeout time.Duration, all *drains, stuck func()) *outbox {
 	return &outbox{
-		conn: conn, prompt: promptly(conn), limit: limit, timeout: timeout, grace: timeout, drains: all, stuck: stuck,
+		conn: conn, prompt: promptly(conn), allowed: allowance{limit: limit}, timeout: timeout, grace: timeout, drains: all, stuck: stuck,
 		room: make(chan struct{}, 1),
 	}
 }
 
-// put appends what write appends, if there is room for size more bytes. An empty outbox has room for
-// anything. It reports false, and takes nothing, when there is none; it takes nothing after the end either.
+// put appends what write appends, if there is room for size more bytes; see allowance. It reports false, and takes nothing, when there is
+// none; it takes nothing after the end either.
 func (o *outbox) put(size int, write func(dst []byte) []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ending || o.gone {
 		return true
 	}
-	if held := len(o.pending) + o.writing; held > 0 && held+size > o.limit {
+	if !o.allowed.takes(len(o.pending)+o.writing, size) {
 		return false
 	}
 	o.write(write)

@@ -40,27 +40,32 @@ func read(t *testing.T, conn net.Conn, n int) string {
 	return string(data)
 }
 
-// TestOutboxIsBounded: what does not fit is refused whole, and nobody waits.
+// TestOutboxIsBounded: it holds its limit and one delivery beyond it; what does not fit is refused whole, and nobody waits.
 func TestOutboxIsBounded(t *testing.T) {
 	t.Parallel()
 	o, client := newPipe(t, 100, time.Minute)
-	if !o.put(500, filled(500, 'a')) {
-		t.Fatal("an empty outbox has room for anything")
+	put := func(n int, with byte, want bool) {
+		t.Helper()
+		if o.put(n, filled(n, with)) != want {
+			t.Errorf("%d bytes are taken: %v", n, !want)
+		}
 	}
-	if o.put(1, filled(1, 'b')) {
-		t.Error("more than the limit is held")
+	put(60, 'a', true)
+	put(500, 'b', true) // one delivery, whatever else is held
+	put(500, 'c', false)
+	put(40, 'd', true) // for which there was room before it
+	put(1, 'e', false)
+	if got := read(t, client, 600); got != strings.Repeat("a", 60)+strings.Repeat("b", 500)+strings.Repeat("d", 40) {
+		t.Errorf("frames came as %q", got)
 	}
-	read(t, client, 500)
 	if err := o.pace(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !o.put(60, filled(60, 'c')) || !o.put(40, filled(40, 'd')) {
-		t.Error("there is room")
-	}
-	if o.put(1, filled(1, 'e')) {
-		t.Error("there is no room")
-	}
-	if got := read(t, client, 100); got[59:61] != "cd" {
+	put(60, 'f', true)
+	put(40, 'g', true)
+	put(30, 'h', true) // over the limit; nothing behind it
+	put(1, 'i', false)
+	if got := read(t, client, 130); got != strings.Repeat("f", 60)+strings.Repeat("g", 40)+strings.Repeat("h", 30) {
 		t.Errorf("frames came as %q", got)
 	}
 }

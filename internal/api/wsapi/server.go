@@ -8,7 +8,8 @@
 //
 // Always true:
 //
-//   - Nobody waits for a client. One whose outbox is full, or that takes nothing for WriteTimeout, has its outbox
+//   - Nobody waits for a client. An outbox holds OutboxBytes and, beyond them, one delivery, so that what one command changed arrives
+//     together. A client whose outbox is full, or that takes nothing for WriteTimeout, has its outbox
 //     dropped, is told to resume from the last _seq it has seen, and is disconnected (close code 1013). Both come
 //     behind the frame that had begun; whoever does not take them within WriteTimeout is cut off without a word.
 //   - A frame of a change is encoded once for all receivers that see the same; only the subscription's id is
@@ -55,7 +56,7 @@ type Config struct {
 	MaxMessageBytes   int64         // of one message from a client; default 1 MiB; a larger one is refused
 	MaxMessagesPerSec int           // of one connection; 0 means no limit; more are refused
 	MaxSubscriptions  int           // of one connection; default 100; more are refused
-	OutboxBytes       int           // unsent frames of one connection; default 2 MiB; a client over it is disconnected
+	OutboxBytes       int           // unsent frames of one connection, and one delivery; default 2 MiB; a client over it is disconnected
 	AuthTimeout       time.Duration // from the upgrade to the first message; default 3 s
 	IdleTimeout       time.Duration // without any frame from the client; default 30 s
 	WriteTimeout      time.Duration // for how long a client may take nothing of a write, and then of the notice; default 10 s
