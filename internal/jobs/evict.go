@@ -9,6 +9,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -86,7 +87,7 @@ func (r *Runner) evictStreams(ctx context.Context, now time.Time) error {
 				break
 			}
 			lo, hi := keys.TableSpan(group, found.ID)
-			body, _, err := e.expired(lo, hi, now.UnixMicro(), 1)
+			body, _, err := e.expired(found, lo, hi, now.UnixMicro(), 1)
 			if err != nil {
 				return fmt.Errorf("look for old rows of %s: %w", found.FullName(), err)
 			}
@@ -111,16 +112,16 @@ type evictor struct {
 }
 
 // evict removes the old rows of one table in one group. A row that was written anew meanwhile makes the command fail
-// as a whole; the next period tries again.
+// as a whole, and so does an alteration of the table; the next period tries again.
 func (e evictor) evict(ctx context.Context, group shard.GroupID, found *schema.Table, nowMicros int64) (removed int, err error) {
 	from, hi := keys.TableSpan(group, found.ID)
 	for range evictRounds {
-		body, next, err := e.expired(from, hi, nowMicros, evictRows)
+		body, next, err := e.expired(found, from, hi, nowMicros, evictRows)
 		if err != nil || len(body.GetRows()) == 0 {
 			return removed, err
 		}
 		_, err = e.executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: body}})
-		if err != nil && !refused(err) {
+		if err != nil && !refused(err) && fault.KindOf(err) != fault.Altered {
 			return removed, err
 		}
 		if err == nil {
@@ -131,8 +132,9 @@ func (e evictor) evict(ctx context.Context, group shard.GroupID, found *schema.T
 	return removed, nil
 }
 
-// expired collects the first rows of a span whose time is over, and where to go on.
-func (e evictor) expired(lo, hi []byte, nowMicros int64, limit int) (body *commandv1.WriteRows, next []byte, err error) {
+// expired collects the first rows of a span of a table whose time is over, and where to go on. The command passes the fences that the
+// descriptor passes.
+func (e evictor) expired(found *schema.Table, lo, hi []byte, nowMicros int64, limit int) (body *commandv1.WriteRows, next []byte, err error) {
 	it, err := e.reader.Scan(lo, hi)
 	if err != nil {
 		return nil, nil, err
@@ -142,7 +144,7 @@ func (e evictor) expired(lo, hi []byte, nowMicros int64, limit int) (body *comma
 			err = closeErr
 		}
 	}()
-	body = &commandv1.WriteRows{}
+	body = &commandv1.WriteRows{Revisions: []*commandv1.TableRevision{{TableId: uint64(found.ID), Revision: found.Revision}}}
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.Value()
 		if err != nil {

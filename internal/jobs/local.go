@@ -155,7 +155,7 @@ func (l *LocalRows) older(t *schema.Table, user ident.UserID, micros int64) (boo
 	lo, hi := keys.UserTableSpan(shard.Local, t.ID, user)
 	e := evictor{reader: l.Store}
 	// What was written then ceases to exist its whole life later.
-	body, _, err := e.expired(lo, hi, micros+ttlOf(t).Microseconds(), 1)
+	body, _, err := e.expired(t, lo, hi, micros+ttlOf(t).Microseconds(), 1)
 	return len(body.GetRows()) > 0, err
 }
 

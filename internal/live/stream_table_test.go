@@ -131,4 +131,13 @@ func TestStreamTable(t *testing.T) {
 	}
 	l.settle()
 	contains(sink.take(), `"change_type":"delete","old_values":[{"who":"d"`)
+
+	// The fence of an alteration does not keep the rows that are there for ever.
+	l.sql("alice", "INSERT INTO app.typing VALUES ('e', 1)")
+	l.sql("admin", "ALTER TABLE app.typing ALTER COLUMN room SET NOT NULL")
+	wall.Advance(11 * time.Second)
+	step()
+	if got := l.stored("typing"); got != 0 {
+		t.Errorf("%d rows are stored behind an alteration and the end of their time, want 0", got)
+	}
 }

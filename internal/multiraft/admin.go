@@ -116,8 +116,8 @@ func (m *Manager) Operate(ctx context.Context, from ident.ReplicaID, req *nodev1
 	case nodev1.Order_ORDER_TRANSFER, nodev1.Order_ORDER_STEP_DOWN, nodev1.Order_ORDER_ELECT, nodev1.Order_ORDER_REBALANCE,
 		nodev1.Order_ORDER_HOLD:
 	case nodev1.Order_ORDER_KILL_LIVE_QUERY, nodev1.Order_ORDER_LIST_LIVE_QUERIES, nodev1.Order_ORDER_LIST_SESSIONS,
-		nodev1.Order_ORDER_UNSPECIFIED:
-		// Those of live queries never come here: package server carries them out.
+		nodev1.Order_ORDER_LOOK_THROUGH_LOCAL, nodev1.Order_ORDER_UNSPECIFIED:
+		// Those of live queries, sessions and node-local rows never come here: package server carries them out.
 		fallthrough
 	default:
 		return &nodev1.OperateResponse{Refused: fmt.Sprintf("order %d is not known to this version", req.GetOrder())}

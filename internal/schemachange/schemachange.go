@@ -16,6 +16,8 @@
 // and the error says why. Every step may be repeated and interrupted anywhere, and two workers at one table do no harm:
 // what counts is in the log of each group and in the descriptor's revision.
 //
+// Rows of a node-local table are gone through on every node; see LookThrough.
+//
 // The statement that altered the table runs a Worker at once (sql/exec); a job does so when it was interrupted (jobs).
 package schemachange
 
@@ -43,6 +45,8 @@ type Worker struct {
 	Storage  *storage.Engine
 	Executor executor.CommandExecutor
 	Cold     *cold.Store // reads rows in segments; nil fails changes of tables that have some
+	// Elsewhere reaches the other nodes; nil for a node that has none.
+	Elsewhere Elsewhere
 }
 
 // Progress is told how far the work is: groups done of all.
@@ -80,13 +84,13 @@ func (w *Worker) Finish(ctx context.Context, id ident.TableID, progress Progress
 func (w *Worker) work(
 	ctx context.Context, current *catalog.Catalog, table *schema.Table, progress Progress,
 ) (next *schema.Table, forbidden, err error) {
+	if table.NodeLocal() {
+		return w.everywhere(ctx, table)
+	}
 	groups := Groups(current, table)
 	for _, group := range groups {
-		_, err := w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_FenceTable{
-			FenceTable: &commandv1.FenceTable{TableId: uint64(table.ID), Revision: table.Revision},
-		}})
-		if err != nil {
-			return nil, nil, fmt.Errorf("fence %s in %s: %w", table.FullName(), group, err)
+		if err := w.fence(ctx, group, table); err != nil {
+			return nil, nil, err
 		}
 	}
 	next = table.Clone()
@@ -104,6 +108,17 @@ func (w *Worker) work(
 	}
 	finish(next)
 	return next, nil, nil
+}
+
+// fence keeps writes of older descriptors out of a group.
+func (w *Worker) fence(ctx context.Context, group shard.GroupID, table *schema.Table) error {
+	_, err := w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_FenceTable{
+		FenceTable: &commandv1.FenceTable{TableId: uint64(table.ID), Revision: table.Revision},
+	}})
+	if err != nil {
+		return fmt.Errorf("fence %s in %s: %w", table.FullName(), group, err)
+	}
+	return nil
 }
 
 // group does what is to be done in one group. Rows that forbid a change take it back in next.
@@ -191,8 +206,11 @@ func (w *Worker) replace(ctx context.Context, table, next *schema.Table) error {
 	return err
 }
 
-// Groups lists the groups that may hold rows of a table.
+// Groups lists the groups that may hold rows of a table, of a node-local one those of this node.
 func Groups(current *catalog.Catalog, table *schema.Table) []shard.GroupID {
+	if table.NodeLocal() {
+		return []shard.GroupID{shard.Local}
+	}
 	holder := catalog.Cleanup{Table: table}
 	return holder.Groups(current.Cluster().Shards)
 }

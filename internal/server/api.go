@@ -73,7 +73,7 @@ func (n *Node) buildAPI(secret auth.SecretSource) error {
 		Catalog: n.catalog, Storage: n.store, Executor: n.exec, Clock: n.clock, Cluster: view, Passwords: users,
 		Admin: n.clusterAdmin(), Live: liveQueries{n},
 		Random: n.random, Node: ident.NodeID(n.cfg.Cluster.NodeID),
-		Sockets: n.sessions, Elsewhere: n.sessionsElsewhere, Logs: n.logs.list,
+		Sockets: n.sessions, Elsewhere: n.sessionsElsewhere, LocalElsewhere: n.localElsewhere(), Logs: n.logs.list,
 		Cold:         n.cold,
 		Storages:     storageProber{set: n.storages, clock: n.clock},
 		AuditEntries: uint32(a.AuditLogEntries), UserCleanup: time.Duration(a.UserCleanupDelaySecs) * time.Second, Logger: n.logger.With(slog.String("part", "sql")),

@@ -11,7 +11,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
@@ -35,7 +34,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 		jobs.UserExport(n.exportSource(), n.exports),
 		jobs.Cleanup(n.catalog, n.exec),
 		jobs.JobCleanup(n.clock, n.exec),
-		jobs.SchemaChange(&schemachange.Worker{Catalog: n.catalog, Storage: n.store, Executor: n.exec, Cold: n.cold}),
+		jobs.SchemaChange(n.schemaChanger()),
 		jobs.Flush(n.flusher()),
 		jobs.Compact(n.flusher()),
 		jobs.Retention(n.catalog, n.store, n.exec, n.cold, n.clock, n.clocksAgree),

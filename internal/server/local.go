@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/jobs"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -23,6 +24,9 @@ type localParts struct {
 	exec    executor.CommandExecutor
 	history *executor.History
 	rows    *jobs.LocalRows
+	// fresh says that nothing was written yet. A replica that is new knows the catalog as it was when it was admitted before it takes rows: who
+	// altered a table before that did not ask it for its rows.
+	fresh bool
 
 	running atomic.Pointer[multiraft.Solo] // solo, for those who only look: mu may be held for long
 }
@@ -70,6 +74,11 @@ func (n *Node) openLocal() error {
 		return fmt.Errorf("open the node-local group: %w", err)
 	}
 	local.solo, local.history = solo, executor.NewHistory(n.clock, []shard.GroupID{shard.Local}, solo.Applied)
+	start, err := command.LocalStart(id.Replica)
+	if err != nil {
+		return err
+	}
+	local.fresh = solo.Applied(shard.Local) <= start
 	local.exec = executor.NewDirect(localProposer{soloProposer{solo}, n}, n.clock, n.random, local.history)
 	local.rows = &jobs.LocalRows{Catalog: n.catalog, Store: n.store, Executor: local.exec, Clock: n.clock}
 	local.running.Store(solo)
@@ -90,6 +99,10 @@ func (n *Node) tendLocal(ctx context.Context) {
 	bound, cancel := context.WithTimeout(ctx, localPatience)
 	defer cancel()
 	_, err := local.exec.Barrier(bound, shard.Local)
+	if err == nil && local.fresh {
+		_, err = n.exec.Barrier(bound, shard.Meta)
+		local.fresh = err != nil
+	}
 	if err == nil {
 		err = local.rows.Tend(bound)
 	}

@@ -88,7 +88,7 @@ func TestNodeLocalRows(t *testing.T) {
 	}
 
 	for statement, want := range map[string]string{
-		"ALTER TABLE chat.here ADD COLUMN more TEXT":                                                              "node-local",
+		"ALTER TABLE chat.here ADD COLUMN more TEXT UNIQUE":                                                       "STREAM",
 		"CREATE INDEX more ON chat.here (room)":                                                                   "STREAM",
 		"CREATE TABLE chat.never (id BIGINT PRIMARY KEY) WITH (TYPE='USER', NODE_LOCAL=true)":                     "STREAM tables",
 		"CREATE STREAM TABLE chat.never (id BIGINT) WITH (TTL_SECONDS=1, NODE_LOCAL='maybe')":                     "true or false",

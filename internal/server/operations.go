@@ -101,6 +101,9 @@ func (n *Node) operate(ctx context.Context, from ident.ReplicaID, req *nodev1.Op
 	if req.GetOrder() == nodev1.Order_ORDER_LIST_SESSIONS {
 		return n.listSessions()
 	}
+	if req.GetOrder() == nodev1.Order_ORDER_LOOK_THROUGH_LOCAL {
+		return n.lookThroughLocal(ctx, req.GetLocalTable())
+	}
 	manager := n.engine()
 	if manager == nil {
 		return &nodev1.OperateResponse{Refused: "the node is not a member yet"}

@@ -67,6 +67,8 @@ type Deps struct {
 	// Elsewhere lists what is open on other nodes, for the same view; may be nil.
 	Elsewhere func(ctx context.Context) []table.OpenSession
 	Logs      func() []table.LogLine // rows of system.server_logs; may be nil
+	// LocalElsewhere reaches the node-local rows of other nodes; nil for a node that has none.
+	LocalElsewhere schemachange.Elsewhere
 
 	Cold         *cold.Store   // reads rows in segments; nil fails statements about tables that have some
 	Storages     StorageProber // tries storages; nil refuses statements that need it
@@ -150,7 +152,9 @@ func New(deps Deps) (*Engine, error) {
 		Cluster: deps.Cluster, Node: deps.Node, Settings: deps.Settings, Stats: deps.Stats, AppliedIndex: deps.AppliedIndex,
 		Live: liveRows(deps.Live), Transactions: e.openTransactions, Sessions: e.allSessions, Logs: deps.Logs,
 	})
-	e.changes = &schemachange.Worker{Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor, Cold: deps.Cold}
+	e.changes = &schemachange.Worker{
+		Catalog: deps.Catalog, Storage: deps.Storage, Executor: deps.Executor, Cold: deps.Cold, Elsewhere: deps.LocalElsewhere,
+	}
 	return e, nil
 }
 

@@ -82,10 +82,10 @@ func (e *Engine) before(ctx context.Context, caller session.Session, first *comm
 	return fault.New(fault.Altered, "the indexes of a column were dropped before it")
 }
 
-// unfinished is the failure of what a changed descriptor leaves to be done. When the caller's time was over, a job goes
-// on with it.
+// unfinished is the failure of what a changed descriptor leaves to be done. When the caller's time was over, or rows cannot be reached now, a
+// job goes on with it.
 func unfinished(ctx context.Context, err error, message string) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || fault.KindOf(err) == fault.Unavailable {
 		return fault.New(fault.Timeout, "%s The statement ended before the rows of the table were gone through; the job goes on: %w", message, err)
 	}
 	return err

@@ -57,10 +57,6 @@ func (e *Environment) alterTable(node *parse.AlterTable) (Statement, error) {
 	if err = e.authorizeAlter(node, node.Name); err != nil {
 		return nil, err
 	}
-	if found.NodeLocal() {
-		return nil, unsupported(node, "'%s' is node-local: no node can wait for the rows of the others, so it cannot be altered; drop it and create it anew",
-			found.FullName())
-	}
 	a := &alteration{env: e, old: found, next: found.Clone(), meta: &Meta{}}
 	if err = a.apply(node.Action); err != nil {
 		return nil, err

@@ -112,6 +112,8 @@ const (
 	Order_ORDER_KILL_LIVE_QUERY   Order = 11 // end the live query whose number is in upto; groups is ignored
 	Order_ORDER_LIST_LIVE_QUERIES Order = 12 // describe the live queries whose numbers are above upto; groups is ignored
 	Order_ORDER_LIST_SESSIONS     Order = 13 // describe the requests, transactions and live connections that are open; groups is ignored
+	// Refuse what older descriptors of a node-local table write, and look for rows that forbid a NOT NULL; groups is ignored.
+	Order_ORDER_LOOK_THROUGH_LOCAL Order = 14
 )
 
 // Enum value maps for Order.
@@ -131,22 +133,24 @@ var (
 		11: "ORDER_KILL_LIVE_QUERY",
 		12: "ORDER_LIST_LIVE_QUERIES",
 		13: "ORDER_LIST_SESSIONS",
+		14: "ORDER_LOOK_THROUGH_LOCAL",
 	}
 	Order_value = map[string]int32{
-		"ORDER_UNSPECIFIED":       0,
-		"ORDER_TRANSFER":          1,
-		"ORDER_STEP_DOWN":         2,
-		"ORDER_ELECT":             3,
-		"ORDER_REBALANCE":         4,
-		"ORDER_SNAPSHOT":          5,
-		"ORDER_PURGE":             6,
-		"ORDER_HOLD":              7,
-		"ORDER_DRAIN":             8,
-		"ORDER_RESUME":            9,
-		"ORDER_AVOID":             10,
-		"ORDER_KILL_LIVE_QUERY":   11,
-		"ORDER_LIST_LIVE_QUERIES": 12,
-		"ORDER_LIST_SESSIONS":     13,
+		"ORDER_UNSPECIFIED":        0,
+		"ORDER_TRANSFER":           1,
+		"ORDER_STEP_DOWN":          2,
+		"ORDER_ELECT":              3,
+		"ORDER_REBALANCE":          4,
+		"ORDER_SNAPSHOT":           5,
+		"ORDER_PURGE":              6,
+		"ORDER_HOLD":               7,
+		"ORDER_DRAIN":              8,
+		"ORDER_RESUME":             9,
+		"ORDER_AVOID":              10,
+		"ORDER_KILL_LIVE_QUERY":    11,
+		"ORDER_LIST_LIVE_QUERIES":  12,
+		"ORDER_LIST_SESSIONS":      13,
+		"ORDER_LOOK_THROUGH_LOCAL": 14,
 	}
 )
 
@@ -1797,9 +1801,10 @@ type OperateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Order         Order                  `protobuf:"varint,1,opt,name=order,proto3,enum=kalamdb.node.v1.Order" json:"order,omitempty"`
 	Groups        []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
-	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`               // replica id, for ORDER_TRANSFER
-	Upto          uint64                 `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`                   // log index, for ORDER_PURGE
-	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // ORDER_REBALANCE: say what would move and move nothing
+	Target        uint64                 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`                          // replica id, for ORDER_TRANSFER
+	Upto          uint64                 `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`                              // log index, for ORDER_PURGE
+	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`            // ORDER_REBALANCE: say what would move and move nothing
+	LocalTable    *LocalTable            `protobuf:"bytes,6,opt,name=local_table,json=localTable,proto3" json:"local_table,omitempty"` // for ORDER_LOOK_THROUGH_LOCAL
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1869,20 +1874,83 @@ func (x *OperateRequest) GetDryRun() bool {
 	return false
 }
 
-type OperateResponse struct {
+func (x *OperateRequest) GetLocalTable() *LocalTable {
+	if x != nil {
+		return x.LocalTable
+	}
+	return nil
+}
+
+// LocalTable is a node-local table as of a revision of its descriptor.
+type LocalTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcomes      []*OperateOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`                          // in the order of the request's groups
-	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`                            // why nothing was done at all
-	LiveQueries   []*LiveQuery           `protobuf:"bytes,3,rep,name=live_queries,json=liveQueries,proto3" json:"live_queries,omitempty"` // for ORDER_LIST_LIVE_QUERIES, in order of their numbers
-	More          bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`                                 // there are live queries above the last of live_queries
-	Sessions      []*OpenSession         `protobuf:"bytes,5,rep,name=sessions,proto3" json:"sessions,omitempty"`                          // for ORDER_LIST_SESSIONS; at most some thousands
+	TableId       uint64                 `protobuf:"varint,1,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Revision      uint32                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocalTable) Reset() {
+	*x = LocalTable{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocalTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocalTable) ProtoMessage() {}
+
+func (x *LocalTable) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocalTable.ProtoReflect.Descriptor instead.
+func (*LocalTable) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LocalTable) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *LocalTable) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type OperateResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes    []*OperateOutcome      `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`                          // in the order of the request's groups
+	Refused     string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`                            // why nothing was done at all
+	LiveQueries []*LiveQuery           `protobuf:"bytes,3,rep,name=live_queries,json=liveQueries,proto3" json:"live_queries,omitempty"` // for ORDER_LIST_LIVE_QUERIES, in order of their numbers
+	More        bool                   `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`                                 // there are live queries above the last of live_queries
+	Sessions    []*OpenSession         `protobuf:"bytes,5,rep,name=sessions,proto3" json:"sessions,omitempty"`                          // for ORDER_LIST_SESSIONS; at most some thousands
+	// For ORDER_LOOK_THROUGH_LOCAL: ids of the columns that are to be NOT NULL and have no value in some row.
+	WithoutValue  []uint32 `protobuf:"varint,6,rep,packed,name=without_value,json=withoutValue,proto3" json:"without_value,omitempty"`
+	Altered       bool     `protobuf:"varint,7,opt,name=altered,proto3" json:"altered,omitempty"` // the table was altered meanwhile, by which the order is refused
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OperateResponse) Reset() {
 	*x = OperateResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1962,7 @@ func (x *OperateResponse) String() string {
 func (*OperateResponse) ProtoMessage() {}
 
 func (x *OperateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[22]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1975,7 @@ func (x *OperateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
 func (*OperateResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperateResponse) GetOutcomes() []*OperateOutcome {
@@ -1945,6 +2013,20 @@ func (x *OperateResponse) GetSessions() []*OpenSession {
 	return nil
 }
 
+func (x *OperateResponse) GetWithoutValue() []uint32 {
+	if x != nil {
+		return x.WithoutValue
+	}
+	return nil
+}
+
+func (x *OperateResponse) GetAltered() bool {
+	if x != nil {
+		return x.Altered
+	}
+	return false
+}
+
 // OpenSession is a request under way, a transaction between two requests, or a live connection of the node that is asked.
 type OpenSession struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -1966,7 +2048,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2060,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[23]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2073,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OpenSession) GetId() string {
@@ -2100,7 +2182,7 @@ type LiveQuery struct {
 
 func (x *LiveQuery) Reset() {
 	*x = LiveQuery{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2194,7 @@ func (x *LiveQuery) String() string {
 func (*LiveQuery) ProtoMessage() {}
 
 func (x *LiveQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[24]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2207,7 @@ func (x *LiveQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveQuery.ProtoReflect.Descriptor instead.
 func (*LiveQuery) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LiveQuery) GetNumber() uint64 {
@@ -2232,7 +2314,7 @@ type OperateOutcome struct {
 
 func (x *OperateOutcome) Reset() {
 	*x = OperateOutcome{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2326,7 @@ func (x *OperateOutcome) String() string {
 func (*OperateOutcome) ProtoMessage() {}
 
 func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[25]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2339,7 @@ func (x *OperateOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateOutcome.ProtoReflect.Descriptor instead.
 func (*OperateOutcome) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OperateOutcome) GetGroup() uint64 {
@@ -2305,7 +2387,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2399,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[26]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2412,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadFileRequest) GetStorageId() string {
@@ -2356,7 +2438,7 @@ type ReadFileResponse struct {
 
 func (x *ReadFileResponse) Reset() {
 	*x = ReadFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2450,7 @@ func (x *ReadFileResponse) String() string {
 func (*ReadFileResponse) ProtoMessage() {}
 
 func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[27]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2463,7 @@ func (x *ReadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadFileResponse) GetData() []byte {
@@ -2403,7 +2485,7 @@ type KeepFileRequest struct {
 
 func (x *KeepFileRequest) Reset() {
 	*x = KeepFileRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2497,7 @@ func (x *KeepFileRequest) String() string {
 func (*KeepFileRequest) ProtoMessage() {}
 
 func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[28]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2510,7 @@ func (x *KeepFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileRequest.ProtoReflect.Descriptor instead.
 func (*KeepFileRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KeepFileRequest) GetStorageId() string {
@@ -2469,7 +2551,7 @@ type KeepFileResponse struct {
 
 func (x *KeepFileResponse) Reset() {
 	*x = KeepFileResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2563,7 @@ func (x *KeepFileResponse) String() string {
 func (*KeepFileResponse) ProtoMessage() {}
 
 func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[29]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2576,7 @@ func (x *KeepFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepFileResponse.ProtoReflect.Descriptor instead.
 func (*KeepFileResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KeepFileResponse) GetRefused() string {
@@ -2521,7 +2603,7 @@ type DropFilesRequest struct {
 
 func (x *DropFilesRequest) Reset() {
 	*x = DropFilesRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2615,7 @@ func (x *DropFilesRequest) String() string {
 func (*DropFilesRequest) ProtoMessage() {}
 
 func (x *DropFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[30]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2628,7 @@ func (x *DropFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFilesRequest.ProtoReflect.Descriptor instead.
 func (*DropFilesRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DropFilesRequest) GetUser() string {
@@ -2573,7 +2655,7 @@ type DropFilesResponse struct {
 
 func (x *DropFilesResponse) Reset() {
 	*x = DropFilesResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2667,7 @@ func (x *DropFilesResponse) String() string {
 func (*DropFilesResponse) ProtoMessage() {}
 
 func (x *DropFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[31]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2680,7 @@ func (x *DropFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFilesResponse.ProtoReflect.Descriptor instead.
 func (*DropFilesResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DropFilesResponse) GetRefused() string {
@@ -2626,7 +2708,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2720,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[32]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2733,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2684,7 +2766,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2778,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2791,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -2873,19 +2955,27 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\rSnapshotRange\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\fR\x04last\x12\x14\n" +
 	"\x05pairs\x18\x02 \x01(\x04R\x05pairs\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\x9b\x01\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\"\xd9\x01\n" +
 	"\x0eOperateRequest\x12,\n" +
 	"\x05order\x18\x01 \x01(\x0e2\x16.kalamdb.node.v1.OrderR\x05order\x12\x16\n" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x12\n" +
 	"\x04upto\x18\x04 \x01(\x04R\x04upto\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xf5\x01\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12<\n" +
+	"\vlocal_table\x18\x06 \x01(\v2\x1b.kalamdb.node.v1.LocalTableR\n" +
+	"localTable\"C\n" +
+	"\n" +
+	"LocalTable\x12\x19\n" +
+	"\btable_id\x18\x01 \x01(\x04R\atableId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\"\xb4\x02\n" +
 	"\x0fOperateResponse\x12;\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1f.kalamdb.node.v1.OperateOutcomeR\boutcomes\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12=\n" +
 	"\flive_queries\x18\x03 \x03(\v2\x1a.kalamdb.node.v1.LiveQueryR\vliveQueries\x12\x12\n" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x128\n" +
-	"\bsessions\x18\x05 \x03(\v2\x1c.kalamdb.node.v1.OpenSessionR\bsessions\"\xda\x02\n" +
+	"\bsessions\x18\x05 \x03(\v2\x1c.kalamdb.node.v1.OpenSessionR\bsessions\x12#\n" +
+	"\rwithout_value\x18\x06 \x03(\rR\fwithoutValue\x12\x18\n" +
+	"\aaltered\x18\a \x01(\bR\aaltered\"\xda\x02\n" +
 	"\vOpenSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06schema\x18\x02 \x01(\tR\x06schema\x12\x14\n" +
@@ -2964,7 +3054,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x17FORWARD_ERROR_TOO_LARGE\x10\x05\x12\x18\n" +
 	"\x14FORWARD_ERROR_BEHIND\x10\x06\x12\x1f\n" +
 	"\x1bFORWARD_ERROR_MISSING_VOTER\x10\a\x12\x1b\n" +
-	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xa7\x02\n" +
+	"\x17FORWARD_ERROR_DISK_FULL\x10\b*\xc5\x02\n" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eORDER_TRANSFER\x10\x01\x12\x13\n" +
@@ -2981,7 +3071,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x12\x19\n" +
 	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
 	"\x17ORDER_LIST_LIVE_QUERIES\x10\f\x12\x17\n" +
-	"\x13ORDER_LIST_SESSIONS\x10\r2\xb1\a\n" +
+	"\x13ORDER_LIST_SESSIONS\x10\r\x12\x1c\n" +
+	"\x18ORDER_LOOK_THROUGH_LOCAL\x10\x0e2\xb1\a\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -3008,7 +3099,7 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
@@ -3034,18 +3125,19 @@ var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(*SnapshotProgressResponse)(nil), // 21: kalamdb.node.v1.SnapshotProgressResponse
 	(*SnapshotRange)(nil),            // 22: kalamdb.node.v1.SnapshotRange
 	(*OperateRequest)(nil),           // 23: kalamdb.node.v1.OperateRequest
-	(*OperateResponse)(nil),          // 24: kalamdb.node.v1.OperateResponse
-	(*OpenSession)(nil),              // 25: kalamdb.node.v1.OpenSession
-	(*LiveQuery)(nil),                // 26: kalamdb.node.v1.LiveQuery
-	(*OperateOutcome)(nil),           // 27: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 28: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 29: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 30: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 31: kalamdb.node.v1.KeepFileResponse
-	(*DropFilesRequest)(nil),         // 32: kalamdb.node.v1.DropFilesRequest
-	(*DropFilesResponse)(nil),        // 33: kalamdb.node.v1.DropFilesResponse
-	(*InviteRequest)(nil),            // 34: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 35: kalamdb.node.v1.InviteResponse
+	(*LocalTable)(nil),               // 24: kalamdb.node.v1.LocalTable
+	(*OperateResponse)(nil),          // 25: kalamdb.node.v1.OperateResponse
+	(*OpenSession)(nil),              // 26: kalamdb.node.v1.OpenSession
+	(*LiveQuery)(nil),                // 27: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 28: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 29: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 30: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 31: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 32: kalamdb.node.v1.KeepFileResponse
+	(*DropFilesRequest)(nil),         // 33: kalamdb.node.v1.DropFilesRequest
+	(*DropFilesResponse)(nil),        // 34: kalamdb.node.v1.DropFilesResponse
+	(*InviteRequest)(nil),            // 35: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 36: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
@@ -3062,36 +3154,37 @@ var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
 	18, // 11: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
 	22, // 12: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
 	1,  // 13: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	27, // 14: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	26, // 15: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
-	25, // 16: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
-	2,  // 17: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	7,  // 18: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	10, // 19: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	12, // 20: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
-	16, // 21: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	20, // 22: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	23, // 23: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	34, // 24: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	28, // 25: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	30, // 26: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	32, // 27: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
-	3,  // 28: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	8,  // 29: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	11, // 30: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 31: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
-	19, // 32: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	21, // 33: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	24, // 34: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	35, // 35: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	29, // 36: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	31, // 37: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	33, // 38: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
-	28, // [28:39] is the sub-list for method output_type
-	17, // [17:28] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	24, // 14: kalamdb.node.v1.OperateRequest.local_table:type_name -> kalamdb.node.v1.LocalTable
+	28, // 15: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	27, // 16: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	26, // 17: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
+	2,  // 18: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	7,  // 19: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	10, // 20: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	12, // 21: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
+	16, // 22: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	20, // 23: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	23, // 24: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	35, // 25: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	29, // 26: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	31, // 27: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	33, // 28: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
+	3,  // 29: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	8,  // 30: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	11, // 31: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	14, // 32: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	19, // 33: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	21, // 34: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	25, // 35: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	36, // 36: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	30, // 37: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	32, // 38: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	34, // 39: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
+	29, // [29:40] is the sub-list for method output_type
+	18, // [18:29] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -3110,7 +3203,7 @@ func file_kalamdb_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
