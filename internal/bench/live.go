@@ -168,6 +168,10 @@ func (l *liveLab) subscribeMany() error {
 	if err := l.connect(connections); err != nil {
 		return err
 	}
+	heapBefore, err := l.liveHeap()
+	if err != nil {
+		return err
+	}
 	before, err := l.settledRSS()
 	if err != nil {
 		return err
@@ -181,12 +185,18 @@ func (l *liveLab) subscribeMany() error {
 	if err != nil {
 		return err
 	}
+	heapAfter, err := l.liveHeap()
+	if err != nil {
+		return err
+	}
 	n := float64(l.options.Subscriptions)
 	err = l.print(liveCase{
 		Case: "subscribe", Subscriptions: l.options.Subscriptions, Value: took.Seconds(), Unit: "s",
 		CPU: float64(cpu.Microseconds()) / n,
 	})
 	return errors.Join(err, l.print(liveCase{
+		Case: "subscription_heap", Subscriptions: l.options.Subscriptions, Value: (heapAfter - heapBefore) / n, Unit: "B_heap_per_subscription",
+	}), l.print(liveCase{
 		Case: "subscription_memory", Subscriptions: l.options.Subscriptions, Value: float64(after-before) / n, Unit: "B_rss_per_subscription",
 	}))
 }

@@ -49,6 +49,7 @@ var goals = []goal{
 
 	{"idle connection, of 10k", false, 8, "KB", per("idle_connections/value", 1000)},
 	{"100k subscriptions set up", false, 5, "s", the("subscribe/value")},
+	{"heap of a subscription, of 100k", false, 1.2, "KB", per("subscription_heap/value", 1000)},
 	{"fan-out 1 to 1,000", true, 1e6, "/s", the("fan_out/value")},
 	{"fan-out 1 to 1,000", false, 1.5, "CPU-us", the("fan_out/cpu_us_per_frame")},
 	{"change ready to client, p50", false, 130, "us", the("change_ready_1000_per_s_to_10/p50_us")},
