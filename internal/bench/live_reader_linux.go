@@ -22,20 +22,9 @@ type liveWire struct{ fd int }
 
 // adopt takes a connection over and starts to read it.
 func (r *liveReaders) adopt(conn net.Conn, s *liveSocket) error {
-	plain, ok := conn.(syscall.Conn)
-	if !ok {
-		return fmt.Errorf("%T is no socket", conn)
-	}
-	raw, err := plain.SyscallConn()
+	fd, err := detach(conn)
 	if err != nil {
-		return fmt.Errorf("take a socket over: %w", err)
-	}
-	fd := -1
-	if control := raw.Control(func(old uintptr) { fd, err = syscall.Dup(int(old)) }); control != nil || err != nil {
-		return fmt.Errorf("take a socket over: %w", errors.Join(control, err))
-	}
-	if err = errors.Join(syscall.SetNonblock(fd, false), conn.Close()); err != nil {
-		return errors.Join(err, syscall.Close(fd))
+		return err
 	}
 	s.wire = &liveWire{fd}
 	r.mu.Lock()

@@ -64,7 +64,7 @@ func (w *liveWriters) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.all {
-		_ = c.close() // nothing is owed
+		_ = c.Close() // nothing is owed
 	}
 }
 

@@ -193,29 +193,22 @@ func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCa
 	if err = servers.fillRows(ctx); err != nil {
 		return nil, err
 	}
-	connections := make([]*sqlConnection, c.clients)
-	defer func() {
-		for _, connection := range connections {
-			err = errors.Join(err, connection.close())
+	clients, err := newSQLLoad(c.clients)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, clients.close()) }()
+	asks := sqlAsks{c.request, func(api string) (*sqlConnection, error) { return dialSQL(ctx, api, servers.token, c.follow) }}
+	for i := range c.clients {
+		connection, failed := asks.dial(servers.servers[i%c.nodes].api)
+		if failed != nil {
+			return nil, failed
 		}
-	}()
-	for i := range connections {
-		if connections[i], err = dialSQL(ctx, servers.servers[i%c.nodes].api, servers.token, c.follow); err != nil {
+		if err = clients.add(connection); err != nil {
 			return nil, err
 		}
 	}
-	ask := func(client, n int) error {
-		connection := connections[client]
-		leader, failed := connection.ask(c.request(client, n))
-		if failed != nil || leader == "" {
-			return failed
-		}
-		connections[client], failed = dialSQL(ctx, leader, servers.token, c.follow)
-		return errors.Join(failed, connection.close())
-	}
-	if _, err = closedLoops(ctx, c.clients, o.Duration/10, func(client, n int) error {
-		return ask(client, n+requestsPerClient/2)
-	}); err != nil {
+	if _, err = clients.run(ctx, o.Duration/10, requestsPerClient/2, asks); err != nil {
 		return nil, err
 	}
 	leader := 0
@@ -226,7 +219,7 @@ func runHTTPCase(ctx context.Context, o SQLOptions, c *sqlCaseOf) (result *sqlCa
 	}
 	load, before := cpuTime(), servers.cpuByServer()
 	started := time.Now()
-	took, err := closedLoops(ctx, c.clients, o.Duration, ask)
+	took, err := clients.run(ctx, o.Duration, 0, asks)
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,8 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -50,103 +44,4 @@ func (c *serverCluster) cpu() time.Duration {
 		total += spent
 	}
 	return total
-}
-
-// sqlConnection is a client of one connection that costs as little as can be, for it shares the processors with the
-// servers that are measured.
-type sqlConnection struct {
-	net.Conn
-	in       *bufio.Reader
-	head     string
-	request  []byte
-	leader   string    // host:port that an answer named
-	deadline time.Time // of the connection; it is moved now and then, not for each request
-}
-
-// dialSQL connects to a server. With follow, answers to changes name the node that leads what is changed, when it is another one.
-func dialSQL(ctx context.Context, api, token string, follow bool) (*sqlConnection, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", api)
-	if err != nil {
-		return nil, fmt.Errorf("connect to a server: %w", err)
-	}
-	asks := ""
-	if follow {
-		asks = "\r\nX-Follow-Leader: 1"
-	}
-	return &sqlConnection{
-		Conn: conn, in: bufio.NewReader(conn),
-		head: "POST /v1/api/sql HTTP/1.1\r\nHost: " + api + "\r\nAuthorization: Bearer " + token + asks +
-			"\r\nContent-Type: application/json\r\nContent-Length: ",
-	}, nil
-}
-
-func (c *sqlConnection) close() error {
-	if c == nil {
-		return nil
-	}
-	return c.Close()
-}
-
-// ask sends a body and reads the answer, which must be a success. It returns the host and port of the leader that the answer names.
-func (c *sqlConnection) ask(body string) (leader string, err error) {
-	c.request = append(c.request[:0], c.head...)
-	c.request = strconv.AppendInt(c.request, int64(len(body)), 10)
-	c.request = append(c.request, "\r\n\r\n"...)
-	c.request = append(c.request, body...)
-	if now := time.Now(); c.deadline.Before(now.Add(startPatience)) {
-		c.deadline = now.Add(2 * startPatience)
-		if err = c.SetDeadline(c.deadline); err != nil {
-			return "", fmt.Errorf("ask a server: %w", err)
-		}
-	}
-	if _, err = c.Write(c.request); err != nil {
-		return "", fmt.Errorf("ask a server: %w", err)
-	}
-	status, length, err := c.readHead()
-	if err != nil {
-		return "", fmt.Errorf("read an answer: %w", err)
-	}
-	if status == "200" {
-		_, err = c.in.Discard(length)
-		return c.leader, err
-	}
-	answer := make([]byte, length)
-	if _, err := io.ReadFull(c.in, answer); err != nil {
-		return "", fmt.Errorf("read an answer: %w", err)
-	}
-	return "", fmt.Errorf("%s: %s %s", body, status, answer)
-}
-
-// readHead reads the status line and the header fields of an answer.
-func (c *sqlConnection) readHead() (status string, length int, err error) {
-	length, c.leader = -1, ""
-	for {
-		line, err := c.in.ReadSlice('\n')
-		if err != nil {
-			return "", 0, err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		switch {
-		case status == "":
-			_, rest, _ := bytes.Cut(line, []byte(" "))
-			code, _, _ := bytes.Cut(rest, []byte(" "))
-			if status = "200"; string(code) != status { // the usual one costs no memory
-				status = string(code)
-			}
-			if status == "" {
-				return "", 0, fmt.Errorf("a status line without a status: %q", line)
-			}
-		case len(line) == 0 && length < 0:
-			return "", 0, errors.New("an answer without Content-Length")
-		case len(line) == 0:
-			return status, length, nil
-		case bytes.EqualFold(name, []byte("X-Leader")):
-			c.leader = strings.TrimPrefix(string(bytes.TrimSpace(value)), "http://")
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return "", 0, err
-			}
-		}
-	}
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bench
+
+func newSQLLoad(int) (sqlLoad, error) { return &sqlGoroutines{}, nil }
