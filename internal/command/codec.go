@@ -31,9 +31,12 @@ func Encode(cmd *commandv1.Command) ([]byte, error) {
 	if rows := max(len(cmd.GetWriteRows().GetRows()), len(cmd.GetIndexRows().GetRows())); rows > MaxRows {
 		return nil, fault.New(fault.LimitExceeded, "the statement writes %d rows; one statement may write %d", rows, MaxRows)
 	}
-	data, err := encode(cmd)
-	if err != nil {
-		return nil, fmt.Errorf("encode command: %w", err)
+	data, usual := encodeRowWrite(cmd)
+	if !usual {
+		var err error
+		if data, err = encode(cmd); err != nil {
+			return nil, fmt.Errorf("encode command: %w", err)
+		}
 	}
 	if len(data) > MaxBytes {
 		return nil, fault.New(fault.LimitExceeded,
@@ -85,6 +88,9 @@ func checked(cmd *commandv1.Command) (*commandv1.Command, error) {
 // EncodeResponse serialises a response. Every replica encodes its own, so the bytes must be the same
 // everywhere: the message has no maps, and the golden files pin the form.
 func EncodeResponse(response *commandv1.Response) ([]byte, error) {
+	if data, ok := encodeDone(response); ok {
+		return data, nil
+	}
 	data, err := encode(response)
 	if err != nil {
 		return nil, fmt.Errorf("encode response: %w", err)
@@ -94,6 +100,11 @@ func EncodeResponse(response *commandv1.Response) ([]byte, error) {
 
 // DecodeResponse is the inverse of EncodeResponse.
 func DecodeResponse(data []byte) (*commandv1.Response, error) {
+	if len(data) > 0 && data[0] == Version {
+		if done, ok := decodeDone(data[1:]); ok {
+			return done, nil
+		}
+	}
 	response := &commandv1.Response{}
 	if err := decode(data, response); err != nil {
 		return nil, fmt.Errorf("decode response: %w", err)

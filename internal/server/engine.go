@@ -229,6 +229,9 @@ func (m managerProposer) Propose(ctx context.Context, mode executor.Mode, group 
 }
 
 func attemptOf(result []byte, index uint64, err error) executor.Attempt {
+	if err == nil { // the usual end costs no search
+		return executor.Attempt{Outcome: executor.Done, Result: result, Index: index}
+	}
 	var notLeader *multiraft.NotLeaderError
 	var behind *multiraft.BehindError
 	var missing *multiraft.MissingVoterError
@@ -237,8 +240,6 @@ func attemptOf(result []byte, index uint64, err error) executor.Attempt {
 		return executor.Attempt{Outcome: executor.Behind, Result: result, Index: index, Err: err}
 	case errors.As(err, &missing):
 		return executor.Attempt{Outcome: executor.Missing, Err: err}
-	case err == nil:
-		return executor.Attempt{Outcome: executor.Done, Result: result, Index: index}
 	case errors.As(err, &notLeader):
 		return executor.Attempt{Outcome: executor.NotLeader, Leader: notLeader.Leader, Err: err}
 	case errors.Is(err, multiraft.ErrDiskFull):
