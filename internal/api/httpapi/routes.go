@@ -147,6 +147,10 @@ const maxDrainBytes = 64 << 20
 // waits for leave to send, and every stream of HTTP/2, needs none of this.
 func drain(r *http.Request, body io.Reader) {
 	if r.ProtoMajor == 1 && r.Header.Get("Expect") == "" {
+		var one [1]byte
+		if n, err := body.Read(one[:]); n == 0 && err != nil {
+			return // nearly all bodies were read to their end
+		}
 		_, _ = io.CopyN(io.Discard, body, maxDrainBytes) // the client's failure to send changes nothing
 	}
 }

@@ -89,9 +89,9 @@ type rowBuilder struct {
 	columns  []schema.Column
 	targets  []int
 	omitted  []int // positions without a value
-	defaults *expr.EvalContext
+	defaults *expr.EvalContext // nil until a column takes its default
 	row      []datum.Datum
-	keys     map[string]struct{}
+	keys     keySet
 
 	conflict *plan.Conflict
 	found    []datum.Datum     // the row that has the key, followed by the one to be inserted
@@ -101,13 +101,9 @@ type rowBuilder struct {
 }
 
 func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
-	// Ids of column defaults count from another epoch than those of the function.
-	env := *r.eval.Env
-	env.Snowflake = func() int64 { return r.engine.ids.snowflake(defaultEpochMillis) }
 	b := &rowBuilder{
-		run: r, set: set, columns: s.Table.Columns, targets: s.Targets, defaults: expr.NewEvalContext(&env),
-		row: make([]datum.Datum, len(s.Table.Columns)), keys: map[string]struct{}{},
-		conflict: s.Conflict,
+		run: r, set: set, columns: s.Table.Columns, targets: s.Targets,
+		row: make([]datum.Datum, len(s.Table.Columns)), conflict: s.Conflict,
 	}
 	given := make([]bool, len(b.columns))
 	for _, position := range s.Targets {
@@ -121,13 +117,50 @@ func (r *run) newRowBuilder(s *plan.Insert, set *writeSet) *rowBuilder {
 	return b
 }
 
+// byDefault computes the default of a column.
+func (b *rowBuilder) byDefault(position int) (datum.Datum, error) {
+	if b.defaults == nil {
+		// Ids of column defaults count from another epoch than those of the function.
+		env, ids := *b.run.eval.Env, b.run.engine.ids
+		env.Snowflake = func() int64 { return ids.snowflake(defaultEpochMillis) }
+		b.defaults = expr.NewEvalContext(&env)
+	}
+	return expr.EvalDefault(&b.columns[position], b.defaults)
+}
+
+// keySet is keys of rows. A single one, as of most statements, needs no map.
+type keySet struct {
+	first string
+	some  bool
+	more  map[string]struct{}
+}
+
+func (k *keySet) has(key []byte) bool {
+	if k.some && k.first == string(key) {
+		return true
+	}
+	_, found := k.more[string(key)]
+	return found
+}
+
+func (k *keySet) add(key []byte) {
+	switch {
+	case !k.some:
+		k.first, k.some = string(key), true
+	case k.more == nil:
+		k.more = map[string]struct{}{string(key): {}}
+	default:
+		k.more[string(key)] = struct{}{}
+	}
+}
+
 // add computes one row; values read the source's row, and a nil one stands for the column's default.
 func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 	held := int64(0)
 	defer func() { b.run.budget.usedBytes -= held }() // what is kept is accounted for where it is kept
 	for i, position := range b.targets {
 		if values[i] == nil {
-			b.row[position], err = expr.EvalDefault(&b.columns[position], b.defaults)
+			b.row[position], err = b.byDefault(position)
 		} else {
 			b.row[position], err = values[i].Eval(b.run.eval, source)
 		}
@@ -140,7 +173,7 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 		}
 	}
 	for _, position := range b.omitted {
-		if b.row[position], err = expr.EvalDefault(&b.columns[position], b.defaults); err != nil {
+		if b.row[position], err = b.byDefault(position); err != nil {
 			return inColumn(err, b.columns[position].Name)
 		}
 	}
@@ -165,10 +198,10 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 		return nil
 	}
 	write.KeyText = keyText(b.row[b.set.key])
-	if _, twice := b.keys[string(write.GetPrimaryKey())]; twice {
+	if b.keys.has(write.GetPrimaryKey()) {
 		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice", write.GetKeyText())
 	}
-	b.keys[string(write.GetPrimaryKey())] = struct{}{}
+	b.keys.add(write.GetPrimaryKey())
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 // false when its key is free.
 func (b *rowBuilder) resolve() (done bool, err error) {
 	key := datum.AppendKey(nil, b.row[b.set.key])
-	if _, twice := b.keys[string(key)]; twice {
+	if b.keys.has(key) {
 		if b.conflict.Update {
 			return false, fault.New(fault.InvalidStatement, "ON CONFLICT DO UPDATE would change the row with key %s twice", keyText(b.row[b.set.key]))
 		}
@@ -33,7 +33,7 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 		b.skipped = true
 		return true, nil
 	}
-	b.keys[string(key)] = struct{}{}
+	b.keys.add(key)
 	width := len(b.columns) + 2
 	copy(b.found[width:], b.row)
 	if b.conflict.Where != nil {
