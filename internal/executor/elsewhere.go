@@ -21,6 +21,15 @@ func WithElsewhere(ctx context.Context, e *Elsewhere) context.Context {
 	return context.WithValue(ctx, elsewhereKey{}, e)
 }
 
+// WithoutElsewhere leaves what is executed under the context out of what a caller is told: a command that the server writes for itself
+// says nothing about where the caller's changes go.
+func WithoutElsewhere(ctx context.Context) context.Context {
+	if ctx.Value(elsewhereKey{}) == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, elsewhereKey{}, nil)
+}
+
 func tellElsewhere(ctx context.Context, leader ident.ReplicaID) {
 	if e, ok := ctx.Value(elsewhereKey{}).(*Elsewhere); ok {
 		e.leader.Store(uint64(leader))

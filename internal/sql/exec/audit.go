@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -83,7 +84,7 @@ func (e *Engine) record(ctx context.Context, caller session.Session, note *comma
 		return nil
 	}
 	note.IpAddress, note.Keep = caller.ClientIP, e.deps.AuditEntries
-	_, err := e.deps.Executor.Execute(ctx, shard.Meta, &commandv1.Command{
+	_, err := e.deps.Executor.Execute(executor.WithoutElsewhere(ctx), shard.Meta, &commandv1.Command{
 		Header: &commandv1.Header{Actor: string(caller.User), Audit: note},
 		Body:   &commandv1.Command_RecordAudit{RecordAudit: &commandv1.RecordAudit{}},
 	})
@@ -200,6 +201,8 @@ func statementWord(statement parse.Statement) string {
 		return "UPDATE"
 	case *parse.Delete:
 		return "DELETE"
+	case *parse.WithChanges:
+		return "WITH"
 	}
 	return "statement"
 }
