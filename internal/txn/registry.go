@@ -139,6 +139,16 @@ func (r *Registry) Begin(owner ident.UserID, session bool, cancel context.Cancel
 	return tx, nil
 }
 
+// Single opens a transaction for one statement that consists of several. It is in no list, counts for nobody, and ends with Discard.
+func (r *Registry) Single(owner ident.UserID) *Transaction {
+	tx := newTransaction("", owner, r.clock.Now(), r.limits.MaxBytes)
+	tx.memory = r.memory
+	return tx
+}
+
+// Discard closes the snapshot of a transaction of one statement; doing so again changes nothing.
+func (t *Transaction) Discard() error { return t.close() }
+
 // requestName lays out the second part of an id: a UUID of version 7.
 func requestName(now time.Time, draw [10]byte) string {
 	var id uuid.UUID

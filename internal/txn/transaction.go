@@ -34,9 +34,8 @@ type Transaction struct {
 	group    shard.GroupID
 	snapshot *storage.Snapshot // nil before the first statement that touches a table
 
-	rows   []*commandv1.RowWrite          // what is written, one for each key, in the order of first writing
-	places map[scopeKey]map[string]int    // positions in rows
-	sorted map[scopeKey][]string          // keys of a scope in ascending order; dropped when a key is added
+	Writes
+
 	scopes map[scopeKey]uint64            // scopes that must be unchanged, with the index of their last write
 	reads  map[scopeKey]map[string]uint64 // _seq of rows that must be unchanged, zero for none
 
@@ -92,7 +91,7 @@ func (u undo) bytes() int64 {
 func newTransaction(id string, owner ident.UserID, begun time.Time, maxBytes int64) *Transaction {
 	return &Transaction{
 		ID: id, Owner: owner, begun: begun, maxBytes: maxBytes,
-		places: map[scopeKey]map[string]int{}, sorted: map[scopeKey][]string{}, scopes: map[scopeKey]uint64{},
+		Writes: newWrites(), scopes: map[scopeKey]uint64{},
 		reads: map[scopeKey]map[string]uint64{}, spans: map[scopeKey][]span{}, indexes: map[scopeKey]uint64{},
 		cold: map[scopeKey]*commandv1.ColdRead{},
 	}
@@ -110,53 +109,6 @@ func (t *Transaction) Start(group shard.GroupID, snapshot *storage.Snapshot) {
 func (t *Transaction) Snapshot() *storage.Snapshot { return t.snapshot }
 
 func keyOf(scope *table.Scope) scopeKey { return scopeKey{scope.Table.ID, scope.User} }
-
-// Written returns what the transaction has written under a key.
-func (t *Transaction) Written(scope *table.Scope, primaryKey []byte) (row *commandv1.RowWrite, ok bool) {
-	place, ok := t.places[keyOf(scope)][string(primaryKey)]
-	if !ok {
-		return nil, false
-	}
-	return t.rows[place], true
-}
-
-// Touches reports whether the transaction has written into a scope.
-func (t *Transaction) Touches(scope *table.Scope) bool { return len(t.places[keyOf(scope)]) > 0 }
-
-// Within returns what the transaction has written within bounds, ascending by key.
-func (t *Transaction) Within(scope *table.Scope, bounds *table.Bounds) []*commandv1.RowWrite {
-	places := t.places[keyOf(scope)]
-	var found []*commandv1.RowWrite
-	if bounds.Points != nil {
-		for _, point := range bounds.Points {
-			if place, ok := places[string(point)]; ok {
-				found = append(found, t.rows[place])
-			}
-		}
-		return found
-	}
-	for _, key := range t.ascending(keyOf(scope)) {
-		if key < string(bounds.Low) || bounds.High != nil && key >= string(bounds.High) {
-			continue
-		}
-		found = append(found, t.rows[places[key]])
-	}
-	return found
-}
-
-// ascending returns the keys that were written in a scope in order.
-func (t *Transaction) ascending(scope scopeKey) []string {
-	if sorted, known := t.sorted[scope]; known {
-		return sorted
-	}
-	sorted := make([]string, 0, len(t.places[scope]))
-	for key := range t.places[scope] {
-		sorted = append(sorted, key)
-	}
-	slices.Sort(sorted)
-	t.sorted[scope] = sorted
-	return sorted
-}
 
 // Write takes over the rows of one statement. A key that was written before keeps its first expectation,
 // which is about what the snapshot holds. On an error nothing is taken over.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 	"github.com/kalamdb/kalamdb-go/internal/table"
 	"github.com/kalamdb/kalamdb-go/internal/txn"
@@ -33,15 +35,16 @@ const (
 func (e *Engine) change(
 	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
 ) (outcome, error) {
-	wait := firstConflictWait
+	wait, before := firstConflictWait, ""
 	for attempt := 1; ; attempt++ {
 		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, attempt, current, caller, params, statement)
 		if _, sent := errors.AsType[sentError](err); sent {
 			wasAltered(ctx, attempt, err)
 		}
-		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
+		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts || isOwnDuplicate(statement, err, before) {
 			return result, err
 		}
+		before = describe(err)
 		if err := e.pause(ctx, wait); err != nil {
 			return outcome{}, err
 		}
@@ -53,11 +56,28 @@ func (e *Engine) change(
 // finds the row that took its key.
 func runsAgain(statement plan.Statement, err error) bool {
 	kind := fault.KindOf(err)
-	insert, ok := statement.(*plan.Insert)
 	if errors.Is(err, errTaken) {
 		return false
 	}
-	return kind == fault.Conflict || kind == fault.DuplicateKey && ok && insert.Conflict != nil
+	return kind == fault.Conflict || kind == fault.DuplicateKey && resolvesConflicts(statement)
+}
+
+// isOwnDuplicate reports whether a statement of several parts is refused for the same unique values as the time before: they are those of
+// a part that has no ON CONFLICT, not what another statement took meanwhile.
+func isOwnDuplicate(statement plan.Statement, err error, before string) bool {
+	_, ok := statement.(*plan.WithChanges)
+	return ok && fault.KindOf(err) == fault.DuplicateKey && describe(err) == before
+}
+
+// resolvesConflicts reports whether a statement, or a part of it, has ON CONFLICT.
+func resolvesConflicts(statement plan.Statement) bool {
+	switch s := statement.(type) {
+	case *plan.Insert:
+		return s.Conflict != nil
+	case *plan.WithChanges:
+		return resolvesConflicts(s.Main) || slices.ContainsFunc(s.Parts, func(part plan.ChangingPart) bool { return resolvesConflicts(part.Change) })
+	}
+	return false
 }
 
 // pause waits between half and all of a duration.
@@ -85,21 +105,10 @@ func (e *Engine) changeOnce(
 	r.state.ctx, r.state.attempt, r.tx = ctx, attempt, tx
 	defer r.budget.lease.giveBack()
 	defer func() { err = errors.Join(err, r.close()) }()
-	var kind changeKind
-	var set *writeSet
-	switch s := statement.(type) {
-	case *plan.Insert:
-		kind = inserted
-		set, err = r.insertSet(ctx, s)
-	case *plan.Update:
-		kind = updated
-		set, err = r.updateSet(ctx, s)
-	case *plan.Delete:
-		kind = deleted
-		set, err = r.deleteSet(ctx, s)
-	default:
-		err = fmt.Errorf("statement %T changes no rows", statement)
+	if s, ok := statement.(*plan.WithChanges); ok {
+		return r.changeTogether(ctx, s)
 	}
+	kind, set, err := r.changeSet(ctx, statement)
 	repeats := mayRepeat(ctx) && tx == nil
 	if err != nil && repeats {
 		set, err = r.refusalSet(statement, err)
@@ -126,17 +135,42 @@ func (e *Engine) changeOnce(
 	if err = r.close(); err != nil {
 		return outcome{}, err
 	}
-	response, err := e.deps.Executor.Execute(ctx, set.scope.Group, &commandv1.Command{
-		Header: &commandv1.Header{Actor: string(caller.User)},
-		Body:   &commandv1.Command_WriteRows{WriteRows: set.body},
-	})
+	response, err := r.send(ctx, set.scope.Group, set.body)
 	if err != nil {
-		return outcome{}, sentError{err}
+		return outcome{}, err
 	}
 	if err = set.recall(response); err != nil {
 		return outcome{}, err
 	}
 	return r.changed(kind, set, int(response.GetAffected())), nil
+}
+
+// changeSet computes what a change writes.
+func (r *run) changeSet(ctx context.Context, statement plan.Statement) (kind changeKind, set *writeSet, err error) {
+	switch s := statement.(type) {
+	case *plan.Insert:
+		set, err = r.insertSet(ctx, s)
+		return inserted, set, err
+	case *plan.Update:
+		set, err = r.updateSet(ctx, s)
+		return updated, set, err
+	case *plan.Delete:
+		set, err = r.deleteSet(ctx, s)
+		return deleted, set, err
+	}
+	return noChange, nil, fmt.Errorf("statement %T changes no rows", statement)
+}
+
+// send has a command with rows applied.
+func (r *run) send(ctx context.Context, group shard.GroupID, body *commandv1.WriteRows) (*commandv1.Response, error) {
+	response, err := r.engine.deps.Executor.Execute(ctx, group, &commandv1.Command{
+		Header: &commandv1.Header{Actor: string(r.session.User)},
+		Body:   &commandv1.Command_WriteRows{WriteRows: body},
+	})
+	if err != nil {
+		return nil, sentError{err}
+	}
+	return response, nil
 }
 
 // changed is the outcome of a change: the rows of RETURNING, or a sentence.

@@ -88,7 +88,7 @@ type rowBuilder struct {
 	set      *writeSet
 	columns  []schema.Column
 	targets  []int
-	omitted  []int // positions without a value
+	omitted  []int             // positions without a value
 	defaults *expr.EvalContext // nil until a column takes its default
 	row      []datum.Datum
 	keys     keySet
@@ -199,7 +199,7 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 	}
 	write.KeyText = keyText(b.row[b.set.key])
 	if b.keys.has(write.GetPrimaryKey()) {
-		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice", write.GetKeyText())
+		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice%w", write.GetKeyText(), silent{errTaken})
 	}
 	b.keys.add(write.GetPrimaryKey())
 	return nil
@@ -290,6 +290,9 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 	}
 	changed := make([]datum.Datum, len(columns))
 	return set, each(func(row []datum.Datum) error {
+		if r.changedBefore(set, row) {
+			return nil
+		}
 		changed = append(changed[:0], row...)
 		differs, err := r.assign(s.Assignments, values, columns, row, changed)
 		if err != nil {
@@ -331,6 +334,9 @@ func (r *run) deleteSet(ctx context.Context, s *plan.Delete) (*writeSet, error) 
 		}
 		set.returning = s.Returning
 		return set, each(func(row []datum.Datum) error {
+			if r.changedBefore(set, row) {
+				return nil
+			}
 			_, failed := set.add(row, row, true, commandv1.Expect_EXPECT_SEQ, set.seqOf(row))
 			return failed
 		})

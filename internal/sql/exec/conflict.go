@@ -12,105 +12,229 @@ import (
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
-// resolve deals with the row at hand under ON CONFLICT. It reports true when the row was dealt with, and
-// false when its key is free.
+// resolve deals with the row at hand under ON CONFLICT. It reports true when the row was dealt with, and false when nobody has what is
+// unique in it.
 func (b *rowBuilder) resolve() (done bool, err error) {
 	key := datum.AppendKey(nil, b.row[b.set.key])
-	if b.keys.has(key) {
-		if b.conflict.Update {
-			return false, fault.New(fault.InvalidStatement, "ON CONFLICT DO UPDATE would change the row with key %s twice", keyText(b.row[b.set.key]))
-		}
-		return true, nil
-	}
-	there, err := b.lookUp(key)
+	owner, err := b.arbitrate(key)
 	if err != nil {
 		return false, err
 	}
-	if !there {
-		return b.resolveUnique(key, b.row)
+	if owner != nil {
+		return true, b.resolveWith(owner)
 	}
-	if !b.conflict.Update {
-		b.skipped = true
+	if !b.heedsKey() {
+		if err = b.refuseKey(key); err != nil {
+			return false, err
+		}
+	}
+	return false, b.claimUnique(key, b.row, b.conflict.Heeds)
+}
+
+// heedsKey reports whether the primary key is an arbiter.
+func (b *rowBuilder) heedsKey() bool { return b.conflict.Any || b.conflict.Key }
+
+// arbitrate finds the row that has what the row at hand has in an arbiter; nil when there is none.
+func (b *rowBuilder) arbitrate(key []byte) (owner []byte, err error) {
+	if b.heedsKey() {
+		if b.keys.has(key) {
+			return key, nil
+		}
+		there, err := b.lookUp(key)
+		if there || err != nil {
+			return key, err
+		}
+	}
+	for i := range b.set.indexes {
+		m := &b.set.indexes[i]
+		if !b.conflict.Heeds(m.index.ID) {
+			continue
+		}
+		if owner, err = b.ownerOf(m, b.row); owner != nil || err != nil {
+			return owner, err
+		}
+	}
+	return nil, nil
+}
+
+// resolveWith deals with a row that conflicts with another one.
+func (b *rowBuilder) resolveWith(owner []byte) error {
+	own := b.keys.has(owner) || b.run.wroteBefore(b.set, owner)
+	switch {
+	case !b.conflict.Update:
+		b.skipped = b.skipped || !own
+		return nil
+	case own:
+		return fault.New(fault.InvalidStatement, "ON CONFLICT DO UPDATE would change the row with key %s twice", b.keyTextOf(owner))
+	}
+	there, err := b.lookUp(owner)
+	if err != nil {
+		return err
+	}
+	if there, err = b.stillConflicts(there); err != nil {
+		return err
+	}
+	if !there {
+		// An index that is being dropped points to rows that are not there any more.
+		return fault.New(fault.Altered, "an index of table '%s' was dropped meanwhile; run the statement again", b.set.scope.Table.FullName())
+	}
+	return b.update(owner)
+}
+
+// stillConflicts reports whether the row that was found has what the row at hand has, in an arbiter.
+func (b *rowBuilder) stillConflicts(there bool) (bool, error) {
+	if !there {
+		return false, nil
+	}
+	if b.heedsKey() && datum.Equal(b.found[b.set.key], b.row[b.set.key]) {
 		return true, nil
 	}
-	b.keys.add(key)
-	width := len(b.columns) + 2
-	copy(b.found[width:], b.row)
-	if b.conflict.Where != nil {
-		keep, failure := expr.Test(b.conflict.Where, b.run.eval, b.found)
-		if failure != nil {
-			return false, failure
-		}
-		if !keep {
-			b.skipped = true
+	for i := range b.set.indexes {
+		m := &b.set.indexes[i]
+		if b.conflict.Heeds(m.index.ID) && bytes.Equal(m.entry(b.found).GetKey(), m.entry(b.row).GetKey()) {
 			return true, nil
 		}
 	}
+	return false, nil
+}
+
+// update changes the row that was found as DO UPDATE says.
+func (b *rowBuilder) update(key []byte) error {
+	width := len(b.columns) + 2
+	copy(b.found[width:], b.row)
+	if b.conflict.Where != nil {
+		keep, err := expr.Test(b.conflict.Where, b.run.eval, b.found)
+		if err != nil {
+			return err
+		}
+		if !keep {
+			b.skipped = true
+			return nil
+		}
+	}
+	b.keys.add(key)
 	changed := make([]datum.Datum, len(b.columns))
 	copy(changed, b.found)
 	for _, assignment := range b.conflict.Assignments {
+		var err error
 		if changed[assignment.Position], err = assignment.Value.Eval(b.run.eval, b.found); err != nil {
-			return false, inColumn(err, b.columns[assignment.Position].Name)
+			return inColumn(err, b.columns[assignment.Position].Name)
 		}
 	}
-	if err = checkNotNull(b.columns, changed); err != nil {
-		return false, err
+	if err := checkNotNull(b.columns, changed); err != nil {
+		return err
 	}
-	if _, err = b.resolveUnique(key, changed); err != nil {
-		return false, err
+	if err := b.freeUnique(key, changed); err != nil {
+		return err
 	}
-	_, err = b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, b.set.seqOf(b.found))
-	return true, err
+	if err := b.claimUnique(key, changed, func(uint32) bool { return false }); err != nil {
+		return err
+	}
+	_, err := b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, b.set.seqOf(b.found))
+	return err
 }
 
 // checkFree refuses a row whose key is taken inside the transaction. Whether somebody else takes it before
 // the commit is decided when that is applied.
 func (b *rowBuilder) checkFree() error {
-	key := datum.AppendKey(nil, b.row[b.set.key])
+	return b.refuseKey(datum.AppendKey(nil, b.row[b.set.key]))
+}
+
+// refuseKey refuses a row whose key another row has.
+func (b *rowBuilder) refuseKey(key []byte) error {
 	there, err := b.lookUp(key)
 	if err != nil || !there {
 		return err // the row's own expectation says that nobody else has the key
 	}
-	if err = b.run.tx.ReadKeys(&b.set.scope, [][]byte{key}); err != nil {
-		return err
+	if tx := b.run.tx; tx != nil {
+		if err = tx.ReadKeys(&b.set.scope, [][]byte{key}); err != nil {
+			return err
+		}
 	}
-	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists", keyText(b.row[b.set.key]))
+	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists%w", keyText(b.row[b.set.key]), silent{errTaken})
 }
 
 // errTaken marks the failure of a row whose unique values another row has already; to run the statement again would
 // not help.
 var errTaken = errors.New("taken")
 
-// resolveUnique reports true when a row is left out because another one has its values in a unique index. Where a
-// conflict was said to be one of the primary key, or is to change a row, that is an error.
-func (b *rowBuilder) resolveUnique(key []byte, row []datum.Datum) (done bool, err error) {
+// ownerOf finds the row that has the values of a row in a unique index; nil when there is none, as for values of which one is NULL.
+func (b *rowBuilder) ownerOf(m *maintained, row []datum.Datum) (owner []byte, err error) {
+	if err = b.heed(m); err != nil {
+		return nil, err
+	}
+	entry := m.entry(row)
+	if !entry.GetUnique() {
+		return nil, nil
+	}
+	owner, found, err := b.uniqueOwner(b.place(entry))
+	if !found || err != nil {
+		return nil, err
+	}
+	return owner, nil
+}
+
+// heed refuses an arbiter that the snapshot of the transaction does not have whole.
+func (b *rowBuilder) heed(m *maintained) error {
+	tx := b.run.tx
+	if tx == nil || !m.index.Unique || isReady(tx.Before, b.set.scope.Table, m.index) {
+		return nil
+	}
+	return fault.New(fault.Conflict, "index '%s' was made after the transaction had begun; run the transaction again from its start", m.index.Name)
+}
+
+// place is where the store has a unique entry.
+func (b *rowBuilder) place(entry *commandv1.IndexEntry) []byte {
+	scope := &b.set.scope
+	return keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil)
+}
+
+// claimUnique takes the unique values of a row for it, and refuses it when another row has some of them; in indexes that are known to be
+// free nobody looks.
+func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(index uint32) bool) error {
 	for i := range b.set.indexes {
 		m := &b.set.indexes[i]
 		entry := m.entry(row)
 		if !entry.GetUnique() {
 			continue
 		}
-		scope := b.set.scope
-		place := keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil)
+		place := b.place(entry)
+		if free(m.index.ID) {
+			b.unique[string(place)] = key
+			continue
+		}
 		owner, found, err := b.uniqueOwner(place)
 		if err != nil {
-			return false, err
+			return err
 		}
-		if !found {
-			b.claim(place, key)
-			continue
+		if found && !bytes.Equal(owner, key) {
+			return fault.New(fault.DuplicateKey, "Unique violation: another row has %s%w",
+				table.IndexText(b.set.scope.Table, m.index, m.positions, row), silent{errTaken})
 		}
-		if bytes.Equal(owner, key) {
-			continue
-		}
-		if b.conflict.Update || b.conflict.Target {
-			return false, fault.New(fault.DuplicateKey, "Unique violation: another row has %s%w",
-				table.IndexText(scope.Table, m.index, m.positions, row), silent{errTaken})
-		}
-		b.skipped = true
-		return true, nil
+		b.unique[string(place)] = key
 	}
-	return false, nil
+	return nil
+}
+
+// freeUnique gives up the unique values of the row that was found and is to be changed, as far as they change.
+func (b *rowBuilder) freeUnique(key []byte, changed []datum.Datum) error {
+	for i := range b.set.indexes {
+		m := &b.set.indexes[i]
+		entry := m.entry(b.found)
+		if !entry.GetUnique() || bytes.Equal(entry.GetKey(), m.entry(changed).GetKey()) {
+			continue
+		}
+		place := b.place(entry)
+		owner, found, err := b.uniqueOwner(place)
+		if err != nil {
+			return err
+		}
+		if found && bytes.Equal(owner, key) {
+			delete(b.unique, string(place))
+			b.freed[string(place)] = true
+		}
+	}
+	return nil
 }
 
 // uniqueOwner returns the row that has a unique key: of this statement, of its transaction, or of the snapshot.
@@ -131,9 +255,7 @@ func (b *rowBuilder) overlayUnique() {
 		return
 	}
 	scope := &b.set.scope
-	at := func(entry *commandv1.IndexEntry) string {
-		return string(keys.IndexEntry(scope.Group, scope.Table.ID, entry.GetIndexId(), scope.User, entry.GetKey(), nil))
-	}
+	at := func(entry *commandv1.IndexEntry) string { return string(b.place(entry)) }
 	for _, row := range b.run.tx.Within(scope, &table.Bounds{}) {
 		for _, entry := range row.GetUnindex() {
 			if entry.GetUnique() {
@@ -146,11 +268,6 @@ func (b *rowBuilder) overlayUnique() {
 			}
 		}
 	}
-}
-
-// claim remembers a unique key that the statement takes.
-func (b *rowBuilder) claim(place, key []byte) {
-	b.unique[string(place)] = key
 }
 
 // silent is an error that adds no words.
@@ -182,6 +299,15 @@ func (b *rowBuilder) lookUp(key []byte) (there bool, err error) {
 	}
 	defer func() { err = errors.Join(err, cursor.Close()) }()
 	return cursor.Next(b.found)
+}
+
+// keyTextOf says an encoded key in a message.
+func (b *rowBuilder) keyTextOf(key []byte) string {
+	value, _, err := datum.DecodeKey(key, b.columns[b.set.key].Type)
+	if err != nil {
+		return "of another row"
+	}
+	return keyText(value)
 }
 
 // finish makes the command fail when a row that was left out because of what is there might be wanted by

@@ -338,7 +338,7 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 		return outcome{Result: Result{
 			Columns: s.Columns, Rows: s.Rows, HasRows: true, RowCount: len(s.Rows), AsUser: caller.User,
 		}}, nil
-	case *plan.Insert, *plan.Update, *plan.Delete:
+	case *plan.Insert, *plan.Update, *plan.Delete, *plan.WithChanges:
 		if b.tx != nil {
 			return b.engine.changeOnce(ctx, b.tx, 1, current, caller, b.params, s)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 	"github.com/kalamdb/kalamdb-go/internal/table"
+	"github.com/kalamdb/kalamdb-go/internal/txn"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
@@ -18,6 +19,10 @@ import (
 // after a barrier, and stays.
 func (r *run) join(ctx context.Context, group shard.GroupID) error {
 	joined, begun := r.tx.Begun()
+	if begun && joined != group && r.tx.ID == "" {
+		return fault.New(fault.Unsupported,
+			"a statement that changes rows within WITH keeps to one group: this one is in %s and the table or user is in %s; use two statements", joined, group)
+	}
 	if begun && joined != group {
 		return fault.New(fault.Unsupported,
 			"a transaction keeps to one group: this one is in %s and the table or user is in %s; use two transactions", joined, group)
@@ -33,6 +38,14 @@ func (r *run) join(ctx context.Context, group shard.GroupID) error {
 	return nil
 }
 
+// overlaid is what the statement sees of the transaction's writes: those from before it.
+func (r *run) overlaid() *txn.Writes {
+	if r.before != nil {
+		return r.before
+	}
+	return &r.tx.Writes
+}
+
 // openInside starts a scan inside a transaction: what it has written lies over what its snapshot holds, and
 // what is read must not change before the commit.
 func (r *run) openInside(n *plan.Scan, at *location) (operator, error) {
@@ -42,7 +55,7 @@ func (r *run) openInside(n *plan.Scan, at *location) (operator, error) {
 			return nil, err
 		}
 	}
-	if !r.tx.Touches(scope) {
+	if !r.overlaid().Touches(scope) {
 		return r.openStored(n, scope, at.stored())
 	}
 	whole := *n
@@ -52,7 +65,7 @@ func (r *run) openInside(n *plan.Scan, at *location) (operator, error) {
 		return nil, err
 	}
 	return &overlayOperator{
-		input: input, written: r.tx.Within(scope, &at.bounds), table: scope.Table, key: scope.Table.PrimaryKey(),
+		input: input, written: r.overlaid().Within(scope, &at.bounds), table: scope.Table, key: scope.Table.PrimaryKey(),
 		decoder: whole.Decoder, includeDeleted: n.IncludeDeleted, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval),
 		row: make([]datum.Datum, n.Width()),
 	}, nil

@@ -125,6 +125,8 @@ func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, er
 		set.scope, err = r.scope(s.Scan.Table, s.Scan)
 	case *plan.Delete:
 		set.scope, err = r.scope(s.Scan.Table, s.Scan)
+	case *plan.WithChanges:
+		return r.refusalSet(s.Parts[0].Change, failure)
 	default:
 		return nil, failure
 	}

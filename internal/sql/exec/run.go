@@ -28,6 +28,7 @@ type run struct {
 	eval     *expr.EvalContext
 	budget   *budget
 	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
+	before   *txn.Writes       // what tx had written before a statement whose parts do not see each other's changes; nil for others
 	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
 	changes  *plan.Scan        // of the rows that the statement changes; nil for others
@@ -111,6 +112,9 @@ func (r *run) openSnapshot() *storage.Snapshot {
 // scopeOf finds where the rows of a table and owner are.
 func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, error) {
 	if r.tx != nil && found.Kind == schema.KindStream {
+		if r.tx.ID == "" {
+			return table.Scope{}, fault.New(fault.Unsupported, "STREAM tables cannot be used in a statement that changes rows within WITH")
+		}
 		return table.Scope{}, fault.New(fault.Unsupported, "STREAM tables cannot be used in a transaction")
 	}
 	if found.Kind == schema.KindShared {

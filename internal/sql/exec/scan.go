@@ -172,7 +172,7 @@ func (o *rowsOperator) close() error {
 }
 
 func (r *run) openView(ctx context.Context, n *plan.ViewScan) (operator, error) {
-	if r.tx != nil && n.View.Namespace == table.SystemNamespace {
+	if r.tx != nil && r.tx.ID != "" && n.View.Namespace == table.SystemNamespace {
 		return nil, fault.New(fault.Unsupported, "%s cannot be read inside a transaction: it is not part of its snapshot", n.View.FullName())
 	}
 	rows, err := r.engine.views.Rows(ctx, n.View, &table.ViewRequest{

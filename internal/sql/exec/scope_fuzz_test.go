@@ -24,7 +24,8 @@ type scopeLab struct {
 
 // otherRows are what the other user has; its keys overlap with the user's.
 const otherRows = "INSERT INTO private VALUES (1, 'secret of id 1', 101), (2, 'secret of id 2', NULL), (50, 'secret of id 50', 7); " +
-	"INSERT INTO more VALUES ('k1', 1, 'secret more'), ('k9', 50, 'secret more 9')"
+	"INSERT INTO more VALUES ('k1', 1, 'secret more'), ('k9', 50, 'secret more 9'); " +
+	"INSERT INTO slugs VALUES (1, 'a', 'x', 1), (7, 'b', 'secret b', 2), (50, 'c', 'secret c', NULL)"
 
 func newScopeLab(tb testing.TB) *scopeLab {
 	tb.Helper()
@@ -38,6 +39,7 @@ func newScopeLab(tb testing.TB) *scopeLab {
 	for _, n := range []*node{l.shared, l.lonely} {
 		n.must(tb, "CREATE TABLE private (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'USER')")
 		n.must(tb, "CREATE TABLE more (k TEXT PRIMARY KEY, private_id BIGINT, body TEXT DEFAULT 'none') WITH (TYPE = 'USER')")
+		n.must(tb, "CREATE TABLE slugs (id BIGINT PRIMARY KEY, slug TEXT UNIQUE, body TEXT, n INT, UNIQUE (body, n)) WITH (TYPE = 'USER')")
 		n.must(tb, "CREATE TABLE everyone (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', ACCESS_LEVEL = 'public')")
 		n.must(tb, "CREATE VIEW own AS SELECT * FROM private; "+
 			"CREATE VIEW own_more AS SELECT o.id, o.body, o.n, m.k, m.private_id FROM own o LEFT JOIN more m ON m.private_id = o.id")
@@ -47,7 +49,8 @@ func newScopeLab(tb testing.TB) *scopeLab {
 	}
 	l.shared.mustAs(tb, l.other, otherRows)
 	for _, n := range []*node{l.shared, l.lonely} {
-		n.mustAs(tb, l.user, "INSERT INTO private VALUES (1, 'mine', 5), (3, 'mine too', NULL); INSERT INTO more VALUES ('k1', 3, 'm')")
+		n.mustAs(tb, l.user, "INSERT INTO private VALUES (1, 'mine', 5), (3, 'mine too', NULL); INSERT INTO more VALUES ('k1', 3, 'm'); "+
+			"INSERT INTO slugs VALUES (2, 'b', 'mine', 2)")
 	}
 	l.before = l.othersRows(tb)
 	return l
@@ -57,7 +60,8 @@ func newScopeLab(tb testing.TB) *scopeLab {
 func (l *scopeLab) othersRows(tb testing.TB) string {
 	tb.Helper()
 	return text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM private WHERE _deleted IN (TRUE, FALSE)")) +
-		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM more WHERE _deleted IN (TRUE, FALSE)"))
+		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM more WHERE _deleted IN (TRUE, FALSE)")) +
+		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM slugs WHERE _deleted IN (TRUE, FALSE)"))
 }
 
 // check runs a statement of the user on both nodes.
@@ -116,12 +120,12 @@ func (s *scopeSpeaker) pick(choices ...string) string { return choices[s.random.
 func (s *scopeSpeaker) name() string {
 	other := string(s.other)
 	choices := []string{
-		"private", "app.private", "kalam.app.private", `"app"."private"`, `"private"`, "own", "own_more", "more", "app.more", "everyone",
+		"private", "app.private", "kalam.app.private", `"app"."private"`, `"private"`, "own", "own_more", "more", "app.more", "slugs", "everyone",
 		other + ".private", `"` + other + `".private`, `"app.` + other + `".private`, "system.users", "information_schema.tables",
 		"information_schema.columns", "system.stats",
 	}
 	if s.random.IntN(3) > 0 {
-		choices = append(choices[:9:9], s.named...)
+		choices = append(choices[:10:10], s.named...)
 	}
 	return s.pick(choices...)
 }
@@ -208,7 +212,7 @@ func (s *scopeSpeaker) query() string {
 
 func (s *scopeSpeaker) statement() string {
 	s.depth, s.alias, s.named = 0, 0, nil
-	switch s.random.IntN(19) {
+	switch s.random.IntN(23) {
 	case 0:
 		return fmt.Sprintf("UPDATE %s SET body = 'changed %d' WHERE %s", s.name(), s.random.IntN(9), s.condition(""))
 	case 1:
@@ -232,6 +236,10 @@ func (s *scopeSpeaker) statement() string {
 			s.name(), s.source("p"))
 	case 9:
 		return s.joinedChange()
+	case 12, 13:
+		return s.uniqueChange()
+	case 14, 15:
+		return s.changesWithin()
 	case 10:
 		return fmt.Sprintf("SELECT a.x, a.y FROM %s AS a(x, y) WHERE a.x IN (%s) ORDER BY 1, 2", s.name(), s.query())
 	case 11:
@@ -257,6 +265,38 @@ func (s *scopeSpeaker) joinedChange() string {
 		return fmt.Sprintf("WITH q AS (%s) INSERT INTO private (id, body) SELECT q.id + 7, 'q' FROM q RETURNING *, (SELECT COUNT(*) FROM %s)", s.query(), s.name())
 	}
 	return fmt.Sprintf("WITH q AS (%s) DELETE FROM private WHERE id IN (SELECT id FROM q) RETURNING id, EXISTS (%s)", s.query(), s.query())
+}
+
+// uniqueChange inserts rows with values that are unique among those of one user.
+func (s *scopeSpeaker) uniqueChange() string {
+	values := fmt.Sprintf("(%d, '%s', '%s', %s)", s.random.IntN(60), s.pick("a", "b", "c", "d"), s.pick("mine", "y", "x"), s.pick("1", "2", "NULL"))
+	target := s.pick("", "", "(slug)", "(n, body)", "(id)", "(slug) WHERE "+s.condition("slugs."), "ON CONSTRAINT slugs_slug_key", "ON CONSTRAINT slugs_pkey")
+	do := s.pick("NOTHING", "UPDATE SET body = slugs.body || excluded.body", "UPDATE SET n = slugs.n + 1 WHERE "+s.condition("slugs."),
+		fmt.Sprintf("UPDATE SET slug = 'e', n = (SELECT COUNT(*) FROM %s)", s.name()))
+	if s.random.IntN(3) == 0 {
+		values = fmt.Sprintf("(1, 'a', 'v', 1), %s, (%d, 'e', NULL, NULL)", values, s.random.IntN(60))
+	}
+	return fmt.Sprintf("INSERT INTO slugs VALUES %s ON CONFLICT %s DO %s RETURNING *", values, target, do)
+}
+
+// changesWithin changes rows within WITH.
+func (s *scopeSpeaker) changesWithin() string {
+	target := s.pick("private", "private", "more", "slugs", s.name())
+	change := s.pick(
+		fmt.Sprintf("DELETE FROM %s WHERE %s RETURNING *", target, s.condition("")),
+		fmt.Sprintf("UPDATE %s SET body = 'within %d' WHERE %s RETURNING *", target, s.random.IntN(9), s.condition("")),
+		fmt.Sprintf("INSERT INTO private (id, body) SELECT id + %d, body FROM %s RETURNING *", s.random.IntN(5), s.source("a")),
+		strings.ReplaceAll(s.uniqueChange(), ";", ""),
+	)
+	s.named = []string{"w"}
+	return fmt.Sprintf("WITH w AS (%s) ", change) + s.pick(
+		"SELECT * FROM w WHERE "+s.condition("w."),
+		s.query(),
+		fmt.Sprintf("INSERT INTO private (id, body) SELECT id + %d, 'moved' FROM w ON CONFLICT DO NOTHING RETURNING *", s.random.IntN(9)),
+		fmt.Sprintf("UPDATE private SET n = 4 FROM w WHERE private.id = w.id RETURNING w.*, EXISTS (%s)", s.query()),
+		fmt.Sprintf("DELETE FROM %s WHERE id IN (SELECT id FROM w) RETURNING *", s.name()),
+		fmt.Sprintf("SELECT (SELECT COUNT(*) FROM %s), w.* FROM w", s.name()),
+	)
 }
 
 // scopeStatements is how many statements one seed makes: some change the user's rows, so that later ones find others.

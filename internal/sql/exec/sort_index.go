@@ -64,7 +64,7 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 		return nil, err
 	}
 	if r.tx != nil {
-		if wanted += len(r.tx.Within(&at.scope, &at.bounds)); wanted > maxFirstRows {
+		if wanted += len(r.overlaid().Within(&at.scope, &at.bounds)); wanted > maxFirstRows {
 			return nil, nil
 		}
 	}
@@ -104,7 +104,7 @@ func (r *run) lastRows(_ *plan.Sort, scan *plan.Scan, wanted int) (*location, er
 		return nil, err
 	}
 	if r.tx != nil {
-		wanted += len(r.tx.Within(&at.scope, &at.bounds))
+		wanted += len(r.overlaid().Within(&at.scope, &at.bounds))
 	}
 	left := max(minFirstEntries, entriesForFirst*wanted)
 	condition := expr.Prepare(scan.Condition, r.eval)

@@ -133,7 +133,7 @@ func (b *batchRun) inside(ctx context.Context, bound plan.Statement) (context.Co
 	switch bound.(type) {
 	case *plan.Meta, *plan.Cluster:
 		return ctx, none, fault.New(fault.Unsupported, "only statements about rows may run inside a transaction; COMMIT or ROLLBACK first")
-	case *plan.Insert, *plan.Update, *plan.Delete:
+	case *plan.Insert, *plan.Update, *plan.Delete, *plan.WithChanges:
 		if b.tx.ReadOnly {
 			return ctx, none, fault.New(fault.InvalidStatement, "the transaction is READ ONLY: it cannot change rows")
 		}

@@ -19,13 +19,22 @@ type With struct {
 	Tables    []CommonTable
 }
 
-// CommonTable is name [(columns)] AS (query).
+// CommonTable is name [(columns)] AS (query), or, below WithChanges only, AS (change).
 type CommonTable struct {
 	Pos
 	Name         string
 	Columns      []Ident
 	Materialized Materialization
-	Query        *Query
+	Query        *Query    // nil when it is a change
+	Change       Statement // *Insert, *Update or *Delete; nil when it is a query
+}
+
+// WithChanges is a WITH of which at least one part changes rows, and the statement behind it: a *Query, *Insert, *Update or *Delete
+// without a WITH of its own, unless it is a query that was written in parentheses.
+type WithChanges struct {
+	Pos
+	With *With
+	Main Statement
 }
 
 // Materialization is the hint of a common table expression.
@@ -215,3 +224,5 @@ func (*Query) statement()  {}
 func (*Insert) statement() {}
 func (*Update) statement() {}
 func (*Delete) statement() {}
+
+func (*WithChanges) statement() {}

@@ -4,6 +4,14 @@ package parse
 func (p *parser) withStatement() Statement {
 	at := p.token.pos
 	with := p.with()
+	if changes := with.change(); changes != nil {
+		return &WithChanges{Pos: at, With: with, Main: p.behindWith(p.token.pos, nil)}
+	}
+	return p.behindWith(at, with)
+}
+
+// behindWith reads what stands behind WITH: a query, or a change of rows.
+func (p *parser) behindWith(at Pos, with *With) Statement {
 	switch {
 	case p.isWord("insert"):
 		return p.insert(at, with)

@@ -77,6 +77,9 @@ func (i inspector) with(with *With) {
 	}
 	for _, table := range with.Tables {
 		i.query(table.Query)
+		if table.Change != nil {
+			i.node(table.Change)
+		}
 	}
 }
 

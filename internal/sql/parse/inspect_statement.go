@@ -23,6 +23,9 @@ func (i inspector) statement(statement Statement) {
 		i.tables(s.Using)
 		i.expr(s.Where)
 		i.items(s.Returning)
+	case *WithChanges:
+		i.with(s.With)
+		i.node(s.Main)
 	case *Explain:
 		i.node(s.Statement)
 	case *ExecuteAsUser:

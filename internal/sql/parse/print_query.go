@@ -41,9 +41,25 @@ func (w *printer) with(with *With) {
 		w.text(" AS ")
 		w.when(table.Materialized == MaterializeAlways, "MATERIALIZED ")
 		w.when(table.Materialized == MaterializeNever, "NOT MATERIALIZED ")
-		w.parenthesised(table.Query)
+		if table.Change == nil {
+			w.parenthesised(table.Query)
+			continue
+		}
+		w.text("(")
+		w.rowStatement(table.Change)
+		w.text(")")
 	}
 	w.text(" ")
+}
+
+// withChanges adds WITH and the statement behind it.
+func (w *printer) withChanges(s *WithChanges) {
+	w.with(s.With)
+	if query, ok := s.Main.(*Query); ok && query.With != nil {
+		w.parenthesised(query)
+		return
+	}
+	w.rowStatement(s.Main)
 }
 
 // body adds the body of a query.

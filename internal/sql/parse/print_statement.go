@@ -21,6 +21,8 @@ func (w *printer) rowStatement(statement Statement) bool {
 		w.update(s)
 	case *Delete:
 		w.deletion(s)
+	case *WithChanges:
+		w.withChanges(s)
 	case *Explain:
 		w.text("EXPLAIN ")
 		w.when(s.Analyze && s.Format == "", "ANALYZE ")

@@ -97,6 +97,12 @@ func TestPrintChanges(t *testing.T) {
 func TestPrintDefinitions(t *testing.T) {
 	t.Parallel()
 	checkPrinted(t, []printCase{
+		{
+			"with a as (delete from t using u where t.x = u.x returning *), b(c) as not materialized (with d as (select 1) insert into v select 2 on conflict (e) where f do nothing) update w set g = 1 from a",
+			"WITH a AS (DELETE FROM t USING u WHERE t.x = u.x RETURNING *), b (c) AS NOT MATERIALIZED (WITH d AS (SELECT 1) INSERT INTO v SELECT 2 ON CONFLICT (e) WHERE f DO NOTHING) UPDATE w SET g = 1 FROM a",
+		},
+		{"with a as (delete from t) (with b as (select 1) select * from b)", "WITH a AS (DELETE FROM t) (WITH b AS (SELECT 1) SELECT * FROM b)"},
+		{"explain with a as (delete from t) (select 1)", "EXPLAIN WITH a AS (DELETE FROM t) SELECT 1"},
 		{"create namespace if not exists app", "CREATE NAMESPACE IF NOT EXISTS app"},
 		{"drop namespace if exists app cascade", "DROP NAMESPACE IF EXISTS app CASCADE"},
 		{"alter namespace app set options (k = 'v', k2 = 1)", "ALTER NAMESPACE app SET OPTIONS (k = 'v', k2 = 1)"},

@@ -26,6 +26,9 @@ func (p *parser) query() *Query {
 	query := &Query{Pos: p.token.pos}
 	if p.isWord("with") {
 		query.With = p.with()
+		if change := query.With.change(); change != nil {
+			failSyntax(change.Position(), "%s", changeBelow)
+		}
 	}
 	p.queryRest(query, p.setOperations(p.queryOperand(), bindUnion))
 	return query
@@ -134,7 +137,20 @@ func (p *parser) with() *With {
 	}
 }
 
-// commonTable reads name [(columns)] AS [[NOT] MATERIALIZED] (query).
+// changeBelow refuses a change in the WITH of a part of a statement.
+const changeBelow = "a WITH that changes rows must stand at the top of the statement"
+
+// change returns the first common table that changes rows, nil when none does.
+func (w *With) change() Statement {
+	for i := range w.Tables {
+		if w.Tables[i].Change != nil {
+			return w.Tables[i].Change
+		}
+	}
+	return nil
+}
+
+// commonTable reads name [(columns)] AS [[NOT] MATERIALIZED] (query or change).
 func (p *parser) commonTable() CommonTable {
 	name := p.name("the name of a common table")
 	table := CommonTable{Pos: name.Pos, Name: name.Name}
@@ -148,8 +164,28 @@ func (p *parser) commonTable() CommonTable {
 	case p.words("not", "materialized"):
 		table.Materialized = MaterializeNever
 	}
-	table.Query = p.queryInParentheses()
+	p.enter()
+	defer p.leave()
+	p.expect("(")
+	p.commonBody(&table)
+	p.expect(")")
 	return table
+}
+
+// commonBody reads the query, or the change, of a common table.
+func (p *parser) commonBody(table *CommonTable) {
+	if !p.isWord("insert") && !p.isWord("update") && !p.isWord("delete") && !p.isWord("with") {
+		table.Query = p.query()
+		return
+	}
+	switch statement := p.rowStatement(p.token.pos).(type) {
+	case *Query:
+		table.Query = statement
+	case *WithChanges:
+		failSyntax(statement.With.change().Position(), "%s", changeBelow)
+	default:
+		table.Change = statement
+	}
 }
 
 // queryInParentheses reads (query).

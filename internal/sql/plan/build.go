@@ -29,11 +29,13 @@ func BuildAuthorized(env *Environment, statement parse.Statement) (Statement, er
 		}
 		return query, nil
 	case *parse.Insert:
-		return env.insert(node)
+		return env.newBuilder(false).insert(node)
 	case *parse.Update:
-		return env.update(node)
+		return env.newBuilder(false).update(node)
 	case *parse.Delete:
-		return env.delete(node)
+		return env.newBuilder(false).delete(node)
+	case *parse.WithChanges:
+		return env.withChanges(node)
 	case *parse.CreateNamespace:
 		return env.createNamespace(node)
 	case *parse.DropNamespace:
@@ -152,6 +154,8 @@ func Authorize(env *Environment, statement parse.Statement) error {
 		return env.authorizeChange(node, node.Table)
 	case *parse.Delete:
 		return env.authorizeChange(node, node.Table)
+	case *parse.WithChanges:
+		return env.authorizeChanges(node)
 	case *parse.ExecuteAsUser:
 		return env.authorizeImpersonation(node)
 	case *parse.Explain:
@@ -303,6 +307,11 @@ func (e *Environment) authorizeChange(statement parse.Statement, name parse.Obje
 	if err := e.authorizeTables(tablesOf(statement)); err != nil {
 		return err
 	}
+	return e.authorizeTarget(name)
+}
+
+// authorizeTarget checks that the caller may change a table, if it exists already.
+func (e *Environment) authorizeTarget(name parse.ObjectName) error {
 	_, err := e.target(name)
 	if fault.KindOf(err) == fault.PermissionDenied {
 		return err
@@ -365,7 +374,7 @@ func (e *Environment) as(target ident.UserID) Environment {
 
 func (e *Environment) impersonate(node *parse.ExecuteAsUser) (Statement, error) {
 	switch node.Statement.(type) {
-	case *parse.Query, *parse.Insert, *parse.Update, *parse.Delete:
+	case *parse.Query, *parse.Insert, *parse.Update, *parse.Delete, *parse.WithChanges:
 	default:
 		return nil, invalid(node, "EXECUTE AS USER runs SELECT, INSERT, UPDATE or DELETE")
 	}

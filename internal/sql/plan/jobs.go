@@ -18,7 +18,7 @@ func (e *Environment) createSchedule(node *parse.CreateSchedule) (Statement, err
 		return nil, invalid(node, "schedule '%s': %v", node.Name.Name, err)
 	}
 	switch node.Statement.(type) {
-	case *parse.Insert, *parse.Update, *parse.Delete, *parse.Query, *parse.ExecuteAsUser:
+	case *parse.Insert, *parse.Update, *parse.Delete, *parse.Query, *parse.WithChanges, *parse.ExecuteAsUser:
 	case *parse.RunJob, *parse.StorageFlush, *parse.StorageCompact, *parse.BackupDatabase: // they start jobs
 	default:
 		return nil, invalid(node.Statement,

@@ -14,6 +14,12 @@ func Print(statement Statement) string { return PrintWith(statement, nil) }
 // PrintWith is Print with a remark behind each node; a nil function remarks nothing.
 func PrintWith(statement Statement, remark func(Node) string) string {
 	p := &printer{remark: remark}
+	p.statement(statement)
+	return strings.TrimRight(p.text.String(), "\n")
+}
+
+// statement writes a plan.
+func (p *printer) statement(statement Statement) {
 	switch s := statement.(type) {
 	case *Query:
 		names := make([]string, len(s.Columns))
@@ -33,6 +39,8 @@ func PrintWith(statement Statement, remark func(Node) string) string {
 	case *Delete:
 		p.line("Delete: %s", s.Scan.Table.FullName())
 		p.child(s.rows())
+	case *WithChanges:
+		p.withChanges(s)
 	case *Meta:
 		p.line("Meta: %s", strings.TrimPrefix(fmt.Sprintf("%T", s.Command.GetBody()), "*commandv1.Command_"))
 	case *Analyze:
@@ -50,7 +58,6 @@ func PrintWith(statement Statement, remark func(Node) string) string {
 			p.line("  %s", strings.TrimRight(line, "\n"))
 		}
 	}
-	return strings.TrimRight(p.text.String(), "\n")
 }
 
 // printer writes a tree.

@@ -16,8 +16,10 @@ type queryBuilder struct {
 	outer  *enclosing // the query around a subquery; nil when there is none
 	// repeats says that the rows of the query may be asked for again and again: it is within an expression, lateral, or a step.
 	repeats bool
-	named   *namedTables  // common table expressions that can be named
-	over    *expr.Windows // window functions of the SELECT at hand; nil when it has none
+	// keeps says that common table expressions are computed once, as of the statement's beginning, by whichever part reads them first.
+	keeps bool
+	named *namedTables  // common table expressions that can be named
+	over  *expr.Windows // window functions of the SELECT at hand; nil when it has none
 	// relations counts the tables and queries of the whole statement.
 	relations *int
 }
@@ -45,12 +47,16 @@ type output struct {
 
 // buildQuery plans a query as a statement.
 func (e *Environment) buildQuery(node *parse.Query, capped bool) (*Query, error) {
-	b := e.newBuilder(capped)
+	return e.newBuilder(capped).statement(node)
+}
+
+// statement plans a query that is a statement, or the last part of one.
+func (b *queryBuilder) statement(node *parse.Query) (*Query, error) {
 	root, columns, err := b.query(node)
 	if err != nil {
 		return nil, err
 	}
-	root = e.optimize(root)
+	root = b.env.optimize(root)
 	query := &Query{Root: root, Columns: columns, Scans: b.scans}
 	markNeeded(root)
 	return query, nil

@@ -44,6 +44,9 @@ func collectTables(node parse.Node, known *commonNames, names *[]parse.ObjectNam
 			rest := *n
 			rest.With = nil
 			return within(n.With, &rest)
+		case *parse.WithChanges:
+			collectTables(n.Main, collectWith(n.With, known, names), names)
+			return false
 		case *parse.Insert:
 			rest := *n
 			rest.With = nil
@@ -66,9 +69,12 @@ func collectWith(with *parse.With, known *commonNames, names *[]parse.ObjectName
 	for i := range with.Tables {
 		common := &with.Tables[i]
 		named := &commonNames{parent: known, name: common.Name}
-		if with.Recursive {
+		switch {
+		case common.Change != nil:
+			collectTables(common.Change, known, names)
+		case with.Recursive:
 			collectTables(common.Query, named, names)
-		} else {
+		default:
 			collectTables(common.Query, known, names)
 		}
 		known = named

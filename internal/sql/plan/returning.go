@@ -14,12 +14,17 @@ type Returning struct {
 	Columns []Column
 }
 
-// Conflict is what an INSERT does with a row whose key is taken.
+// Conflict is what an INSERT does with a row that has what another row has already, in one of the arbiters: the primary key or unique
+// indexes. A conflict in what is none of them is an error.
 type Conflict struct {
 	// Update is false for DO NOTHING.
 	Update bool
-	// Target says that the conflict was said to be one of the primary key.
-	Target bool
+	// Any says that everything that is unique is an arbiter: DO NOTHING without a target.
+	Any bool
+	// Key says that the primary key is one.
+	Key bool
+	// Indexes are the ids of the unique indexes that are.
+	Indexes []uint32
 	// Assignments and Where read the row that is there, with _seq and _deleted, followed by the declared
 	// columns of the row that was to be inserted.
 	Assignments []Assignment
@@ -55,10 +60,10 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 	if clause == nil {
 		return nil, nil
 	}
-	if err := conflictTarget(clause, found); err != nil {
+	conflict := &Conflict{Update: len(clause.Set) > 0}
+	if err := b.arbiters(conflict, clause, found, node.Alias); err != nil {
 		return nil, err
 	}
-	conflict := &Conflict{Update: len(clause.Set) > 0, Target: len(clause.Columns) > 0 || clause.Constraint != ""}
 	if !conflict.Update {
 		return conflict, nil
 	}
@@ -80,29 +85,6 @@ func (b *queryBuilder) conflict(node *parse.Insert, found *schema.Table) (*Confl
 		conflict.Where, err = expr.BindCondition(clause.Where, scope, b.scoped("WHERE", scope, nil))
 	}
 	return conflict, err
-}
-
-// primaryKeySuffix ends the name of the constraint of a primary key, as in pg_constraint.
-const primaryKeySuffix = "_pkey"
-
-// conflictTarget checks that a clause is about the primary key, which is the only unique thing there is.
-func conflictTarget(clause *parse.OnConflict, found *schema.Table) error {
-	key := found.PrimaryKey()
-	switch {
-	case key < 0:
-		return invalid(clause, "ON CONFLICT needs a table with a primary key")
-	case clause.Constraint != "" && clause.Constraint != found.Name+primaryKeySuffix:
-		return invalid(clause, "ON CONFLICT heeds the constraint %q of the primary key only, not %q", found.Name+primaryKeySuffix, clause.Constraint)
-	case clause.TargetWhere != nil:
-		return unsupported(clause, "ON CONFLICT with WHERE in its target is not supported")
-	case clause.Constraint != "":
-		return nil
-	case len(clause.Columns) == 0 && len(clause.Set) > 0:
-		return invalid(clause, "ON CONFLICT DO UPDATE needs the primary key column in parentheses")
-	case len(clause.Columns) > 1 || len(clause.Columns) == 1 && clause.Columns[0].Name != found.Columns[key].Name:
-		return invalid(clause.Columns[0], "ON CONFLICT must name the primary key column; without a column, DO NOTHING heeds every unique index")
-	}
-	return nil
 }
 
 // assignments binds the SET list of a change.

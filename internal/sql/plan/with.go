@@ -104,7 +104,7 @@ func (b *queryBuilder) commonTable(node *parse.With, common *parse.CommonTable) 
 	if columns, err = renamed(common, columns, common.Columns); err != nil {
 		return err
 	}
-	shared := &Shared{Name: common.Name, Input: root, kept: common.Materialized == parse.MaterializeAlways}
+	shared := &Shared{Name: common.Name, Input: root, kept: b.keeps || common.Materialized == parse.MaterializeAlways}
 	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: shared}
 	return nil
 }
@@ -175,7 +175,7 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 	}
 	b.scans = append(append(b.scans, base.scans...), step.scans...)
 	recursive := &Recursive{Base: root, Step: &Project{Input: next, Exprs: casts}, Work: work, Distinct: !operation.All}
-	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: &Shared{Name: common.Name, Input: recursive}}
+	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: &Shared{Name: common.Name, Input: recursive, kept: b.keeps}}
 	return nil
 }
 
@@ -183,6 +183,9 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 func (b *queryBuilder) common(ref *parse.TableRef, found *namedTables, nested bool) (relation, error) {
 	if _, working := found.node.(*WorkTable); working && nested {
 		return relation{}, unsupported(ref, "the recursive reference to %q must not stand within a subquery", found.name)
+	}
+	if found.node == nil {
+		return relation{}, invalid(ref, "WITH query %q gives no rows: it has no RETURNING", found.name)
 	}
 	if shared, ok := found.node.(*Shared); ok {
 		shared.readers++

@@ -32,12 +32,13 @@ func impersonatedShared() *fault.Error {
 	return fault.New(fault.PermissionDenied, "access denied: EXECUTE AS USER cannot be used on SHARED tables")
 }
 
-func (e *Environment) insert(node *parse.Insert) (Statement, error) {
+func (b *queryBuilder) insert(node *parse.Insert) (Statement, error) {
+	e := b.env
 	found, err := e.target(node.Table)
 	if err != nil {
 		return nil, err
 	}
-	insert, b := &Insert{Table: found}, e.newBuilder(false)
+	insert := &Insert{Table: found}
 	if err = b.with(node.With); err != nil {
 		return nil, err
 	}
@@ -166,8 +167,8 @@ func (b *queryBuilder) insertQuery(insert *Insert, node *parse.Insert) error {
 	return nil
 }
 
-func (e *Environment) update(node *parse.Update) (Statement, error) {
-	found, err := e.target(node.Table)
+func (b *queryBuilder) update(node *parse.Update) (Statement, error) {
+	found, err := b.env.target(node.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (e *Environment) update(node *parse.Update) (Statement, error) {
 	if node.Where == nil {
 		return nil, invalid(node, "UPDATE needs a WHERE clause; use WHERE true to change every row")
 	}
-	update, b := &Update{}, e.newBuilder(false)
+	update := &Update{}
 	if err = b.with(node.With); err != nil {
 		return nil, err
 	}
@@ -251,15 +252,15 @@ func defaultExpr(column *schema.Column) (expr.Expr, error) {
 	return expr.BindAs(call, nil, expr.Options{Clause: "DEFAULT"}, column.Type)
 }
 
-func (e *Environment) delete(node *parse.Delete) (Statement, error) {
-	found, err := e.target(node.Table)
+func (b *queryBuilder) delete(node *parse.Delete) (Statement, error) {
+	found, err := b.env.target(node.Table)
 	if err != nil {
 		return nil, err
 	}
 	if node.Where == nil {
 		return nil, invalid(node, "DELETE needs a WHERE clause; use WHERE true to delete every row")
 	}
-	deletion, b := &Delete{}, e.newBuilder(false)
+	deletion := &Delete{}
 	if err = b.with(node.With); err != nil {
 		return nil, err
 	}
