@@ -119,14 +119,18 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 }
 
 // resumedBatch gives inserts and updates since the cursor as rows, until the first delete: it and everything behind
-// it come as changes, so that the order is kept and the largest _seq given is a cursor at any time.
+// it come as changes, so that the order is kept and the largest _seq given is a cursor at any time. What the command of the delete changed
+// before it comes with it, unless a batch before this one has some of it.
 func (sub *Subscription) resumedBatch(snapshot *storage.Snapshot) (Batch, error) {
 	in := sub.initial
 	w := rowWriter{batch: Batch{Rows: []byte{'['}}, limit: in.options.BatchSize}
-	stopped := false
+	stopped, index, begun := false, uint64(0), w.batch
 	err := sub.changes(snapshot, in.last, in.boundary, func(r *rows, kind changefeed.Kind) (bool, error) {
+		if at := command.SeqIndex(r.change.Seq); at != index {
+			index, begun = at, w.batch
+		}
 		if kind == changefeed.Delete {
-			stopped = true
+			stopped, w.batch = true, begun
 			return false, nil
 		}
 		return w.add(sub.query.projection, r.after, r.change.Seq)
