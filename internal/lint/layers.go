@@ -24,7 +24,7 @@ func Layers() []Layer {
 		}},
 		{"contract", []string{
 			"proto/*", "internal/command", "internal/changefeed", "internal/sql/parse", "internal/sql/expr", "internal/sql/jsontext",
-			"internal/sql/jsonpath",
+			"internal/sql/jsonpath", "internal/sql/timeform",
 		}},
 		{"storage", []string{"internal/storage/*"}},
 		{"replication", []string{"internal/multiraft/*"}},

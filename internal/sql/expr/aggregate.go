@@ -45,10 +45,21 @@ func plainAggregate(call *AggregateCall) Aggregate {
 		return &boolAggregate{or: call.Name == "bool_or"}
 	case "string_agg":
 		return &stringAggregate{}
+	case "bit_and", "bit_or", "bit_xor":
+		return &bitAggregate{name: call.Name}
+	case "any_value":
+		return &anyAggregate{}
+	case "json_agg", "jsonb_agg":
+		return &jsonAggregate{}
+	case "json_object_agg", "jsonb_object_agg":
+		return &jsonAggregate{object: true}
 	case "percentile_cont", "percentile_disc", "mode":
 		return &orderedSet{call: call}
 	case groupingName:
 		return groupingBits{call.Bits}
+	}
+	if _, ok := isStatistic(call.Name); ok {
+		return newStatistics(call.Name)
 	}
 	return &arrayAggregate{}
 }

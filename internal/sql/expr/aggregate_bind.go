@@ -11,8 +11,13 @@ func IsAggregateName(name string) bool {
 	switch name {
 	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "string_agg", "array_agg":
 		return true
+	case "bit_and", "bit_or", "bit_xor", "any_value":
+		return true
 	}
-	return isOrderedSet(name)
+	if _, ok := isStatistic(name); ok {
+		return true
+	}
+	return isOrderedSet(name) || isJSONAggregate(name)
 }
 
 // bindAggregate registers a call in the Grouping and reads its result from the grouped row.
@@ -56,12 +61,19 @@ func (g *Grouping) column(call *AggregateCall) Expr {
 }
 
 func (b *binder) aggregateCall(name string, n *parse.FuncCall) (*AggregateCall, error) {
+	n = b.withRows(name, n)
 	call := &AggregateCall{Name: name, Star: n.Star, Distinct: n.Distinct}
 	wanted := 1
 	switch {
 	case n.Star:
 		wanted = 0
-	case name == "string_agg":
+		if n.Distinct {
+			wanted = len(n.Args) // of dense_rank(..) WITHIN GROUP
+		}
+	case name == "string_agg", name == "json_object_agg", name == "jsonb_object_agg":
+		wanted = 2
+	}
+	if pairs, _ := isStatistic(name); pairs {
 		wanted = 2
 	}
 	if len(n.Args) != wanted {
@@ -126,7 +138,10 @@ func NewOrder(e Expr, descending bool, nulls parse.NullsOrder) Order {
 
 func (b *binder) aggregateOperand(name string, index int, e Expr, node parse.Expr) (Expr, error) {
 	var err error
+	_, statistic := isStatistic(name)
 	switch {
+	case statistic:
+		e, err = b.operand(e, doubleOperand, name, index, node)
 	case name == "bool_and", name == "bool_or":
 		e, err = b.operand(e, booleanOperand, name, index, node)
 	case name == "string_agg":
@@ -189,11 +204,25 @@ func aggregateType(name string, args []Expr) (datum.Type, error) {
 		return t, nil
 	case "bool_and", "bool_or":
 		return booleanType, nil
+	case "bit_and", "bit_or", "bit_xor":
+		if !t.Kind.IsInteger() {
+			return datum.Type{}, unfit
+		}
+		return t, nil
+	case "any_value":
+		return t, nil
+	case "regr_count":
+		return datum.Of(datum.BigInt), nil
+	case "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg":
+		return datum.Of(datum.JSON), nil
 	case "array_agg":
 		if t.Kind == datum.Array {
 			return datum.Type{}, unfit
 		}
 		return datum.Type{Kind: datum.Array, Elem: t.Kind}, nil
+	}
+	if _, ok := isStatistic(name); ok {
+		return datum.Of(datum.Double), nil
 	}
 	return datum.Of(datum.Text), nil // string_agg
 }

@@ -19,10 +19,10 @@ type Grouping struct {
 
 // AggregateCall is one aggregate of a grouped query. Its operands are evaluated over input rows.
 type AggregateCall struct {
-	Name     string // lower case: count, sum, avg, min, max, bool_and, bool_or, string_agg, array_agg, or grouping
-	Star     bool   // count(*)
+	Name     string // lower case: count, sum, avg, string_agg, stddev, json_agg and the like, or grouping
+	Star     bool   // count(*); with DISTINCT and operands, combinations of them count, those with NULL too
 	Distinct bool
-	Args     []Expr // one operand; string_agg has its separator second
+	Args     []Expr // one operand, or two: string_agg has its separator second
 	OrderBy  []Order
 	Filter   Expr // nil when none
 	Result   datum.Type

@@ -12,6 +12,10 @@ func keptBytes(aggregate Aggregate) int {
 		return a.bytes
 	case *stringAggregate:
 		return len(a.text)
+	case *jsonAggregate:
+		return len(a.out)
+	case *anyAggregate:
+		return valueBytes(a.value)
 	case *arrayAggregate:
 		return a.bytes
 	case *orderedSet:
@@ -25,7 +29,7 @@ func keptBytes(aggregate Aggregate) int {
 // KeepsValues reports whether a call's accumulators keep more than a number, so that KeptBytes has to be asked.
 func (c *AggregateCall) KeepsValues() bool {
 	switch plainAggregate(c).(type) {
-	case *countAggregate, *sumAggregate, *boolAggregate, groupingBits:
+	case *countAggregate, *sumAggregate, *boolAggregate, *bitAggregate, *statistics, groupingBits:
 		return c.Distinct || len(c.OrderBy) > 0
 	}
 	return true

@@ -202,7 +202,7 @@ func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
 	}
 	op, ok := comparisonOf(n.Op)
 	if !ok {
-		return nil, faultAt(n, fault.Unsupported, "operator %s is not supported with ANY and ALL", n.Op)
+		return b.bindPatterns(n)
 	}
 	left, err := b.bind(n.Left)
 	if err != nil {

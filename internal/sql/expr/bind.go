@@ -263,6 +263,9 @@ func (b *binder) bindColumn(n *parse.ColumnRef) (Expr, error) {
 				return outer, failure
 			}
 		}
+		if n.Table == "" && n.Name == "user" { // a word of PostgreSQL's own; here a column may be named so
+			return b.callBuiltin(n.Name, nil, n, nil)
+		}
 		return nil, err
 	}
 	name := printedName(column.Name)

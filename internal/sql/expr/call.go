@@ -22,6 +22,7 @@ const (
 	vectorOperand               // Embedding, or text that holds one
 	intervalOperand
 	booleanOperand
+	textsOperand // an array of texts
 )
 
 // arguments are the values of a call, in order.
@@ -76,6 +77,7 @@ func lookupFunction(name string) (definition, bool) {
 	for _, family := range []func(string) (definition, bool){
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
 		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
+		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true
@@ -117,6 +119,8 @@ func (b *binder) bindCall(n *parse.FuncCall) (Expr, error) {
 	if n.Distinct || n.Star || n.Filter != nil || len(n.OrderBy) > 0 || len(n.WithinGroup) > 0 {
 		return nil, fault.New(fault.InvalidStatement, "%s is not an aggregate function", name)
 	}
+	n = b.withRows(name, n)
+	name = strings.ToLower(n.Name.Name)
 	operands := make([]Expr, len(n.Args))
 	for i, arg := range n.Args {
 		e, err := b.bind(arg)
@@ -138,6 +142,14 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 		return b.coalesce(operands, node, nodes)
 	case "nullif":
 		return b.nullif(operands, node, nodes)
+	case "age":
+		if len(operands) == 1 { // since today's midnight
+			today, err := b.callBuiltin("current_date", nil, node, nil)
+			if err != nil {
+				return nil, err
+			}
+			operands, nodes = []Expr{today, operands[0]}, []parse.Expr{node, nodes[0]}
+		}
 	}
 	if e, done, err := b.bindTyped(name, operands, nodes); done {
 		return e, err
@@ -243,6 +255,8 @@ func (b *binder) operand(e Expr, class operandClass, name string, index int, nod
 			return mismatch()
 		}
 		return b.convert(e, booleanType, node)
+	case textsOperand:
+		return b.convert(e, datum.Type{Kind: datum.Array, Elem: datum.Text}, node)
 	case anyOperand:
 	}
 	return e, nil

@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/apd/v3"
 
@@ -35,18 +36,18 @@ func timeFunction(name string) (definition, bool) {
 		return extractFunction(name, datum.Double), true
 	case "to_timestamp":
 		return definition{
-			operands: []operandClass{anyOperand}, result: datum.Of(datum.DateTime),
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return toTimestamp(a[0]) },
+			operands: []operandClass{anyOperand, textOperand}, optional: 1, result: datum.Of(datum.DateTime),
+			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+				if len(a) == 2 {
+					return readTemplate(a[0], a[1], datum.DateTime)
+				}
+				return toTimestamp(a[0])
+			},
 		}, true
 	case "make_date":
 		return definition{
 			operands: []operandClass{integerOperand, integerOperand, integerOperand}, result: datum.Of(datum.Date),
 			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return makeDate(a) },
-		}, true
-	case "age":
-		return definition{
-			operands: []operandClass{instantOperand, instantOperand}, result: datum.Of(datum.Interval),
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) { return subtractInstants(a[0], a[1]) },
 		}, true
 	case "timezone":
 		return definition{
@@ -188,14 +189,12 @@ func otherZoneKind(k datum.Kind) datum.Kind {
 	return datum.DateTime
 }
 
-// inZone supports UTC and fixed offsets; there is no zone database below the API.
+// inZone knows UTC, fixed offsets, and zones by the names of the IANA database, as far as this node has it.
 func inZone(zone string, d datum.Datum) (datum.Datum, error) {
-	probe, err := datum.ParseText("2000-01-01 00:00:00"+strings.TrimSpace(zone), datum.Of(datum.Timestamp))
-	if err != nil || strings.TrimSpace(zone) == "" {
-		return datum.Datum{}, fault.New(fault.Unsupported, "time zone %q is not UTC or an offset such as +02:00", zone)
+	offset, err := zoneOffset(strings.TrimSpace(zone), d)
+	if err != nil {
+		return datum.Datum{}, err
 	}
-	const midnight2000 = 946_684_800 * microsPerSecond
-	offset := midnight2000 - probe.Int() // microseconds east of UTC
 	if d.Kind() != datum.DateTime {
 		offset = -offset
 	}
@@ -208,4 +207,45 @@ func inZone(zone string, d datum.Datum) (datum.Datum, error) {
 		return datum.Datum{}, numberFault(datum.DateTime)
 	}
 	return datum.NewInt(otherZoneKind(d.Kind()), micros), nil
+}
+
+// zoneOffset is how far east of UTC a zone is at an instant, or at a time by its clocks, in microseconds.
+func zoneOffset(zone string, d datum.Datum) (int64, error) {
+	unknown := fault.New(fault.InvalidStatement, "time zone %q is not known; use an IANA name such as Europe/Zurich, UTC, or an offset such as +02:00", zone)
+	if zone == "" {
+		return 0, unknown
+	}
+	if probe, err := datum.ParseText("2000-01-01 00:00:00"+zone, datum.Of(datum.Timestamp)); err == nil {
+		const midnight2000 = 946_684_800 * microsPerSecond
+		return midnight2000 - probe.Int(), nil
+	}
+	if strings.EqualFold(zone, "local") || strings.ContainsAny(zone, `\.`) {
+		return 0, unknown
+	}
+	location, err := time.LoadLocation(zone)
+	if err != nil {
+		return 0, unknown
+	}
+	at := func(micros int64) int64 {
+		_, seconds := time.UnixMicro(micros).In(location).Zone()
+		return int64(seconds) * microsPerSecond
+	}
+	instant, err := datum.Cast(d, datum.Of(datum.Timestamp))
+	if err != nil {
+		return 0, err
+	}
+	if d.Kind() == datum.DateTime {
+		return at(instant.Int()), nil
+	}
+	// By the clocks of a zone an hour is left out in spring and comes twice in autumn: then the time without the hour of summer counts.
+	local := instant.Int()
+	before, after := at(local-microsPerDay), at(local+microsPerDay)
+	isBefore, isAfter := at(local-before) == before, at(local-after) == after
+	switch {
+	case isBefore && !isAfter:
+		return before, nil
+	case isAfter && !isBefore:
+		return after, nil
+	}
+	return min(before, after), nil
 }

@@ -31,8 +31,6 @@ func (b *binder) bindHypothetical(name string, n *parse.FuncCall) (Expr, error) 
 		return nil, faultAt(n, fault.InvalidStatement, "%s takes values and WITHIN GROUP (ORDER BY ..) alone", name)
 	case len(n.Args) != len(n.WithinGroup):
 		return nil, faultAt(n, fault.InvalidStatement, "%s is given %d value(s) for %d of WITHIN GROUP", name, len(n.Args), len(n.WithinGroup))
-	case name == "dense_rank" && len(n.Args) > 1:
-		return nil, faultAt(n, fault.Unsupported, "dense_rank of several values WITHIN GROUP is not supported")
 	}
 	before := b.hypotheticalBefore(n, 0)
 	one := &parse.IntegerLiteral{Pos: n.Pos, Value: 1}
@@ -44,13 +42,13 @@ func (b *binder) bindHypothetical(name string, n *parse.FuncCall) (Expr, error) 
 	case "rank":
 		return b.bind(plus(hypotheticalCount(n, before), one))
 	case "dense_rank":
-		// NULL is a value, too, which count(DISTINCT ..) leaves out.
+		// Combinations of values count once, those with NULL too: what nobody can write, count(DISTINCT *) of some values.
 		distinct := hypotheticalCount(n, before)
-		distinct.Star, distinct.Distinct, distinct.Args = false, true, []parse.Expr{n.WithinGroup[0].Expr}
-		isNull := &parse.Is{Pos: n.Pos, Kind: parse.IsNull, Expr: n.WithinGroup[0].Expr}
-		null := hypotheticalCount(n, &parse.Logical{Pos: n.Pos, Operands: []parse.Expr{before, isNull}})
-		least := &parse.FuncCall{Pos: n.Pos, Name: parse.ObjectName{Name: "least"}, Args: []parse.Expr{null, one}}
-		return b.bind(plus(plus(distinct, least), one))
+		distinct.Distinct = true
+		for i := range n.WithinGroup {
+			distinct.Args = append(distinct.Args, n.WithinGroup[i].Expr)
+		}
+		return b.bind(plus(distinct, one))
 	case "percent_rank":
 		all := &parse.FuncCall{Pos: n.Pos, Name: parse.ObjectName{Name: "greatest"}, Args: []parse.Expr{hypotheticalCount(n, nil), one}}
 		return b.bind(&parse.Binary{Pos: n.Pos, Op: "/", Left: double(hypotheticalCount(n, before)), Right: double(all)})

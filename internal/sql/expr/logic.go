@@ -191,6 +191,9 @@ func (e *isExpr) rebuild(operands []Expr) Expr {
 func (e *isExpr) volatility() volatility { return immutable }
 
 func (b *binder) bindIs(n *parse.Is) (Expr, error) {
+	if row, ok := n.Expr.(*parse.Row); ok && n.Kind == parse.IsNull {
+		return b.bindRowIsNull(n, row)
+	}
 	e, err := b.bind(n.Expr)
 	if err != nil {
 		return nil, err
@@ -204,4 +207,17 @@ func (b *binder) bindIs(n *parse.Is) (Expr, error) {
 		}
 	}
 	return &isExpr{kind: n.Kind, negated: n.Not, operand: e}, nil
+}
+
+// bindRowIsNull is (a, b) IS NULL, true when all are NULL, and IS NOT NULL, true when none is.
+func (b *binder) bindRowIsNull(n *parse.Is, row *parse.Row) (Expr, error) {
+	tests := make([]Expr, len(row.Elements))
+	for i, element := range row.Elements {
+		e, err := b.bind(element)
+		if err != nil {
+			return nil, err
+		}
+		tests[i] = &isExpr{kind: n.Kind, negated: n.Not, operand: e}
+	}
+	return NewAnd(tests...), nil
 }

@@ -152,7 +152,8 @@ func (b *binder) windowFunction(call *WindowCall, n *parse.FuncCall) error {
 		least, most = 2, 2
 	case "lag", "lead":
 		least, most = 1, 3
-	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg":
+	case "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg", "bit_and", "bit_or", "bit_xor", "any_value",
+		"json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
 		aggregate, err := b.windowAggregate(call.Name, n)
 		if err != nil {
 			return err

@@ -9,6 +9,6 @@
 // what an evaluation keeps at a time by maxKept items. Numbers are exact decimals. Members come in the order of the document, where
 // PostgreSQL orders them by their keys, and of members with one key the last counts.
 //
-// Not supported, and refused with a sentence: templates of datetime(), and times with a zone but no date, which are no type here. Regular
+// Not supported, and refused with a sentence: times with a zone but no date, which are no type here. Regular
 // expressions are those of the compiler that Parse is given.
 package jsonpath

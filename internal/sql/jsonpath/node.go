@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/cockroachdb/apd/v3"
+	"github.com/kalamdb/kalamdb-go/internal/sql/timeform"
 )
 
 // Path is a parsed path. It does not change, and many evaluations may use it at the same time.
@@ -73,13 +74,14 @@ const lastLevel = math.MaxUint32
 type node struct {
 	kind        kind
 	truth       bool         // of boolNode
-	text        string       // a key, a text, the name of a variable, the pattern of regexNode
+	text        string       // a key, a text, the name of a variable, the pattern of regexNode, the template of datetimeNode
 	flags       string       // of regexNode, in the order of regexFlags
 	number      *apd.Decimal // of numberNode; never changed
 	left, right *node        // operands; left alone of filterNode, notNode, unknownNode, existsNode, plusNode and minusNode
 	ranges      []indexRange // of elementsNode
 	first, last uint32       // levels of anyDepthNode
 	pattern     any          // what Compile made of regexNode
+	template    *timeform.Template
 	next        *node
 }
 

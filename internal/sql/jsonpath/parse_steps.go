@@ -1,6 +1,10 @@
 package jsonpath
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/kalamdb/kalamdb-go/internal/sql/timeform"
+)
 
 // steps reads the accessors behind a value and hangs them to it.
 func (p *parser) steps(head *node) *node {
@@ -57,11 +61,20 @@ func (p *parser) named() *node {
 	if !ok || !p.symbol("(") {
 		return &node{kind: keyNode, text: t.text}
 	}
+	n := &node{kind: method}
 	if method == datetimeNode && p.token.kind == textToken {
-		fail(p.token.at, "a template of datetime() is not supported; without one, ISO 8601 is read")
+		at, err := p.token.at, error(nil)
+		n.text = p.token.text
+		if n.template, err = timeform.Parse(n.text); err == nil {
+			err = n.template.Strict()
+		}
+		if err != nil {
+			fail(at, "%v", err)
+		}
+		p.advance()
 	}
 	p.expect(")")
-	return &node{kind: method}
+	return n
 }
 
 // anyDepth reads the levels behind **.

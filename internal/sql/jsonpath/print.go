@@ -165,7 +165,11 @@ func (w *printer) step(n *node, inPath bool) {
 		w.print(n.left, false)
 		w.out.WriteByte(')')
 	default:
-		w.out.WriteString("." + methodName(n.kind) + "()")
+		w.out.WriteString("." + methodName(n.kind) + "(")
+		if n.template != nil {
+			w.text(n.text)
+		}
+		w.out.WriteByte(')')
 	}
 }
 

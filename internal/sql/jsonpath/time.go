@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/timeform"
 )
 
 // instant is what datetime() reads: a date, a time of day, or both without or with a zone.
@@ -26,10 +27,37 @@ func (e *evaluation) datetime(n *node, i Item, visit Visit) error {
 	}
 	text := i.text(e.Walk)
 	read, err := readInstant(text)
+	if n.template != nil {
+		read, err = readTemplate(n.template, text)
+	}
 	if err != nil {
 		return err
 	}
 	return e.following(n, Item{made: &value{kind: timeValue, time: read}}, visit)
+}
+
+// readTemplate reads a time as a template says, which must take all of the text.
+func readTemplate(template *timeform.Template, text string) (instant, error) {
+	read, err := template.Whole(text)
+	if err != nil {
+		return instant{}, refused(err)
+	}
+	micros, ok := read.Clock.Instant()
+	kind := datum.Timestamp
+	switch {
+	case !ok:
+		return instant{}, refuse("the datetime %q is out of range", shorten(text))
+	case read.HasZone && !read.HasDate:
+		return instant{}, &refusal{fault.New(fault.Unsupported, "a time with a zone but without a date is not supported: %q", shorten(text))}
+	case read.HasZone:
+		return instant{datum.NewInt(datum.DateTime, micros-read.ZoneMinutes*microsPerMinute), read.ZoneMinutes}, nil
+	case !read.HasTime:
+		return instant{value: datum.NewInt(datum.Date, datum.DaysFromCivil(read.Year, read.Month, read.Day))}, nil
+	case !read.HasDate:
+		kind = datum.Time
+		micros = ((int64(read.Hour)*60+int64(read.Minute))*60+int64(read.Second))*1_000_000 + int64(read.Micros)
+	}
+	return instant{value: datum.NewInt(kind, micros)}, nil
 }
 
 func readInstant(text string) (instant, error) {
