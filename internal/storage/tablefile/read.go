@@ -34,6 +34,12 @@ const (
 	indexTypeName  = "rocksdb.block.based.table.index.type"
 	oneLevel       = 0
 	twoLevels      = 2
+
+	// Entries in a row that share the begin of their key with the one before. The first of restartEvery entries shares nothing, and none of an index does: so
+	// the keys of a file come to restartEvery times its bytes at most. Keys of properties are compared and not kept.
+	sharedData       = restartEvery - 1
+	sharedIndex      = 0
+	sharedProperties = 1 << 30
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -97,7 +103,7 @@ func find(file []byte, in handle, name string) (value []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = entries.each(func(key, found []byte) error {
+	err = entries.each(sharedProperties, func(key, found []byte) error {
 		if string(key) == name {
 			value = found
 		}
@@ -135,7 +141,7 @@ func (r *reader) index(at handle, levels int) error {
 		}
 		r.indexNext = at.end()
 	}
-	return entries.each(func(_, value []byte) error {
+	return entries.each(sharedIndex, func(_, value []byte) error {
 		below, _, ok := readHandle(value) // what follows says what kinds of keys there are, which the entries say, too
 		switch {
 		case !ok:
@@ -156,7 +162,7 @@ func (r *reader) data(at handle) error {
 		return err
 	}
 	r.next = at.end()
-	return entries.each(func(key, value []byte) error {
+	return entries.each(sharedData, func(key, value []byte) error {
 		name := len(key) - keyTrailerBytes
 		if name < 0 || binary.LittleEndian.Uint64(key[name:]) != keyTrailer || len(value) == 0 || value[0] != valueInPlace {
 			return malformed("entry %d, in the block at %d, sets no value", r.count, at.offset)
@@ -216,9 +222,11 @@ func blockOf(file []byte, h handle) (entries, error) {
 	return entries{data[:h.length-restartBytes*(restarts+1)], h.offset}, nil
 }
 
-// each visits the entries of a block. The key is valid during the call only.
-func (e entries) each(visit func(key, value []byte) error) error {
+// each visits the entries of a block, of which no more than a number in a row may share the begin of their key with the one before. The key is valid
+// during the call only.
+func (e entries) each(mostSharing int, visit func(key, value []byte) error) error {
 	var key []byte
+	sharing := 0
 	for rest := e.data; len(rest) > 0; {
 		var lengths [3]uint64 // shared, unshared, value
 		for i := range lengths {
@@ -232,6 +240,12 @@ func (e entries) each(visit func(key, value []byte) error) error {
 		left := uint64(len(rest))
 		if shared > uint64(len(key)) || unshared > left || value > left-unshared {
 			return malformed("an entry of the block at %d is longer than that", e.from)
+		}
+		if sharing++; shared == 0 {
+			sharing = 0
+		}
+		if sharing > mostSharing {
+			return malformed("more than %d entries in a row of the block at %d share the begin of their keys", mostSharing, e.from)
 		}
 		key = append(key[:shared], rest[:unshared]...)
 		end := unshared + value

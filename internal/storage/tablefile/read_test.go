@@ -105,6 +105,48 @@ func TestHostileTableFiles(t *testing.T) {
 	}
 }
 
+// TestKeysOfASmallFile: entries of a few bytes may share a long key with the one before, so that keys of gigabytes come out of a file of megabytes. As many do
+// as the writer writes, and no more.
+func TestKeysOfASmallFile(t *testing.T) {
+	t.Parallel()
+	const prefix, blockEntries = 100, 60
+	entry := func(shared, n, value int) []byte {
+		key := fmt.Appendf(nil, "%0*d", prefix+4, n)[shared:]
+		made := append([]byte{byte(shared), byte(len(key) + 8), byte(value + 1)}, key...) // with the trailer of a key, and the sign of a value in place
+		made = append(made, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+		return append(made, make([]byte, value)...)
+	}
+	for sharing, wanted := range map[int]error{15: nil, 16: tablefile.ErrMalformed} {
+		var block []byte
+		for n := range blockEntries {
+			shared := prefix
+			if n%(sharing+1) == 0 {
+				shared = 0
+			}
+			block = append(block, entry(shared, n, 0)...)
+		}
+		b := tablefile.NewBuilder()
+		first := fmt.Appendf(nil, "%0*d", prefix+4, 0)
+		if err := b.Add(first, make([]byte, len(block)-len(first)-3-8-1-1)); err != nil { // its length takes two bytes
+			t.Fatal(err)
+		}
+		file, err := b.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		length := firstBlock(t, file)
+		if length != len(block)+8 { // one restart point, and their number
+			t.Fatalf("a block of %d bytes, want %d", length, len(block)+8)
+		}
+		copy(file, block)
+		n := 0
+		err = tablefile.Read(sealed(file, length), func(_, _ []byte) error { n++; return nil })
+		if !errors.Is(err, wanted) || wanted == nil && n != blockEntries {
+			t.Errorf("%d entries in a row share: %d of %d are read, %v", sharing, n, blockEntries, err)
+		}
+	}
+}
+
 // FuzzRead: any bytes are entries in their order or an error, also when their first block has the checksum that it should have.
 func FuzzRead(f *testing.F) {
 	b := tablefile.NewBuilder()
@@ -125,13 +167,14 @@ func FuzzRead(f *testing.F) {
 			file = sealed(slices.Clone(file), length)
 		}
 		var last []byte
-		n, total := 0, 0
+		n, total, keys := 0, 0, 0
 		err := tablefile.Read(file, func(key, value []byte) error {
 			if n++; n > 1 && bytes.Compare(key, last) <= 0 {
 				t.Fatalf("%x does not follow %x", key, last)
 			}
 			last = append(last[:0], key...)
 			total += len(value)
+			keys += len(key)
 			return nil
 		})
 		if err != nil && !errors.Is(err, tablefile.ErrMalformed) {
@@ -139,6 +182,9 @@ func FuzzRead(f *testing.F) {
 		}
 		if total > len(file) {
 			t.Errorf("%d bytes of values came out of %d", total, len(file))
+		}
+		if keys > 16*len(file) {
+			t.Errorf("%d bytes of keys came out of %d", keys, len(file))
 		}
 	})
 }

@@ -5,7 +5,8 @@
 // has flipped is refused, because every block has its checksum; and nothing is decompressed, for blocks are stored as they are and
 // whoever keeps the file compresses it as a whole. The library writes files and does not read them: it takes blocks apart in good faith, without
 // looking where they end, and a file may be made by somebody who knows how to compute its checksums. The reader here is ours, reads no more than the Form
-// has, and takes neither memory nor bytes from anywhere but the file.
+// has, takes neither memory nor bytes from anywhere but the file, and gives out keys of restartEvery times its size at most, so that a small file costs
+// nobody hours.
 package tablefile
 
 import (
@@ -22,14 +23,17 @@ import (
 // change of it makes every file differ from those before, which stay readable.
 const Form = 1
 
-const blockBytes = 64 << 10
+const (
+	blockBytes   = 64 << 10
+	restartEvery = 16 // entries, of which the first has its key whole
+)
 
 // ErrMalformed says that bytes are no table file, or a damaged one.
 var ErrMalformed = errors.New("malformed table file")
 
 func options() sstable.WriterOptions {
 	return sstable.WriterOptions{
-		BlockSize: blockBytes, IndexBlockSize: blockBytes, Compression: block.NoCompression, Checksum: block.ChecksumTypeCRC32c,
+		BlockSize: blockBytes, IndexBlockSize: blockBytes, BlockRestartInterval: restartEvery, Compression: block.NoCompression, Checksum: block.ChecksumTypeCRC32c,
 		TableFormat: sstable.TableFormatPebblev4, MergerName: "nullptr",
 	}
 }
