@@ -10,6 +10,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -73,14 +74,9 @@ func (p *proposer) add(ctx context.Context, record *Record) error {
 	if record.User != "" {
 		group = p.shards.RouteUser(record.User)
 	}
-	row := &commandv1.RowWrite{
-		TableId: uint64(record.Table), User: string(record.User), PrimaryKey: append([]byte(nil), record.Key...),
-		Row: append([]byte(nil), record.Value...), Deleted: record.Deleted,
-	}
-	if !record.Deleted {
-		if err := table.index(row); err != nil {
-			return fmt.Errorf("%w: a row of %s: %w", ErrDamaged, table.FullName(), err)
-		}
+	row, err := table.rowOf(record)
+	if err != nil {
+		return err
 	}
 	p.rs.done++
 	batch := p.open[group]
@@ -131,6 +127,9 @@ func (p *proposer) send(ctx context.Context, group shard.GroupID, batch *openBat
 				_, failed := p.rs.execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_WriteRows{
 					WriteRows: &commandv1.WriteRows{Rows: rows, RestoreToken: p.rs.target.Token, RestoreOrigin: p.origin},
 				}})
+				if len(rows) == 1 && fault.KindOf(failed) == fault.LimitExceeded {
+					return errors.Join(p.rs.tooLarge(rows[0]), failed)
+				}
 				return failed
 			})
 		}

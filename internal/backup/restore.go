@@ -32,7 +32,7 @@ const (
 // ErrDamaged says that a backup is not what its manifest says, or that rows did not arrive. Trying again does not help.
 var ErrDamaged = errors.New("the backup cannot be restored")
 
-// Target is where a backup is restored to. All fields are required but the last two.
+// Target is where a backup is restored to. All fields are required but those with a word for zero or nil.
 type Target struct {
 	Storage  *storage.Engine
 	Catalog  *catalog.Store
@@ -43,6 +43,8 @@ type Target struct {
 	Token    uint64 // of the claim under which it runs: what arrives when it has lost the job is refused. Zero for none
 	// Fenced reports whether every member heeds tokens. A restore with a token waits for that.
 	Fenced func() bool
+	// LargestCommand is how many bytes of a command the log takes as one entry; what needs more is refused before anything is changed. Zero is not known.
+	LargestCommand int
 	// Step is called before what At names; nil does nothing.
 	Step func(step string) error
 	// InTurn proposes one command after the other in the goroutine of the caller; else some are under way at a time.
@@ -70,6 +72,9 @@ func Restore(ctx context.Context, target Target, store objstore.Store, name stri
 		return nil, err
 	}
 	rs := &restorer{target: target, reader: r, manifest: m, progress: progress, tables: map[ident.TableID]*restoredTable{}}
+	if err := rs.rowsFit(ctx); err != nil {
+		return nil, err
+	}
 	return m, rs.run(ctx)
 }
 
@@ -242,13 +247,9 @@ func (rs *restorer) rows(ctx context.Context) error {
 		if t.ID.Reserved() {
 			continue
 		}
-		table := &restoredTable{Table: t, decoder: schema.NewRowDecoder(t, nil), values: make([]datum.Datum, len(t.Columns))}
-		for i := range t.Indexes {
-			places, ok := t.Positions(&t.Indexes[i])
-			if !ok {
-				return fmt.Errorf("%w: index %s of %s has no columns", ErrDamaged, t.Indexes[i].Name, t.FullName())
-			}
-			table.places = append(table.places, places)
+		table, err := newRestoredTable(t)
+		if err != nil {
+			return err
 		}
 		rs.tables[t.ID] = table
 	}

@@ -37,6 +37,9 @@ func FuzzUnmarshal(f *testing.F) {
 		case 3:
 			taken(t, data, UserFromProto)
 		case 4:
+			if table, err := UnmarshalTable(data); err == nil && table == nil {
+				t.Error("a table that is none was taken")
+			}
 			taken(t, data, TableFromProto)
 		case 5:
 			taken(t, data, ViewFromProto)

@@ -74,6 +74,15 @@ func typeToProto(t datum.Type) *commandv1.Type {
 	}
 }
 
+// UnmarshalTable decodes a table as it is stored, in a cluster or in a backup of one.
+func UnmarshalTable(data []byte) (*schema.Table, error) {
+	stored := &commandv1.Table{}
+	if err := unmarshal(data, stored); err != nil {
+		return nil, err
+	}
+	return TableFromProto(stored)
+}
+
 // TableFromProto converts a descriptor from the form in commands and keys and refuses what no descriptor
 // can hold: unknown kinds, a shared table without a column, two columns of one id or name.
 func TableFromProto(p *commandv1.Table) (*schema.Table, error) {

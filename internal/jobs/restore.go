@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/applier"
 	"github.com/kalamdb/kalamdb-go/internal/backup"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 )
 
 // Restore puts a backup into this cluster, which must have no tables. Every step can be repeated.
@@ -27,7 +28,7 @@ func Restore(target backup.Target, open Place) Kind {
 		switch {
 		case errors.Is(err, backup.ErrDamaged), errors.Is(err, backup.ErrNoBackup):
 			return Permanent(err)
-		case refusedForGood(err):
+		case refusedForGood(err), fault.KindOf(err) == fault.LimitExceeded:
 			return Permanent(err)
 		case err != nil:
 			return err

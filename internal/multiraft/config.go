@@ -158,6 +158,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// LargestCommand is how many bytes a command may have so that a log takes it as one entry.
+func LargestCommand(log interface{ MaxEntryBytes() int64 }) int {
+	return min(defaultMaxProposal, int(log.MaxEntryBytes())-envelopeBytes)
+}
+
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -68,7 +68,10 @@ func (n *Node) backupParts() (backup.Source, backup.Target) {
 		Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Applied: multiraft.ReadApplied, Clock: n.clock,
 		Fenced: n.fencesJobs,
 	}
-	return source, backup.Target{Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock, Fenced: n.fencesRestores}
+	return source, backup.Target{
+		Storage: n.store, Catalog: n.catalog, Executor: n.exec, Rows: rows, Clock: n.clock, Fenced: n.fencesRestores,
+		LargestCommand: multiraft.LargestCommand(n.log),
+	}
 }
 
 // backupPlace opens where backups lie: a directory, or a storage with a prefix behind its name.
