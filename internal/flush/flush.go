@@ -1,6 +1,7 @@
 // Package flush moves rows from the row store into segments, and merges segments.
 //
-// A Worker goes through the scopes of a table. Of each it reads up to SegmentRows rows from one snapshot of the store, writes
+// Whoever holds the job of a flush asks the leader of each group of the table, for one bounded piece of the work after the other
+// (order.go). The leader goes through the scopes (piece.go). Of each it reads up to SegmentRows rows from one snapshot of the store, writes
 // them as a segment, has the file kept by a majority of the members, and proposes the one command that makes it part of
 // the table and removes the rows from the row store of every replica. What happens when the node dies in between is in
 // docs/adr/0014-cold-rows.md: nothing is lost, nothing is there twice, and files may be left that nobody names.
@@ -24,7 +25,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/cold"
-	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -32,8 +32,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/schemachange"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
-	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
-	"github.com/kalamdb/kalamdb-go/internal/storage/manifest"
 	"github.com/kalamdb/kalamdb-go/internal/storage/objstore"
 	"github.com/kalamdb/kalamdb-go/internal/storages"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -73,7 +71,7 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("another file has the name; %s may be free", FileName(e.Next))
 }
 
-// Worker moves rows. All fields but Keepers are required. It has no state; its methods may be called from any goroutine.
+// Worker moves rows. All fields but those with a word for nil are required. It has no state; its methods may be called from any goroutine.
 type Worker struct {
 	Catalog  *catalog.Store
 	Storage  *storage.Engine
@@ -81,6 +79,7 @@ type Worker struct {
 	Cold     *cold.Store
 	Clock    clock.Clock
 	Keepers  Keepers // nil for a node that runs alone
+	Leaders  Leaders // of the groups; nil for a node that runs alone, which leads all
 	// Applied reads a group's applied index from a picture of the store.
 	Applied func(reader storage.Reader, group shard.GroupID) (uint64, error)
 	// Traffic counts what the node applies: while it grows, others write, and the run gives way to them. Nil: it never does.
@@ -89,31 +88,6 @@ type Worker struct {
 	ClockAgrees func() error
 	// Step is called before each step that a crash may follow; tests stop there. Nil does nothing.
 	Step func(step string) error
-}
-
-// Result is what one run did.
-type Result struct {
-	Scopes, Segments int
-	Rows, Bytes      int64
-}
-
-// Progress is told how far the work is: groups done of all, and what was moved so far.
-type Progress func(done, all int, moved Result)
-
-// Table flushes the hot rows of a table. What was moved before an error stays moved. A scope that is full, or
-// whose directory no storage takes, keeps no other one from it; the run ends with the error after maxErrors of them.
-func (w *Worker) Table(ctx context.Context, id ident.TableID, progress Progress) (Result, error) {
-	var result Result
-	err := w.eachScope(ctx, id, "flush", func(t *schema.Table, group shard.GroupID) ([]ident.UserID, error) {
-		return w.scopes(group, t)
-	}, func(t *schema.Table, group shard.GroupID, user ident.UserID) error {
-		return w.scope(ctx, t, group, user, &result)
-	}, func(done, all int) {
-		if progress != nil {
-			progress(done, all, result)
-		}
-	})
-	return result, err
 }
 
 // eachScope works on the scopes of a table that list names in each of its groups, and tells how many groups are done. An error
@@ -197,127 +171,6 @@ func flushable(current *catalog.Catalog, id ident.TableID) (*schema.Table, error
 		return nil, fault.New(fault.Conflict, "table '%s' is being altered; flush it when that is done", t.FullName())
 	}
 	return t, nil
-}
-
-// scopes lists the users who have hot rows of a table in a group; the empty one for a shared table.
-func (w *Worker) scopes(group shard.GroupID, t *schema.Table) (users []ident.UserID, err error) {
-	lo, hi := keys.TableSpan(group, t.ID)
-	it, err := w.Storage.Scan(lo, hi)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; {
-		key, err := keys.ParseRow(it.Key())
-		if err != nil {
-			return nil, err
-		}
-		users = append(users, key.User)
-		_, end := keys.UserTableSpan(group, t.ID, key.User)
-		ok = it.SeekGE(end)
-	}
-	return users, it.Err()
-}
-
-// scope flushes the hot rows that a scope has now, one segment after the other.
-func (w *Worker) scope(ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, result *Result) error {
-	var low []byte
-	number, pace := uint64(0), w.pacer()
-	for attempt := 0; ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		next, moved, err := w.segment(ctx, t, group, user, low, number, pace)
-		if taken, ok := errors.AsType[*TakenError](err); ok && attempt < maxAttempts {
-			attempt++
-			number = max(number, taken.Next)
-			continue
-		}
-		if fault.KindOf(err) == fault.Conflict && attempt < maxAttempts {
-			attempt++
-			if _, err = w.Executor.Barrier(ctx, group); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if moved != nil {
-			result.Segments++
-			result.Rows += int64(moved.GetRows())       //nolint:gosec // a count of rows
-			result.Bytes += int64(moved.GetSizeBytes()) //nolint:gosec // the size of a file
-		}
-		if next == nil {
-			result.Scopes++
-			return nil
-		}
-		low, attempt = next, 0
-		if err = pace.named(ctx); err != nil {
-			return err
-		}
-		if _, err = w.Executor.Barrier(ctx, group); err != nil { // so that this node knows what it did
-			return err
-		}
-	}
-}
-
-// segment writes and commits one segment with the rows of a scope from a key on; its number is at least the given one, and that of a row written at the
-// index of the snapshot: so no scope has a name that another one had, which lay in the same directory before this one was there. It
-// returns the key to go on with, nil when there are no more rows.
-func (w *Worker) segment(
-	ctx context.Context, t *schema.Table, group shard.GroupID, user ident.UserID, low []byte, number uint64, pace *pacer,
-) (next []byte, moved *commandv1.Segment, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commitPatience)
-	defer cancel()
-	snapshot := w.Storage.NewSnapshot()
-	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	applied, err := w.Applied(snapshot, group)
-	if err != nil {
-		return nil, nil, err
-	}
-	view, err := w.Cold.View(snapshot, group, t, user)
-	if err != nil {
-		return nil, nil, err
-	}
-	place, err := w.place(t, user)
-	if err != nil {
-		return nil, nil, err
-	}
-	number, version := max(number, command.Seq(applied, 0)), uint64(0)
-	if view != nil {
-		if n := len(view.Manifest().GetSegments()); n >= manifest.MaxSegments {
-			return nil, nil, fault.New(fault.LimitExceeded, "the scope has %d segments; compact the table first", n)
-		}
-		number, version = max(number, view.Manifest().GetNextNumber()), view.Version()
-	}
-	rows, err := openRows(snapshot, t, group, user, low)
-	if err != nil {
-		return nil, nil, err
-	}
-	written, err := w.write(ctx, t, place, number, pacedRows{rows, ctx, pace})
-	err = errors.Join(err, rows.close())
-	if err != nil || written == nil {
-		return nil, nil, err
-	}
-	if err = w.keep(ctx, written); err != nil {
-		return nil, nil, err
-	}
-	if err = w.step("commit"); err != nil {
-		return nil, nil, err
-	}
-	_, err = w.Executor.Execute(ctx, group, &commandv1.Command{Body: &commandv1.Command_CommitSegment{
-		CommitSegment: &commandv1.CommitSegment{
-			TableId: uint64(t.ID), User: string(user), Revision: t.Revision, ExpectVersion: version, UptoIndex: applied, Segment: written,
-		},
-	}})
-	if fault.KindOf(err) == fault.NotFound { // none of the rows is as it was read: those that are there stay hot
-		return rows.next, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("commit %s: %w", written.GetPath(), err)
-	}
-	return rows.next, written, w.step("committed")
 }
 
 // keep has a file kept by a majority.

@@ -147,7 +147,7 @@ func (n *Node) flusher() *flush.Worker {
 	}
 	w.Traffic, w.ClockAgrees = n.traffic, n.clocksAgree
 	if !n.cfg.Standalone() {
-		w.Keepers = coldPeers{n}
+		w.Keepers, w.Leaders = coldPeers{n}, coldPeers{n}
 	}
 	return w
 }
@@ -169,7 +169,7 @@ func (n *Node) traffic() uint64 {
 	return sum
 }
 
-// coldPeers are the other members as those who have segments. It implements flush.Keepers.
+// coldPeers are the other members as those who have segments and lead groups. It implements flush.Keepers and flush.Leaders.
 type coldPeers struct{ n *Node }
 
 // others lists the members beside this one.

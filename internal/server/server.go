@@ -97,6 +97,7 @@ type Node struct {
 	resolver Resolver
 	orders   *orders
 	jobs     *jobParts
+	flushing flushTurns
 	local    localParts
 	storages *storages.Set
 
@@ -141,6 +142,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
 		exec:    &lateExecutor{}, failed: make(chan struct{}), waiting: notAnnounced,
 		draining: make(chan struct{}), closed: make(chan struct{}), logFormat: command.LogFormat,
+		flushing: newFlushTurns(),
 	}
 	if opts.oldLogs {
 		n.logFormat = 0

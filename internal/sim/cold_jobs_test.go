@@ -108,8 +108,9 @@ type coldRun struct {
 	s      *session
 	job    *commandv1.Job
 	held   *commandv1.JobClaim
-	sleepy bool // it sends no heartbeats: somebody else takes the job over, and both go on
-	begun  bool // a file was begun that is not named yet
+	sleepy bool      // it sends no heartbeats: somebody else takes the job over, and both go on
+	begun  *session  // whose file was begun and is not named yet
+	said   time.Time // when the run said last that it lives, while it waited
 	err    error
 }
 
@@ -130,6 +131,9 @@ func (r *coldRun) claim(s *session) {
 func (r *coldRun) carryOut(s *session) {
 	r.s = s
 	worker := r.n.cold.worker(r.step)
+	if !r.n.w.opt.solo {
+		worker.Leaders = leaders{n: r.n, step: r.stepAt, waits: r.beat}
+	}
 	kind := jobs.Flush(worker)
 	switch r.job.GetType() {
 	case applier.JobTypeCompact:
@@ -154,18 +158,21 @@ func firstLine(err error) string {
 }
 
 // step waits between steps, which others use, and says that the run lives.
-func (r *coldRun) step(name string) error {
-	w := r.n.w
+func (r *coldRun) step(name string) error { return r.stepAt(r.n, r.s, name) }
+
+// stepAt is step of the node that is at work, which need not be the one that has the job: then that one says that the run lives, while it waits.
+func (r *coldRun) stepAt(n *simNode, s *session, name string) error {
+	w := n.w
 	now := w.clock.Now()
 	switch {
-	case name == "write" && !r.begun:
-		r.begun, r.s.deadline = true, now.Add(filesLast)
-		if w.plan.active && r.n.disk.crashIn == 0 && w.plan.chance(w.plan.crashWriter) {
+	case name == "write" && r.begun != s:
+		r.begun, s.deadline = s, now.Add(filesLast)
+		if w.plan.active && n.disk.crashIn == 0 && w.plan.chance(w.plan.crashWriter) {
 			w.stats.crashes++
-			r.n.disk.crashIn = 1 + w.rng.IntN(8)
+			n.disk.crashIn = 1 + w.rng.IntN(8)
 		}
 	case name == "committed", name == "replaced":
-		r.begun, r.s.deadline = false, now.Add(patience)
+		r.begun, s.deadline = nil, now.Add(patience)
 	}
 	if w.plan.active {
 		wait := time.Duration(w.rng.Int64N(int64(500 * time.Millisecond)))
@@ -173,16 +180,31 @@ func (r *coldRun) step(name string) error {
 			wait *= 4
 		}
 		for end := now.Add(wait); w.clock.Now().Before(end); {
-			if !r.s.give() {
-				return r.s.err
+			if !s.give() {
+				return s.err
 			}
 		}
 	}
-	if r.sleepy {
+	if r.sleepy || n != r.n {
 		return nil
 	}
+	return r.live(name)
+}
+
+// beat says now and then that the run lives.
+func (r *coldRun) beat() error {
+	now := r.n.w.clock.Now()
+	if r.sleepy || now.Before(r.said.Add(coldHold/6)) {
+		return nil
+	}
+	r.said = now
+	return r.live("asked the leader")
+}
+
+// live sends a heartbeat.
+func (r *coldRun) live(message string) error {
 	answer := r.s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_HeartbeatJob{HeartbeatJob: &commandv1.HeartbeatJob{
-		Claim: r.held, Percent: 1, Message: name, HoldMicros: coldHold.Microseconds(),
+		Claim: r.held, Percent: 1, Message: message, HoldMicros: coldHold.Microseconds(),
 	}}})
 	if answer.outcome == refused {
 		return answer.err // the claim is lost

@@ -63,6 +63,31 @@ func (l *lab) coldWork(n *simNode, step func(string) error) *actor {
 	return l.actors[len(l.actors)-1]
 }
 
+// heldWork carries out a job that flushes the board on a node, which asks the leaders to do it.
+func (l *lab) heldWork(n *simNode) *actor {
+	l.spawnAt(n, "hand", func(a *actor) {
+		r := &coldRun{n: n, a: a}
+		claim := func(s *session) {
+			t, _ := n.catalog.Current().Table("default", board)
+			s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_ExpireClaims{ExpireClaims: &commandv1.ExpireClaims{}}})
+			made := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_CreateJob{CreateJob: &commandv1.CreateJob{
+				Job: applier.NewFlushJob(uint64(t.ID), ""),
+			}}})
+			r.job = &commandv1.Job{Number: made.response.GetObjectId(), Type: applier.JobTypeFlush, Parameters: fmt.Sprintf(`{"table_id":%d}`, t.ID)}
+			r.claim(s)
+			r.sleepy = false
+		}
+		for a.serve(n, claim); r.held == nil; a.serve(n, claim) { // an earlier run died, and its claim holds for a while
+			a.sleep(coldHold / 4)
+		}
+		a.serve(n, r.carryOut)
+		n.fellInColdFile()
+		a.pause() // a node that has ended goes no further
+		a.serve(n, r.report)
+	})
+	return l.actors[len(l.actors)-1]
+}
+
 // judgeBoard wants the rows of all nodes, hot and cold, to be those of the log, and a query to see as many.
 func (l *lab) judgeBoard(want int) {
 	for _, n := range l.nodes {
@@ -82,18 +107,19 @@ func (l *lab) judgeBoard(want int) {
 
 // crashAtEveryChange flushes and merges again and again, and lets the power of a node fail before the first, the second, the third
 // change of its log or of its segments, until all of it goes through.
-func crashAtEveryChange(t *testing.T, change func(*options), victim, least int) {
+func crashAtEveryChange(t *testing.T, change func(*options), victim, least int, work func(l *lab) *actor) {
 	t.Helper()
 	scenario(t, 3, change, func(l *lab) {
 		l.sqlTables()
 		crashes := 0
 		for round := 1; ; round++ {
+			l.lead(l.nodes[0])
 			l.write(l.nodes[0], round)
 			at := l.nodes[victim]
 			before := l.stats.segments + l.stats.merges
 			life := at.life
 			at.disk.crashIn = round
-			a := l.coldWork(l.nodes[0], nil)
+			a := work(l)
 			l.until(time.Minute, "the work has ended", func() bool { return a.ended })
 			done := at.life == life
 			if done {
@@ -118,12 +144,17 @@ func crashAtEveryChange(t *testing.T, change func(*options), victim, least int) 
 	})
 }
 
-// TestFlushAndMergeCrashAtEveryChange ends the node that flushes and merges, or one that keeps its files, before each change of its disk.
+// TestFlushAndMergeCrashAtEveryChange ends the node that flushes and merges, or one that keeps its files, before each change of its disk; and the leader that
+// flushes for the node that has the job, or that node.
 func TestFlushAndMergeCrashAtEveryChange(t *testing.T) {
-	t.Run("writer", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 0, 10) })
-	t.Run("keeper", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 1, 10) })
+	alone := func(l *lab) *actor { return l.coldWork(l.nodes[0], nil) }
+	held := func(l *lab) *actor { return l.heldWork(l.nodes[2]) }
+	t.Run("writer", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 0, 10, alone) })
+	t.Run("keeper", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 1, 10, alone) })
+	t.Run("leader", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 0, 10, held) })
+	t.Run("holder", func(t *testing.T) { crashAtEveryChange(t, coldCluster, 2, 5, held) })
 	t.Run("bucket", func(t *testing.T) {
-		crashAtEveryChange(t, func(o *options) { coldCluster(o); o.bucket = true }, 0, 2) // the files are elsewhere: only the log changes
+		crashAtEveryChange(t, func(o *options) { coldCluster(o); o.bucket = true }, 0, 2, alone) // the files are elsewhere: only the log changes
 	})
 }
 
@@ -215,9 +246,13 @@ func TestJobGoesOnAfterItsClaim(t *testing.T) {
 		l.sqlTables()
 		for round, step := range []string{"write", "keep", "commit", "committed"} {
 			l.write(l.nodes[0], round+1)
+			fenced := l.stats.fenced
 			first, second := l.takeOver(step)
 			if first.refused != second.completed || !second.completed {
 				l.fail("stopped at %s: the first run is refused %v, the second completes %v", step, first.refused, second.completed)
+			}
+			if asked := l.stats.fenced > fenced; asked != (step != "committed") {
+				l.fail("stopped at %s: the leader names a file of the first run: %v", step, !asked)
 			}
 			l.judgeBoard(min(round+1, 3) + 1)
 		}
@@ -259,7 +294,8 @@ func (l *lab) takeOver(step string) (first, second ended) {
 			}
 			a.serve(n, func(s *session) {
 				s.deadline = l.clock.Now().Add(time.Minute)
-				worker := n.cold.worker(func(at string) error { return wait(s, at) })
+				worker := n.cold.worker(nil)
+				worker.Leaders = leaders{n: n, step: func(_ *simNode, s *session, at string) error { return wait(s, at) }}
 				r.err = s.guarded(func() error { return jobs.Flush(worker).Run(s, &jobs.Work{Job: r.job, Token: r.held.GetToken()}) })
 			})
 			a.serve(n, func(s *session) {

@@ -112,6 +112,7 @@ type stats struct {
 	everywhere, missing                                      uint64 // writes in mode all: answered, refused for a silent voter
 	statements, compared, altered, indexed                   uint64 // of SQL: all, pairs of reads, changed tables, entries checked
 	segments, merges, fetched, swept, outages, twice         uint64 // of cold rows: commits, merges, files that came later, that went, and trouble
+	orders, fenced                                           uint64 // to other leaders to flush, and those that were refused because the job was lost
 	stalls, watchdogs, fulls, roomless, failedSyncs          uint64 // trouble of disks, and what came of it
 	liveBegun, liveResumed, liveTold, liveTooOld, liveFull   uint64 // live queries, those with a cursor, changes, cursors that were refused
 }

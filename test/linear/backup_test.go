@@ -94,7 +94,7 @@ func (l *lab) dieInBackup(ctx context.Context, admin *client.Client, place, step
 	if err := create(ctx, admin, "BACKUP DATABASE TO '"+place+"'"); err != nil {
 		l.t.Fatal(err)
 	}
-	if err := l.oneDies(ctx); err != nil {
+	if _, err := l.oneDies(ctx); err != nil {
 		l.t.Fatalf("at %s: %v", step, err)
 	}
 	l.setStep("backupStep", "")

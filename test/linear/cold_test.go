@@ -2,6 +2,7 @@ package linear
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -67,9 +68,17 @@ func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
 			l.armStep(p, "coldStep", fmt.Sprintf("return(%q)", at.step))
 		}
 		name := fmt.Sprintf("lab.cold%d", i)
+		before := l.sharedLeader(ctx, admin)
 		must(fmt.Sprintf("STORAGE %s TABLE %s", at.verb, name))
-		if err := l.oneDies(ctx); err != nil {
+		died, err := l.oneDies(ctx)
+		if err != nil {
 			t.Fatalf("%s at %s: %v", at.verb, at.step, err)
+		}
+		if at.verb == "FLUSH" && died.number != before.node {
+			// Whoever leads writes. That another one died is right only if the leadership has moved.
+			if now := l.sharedLeader(ctx, l.clientOf(l.servers[before.node-1])); now == before {
+				t.Errorf("server %d died at %s of a flush, and %d leads in term %d as before", died.number, at.step, before.node, before.term)
+			}
 		}
 		for _, p := range l.servers {
 			l.armStep(p, "coldStep", "")
@@ -131,19 +140,47 @@ func coldRows(name string, round int) string {
 	return "INSERT INTO " + name + " (id, n) VALUES " + strings.Join(rows, ", ") + " ON CONFLICT (id) DO UPDATE SET n = excluded.n"
 }
 
+// led is who leads a group, in which term.
+type led struct {
+	node int
+	term int64
+}
+
+// sharedLeader returns who leads the one group of shared tables.
+func (l *lab) sharedLeader(ctx context.Context, c *client.Client) led {
+	l.t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		result, err := c.Query(ctx, "SELECT node_id, current_term FROM system.cluster_groups WHERE group_type = 'shared_data' AND state = 'leader' ORDER BY current_term DESC")
+		if err == nil && len(result.Rows) > 0 {
+			node, failure := number(result.Rows[0][0])
+			term, failed := number(result.Rows[0][1])
+			if err = errors.Join(failure, failed); err == nil {
+				return led{int(node), term}
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			l.t.Fatalf("nobody leads: %v", err)
+		}
+	}
+}
+
 // oneDies returns when a server has ended.
-func (l *lab) oneDies(ctx context.Context) error {
+func (l *lab) oneDies(ctx context.Context) (*process, error) {
 	ticker := time.NewTicker(25 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.Now().Add(patience)
 	for {
 		for _, p := range l.servers {
 			if !p.running() {
-				return nil
+				return p, nil
 			}
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("no server ended within %v", patience)
+			return nil, fmt.Errorf("no server ended within %v", patience)
 		}
 		<-ticker.C
 	}

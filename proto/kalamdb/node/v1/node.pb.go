@@ -181,6 +181,58 @@ func (Order) EnumDescriptor() ([]byte, []int) {
 	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
+type FlushGroupError int32
+
+const (
+	FlushGroupError_FLUSH_GROUP_ERROR_UNSPECIFIED FlushGroupError = 0 // no error
+	FlushGroupError_FLUSH_GROUP_ERROR_NOT_LEADER  FlushGroupError = 1 // the callee does not lead the group, or not any more
+	FlushGroupError_FLUSH_GROUP_ERROR_CLAIM_LOST  FlushGroupError = 2 // the job is not held under the token
+	FlushGroupError_FLUSH_GROUP_ERROR_FAILED      FlushGroupError = 3 // message says why
+)
+
+// Enum value maps for FlushGroupError.
+var (
+	FlushGroupError_name = map[int32]string{
+		0: "FLUSH_GROUP_ERROR_UNSPECIFIED",
+		1: "FLUSH_GROUP_ERROR_NOT_LEADER",
+		2: "FLUSH_GROUP_ERROR_CLAIM_LOST",
+		3: "FLUSH_GROUP_ERROR_FAILED",
+	}
+	FlushGroupError_value = map[string]int32{
+		"FLUSH_GROUP_ERROR_UNSPECIFIED": 0,
+		"FLUSH_GROUP_ERROR_NOT_LEADER":  1,
+		"FLUSH_GROUP_ERROR_CLAIM_LOST":  2,
+		"FLUSH_GROUP_ERROR_FAILED":      3,
+	}
+)
+
+func (x FlushGroupError) Enum() *FlushGroupError {
+	p := new(FlushGroupError)
+	*p = x
+	return p
+}
+
+func (x FlushGroupError) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FlushGroupError) Descriptor() protoreflect.EnumDescriptor {
+	return file_kalamdb_node_v1_node_proto_enumTypes[2].Descriptor()
+}
+
+func (FlushGroupError) Type() protoreflect.EnumType {
+	return &file_kalamdb_node_v1_node_proto_enumTypes[2]
+}
+
+func (x FlushGroupError) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FlushGroupError.Descriptor instead.
+func (FlushGroupError) EnumDescriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
 type GetNodeInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	WithGroups    bool                   `protobuf:"varint,1,opt,name=with_groups,json=withGroups,proto3" json:"with_groups,omitempty"`
@@ -2697,6 +2749,207 @@ func (x *DropFilesResponse) GetDeleted() uint64 {
 	return 0
 }
 
+// FlushGroupRequest is the next piece of a flush. The position is where an earlier one ended; an empty one is the begin of the group.
+type FlushGroupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"` // of the claim of the run that asks
+	TableId       uint64                 `protobuf:"varint,3,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	Group         uint64                 `protobuf:"varint,4,opt,name=group,proto3" json:"group,omitempty"`
+	AfterUser     string                 `protobuf:"bytes,5,opt,name=after_user,json=afterUser,proto3" json:"after_user,omitempty"` // scopes before this one are done
+	AfterKey      []byte                 `protobuf:"bytes,6,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`    // so are the keys of the scope before this one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushGroupRequest) Reset() {
+	*x = FlushGroupRequest{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushGroupRequest) ProtoMessage() {}
+
+func (x *FlushGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushGroupRequest.ProtoReflect.Descriptor instead.
+func (*FlushGroupRequest) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FlushGroupRequest) GetJob() uint64 {
+	if x != nil {
+		return x.Job
+	}
+	return 0
+}
+
+func (x *FlushGroupRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *FlushGroupRequest) GetTableId() uint64 {
+	if x != nil {
+		return x.TableId
+	}
+	return 0
+}
+
+func (x *FlushGroupRequest) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *FlushGroupRequest) GetAfterUser() string {
+	if x != nil {
+		return x.AfterUser
+	}
+	return ""
+}
+
+func (x *FlushGroupRequest) GetAfterKey() []byte {
+	if x != nil {
+		return x.AfterKey
+	}
+	return nil
+}
+
+type FlushGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         FlushGroupError        `protobuf:"varint,1,opt,name=error,proto3,enum=kalamdb.node.v1.FlushGroupError" json:"error,omitempty"` // why the piece was not finished; what is counted was moved all the same
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"` // there is another piece, from next_user and next_key on
+	NextUser      string                 `protobuf:"bytes,4,opt,name=next_user,json=nextUser,proto3" json:"next_user,omitempty"`
+	NextKey       []byte                 `protobuf:"bytes,5,opt,name=next_key,json=nextKey,proto3" json:"next_key,omitempty"`
+	Scopes        uint64                 `protobuf:"varint,6,opt,name=scopes,proto3" json:"scopes,omitempty"` // that were done
+	Segments      uint64                 `protobuf:"varint,7,opt,name=segments,proto3" json:"segments,omitempty"`
+	Rows          uint64                 `protobuf:"varint,8,opt,name=rows,proto3" json:"rows,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Failed        []string               `protobuf:"bytes,10,rep,name=failed,proto3" json:"failed,omitempty"` // scopes that were left out, and why
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushGroupResponse) Reset() {
+	*x = FlushGroupResponse{}
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushGroupResponse) ProtoMessage() {}
+
+func (x *FlushGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushGroupResponse.ProtoReflect.Descriptor instead.
+func (*FlushGroupResponse) Descriptor() ([]byte, []int) {
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FlushGroupResponse) GetError() FlushGroupError {
+	if x != nil {
+		return x.Error
+	}
+	return FlushGroupError_FLUSH_GROUP_ERROR_UNSPECIFIED
+}
+
+func (x *FlushGroupResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *FlushGroupResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *FlushGroupResponse) GetNextUser() string {
+	if x != nil {
+		return x.NextUser
+	}
+	return ""
+}
+
+func (x *FlushGroupResponse) GetNextKey() []byte {
+	if x != nil {
+		return x.NextKey
+	}
+	return nil
+}
+
+func (x *FlushGroupResponse) GetScopes() uint64 {
+	if x != nil {
+		return x.Scopes
+	}
+	return 0
+}
+
+func (x *FlushGroupResponse) GetSegments() uint64 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *FlushGroupResponse) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *FlushGroupResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *FlushGroupResponse) GetFailed() []string {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
 type InviteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -2708,7 +2961,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2973,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[33]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2986,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InviteRequest) GetClusterId() string {
@@ -2766,7 +3019,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +3031,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_node_v1_node_proto_msgTypes[34]
+	mi := &file_kalamdb_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3044,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InviteResponse) GetRefused() string {
@@ -3037,7 +3290,27 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x0edeleted_micros\x18\x02 \x01(\x03R\rdeletedMicros\"G\n" +
 	"\x11DropFilesResponse\x12\x18\n" +
 	"\arefused\x18\x01 \x01(\tR\arefused\x12\x18\n" +
-	"\adeleted\x18\x02 \x01(\x04R\adeleted\"b\n" +
+	"\adeleted\x18\x02 \x01(\x04R\adeleted\"\xa8\x01\n" +
+	"\x11FlushGroupRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x19\n" +
+	"\btable_id\x18\x03 \x01(\x04R\atableId\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\x04R\x05group\x12\x1d\n" +
+	"\n" +
+	"after_user\x18\x05 \x01(\tR\tafterUser\x12\x1b\n" +
+	"\tafter_key\x18\x06 \x01(\fR\bafterKey\"\xa8\x02\n" +
+	"\x12FlushGroupResponse\x126\n" +
+	"\x05error\x18\x01 \x01(\x0e2 .kalamdb.node.v1.FlushGroupErrorR\x05error\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x1b\n" +
+	"\tnext_user\x18\x04 \x01(\tR\bnextUser\x12\x19\n" +
+	"\bnext_key\x18\x05 \x01(\fR\anextKey\x12\x16\n" +
+	"\x06scopes\x18\x06 \x01(\x04R\x06scopes\x12\x1a\n" +
+	"\bsegments\x18\a \x01(\x04R\bsegments\x12\x12\n" +
+	"\x04rows\x18\b \x01(\x04R\x04rows\x12\x14\n" +
+	"\x05bytes\x18\t \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06failed\x18\n" +
+	" \x03(\tR\x06failed\"b\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -3072,7 +3345,12 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x15ORDER_KILL_LIVE_QUERY\x10\v\x12\x1b\n" +
 	"\x17ORDER_LIST_LIVE_QUERIES\x10\f\x12\x17\n" +
 	"\x13ORDER_LIST_SESSIONS\x10\r\x12\x1c\n" +
-	"\x18ORDER_LOOK_THROUGH_LOCAL\x10\x0e2\xb1\a\n" +
+	"\x18ORDER_LOOK_THROUGH_LOCAL\x10\x0e*\x96\x01\n" +
+	"\x0fFlushGroupError\x12!\n" +
+	"\x1dFLUSH_GROUP_ERROR_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cFLUSH_GROUP_ERROR_NOT_LEADER\x10\x01\x12 \n" +
+	"\x1cFLUSH_GROUP_ERROR_CLAIM_LOST\x10\x02\x12\x1c\n" +
+	"\x18FLUSH_GROUP_ERROR_FAILED\x10\x032\x88\b\n" +
 	"\vNodeService\x12X\n" +
 	"\vGetNodeInfo\x12#.kalamdb.node.v1.GetNodeInfoRequest\x1a$.kalamdb.node.v1.GetNodeInfoResponse\x12C\n" +
 	"\x04Join\x12\x1c.kalamdb.node.v1.JoinRequest\x1a\x1d.kalamdb.node.v1.JoinResponse\x12L\n" +
@@ -3084,7 +3362,9 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x06Invite\x12\x1e.kalamdb.node.v1.InviteRequest\x1a\x1f.kalamdb.node.v1.InviteResponse\x12Q\n" +
 	"\bReadFile\x12 .kalamdb.node.v1.ReadFileRequest\x1a!.kalamdb.node.v1.ReadFileResponse0\x01\x12O\n" +
 	"\bKeepFile\x12 .kalamdb.node.v1.KeepFileRequest\x1a!.kalamdb.node.v1.KeepFileResponse\x12R\n" +
-	"\tDropFiles\x12!.kalamdb.node.v1.DropFilesRequest\x1a\".kalamdb.node.v1.DropFilesResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
+	"\tDropFiles\x12!.kalamdb.node.v1.DropFilesRequest\x1a\".kalamdb.node.v1.DropFilesResponse\x12U\n" +
+	"\n" +
+	"FlushGroup\x12\".kalamdb.node.v1.FlushGroupRequest\x1a#.kalamdb.node.v1.FlushGroupResponseB<Z:github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1;nodev1b\x06proto3"
 
 var (
 	file_kalamdb_node_v1_node_proto_rawDescOnce sync.Once
@@ -3098,93 +3378,99 @@ func file_kalamdb_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_kalamdb_node_v1_node_proto_rawDescData
 }
 
-var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_kalamdb_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_kalamdb_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_kalamdb_node_v1_node_proto_goTypes = []any{
 	(ForwardError)(0),                // 0: kalamdb.node.v1.ForwardError
 	(Order)(0),                       // 1: kalamdb.node.v1.Order
-	(*GetNodeInfoRequest)(nil),       // 2: kalamdb.node.v1.GetNodeInfoRequest
-	(*GetNodeInfoResponse)(nil),      // 3: kalamdb.node.v1.GetNodeInfoResponse
-	(*GroupStatus)(nil),              // 4: kalamdb.node.v1.GroupStatus
-	(*GroupActivity)(nil),            // 5: kalamdb.node.v1.GroupActivity
-	(*PeerProgress)(nil),             // 6: kalamdb.node.v1.PeerProgress
-	(*JoinRequest)(nil),              // 7: kalamdb.node.v1.JoinRequest
-	(*JoinResponse)(nil),             // 8: kalamdb.node.v1.JoinResponse
-	(*MemberAddress)(nil),            // 9: kalamdb.node.v1.MemberAddress
-	(*ForwardRequest)(nil),           // 10: kalamdb.node.v1.ForwardRequest
-	(*ForwardResponse)(nil),          // 11: kalamdb.node.v1.ForwardResponse
-	(*ForwardBatch)(nil),             // 12: kalamdb.node.v1.ForwardBatch
-	(*ForwardCall)(nil),              // 13: kalamdb.node.v1.ForwardCall
-	(*ForwardAnswers)(nil),           // 14: kalamdb.node.v1.ForwardAnswers
-	(*ForwardAnswer)(nil),            // 15: kalamdb.node.v1.ForwardAnswer
-	(*InstallSnapshotRequest)(nil),   // 16: kalamdb.node.v1.InstallSnapshotRequest
-	(*SnapshotHeader)(nil),           // 17: kalamdb.node.v1.SnapshotHeader
-	(*SnapshotChunk)(nil),            // 18: kalamdb.node.v1.SnapshotChunk
-	(*InstallSnapshotResponse)(nil),  // 19: kalamdb.node.v1.InstallSnapshotResponse
-	(*SnapshotProgressRequest)(nil),  // 20: kalamdb.node.v1.SnapshotProgressRequest
-	(*SnapshotProgressResponse)(nil), // 21: kalamdb.node.v1.SnapshotProgressResponse
-	(*SnapshotRange)(nil),            // 22: kalamdb.node.v1.SnapshotRange
-	(*OperateRequest)(nil),           // 23: kalamdb.node.v1.OperateRequest
-	(*LocalTable)(nil),               // 24: kalamdb.node.v1.LocalTable
-	(*OperateResponse)(nil),          // 25: kalamdb.node.v1.OperateResponse
-	(*OpenSession)(nil),              // 26: kalamdb.node.v1.OpenSession
-	(*LiveQuery)(nil),                // 27: kalamdb.node.v1.LiveQuery
-	(*OperateOutcome)(nil),           // 28: kalamdb.node.v1.OperateOutcome
-	(*ReadFileRequest)(nil),          // 29: kalamdb.node.v1.ReadFileRequest
-	(*ReadFileResponse)(nil),         // 30: kalamdb.node.v1.ReadFileResponse
-	(*KeepFileRequest)(nil),          // 31: kalamdb.node.v1.KeepFileRequest
-	(*KeepFileResponse)(nil),         // 32: kalamdb.node.v1.KeepFileResponse
-	(*DropFilesRequest)(nil),         // 33: kalamdb.node.v1.DropFilesRequest
-	(*DropFilesResponse)(nil),        // 34: kalamdb.node.v1.DropFilesResponse
-	(*InviteRequest)(nil),            // 35: kalamdb.node.v1.InviteRequest
-	(*InviteResponse)(nil),           // 36: kalamdb.node.v1.InviteResponse
+	(FlushGroupError)(0),             // 2: kalamdb.node.v1.FlushGroupError
+	(*GetNodeInfoRequest)(nil),       // 3: kalamdb.node.v1.GetNodeInfoRequest
+	(*GetNodeInfoResponse)(nil),      // 4: kalamdb.node.v1.GetNodeInfoResponse
+	(*GroupStatus)(nil),              // 5: kalamdb.node.v1.GroupStatus
+	(*GroupActivity)(nil),            // 6: kalamdb.node.v1.GroupActivity
+	(*PeerProgress)(nil),             // 7: kalamdb.node.v1.PeerProgress
+	(*JoinRequest)(nil),              // 8: kalamdb.node.v1.JoinRequest
+	(*JoinResponse)(nil),             // 9: kalamdb.node.v1.JoinResponse
+	(*MemberAddress)(nil),            // 10: kalamdb.node.v1.MemberAddress
+	(*ForwardRequest)(nil),           // 11: kalamdb.node.v1.ForwardRequest
+	(*ForwardResponse)(nil),          // 12: kalamdb.node.v1.ForwardResponse
+	(*ForwardBatch)(nil),             // 13: kalamdb.node.v1.ForwardBatch
+	(*ForwardCall)(nil),              // 14: kalamdb.node.v1.ForwardCall
+	(*ForwardAnswers)(nil),           // 15: kalamdb.node.v1.ForwardAnswers
+	(*ForwardAnswer)(nil),            // 16: kalamdb.node.v1.ForwardAnswer
+	(*InstallSnapshotRequest)(nil),   // 17: kalamdb.node.v1.InstallSnapshotRequest
+	(*SnapshotHeader)(nil),           // 18: kalamdb.node.v1.SnapshotHeader
+	(*SnapshotChunk)(nil),            // 19: kalamdb.node.v1.SnapshotChunk
+	(*InstallSnapshotResponse)(nil),  // 20: kalamdb.node.v1.InstallSnapshotResponse
+	(*SnapshotProgressRequest)(nil),  // 21: kalamdb.node.v1.SnapshotProgressRequest
+	(*SnapshotProgressResponse)(nil), // 22: kalamdb.node.v1.SnapshotProgressResponse
+	(*SnapshotRange)(nil),            // 23: kalamdb.node.v1.SnapshotRange
+	(*OperateRequest)(nil),           // 24: kalamdb.node.v1.OperateRequest
+	(*LocalTable)(nil),               // 25: kalamdb.node.v1.LocalTable
+	(*OperateResponse)(nil),          // 26: kalamdb.node.v1.OperateResponse
+	(*OpenSession)(nil),              // 27: kalamdb.node.v1.OpenSession
+	(*LiveQuery)(nil),                // 28: kalamdb.node.v1.LiveQuery
+	(*OperateOutcome)(nil),           // 29: kalamdb.node.v1.OperateOutcome
+	(*ReadFileRequest)(nil),          // 30: kalamdb.node.v1.ReadFileRequest
+	(*ReadFileResponse)(nil),         // 31: kalamdb.node.v1.ReadFileResponse
+	(*KeepFileRequest)(nil),          // 32: kalamdb.node.v1.KeepFileRequest
+	(*KeepFileResponse)(nil),         // 33: kalamdb.node.v1.KeepFileResponse
+	(*DropFilesRequest)(nil),         // 34: kalamdb.node.v1.DropFilesRequest
+	(*DropFilesResponse)(nil),        // 35: kalamdb.node.v1.DropFilesResponse
+	(*FlushGroupRequest)(nil),        // 36: kalamdb.node.v1.FlushGroupRequest
+	(*FlushGroupResponse)(nil),       // 37: kalamdb.node.v1.FlushGroupResponse
+	(*InviteRequest)(nil),            // 38: kalamdb.node.v1.InviteRequest
+	(*InviteResponse)(nil),           // 39: kalamdb.node.v1.InviteResponse
 }
 var file_kalamdb_node_v1_node_proto_depIdxs = []int32{
-	4,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
-	9,  // 1: kalamdb.node.v1.GetNodeInfoResponse.members:type_name -> kalamdb.node.v1.MemberAddress
-	6,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
-	5,  // 3: kalamdb.node.v1.GroupStatus.activity:type_name -> kalamdb.node.v1.GroupActivity
-	9,  // 4: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	5,  // 0: kalamdb.node.v1.GetNodeInfoResponse.groups:type_name -> kalamdb.node.v1.GroupStatus
+	10, // 1: kalamdb.node.v1.GetNodeInfoResponse.members:type_name -> kalamdb.node.v1.MemberAddress
+	7,  // 2: kalamdb.node.v1.GroupStatus.progress:type_name -> kalamdb.node.v1.PeerProgress
+	6,  // 3: kalamdb.node.v1.GroupStatus.activity:type_name -> kalamdb.node.v1.GroupActivity
+	10, // 4: kalamdb.node.v1.JoinResponse.members:type_name -> kalamdb.node.v1.MemberAddress
 	0,  // 5: kalamdb.node.v1.ForwardResponse.error:type_name -> kalamdb.node.v1.ForwardError
-	13, // 6: kalamdb.node.v1.ForwardBatch.calls:type_name -> kalamdb.node.v1.ForwardCall
-	10, // 7: kalamdb.node.v1.ForwardCall.request:type_name -> kalamdb.node.v1.ForwardRequest
-	15, // 8: kalamdb.node.v1.ForwardAnswers.answers:type_name -> kalamdb.node.v1.ForwardAnswer
-	11, // 9: kalamdb.node.v1.ForwardAnswer.response:type_name -> kalamdb.node.v1.ForwardResponse
-	17, // 10: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
-	18, // 11: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
-	22, // 12: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
+	14, // 6: kalamdb.node.v1.ForwardBatch.calls:type_name -> kalamdb.node.v1.ForwardCall
+	11, // 7: kalamdb.node.v1.ForwardCall.request:type_name -> kalamdb.node.v1.ForwardRequest
+	16, // 8: kalamdb.node.v1.ForwardAnswers.answers:type_name -> kalamdb.node.v1.ForwardAnswer
+	12, // 9: kalamdb.node.v1.ForwardAnswer.response:type_name -> kalamdb.node.v1.ForwardResponse
+	18, // 10: kalamdb.node.v1.InstallSnapshotRequest.header:type_name -> kalamdb.node.v1.SnapshotHeader
+	19, // 11: kalamdb.node.v1.InstallSnapshotRequest.chunk:type_name -> kalamdb.node.v1.SnapshotChunk
+	23, // 12: kalamdb.node.v1.SnapshotProgressResponse.ranges:type_name -> kalamdb.node.v1.SnapshotRange
 	1,  // 13: kalamdb.node.v1.OperateRequest.order:type_name -> kalamdb.node.v1.Order
-	24, // 14: kalamdb.node.v1.OperateRequest.local_table:type_name -> kalamdb.node.v1.LocalTable
-	28, // 15: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
-	27, // 16: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
-	26, // 17: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
-	2,  // 18: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
-	7,  // 19: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
-	10, // 20: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
-	12, // 21: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
-	16, // 22: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
-	20, // 23: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
-	23, // 24: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
-	35, // 25: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
-	29, // 26: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
-	31, // 27: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
-	33, // 28: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
-	3,  // 29: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
-	8,  // 30: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
-	11, // 31: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
-	14, // 32: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
-	19, // 33: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
-	21, // 34: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
-	25, // 35: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
-	36, // 36: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
-	30, // 37: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
-	32, // 38: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
-	34, // 39: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
-	29, // [29:40] is the sub-list for method output_type
-	18, // [18:29] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	25, // 14: kalamdb.node.v1.OperateRequest.local_table:type_name -> kalamdb.node.v1.LocalTable
+	29, // 15: kalamdb.node.v1.OperateResponse.outcomes:type_name -> kalamdb.node.v1.OperateOutcome
+	28, // 16: kalamdb.node.v1.OperateResponse.live_queries:type_name -> kalamdb.node.v1.LiveQuery
+	27, // 17: kalamdb.node.v1.OperateResponse.sessions:type_name -> kalamdb.node.v1.OpenSession
+	2,  // 18: kalamdb.node.v1.FlushGroupResponse.error:type_name -> kalamdb.node.v1.FlushGroupError
+	3,  // 19: kalamdb.node.v1.NodeService.GetNodeInfo:input_type -> kalamdb.node.v1.GetNodeInfoRequest
+	8,  // 20: kalamdb.node.v1.NodeService.Join:input_type -> kalamdb.node.v1.JoinRequest
+	11, // 21: kalamdb.node.v1.NodeService.Forward:input_type -> kalamdb.node.v1.ForwardRequest
+	13, // 22: kalamdb.node.v1.NodeService.ForwardStream:input_type -> kalamdb.node.v1.ForwardBatch
+	17, // 23: kalamdb.node.v1.NodeService.InstallSnapshot:input_type -> kalamdb.node.v1.InstallSnapshotRequest
+	21, // 24: kalamdb.node.v1.NodeService.SnapshotProgress:input_type -> kalamdb.node.v1.SnapshotProgressRequest
+	24, // 25: kalamdb.node.v1.NodeService.Operate:input_type -> kalamdb.node.v1.OperateRequest
+	38, // 26: kalamdb.node.v1.NodeService.Invite:input_type -> kalamdb.node.v1.InviteRequest
+	30, // 27: kalamdb.node.v1.NodeService.ReadFile:input_type -> kalamdb.node.v1.ReadFileRequest
+	32, // 28: kalamdb.node.v1.NodeService.KeepFile:input_type -> kalamdb.node.v1.KeepFileRequest
+	34, // 29: kalamdb.node.v1.NodeService.DropFiles:input_type -> kalamdb.node.v1.DropFilesRequest
+	36, // 30: kalamdb.node.v1.NodeService.FlushGroup:input_type -> kalamdb.node.v1.FlushGroupRequest
+	4,  // 31: kalamdb.node.v1.NodeService.GetNodeInfo:output_type -> kalamdb.node.v1.GetNodeInfoResponse
+	9,  // 32: kalamdb.node.v1.NodeService.Join:output_type -> kalamdb.node.v1.JoinResponse
+	12, // 33: kalamdb.node.v1.NodeService.Forward:output_type -> kalamdb.node.v1.ForwardResponse
+	15, // 34: kalamdb.node.v1.NodeService.ForwardStream:output_type -> kalamdb.node.v1.ForwardAnswers
+	20, // 35: kalamdb.node.v1.NodeService.InstallSnapshot:output_type -> kalamdb.node.v1.InstallSnapshotResponse
+	22, // 36: kalamdb.node.v1.NodeService.SnapshotProgress:output_type -> kalamdb.node.v1.SnapshotProgressResponse
+	26, // 37: kalamdb.node.v1.NodeService.Operate:output_type -> kalamdb.node.v1.OperateResponse
+	39, // 38: kalamdb.node.v1.NodeService.Invite:output_type -> kalamdb.node.v1.InviteResponse
+	31, // 39: kalamdb.node.v1.NodeService.ReadFile:output_type -> kalamdb.node.v1.ReadFileResponse
+	33, // 40: kalamdb.node.v1.NodeService.KeepFile:output_type -> kalamdb.node.v1.KeepFileResponse
+	35, // 41: kalamdb.node.v1.NodeService.DropFiles:output_type -> kalamdb.node.v1.DropFilesResponse
+	37, // 42: kalamdb.node.v1.NodeService.FlushGroup:output_type -> kalamdb.node.v1.FlushGroupResponse
+	31, // [31:43] is the sub-list for method output_type
+	19, // [19:31] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_node_v1_node_proto_init() }
@@ -3202,8 +3488,8 @@ func file_kalamdb_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_node_v1_node_proto_rawDesc), len(file_kalamdb_node_v1_node_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   35,
+			NumEnums:      3,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

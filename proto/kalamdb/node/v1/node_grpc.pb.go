@@ -37,6 +37,7 @@ const (
 	NodeService_ReadFile_FullMethodName         = "/kalamdb.node.v1.NodeService/ReadFile"
 	NodeService_KeepFile_FullMethodName         = "/kalamdb.node.v1.NodeService/KeepFile"
 	NodeService_DropFiles_FullMethodName        = "/kalamdb.node.v1.NodeService/DropFiles"
+	NodeService_FlushGroup_FullMethodName       = "/kalamdb.node.v1.NodeService/FlushGroup"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -68,6 +69,9 @@ type NodeServiceClient interface {
 	KeepFile(ctx context.Context, in *KeepFileRequest, opts ...grpc.CallOption) (*KeepFileResponse, error)
 	// DropFiles asks the callee to delete from its own storages what belongs to an account that is dropped, once it knows that it is. Members only.
 	DropFiles(ctx context.Context, in *DropFilesRequest, opts ...grpc.CallOption) (*DropFilesResponse, error)
+	// FlushGroup has the leader of a group write segments of a table, a bounded piece of the work in a call, in the name of a run of a job. It may be
+	// repeated: what is cold already is not moved again. Members only.
+	FlushGroup(ctx context.Context, in *FlushGroupRequest, opts ...grpc.CallOption) (*FlushGroupResponse, error)
 }
 
 type nodeServiceClient struct {
@@ -203,6 +207,16 @@ func (c *nodeServiceClient) DropFiles(ctx context.Context, in *DropFilesRequest,
 	return out, nil
 }
 
+func (c *nodeServiceClient) FlushGroup(ctx context.Context, in *FlushGroupRequest, opts ...grpc.CallOption) (*FlushGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FlushGroupResponse)
+	err := c.cc.Invoke(ctx, NodeService_FlushGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -232,6 +246,9 @@ type NodeServiceServer interface {
 	KeepFile(context.Context, *KeepFileRequest) (*KeepFileResponse, error)
 	// DropFiles asks the callee to delete from its own storages what belongs to an account that is dropped, once it knows that it is. Members only.
 	DropFiles(context.Context, *DropFilesRequest) (*DropFilesResponse, error)
+	// FlushGroup has the leader of a group write segments of a table, a bounded piece of the work in a call, in the name of a run of a job. It may be
+	// repeated: what is cold already is not moved again. Members only.
+	FlushGroup(context.Context, *FlushGroupRequest) (*FlushGroupResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -274,6 +291,9 @@ func (UnimplementedNodeServiceServer) KeepFile(context.Context, *KeepFileRequest
 }
 func (UnimplementedNodeServiceServer) DropFiles(context.Context, *DropFilesRequest) (*DropFilesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DropFiles not implemented")
+}
+func (UnimplementedNodeServiceServer) FlushGroup(context.Context, *FlushGroupRequest) (*FlushGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FlushGroup not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -465,6 +485,24 @@ func _NodeService_DropFiles_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_FlushGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FlushGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).FlushGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_FlushGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).FlushGroup(ctx, req.(*FlushGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -503,6 +541,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DropFiles",
 			Handler:    _NodeService_DropFiles_Handler,
+		},
+		{
+			MethodName: "FlushGroup",
+			Handler:    _NodeService_FlushGroup_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
