@@ -92,6 +92,7 @@ type Store struct {
 	kept      map[fileKey]struct{} // files that Tend found here, a hundred bytes for each
 	suspected map[fileKey]struct{} // damage was found in them; the next one who opens them checks them as a whole
 	tended    map[string]tended    // the manifests that Tend wrote, by name
+	lost      map[place]struct{}   // those that this node deleted and should not have
 	wanted    map[place]struct{}   // files that were here already when a flush wanted them kept, since the last look of a Sweeper
 }
 
@@ -129,7 +130,7 @@ func New(cfg Config) *Store {
 	}
 	s := &Store{
 		cfg: cfg, cache: newCache[columnKey, held](cfg.CacheBytes), chunks: newCache[chunkKey, []byte](cfg.RangeBytes), files: map[fileKey]*file{}, manifests: map[string]*known{}, none: map[string]uint64{},
-		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]tended{}, wanted: map[place]struct{}{},
+		kept: map[fileKey]struct{}{}, suspected: map[fileKey]struct{}{}, tended: map[string]tended{}, wanted: map[place]struct{}{}, lost: map[place]struct{}{},
 	}
 	if cfg.ReadAhead > 0 {
 		s.helpers = make(chan struct{}, cfg.ReadAhead)

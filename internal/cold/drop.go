@@ -19,8 +19,8 @@ const dropPage = 1000
 // cluster wrote. An error of still says that nothing may go any more. Spared is how many files others wrote.
 //
 // A delete may reach the storage long after still was asked. What others have written since is safe from it because no name of a segment is used
-// again (flush.Worker). A manifest.json has one name for ever: it is asked about by itself, which leaves the moment between that answer and its delete; the
-// next flush writes it again.
+// again (flush.Worker). A manifest.json has one name for ever: it is asked about by itself, and again when it is gone. If it was that of others by then, it is written
+// anew with the next look of Tend; only a delete that arrives after whoever sent it has ended leaves that to the next flush.
 func (s *Store) DropDirectory(ctx context.Context, storageID, directory string, still func() error) (deleted, spared int, err error) {
 	objects, err := s.Objects(storageID)
 	if err != nil {
@@ -52,6 +52,12 @@ func (s *Store) DropDirectory(ctx context.Context, storageID, directory string, 
 			}
 			s.forgetPlace(p)
 			deleted++
+			if path.Base(key) == ManifestName {
+				if err = still(); err != nil {
+					s.noteLost(p)
+					return deleted, spared, err
+				}
+			}
 		}
 		after = found[len(found)-1]
 	}
@@ -115,6 +121,18 @@ func (s *Store) oursToo(ctx context.Context, objects objstore.Store, p place, si
 	var file manifestFile
 	// Whoever put it there knows what a file is that cannot be read.
 	return json.Unmarshal(content, &file) == nil && file.Cluster == owner, nil
+}
+
+// maxLost bounds the manifest.json that are to be written anew; more are left to the next flush of their scopes.
+const maxLost = 1024
+
+// noteLost remembers that this node deleted a manifest.json that it should not have: it writes it anew, whoever leads the group.
+func (s *Store) noteLost(p place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lost) < maxLost {
+		s.lost[p] = struct{}{}
+	}
 }
 
 // forgetPlace closes a file that was deleted once nobody reads it.

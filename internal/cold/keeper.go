@@ -95,8 +95,10 @@ func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	segments := scope.Manifest.GetSegments()
 	last := segments[len(segments)-1]
 	name := path.Dir(last.GetPath()) + "/" + ManifestName
+	at := place{last.GetStorageId(), name}
 	s.mu.Lock()
 	written := s.tended[name] == tended{scope.Manifest.GetVersion(), last.GetPath()}
+	_, lost := s.lost[at]
 	s.mu.Unlock()
 	if written {
 		return nil
@@ -109,18 +111,22 @@ func (s *Store) tendManifest(ctx context.Context, scope *Scope) error {
 	if err != nil {
 		return err
 	}
-	if shared && !s.cfg.Leads(scope.Group) {
+	leads := !shared || s.cfg.Leads(scope.Group)
+	if !leads && !lost {
 		return nil
 	}
 	objects, err := s.Objects(last.GetStorageId())
 	if err != nil {
 		return err
 	}
-	if _, err := objects.Put(ctx, name, bytes.NewReader(content), int64(len(content)), objstore.PutOptions{}); err != nil {
+	// What the leader wrote meanwhile is no older.
+	_, err = objects.Put(ctx, name, bytes.NewReader(content), int64(len(content)), objstore.PutOptions{IfNotExists: !leads})
+	if err != nil && !errors.Is(err, objstore.ErrExists) {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.lost, at)
 	s.tended[name] = tended{scope.Manifest.GetVersion(), last.GetPath()}
 	return nil
 }

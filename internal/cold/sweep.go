@@ -154,15 +154,29 @@ func (s *Sweeper) delete(ctx context.Context, due []place) (deleted int, err err
 	if err != nil {
 		return 0, err
 	}
-	if busy, err := s.Busy(); busy || err != nil { // it may have begun meanwhile
-		return 0, err
+	if busy, failure := s.Busy(); busy || failure != nil { // it may have begun meanwhile
+		return 0, failure
 	}
+	manifests := false
 	for _, p := range due {
 		if names.has(p) || s.Store.isWanted(p) {
 			continue
 		}
-		if err := s.deleteOne(ctx, p, &deleted); err != nil {
+		if err = s.deleteOne(ctx, p, &deleted); err != nil {
 			return deleted, fmt.Errorf("sweep %s of storage '%s': %w", p.path, p.storage, err)
+		}
+		manifests = manifests || path.Base(p.path) == ManifestName
+	}
+	if !manifests {
+		return deleted, nil
+	}
+	// A flush may have named a segment beside one of them meanwhile.
+	if names, err = s.Names(ctx, true); err != nil {
+		return deleted, err
+	}
+	for _, p := range due {
+		if path.Base(p.path) == ManifestName && names.has(p) {
+			s.Store.noteLost(p)
 		}
 	}
 	return deleted, nil
