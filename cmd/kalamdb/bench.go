@@ -15,7 +15,7 @@ import (
 func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
-		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchMachineCommand(),
+		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchBackupCommand(), newBenchMachineCommand(),
 		newBenchWorkerCommand(), newBenchLiveNodeCommand(), newBenchEchoCommand())
 	return command
 }
@@ -181,6 +181,25 @@ func newBenchColdCommand() *cobra.Command {
 	flags.IntVar(&o.Rows, "rows", 1_000_000, "rows of the large table")
 	flags.IntVar(&o.Repeats, "repeats", 20, "times that a query is measured")
 	flags.StringSliceVar(&o.Cases, "case", nil, "what to measure: flush, queries (which need flush), files, writes; all of it unless given")
+	flags.Bool("json", true, "print JSON; there is no other form")
+	return command
+}
+
+func newBenchBackupCommand() *cobra.Command {
+	var o bench.BackupOptions
+	command := &cobra.Command{
+		Use:   "backup",
+		Short: "measure backups: size, time and processor time of the first, of the next one, of verify and of restore",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.Backup(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&o.Rows, "rows", 400_000, "rows of the table")
+	flags.IntVar(&o.Changed, "changed", 4000, "rows that change before the second backup")
+	flags.IntVar(&o.Places, "places", 40, "places in which they lie")
+	flags.IntVar(&o.Cold, "cold", 50, "percent of the rows that are in segments")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -32,6 +32,7 @@ var benchmarks = [][]string{
 	{"kalamdb", "bench", "sql", "--json"},
 	{"kalamdb", "bench", "live", "--json"},
 	{"kalamdb", "bench", "cold", "--json"},
+	{"kalamdb", "bench", "backup", "--json"},
 	{"go", "test", "-run", "^$", "-bench", "BenchmarkFind$", "./internal/live"},
 }
 
