@@ -9,6 +9,7 @@ FUZZ    ?= Fuzz
 FOR     ?=
 ROUNDS  ?= 3
 FROM    ?= HEAD
+PYARROW_VERSION ?= 21.0.0
 TOOL     = $(GO) tool -modfile=tools/go.mod
 # One name for all lines of a recipe: it is made once.
 ifndef UPGRADE
@@ -21,7 +22,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: upgrade pgo sqllogic oracle pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo demo-build cluster bench gobench vuln fuzz check
+.PHONY: upgrade pgo sqllogic oracle pyarrow pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo demo-build cluster bench gobench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +107,10 @@ sqllogic: ## scripts in the sqllogictest format, with hot rows and with cold one
 
 oracle: ## made-up queries on this server and on DuckDB: N of them from SEED on (needs a C compiler)
 	cd test/oracle && CGO_ENABLED=1 SEED=$(SEED) N=$(N) $(GO) test -count=1 -v .
+
+pyarrow: ## a segment, read by pyarrow in an environment of its own (needs a C compiler, Python and the network)
+	dir=$$(mktemp -d); trap 'rm -r $$dir' EXIT; python3 -m venv $$dir && $$dir/bin/pip install --quiet pyarrow==$(PYARROW_VERSION) && \
+		cd test/oracle && CGO_ENABLED=1 PYARROW=$$dir/bin/python $(GO) test -count=1 -v -run TestPyArrow .
 
 pgparse: ## what our printer writes, read by PostgreSQL's own parser (needs a C compiler, and minutes the first time)
 	cd test/oracle/pgparse && CGO_ENABLED=1 $(GO) test -count=1 -v .

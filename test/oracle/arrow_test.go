@@ -157,23 +157,26 @@ func storageOf(a arrow.Array) arrow.Array {
 	return a
 }
 
-// TestArrowOpensSegments writes a file of several row groups with a column of every type, random values and NULLs, and lets the reader of Apache
-// Arrow say what is in it: types, row groups, and every value.
-func TestArrowOpensSegments(t *testing.T) {
-	table, r, columns := &schema.Table{ID: 1, Namespace: "app", Name: "cold", Kind: schema.KindShared, Version: 1}, rand.New(rand.NewPCG(1, 2)), arrowColumns()
+// typedRows is how many rows typedSegment writes: several row groups of them.
+const typedRows = 20_000
+
+// typedSegment writes a file of several row groups with a column of every type, random values and NULLs. Its rows have _seq from 100 on, and each tenth
+// is a deletion.
+func typedSegment(t *testing.T) (table *schema.Table, written [][]datum.Datum, content []byte) {
+	t.Helper()
+	r, columns := rand.New(rand.NewPCG(1, 2)), arrowColumns()
+	table = &schema.Table{ID: 1, Namespace: "app", Name: "cold", Kind: schema.KindShared, Version: 1}
 	table.Columns = append(table.Columns, schema.Column{ID: 1, Name: "id", Type: datum.Of(datum.BigInt), PrimaryKey: true})
 	for name, column := range columns {
 		table.Columns = append(table.Columns, schema.Column{ID: uint32(len(table.Columns) + 1), Name: name, Type: column.kind, Nullable: true})
 	}
-	const rows = 20_000
-	written := make([][]datum.Datum, rows)
 	var out bytes.Buffer
 	w, err := segment.NewWriter(&out, table)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range int64(rows) {
-		row := []datum.Datum{datum.NewBigInt(i - rows/2)}
+	for i := range int64(typedRows) {
+		row := []datum.Datum{datum.NewBigInt(i - typedRows/2)}
 		for _, column := range table.Columns[1:] {
 			value := datum.Datum{}
 			if r.IntN(4) > 0 {
@@ -181,7 +184,7 @@ func TestArrowOpensSegments(t *testing.T) {
 			}
 			row = append(row, value)
 		}
-		written[i] = row
+		written = append(written, row)
 		if err := w.Add(datum.AppendKey(nil, row[0]), uint64(i+100), i%10 == 0, row); err != nil {
 			t.Fatal(err)
 		}
@@ -189,12 +192,19 @@ func TestArrowOpensSegments(t *testing.T) {
 	if _, err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
+	return table, written, out.Bytes()
+}
+
+// TestArrowOpensSegments lets the reader of Apache Arrow say what is in a file with a column of every type: types, row groups, and every value.
+func TestArrowOpensSegments(t *testing.T) {
+	columns := arrowColumns()
+	table, written, content := typedSegment(t)
+	opened, err := file.NewParquetReader(bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	if opened.NumRows() != rows || opened.NumRowGroups() < 3 {
+	if opened.NumRows() != typedRows || opened.NumRowGroups() < 3 {
 		t.Errorf("%d rows in %d groups", opened.NumRows(), opened.NumRowGroups())
 	}
 	reader, err := pqarrow.NewFileReader(opened, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
@@ -230,7 +240,7 @@ func TestArrowOpensSegments(t *testing.T) {
 				row++
 			}
 		}
-		if row != rows {
+		if row != typedRows {
 			t.Errorf("column %s has %d rows", field.Name, row)
 		}
 	}
