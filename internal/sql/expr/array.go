@@ -196,6 +196,14 @@ func (e *quantifiedExpr) rebuild(operands []Expr) Expr {
 }
 func (e *quantifiedExpr) volatility() volatility { return immutable }
 
+// textArray is the type of an array that is written as a text and compared with a value.
+func textArray(value Expr) datum.Type {
+	if isUntyped(value) {
+		return datum.Type{Kind: datum.Array, Elem: datum.Text}
+	}
+	return datum.Type{Kind: datum.Array, Elem: value.Type().Kind}
+}
+
 func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
 	if n.Query != nil {
 		return b.bindSubquery(n)
@@ -211,6 +219,11 @@ func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
 	array, err := b.bind(n.Array)
 	if err != nil {
 		return nil, err
+	}
+	if array.Type().Kind == datum.Text { // as columns that are declared as arrays are
+		if array, err = b.convert(array, textArray(left), n.Array); err != nil {
+			return nil, err
+		}
 	}
 	if array.Type().Kind != datum.Array {
 		return nil, faultAt(n.Array, fault.InvalidStatement, "ANY and ALL take an array, not %s", array.Type())

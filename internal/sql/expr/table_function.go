@@ -123,11 +123,18 @@ func takes(node *parse.FuncCall, name string, least, most int) error {
 }
 
 // unnest gives the elements of arrays side by side, NULL where one is shorter.
-func unnest(_ *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error) {
+func unnest(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, error) {
 	if err := takes(node, c.Name, 1, 64); err != nil {
 		return nil, err
 	}
 	for i, e := range c.Args {
+		if e.Type().Kind == datum.Text { // as columns that are declared as arrays are
+			var err error
+			if e, err = b.convert(e, datum.Type{Kind: datum.Array, Elem: datum.Text}, node.Args[i]); err != nil {
+				return nil, err
+			}
+			c.Args[i] = e
+		}
 		if e.Type().Kind != datum.Array {
 			return nil, faultAt(node.Args[i], fault.InvalidStatement, "unnest needs an array, not %s", e.Type())
 		}
@@ -180,6 +187,9 @@ func generateSeries(b *binder, c *TableCall, node *parse.FuncCall) (*TableCall, 
 		}
 		if len(c.Args) < 3 {
 			return nil, faultAt(node, fault.InvalidStatement, "generate_series over times needs an interval as its third argument")
+		}
+		if c.Args[2].Type().Kind == datum.Text {
+			c.Args[2] = NewCast(c.Args[2], datum.Of(datum.Interval))
 		}
 		if step, err = b.operand(c.Args[2], intervalOperand, c.Name, 2, node.Args[2]); err != nil {
 			return nil, err

@@ -178,6 +178,21 @@ func (p *parser) deletion(at Pos, with *With) Statement {
 	return deletion
 }
 
+// truncate reads TRUNCATE [TABLE] name, which is DELETE of all rows.
+func (p *parser) truncate(at Pos) Statement {
+	p.advance()
+	p.word("table")
+	p.word("only")
+	deletion := &Delete{Pos: at, Table: p.objectName("the name of a table"), Where: &BoolLiteral{Pos: at, Value: true}}
+	if !p.words("restart", "identity") {
+		p.words("continue", "identity")
+	}
+	if !p.word("cascade") {
+		p.word("restrict")
+	}
+	return deletion
+}
+
 // targetAlias reads [AS] alias behind the table of UPDATE and DELETE.
 func (p *parser) targetAlias() string {
 	if p.word("as") {

@@ -117,7 +117,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"UPDATE t SET a == 1", 1, 17, `unexpected "=", expected an expression`},
 		{"WITH a AS SELECT 1 SELECT 2", 1, 11, `unexpected "SELECT", expected "("`},
 		{"SELECT 1 UNION", 1, 15, `unexpected end of statement, expected SELECT, VALUES or a query in parentheses`},
-		{"SELECT 1 FOR UPDATE", 1, 10, `unexpected "FOR", expected end of statement`},
+		{"SELECT 1 FOR LOCK", 1, 14, `unexpected "LOCK", expected UPDATE or SHARE`},
 		{"CREATE", 1, 7, `unexpected end of statement, expected TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC`},
 		{"CREATE TEMP TABLE t", 1, 8, `unexpected "TEMP", expected TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC`},
 		{"CREATE TABLE t", 1, 15, `unexpected end of statement, expected "("`},

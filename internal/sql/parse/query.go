@@ -198,7 +198,7 @@ func (p *parser) queryInParentheses() *Query {
 	return query
 }
 
-// limits reads LIMIT, OFFSET and FETCH, in either order.
+// limits reads LIMIT, OFFSET and FETCH, in either order, and FOR UPDATE.
 func (p *parser) limits(query *Query) {
 	limited, skipped := false, false
 	for {
@@ -219,9 +219,34 @@ func (p *parser) limits(query *Query) {
 			if !p.word("rows") {
 				p.word("row")
 			}
+		case p.isWord("for"):
+			p.locking()
 		default:
 			return
 		}
+	}
+}
+
+// locking reads FOR UPDATE, FOR SHARE and their sisters. They change nothing and are not kept: what a transaction has read is checked when
+// it commits, and nobody waits for a lock.
+func (p *parser) locking() {
+	p.advance()
+	switch {
+	case p.word("no"):
+		p.expectWord("key")
+		p.expectWord("update")
+	case p.words("key", "share"), p.word("update"), p.word("share"):
+	default:
+		p.unexpected("UPDATE or SHARE")
+	}
+	if p.word("of") {
+		p.objectName("the name of a table")
+		for count := 1; p.another(count); count++ {
+			p.objectName("the name of a table")
+		}
+	}
+	if !p.words("skip", "locked") {
+		p.word("nowait")
 	}
 }
 

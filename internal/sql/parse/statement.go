@@ -36,6 +36,8 @@ func (p *parser) rowStatement(at Pos) Statement {
 		return p.update(at, nil)
 	case "delete":
 		return p.deletion(at, nil)
+	case "truncate":
+		return p.truncate(at)
 	case "explain":
 		return p.explain()
 	case "execute":
@@ -127,6 +129,8 @@ func (p *parser) explainOptions(explain *Explain) {
 			explain.Verbose = p.switched()
 		case p.word("format"):
 			explain.Format = foldName(p.nameOrString("the name of a format").Name)
+		case p.word("costs"), p.word("buffers"), p.word("timing"), p.word("summary"), p.word("settings"), p.word("wal"), p.word("generic_plan"):
+			p.switched() // of plans of PostgreSQL; there is nothing to leave out of ours
 		default:
 			p.unexpected("ANALYZE, VERBOSE or FORMAT")
 		}
