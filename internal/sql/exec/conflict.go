@@ -40,9 +40,8 @@ func (b *rowBuilder) arbitrate(key []byte) (owner []byte, err error) {
 		if b.keys.has(key) {
 			return key, nil
 		}
-		there, err := b.lookUp(key)
-		if there || err != nil {
-			return key, err
+		if there, failed := b.lookUp(key); there || failed != nil {
+			return key, failed
 		}
 	}
 	for i := range b.set.indexes {
@@ -71,10 +70,7 @@ func (b *rowBuilder) resolveWith(owner []byte) error {
 	if err != nil {
 		return err
 	}
-	if there, err = b.stillConflicts(there); err != nil {
-		return err
-	}
-	if !there {
+	if !there || !b.stillConflicts() {
 		// An index that is being dropped points to rows that are not there any more.
 		return fault.New(fault.Altered, "an index of table '%s' was dropped meanwhile; run the statement again", b.set.scope.Table.FullName())
 	}
@@ -82,20 +78,17 @@ func (b *rowBuilder) resolveWith(owner []byte) error {
 }
 
 // stillConflicts reports whether the row that was found has what the row at hand has, in an arbiter.
-func (b *rowBuilder) stillConflicts(there bool) (bool, error) {
-	if !there {
-		return false, nil
-	}
+func (b *rowBuilder) stillConflicts() bool {
 	if b.heedsKey() && datum.Equal(b.found[b.set.key], b.row[b.set.key]) {
-		return true, nil
+		return true
 	}
 	for i := range b.set.indexes {
 		m := &b.set.indexes[i]
 		if b.conflict.Heeds(m.index.ID) && bytes.Equal(m.entry(b.found).GetKey(), m.entry(b.row).GetKey()) {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // update changes the row that was found as DO UPDATE says.

@@ -71,6 +71,11 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 		}
 		return b.callBuiltin("json_get", []Expr{operand, index}, n, []parse.Expr{n.Expr, n.Index})
 	}
+	if operand.Type().Kind == datum.Text && !isUntyped(operand) { // as columns that are declared as arrays are
+		if operand, err = b.convert(operand, datum.Type{Kind: datum.Array, Elem: datum.Text}, n.Expr); err != nil {
+			return nil, err
+		}
+	}
 	if operand.Type().Kind != datum.Array {
 		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot subscript a value of type %s", operand.Type())
 	}

@@ -256,16 +256,8 @@ func formatted(_ *EvalContext, a arguments) (datum.Datum, error) {
 			return datum.Datum{}, err
 		}
 		if spec.widthFrom {
-			value, err := formatArgument(a, &next, spec.widthAt)
-			if err != nil {
+			if spec.width, err = formatWidth(a, &next, spec.widthAt); err != nil {
 				return datum.Datum{}, err
-			}
-			width, err := datum.Cast(value, datum.Of(datum.Int))
-			if err != nil {
-				return datum.Datum{}, err
-			}
-			if spec.width = int(width.Int()); width.IsNull() {
-				spec.width = 0
 			}
 		}
 		value, err := formatArgument(a, &next, spec.place)
@@ -279,6 +271,16 @@ func formatted(_ *EvalContext, a arguments) (datum.Datum, error) {
 		out.WriteString(text)
 		rest = after
 	}
+}
+
+// formatWidth is a width that is an argument; NULL is none.
+func formatWidth(a arguments, next *int, place int) (int, error) {
+	value, err := formatArgument(a, next, place)
+	if err != nil || value.IsNull() {
+		return 0, err
+	}
+	width, err := datum.Cast(value, datum.Of(datum.Int))
+	return int(width.Int()), err
 }
 
 // formatArgument is the one at a place, or the next one.

@@ -207,9 +207,9 @@ func (w *numberWriter) item(i *numberItem) {
 		w.begin()
 		w.out.WriteByte('.')
 	case 'M':
-		w.mark("-", " ")
+		w.mark(" ")
 	case 'G':
-		w.mark("-", "+")
+		w.mark("+")
 	case 'P':
 		if w.negative {
 			w.blank()
@@ -219,7 +219,7 @@ func (w *numberWriter) item(i *numberItem) {
 	case 'S':
 		if !w.signFirst {
 			w.begin()
-			w.mark("-", "+")
+			w.mark("+")
 		}
 	case 'L':
 		w.blank()
@@ -234,11 +234,11 @@ func (w *numberWriter) blank() {
 	}
 }
 
-// mark writes what stands for a negative number, or for another one; FM leaves spaces out.
-func (w *numberWriter) mark(negative, other string) {
+// mark writes the sign of a negative number, or what another one has there; FM leaves spaces out.
+func (w *numberWriter) mark(other string) {
 	switch {
 	case w.negative:
-		w.out.WriteString(negative)
+		w.out.WriteByte('-')
 	case other != " " || !w.fill:
 		w.out.WriteString(other)
 	}
@@ -258,9 +258,9 @@ func (w *numberWriter) begin() {
 			w.blank()
 		}
 	case w.sign && w.signFirst:
-		w.mark("-", "+")
+		w.mark("+")
 	case !w.sign && !w.minus:
-		w.mark("-", " ")
+		w.mark(" ")
 	}
 }
 
@@ -325,7 +325,7 @@ func (f *numberForm) romanText(value *apd.Decimal) string {
 	text := strings.Repeat("#", width)
 	if _, err := context.RoundToIntegralValue(whole, value); err == nil {
 		if n, err := whole.Int64(); err == nil && n > 0 && n < 4000 {
-			text = ""
+			var roman strings.Builder
 			for _, step := range []struct {
 				value int64
 				text  string
@@ -333,9 +333,10 @@ func (f *numberForm) romanText(value *apd.Decimal) string {
 				{1000, "M"}, {900, "CM"}, {500, "D"}, {400, "CD"}, {100, "C"}, {90, "XC"}, {50, "L"}, {40, "XL"}, {10, "X"}, {9, "IX"}, {5, "V"}, {4, "IV"}, {1, "I"},
 			} {
 				for ; n >= step.value; n -= step.value {
-					text += step.text
+					roman.WriteString(step.text)
 				}
 			}
+			text = roman.String()
 		}
 	}
 	if f.fill {

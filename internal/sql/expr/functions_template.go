@@ -74,7 +74,7 @@ func readTemplate(d, form datum.Datum, k datum.Kind) (datum.Datum, error) {
 	if k == datum.Date {
 		return datum.NewInt(datum.Date, datum.DaysFromCivil(read.Year, read.Month, read.Day)), nil
 	}
-	micros, ok := read.Clock.Instant()
+	micros, ok := read.Instant()
 	if !ok {
 		return datum.Datum{}, numberFault(k)
 	}

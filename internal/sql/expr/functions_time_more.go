@@ -155,7 +155,7 @@ func ageOf(_ *EvalContext, a arguments) (datum.Datum, error) {
 	if months > math.MaxInt32 {
 		return datum.Datum{}, numberFault(datum.Interval)
 	}
-	return datum.NewInterval(datum.Span{Months: int32(sign * months), Days: int32(sign * days), Micros: sign * micros}), nil
+	return datum.NewInterval(datum.Span{Months: int32(sign * months), Days: int32(sign * days), Micros: sign * micros}), nil //nolint:gosec // days are those of a month
 }
 
 // dateBin is the beginning of the bin that a time lies in, counted from an origin.

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/cockroachdb/apd/v3"
+
 	"github.com/kalamdb/kalamdb-go/internal/sql/timeform"
 )
 

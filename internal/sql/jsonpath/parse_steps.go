@@ -63,14 +63,14 @@ func (p *parser) named() *node {
 	}
 	n := &node{kind: method}
 	if method == datetimeNode && p.token.kind == textToken {
-		at, err := p.token.at, error(nil)
-		n.text = p.token.text
-		if n.template, err = timeform.Parse(n.text); err == nil {
-			err = n.template.Strict()
+		template, err := timeform.Parse(p.token.text)
+		if err == nil {
+			err = template.Strict()
 		}
 		if err != nil {
-			fail(at, "%v", err)
+			fail(p.token.at, "%v", err)
 		}
+		n.text, n.template = p.token.text, template
 		p.advance()
 	}
 	p.expect(")")

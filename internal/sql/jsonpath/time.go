@@ -42,7 +42,7 @@ func readTemplate(template *timeform.Template, text string) (instant, error) {
 	if err != nil {
 		return instant{}, refused(err)
 	}
-	micros, ok := read.Clock.Instant()
+	micros, ok := read.Instant()
 	kind := datum.Timestamp
 	switch {
 	case !ok:

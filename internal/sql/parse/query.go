@@ -188,16 +188,6 @@ func (p *parser) commonBody(table *CommonTable) {
 	}
 }
 
-// queryInParentheses reads (query).
-func (p *parser) queryInParentheses() *Query {
-	p.enter()
-	defer p.leave()
-	p.expect("(")
-	query := p.query()
-	p.expect(")")
-	return query
-}
-
 // limits reads LIMIT, OFFSET and FETCH, in either order, and FOR UPDATE.
 func (p *parser) limits(query *Query) {
 	limited, skipped := false, false

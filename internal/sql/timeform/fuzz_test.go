@@ -26,8 +26,8 @@ func FuzzTemplates(f *testing.F) {
 			return
 		}
 		for _, read := range []func(string) (*timeform.Read, error){template.Read, template.Whole} {
-			if _, err := read(text); fault.KindOf(err) == fault.Internal && err != nil {
-				t.Fatalf("%q of %q: %v", form, text, err)
+			if _, failed := read(text); failed != nil && fault.KindOf(failed) == fault.Internal {
+				t.Fatalf("%q of %q: %v", form, text, failed)
 			}
 		}
 		const inYears = 4_000_000_000_000_000 // up to about 2096
