@@ -77,7 +77,7 @@ func lookupFunction(name string) (definition, bool) {
 	for _, family := range []func(string) (definition, bool){
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
 		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
-		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction,
+		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction, arrayJoinFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true

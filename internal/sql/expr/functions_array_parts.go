@@ -77,6 +77,31 @@ func arrayEditFunction(name string) (definition, bool) {
 	return definition{}, false
 }
 
+// arrayJoinFunction holds array_cat.
+func arrayJoinFunction(name string) (definition, bool) {
+	if name != "array_cat" {
+		return definition{}, false
+	}
+	return definition{
+		operands: []operandClass{anyOperand, anyOperand}, takesNull: true,
+		resultOf: func(operands []Expr) datum.Type { return arrayTypeOf(operands[0], operands[1]) },
+		apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+			if a[0].IsNull() && a[1].IsNull() {
+				return datum.Datum{}, nil
+			}
+			first, err := elementsOrNone(name, a[0])
+			if err != nil {
+				return datum.Datum{}, err
+			}
+			second, err := elementsOrNone(name, a[1])
+			if err != nil {
+				return datum.Datum{}, err
+			}
+			return ArrayOf(append(slices.Clone(first), second...))
+		},
+	}, true
+}
+
 // arrayTypeOf is the type of an array that an element goes into.
 func arrayTypeOf(array, element Expr) datum.Type {
 	if t := array.Type(); t.Kind == datum.Array && t.Elem != datum.Null {

@@ -1,8 +1,10 @@
 package expr
 
 import (
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -24,6 +26,8 @@ func wholeFunction(name string) (definition, bool) {
 		return definition{result: datum.Of(datum.Double), when: volatile, apply: func(*EvalContext, arguments) (datum.Datum, error) {
 			return datum.NewDouble(rand.Float64()), nil //nolint:gosec // it is no secret
 		}}, true
+	case "gen_random_uuid", "uuid_generate_v4":
+		return definition{result: datum.Of(datum.UUID), when: volatile, apply: randomUUID}, true
 	case "div":
 		return definition{operands: []operandClass{numberOperand, numberOperand}, result: datum.Of(datum.Decimal), apply: wholeQuotient}, true
 	case "gcd", "lcm":
@@ -59,6 +63,16 @@ func wholeFunction(name string) (definition, bool) {
 		}, true
 	}
 	return definition{}, false
+}
+
+// randomUUID draws a UUID of version 4.
+func randomUUID(*EvalContext, arguments) (datum.Datum, error) {
+	var id [16]byte
+	if _, err := cryptorand.Read(id[:]); err != nil {
+		return datum.Datum{}, fmt.Errorf("draw a UUID: %w", err)
+	}
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return datum.NewString(datum.UUID, string(id[:])), nil
 }
 
 func wholeQuotient(_ *EvalContext, a arguments) (datum.Datum, error) {

@@ -33,15 +33,15 @@ func columnDefault(definition *parse.ColumnDef, columnType datum.Type) (schema.D
 
 func defaultOfFunction(name string) schema.DefaultKind {
 	switch name {
-	case "now", "current_timestamp", "localtimestamp":
+	case "now", "current_timestamp", "localtimestamp", "clock_timestamp", "statement_timestamp", "transaction_timestamp":
 		return schema.DefaultNow
 	case "snowflake_id":
 		return schema.DefaultSnowflake
-	case "uuid_v7":
+	case "uuid_v7", "uuidv7", "gen_random_uuid", "uuid_generate_v4": // who wants any id gets one that ascends
 		return schema.DefaultUUIDv7
 	case "ulid":
 		return schema.DefaultULID
-	case "current_user", "current_user_id", "kdb_current_user":
+	case "current_user", "current_user_id", "kdb_current_user", "session_user":
 		return schema.DefaultCurrentUser
 	}
 	return schema.DefaultNone
