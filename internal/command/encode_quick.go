@@ -43,7 +43,7 @@ func encodeRowWrite(cmd *commandv1.Command) (data []byte, ok bool) {
 	data = make([]byte, 0, 1+sizeBytes(1, len(headerBytes))+sizeBytes(40, size))
 	data = append(data, Version)
 	data = protowire.AppendBytes(protowire.AppendTag(data, 1, protowire.BytesType), headerBytes)
-	data = protowire.AppendVarint(protowire.AppendTag(data, 40, protowire.BytesType), uint64(size))
+	data = protowire.AppendVarint(protowire.AppendTag(data, 40, protowire.BytesType), uint64(size)) //nolint:gosec // not negative
 	data = protowire.AppendBytes(protowire.AppendTag(data, 2, protowire.BytesType), rowBytes)
 	data = appendText(data, 14, body.GetReply())
 	if len(body.GetRevisions()) == 1 {
