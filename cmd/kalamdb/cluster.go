@@ -49,7 +49,7 @@ func newClusterCommand(env func(string) string) *cobra.Command {
 	c.client.flags(command, command.PersistentFlags(), env)
 	command.PersistentFlags().BoolVar(&c.json, "json", false, "print one JSON object instead of a table")
 	command.AddCommand(c.statusCommand(), c.initCommand(), c.addNodeCommand(),
-		c.simple("remove-node <node>", "take a node out of the cluster for good", "CLUSTER LEAVE", 1, 1, false),
+		c.simple("remove-node <node>", "take a node out of the cluster for good; with --group, only its votes there", "CLUSTER LEAVE", 1, 1, true),
 		c.simple("transfer <node>", "make a node the leader of all groups, or of those selected", "CLUSTER TRANSFER LEADER", 1, 1, true),
 		c.simple("stepdown [node]", "hand over what a node leads; with --group, what those groups' leaders lead", "CLUSTER STEPDOWN", 0, 1, true),
 		c.simple("election", "make the node at --url stand for election", "CLUSTER TRIGGER ELECTION", 0, 0, true),
@@ -95,12 +95,15 @@ func (c *clusterCommands) selector(command *cobra.Command) {
 }
 
 func (c *clusterCommands) addNodeCommand() *cobra.Command {
-	return &cobra.Command{
+	command := &cobra.Command{
 		Use:   "add-node <node> <rpc-addr> [api-addr]",
 		Short: "invite a node that runs with the cluster's id and an empty data directory",
 		Long: "Invites a node into the cluster and waits until it is a member. The node must run: with the same\n" +
 			"cluster.cluster_id, its own cluster.node_id, cluster.join = true and an empty data directory. A node\n" +
-			"whose cluster.peers name a member joins by itself and needs no invitation.",
+			"whose cluster.peers name a member joins by itself and needs no invitation.\n\n" +
+			"With --group it gets a vote in these groups only. It has the rows of all groups and serves every request\n" +
+			"all the same; in the others no commit and no election waits for it. A repeat with other groups adds them,\n" +
+			"a repeat without --group adds all.",
 		Args: usageArgs(cobra.RangeArgs(2, 3)),
 		RunE: func(command *cobra.Command, args []string) error {
 			node, err := nodeNumber(args[0])
@@ -114,6 +117,8 @@ func (c *clusterCommands) addNodeCommand() *cobra.Command {
 			return c.run(command, fmt.Sprintf("CLUSTER JOIN %s %s %s", node, quote(args[1]), quote(api)))
 		},
 	}
+	c.selector(command)
+	return command
 }
 
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -43,8 +43,8 @@ type Nodes interface {
 	Operate(ctx context.Context, replica ident.ReplicaID, req *nodev1.OperateRequest) (*nodev1.OperateResponse, error)
 	// Info asks the node at an address, which need not be a member, who it is.
 	Info(ctx context.Context, addr string) (*nodev1.GetNodeInfoResponse, error)
-	// Invite asks the node at an address to join through this one.
-	Invite(ctx context.Context, addr string, node ident.NodeID) (*nodev1.InviteResponse, error)
+	// Invite asks the node at an address to join through this one, with a vote in some groups only, or in all for none.
+	Invite(ctx context.Context, addr string, node ident.NodeID, votesIn []uint64) (*nodev1.InviteResponse, error)
 }
 
 // Config is what a Cluster works with. All fields are required.
@@ -105,8 +105,11 @@ func (c *Cluster) Operate(ctx context.Context, order exec.ClusterOrder) ([]exec.
 	case parse.ClusterResume:
 		return c.drain(ctx, order.Node, nodev1.Order_ORDER_RESUME)
 	case parse.ClusterJoin:
-		return c.join(ctx, order)
+		return c.join(ctx, order, groups)
 	case parse.ClusterLeave:
+		if order.Groups != nil {
+			return c.observe(ctx, order.Node, groups)
+		}
 		return c.leave(ctx, order.Node)
 	case parse.ClusterRetain, parse.ClusterList, parse.ClusterStatus:
 	}

@@ -36,6 +36,10 @@ func (f *fleet) Operate(_ context.Context, replica ident.ReplicaID, req *nodev1.
 	return &nodev1.OperateResponse{}, nil
 }
 
+func (f *fleet) Groups(context.Context, ident.ReplicaID) ([]*nodev1.GroupStatus, error) {
+	return nil, nil
+}
+
 func (f *fleet) Execute(context.Context, shard.GroupID, *commandv1.Command) (*commandv1.Response, error) {
 	return nil, f.failure
 }

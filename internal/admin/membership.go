@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -26,6 +27,9 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 		return nil, err
 	}
 	if err := c.mayLeave(ctx, member); err != nil {
+		return nil, err
+	}
+	if err := c.enoughVoters(ctx, member, c.cfg.Catalog.Current().Cluster().Shards.Groups(), false); err != nil {
 		return nil, err
 	}
 	if c.cfg.Nodes.Live(ctx, member.Replica) {
@@ -75,27 +79,37 @@ func (c *Cluster) mayLeave(ctx context.Context, member *catalog.Member) error {
 	return nil
 }
 
-// awaitLeave waits until no group counts the replica any more. What is not done in time goes on by itself.
+// awaitLeave waits until every group has let a removed member go, and says which have not.
 func (c *Cluster) awaitLeave(ctx context.Context, member *catalog.Member) []exec.ClusterOutcome {
-	bound, cancel := context.WithTimeout(ctx, leavePatience)
-	defer cancel()
 	replica := uint64(member.Replica)
-	all := c.cfg.Catalog.Current().Cluster().Shards.Groups()
+	return c.awaitEach(ctx, leavePatience, member, c.cfg.Catalog.Current().Cluster().Shards.Groups(),
+		"the group has not let the node go yet; it goes on by itself", func(leader *report, g *nodev1.GroupStatus) bool {
+			return leader.replica != member.Replica && !slices.Contains(g.GetVoters(), replica) && !slices.Contains(g.GetLearners(), replica)
+		})
+}
+
+// awaitEach waits until the leaders of groups say what is wanted of a member, and says of which groups they do not.
+func (c *Cluster) awaitEach(
+	ctx context.Context, patience time.Duration, member *catalog.Member, groups []shard.GroupID,
+	waits string, wanted func(leader *report, g *nodev1.GroupStatus) bool,
+) []exec.ClusterOutcome {
+	bound, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for {
-		gone := map[uint64]bool{}
+		done := map[shard.GroupID]bool{}
 		for _, r := range c.survey(bound) {
 			for _, g := range r.groups {
-				if g.GetState() == "leader" && r.replica != member.Replica {
-					gone[g.GetGroup()] = !slices.Contains(g.GetVoters(), replica) && !slices.Contains(g.GetLearners(), replica)
+				if g.GetState() == "leader" {
+					done[shard.GroupID(g.GetGroup())] = wanted(&r, g)
 				}
 			}
 		}
-		rows := make([]exec.ClusterOutcome, len(all))
+		rows := make([]exec.ClusterOutcome, len(groups))
 		waiting := false
-		for i, id := range all {
-			rows[i] = exec.ClusterOutcome{Group: &all[i], Target: &member.Node}
-			if !gone[uint64(id)] {
-				rows[i].Error, waiting = "the group has not let the node go yet; it goes on by itself", true
+		for i, id := range groups {
+			rows[i] = exec.ClusterOutcome{Group: &groups[i], Target: &member.Node}
+			if !done[id] {
+				rows[i].Error, waiting = waits, true
 			}
 		}
 		if !waiting || bound.Err() != nil {
@@ -106,12 +120,17 @@ func (c *Cluster) awaitLeave(ctx context.Context, member *catalog.Member) []exec
 }
 
 // join invites a node that runs and belongs to no cluster yet, and waits until it is a member.
-func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder) ([]exec.ClusterOutcome, error) {
+func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder, groups []shard.GroupID) ([]exec.ClusterOutcome, error) {
 	if _, _, err := net.SplitHostPort(order.RPCAddr); err != nil {
 		return nil, fault.New(fault.InvalidStatement, "the address for other nodes, %q, is not host:port", order.RPCAddr)
 	}
 	if order.Node == 0 {
 		return nil, fault.New(fault.InvalidStatement, "a node has a number greater than zero")
+	}
+	if order.Groups != nil {
+		if err := c.knowsVotes(); err != nil {
+			return nil, err
+		}
 	}
 	bound, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
@@ -127,7 +146,7 @@ func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder) ([]exec.Clu
 		case info.GetNodeId() != uint64(order.Node):
 			return nil, fault.New(fault.InvalidStatement, "the node at %s is node %d", order.RPCAddr, info.GetNodeId())
 		case info.GetReplicaId() != 0:
-			return c.joined(info, order)
+			return c.joined(bound, info, order, groups)
 		case !invited:
 			invited, failure = c.invite(bound, order)
 		}
@@ -136,7 +155,7 @@ func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder) ([]exec.Clu
 }
 
 func (c *Cluster) invite(ctx context.Context, order exec.ClusterOrder) (invited bool, failure string) {
-	response, err := c.cfg.Nodes.Invite(ctx, order.RPCAddr, order.Node)
+	response, err := c.cfg.Nodes.Invite(ctx, order.RPCAddr, order.Node, numbers(order.Groups))
 	switch {
 	case err != nil:
 		return false, err.Error()
@@ -147,11 +166,16 @@ func (c *Cluster) invite(ctx context.Context, order exec.ClusterOrder) (invited 
 }
 
 // joined answers for a node that is a member of some cluster.
-func (c *Cluster) joined(info *nodev1.GetNodeInfoResponse, order exec.ClusterOrder) ([]exec.ClusterOutcome, error) {
+func (c *Cluster) joined(
+	ctx context.Context, info *nodev1.GetNodeInfoResponse, order exec.ClusterOrder, groups []shard.GroupID,
+) ([]exec.ClusterOutcome, error) {
 	var uid ident.ClusterUID
 	copy(uid[:], info.GetClusterUid())
 	if cluster := c.cfg.Catalog.Current().Cluster(); cluster.UID != uid {
 		return nil, fault.New(fault.InvalidStatement, "node %d belongs to another cluster, %q", uint64(order.Node), info.GetClusterId())
+	}
+	if rows, err := c.vote(ctx, ident.ReplicaID(info.GetReplicaId()), groups, order.Groups != nil); rows != nil || err != nil {
+		return rows, err
 	}
 	outcome := exec.ClusterOutcome{Target: &order.Node}
 	if order.APIAddr != "" && order.APIAddr != info.GetApiAddr() {

@@ -115,6 +115,9 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 		return command.Refuse(fault.InvalidStatement, "the logs of this cluster have format %d, the program of node %d reads %d; "+
 			"start the node with the version that the cluster runs", c.Cluster().LogFormat, wanted.Node, body.GetLogFormat()), nil
 	case !ok:
+		if refusal := c.observeOutside(wanted, body.GetVotesIn()); refusal != nil {
+			return refusal, nil
+		}
 		return c.admitMember(wanted)
 	case known.Node != wanted.Node:
 		return command.Refuse(fault.InvalidStatement, "the data directory belongs to node %d, not to node %d",
@@ -159,6 +162,8 @@ func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, err
 		}
 		// The newest directory that is replaced is named; older ones were replaced by it.
 		member.Replaces = other.Replica
+		// A new disk gives a node no vote that was taken from it, and takes none.
+		member.Observes = other.Observes
 		removed := *other
 		removed.Removed = true
 		if err := c.putMember(&removed); err != nil {
@@ -217,6 +222,9 @@ func (c *metaCall) removeMember(body *commandv1.RemoveMember) (*commandv1.Respon
 	}
 	if left == 1 {
 		return command.Refuse(fault.InvalidStatement, "Replica %d is the last member and cannot be removed", replica), nil
+	}
+	if refusal := c.otherVoter(member, c.shards().Groups()); refusal != nil {
+		return refusal, nil
 	}
 	removed := *member
 	removed.Removed = true

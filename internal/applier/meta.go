@@ -96,6 +96,8 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 		return c.addMember(body.AddMember)
 	case *commandv1.Command_RaiseLogFormat:
 		return c.raiseLogFormat(body.RaiseLogFormat)
+	case *commandv1.Command_ChangeVotes:
+		return c.changeVotes(body.ChangeVotes)
 	case *commandv1.Command_RemoveMember:
 		return c.removeMember(body.RemoveMember)
 	case *commandv1.Command_CleanupDone:

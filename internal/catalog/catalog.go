@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/hex"
+	"slices"
 	"sync/atomic"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -30,6 +31,12 @@ type Member struct {
 	Replaces     ident.ReplicaID // zero when it came as a new node
 	Removed      bool            // it left, or its node came back with another store
 	JoinedMicros int64
+	Observes     []shard.GroupID // groups in which its replica has no vote, ascending; a published one is never changed
+}
+
+// Votes reports whether the member is to vote in a group.
+func (m *Member) Votes(group shard.GroupID) bool {
+	return !m.Removed && !slices.Contains(m.Observes, group)
 }
 
 // Namespace is a named set of tables.

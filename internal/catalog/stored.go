@@ -111,7 +111,24 @@ func MemberToProto(m *Member) *commandv1.Member {
 		Replaces:     uint64(m.Replaces),
 		Removed:      m.Removed,
 		JoinedMicros: m.JoinedMicros,
+		Observes:     groupNumbers(m.Observes),
 	}
+}
+
+func groupNumbers(groups []shard.GroupID) []uint64 {
+	var numbers []uint64
+	for _, id := range groups {
+		numbers = append(numbers, uint64(id))
+	}
+	return numbers
+}
+
+func groupIDs(numbers []uint64) []shard.GroupID {
+	var groups []shard.GroupID
+	for _, number := range numbers {
+		groups = append(groups, shard.GroupID(number))
+	}
+	return groups
 }
 
 // MemberFromProto converts from the stored form.
@@ -129,6 +146,7 @@ func MemberFromProto(p *commandv1.Member) (*Member, error) {
 		Replaces:     ident.ReplicaID(p.GetReplaces()),
 		Removed:      p.GetRemoved(),
 		JoinedMicros: p.GetJoinedMicros(),
+		Observes:     groupIDs(p.GetObserves()),
 	}, nil
 }
 

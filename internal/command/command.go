@@ -53,14 +53,15 @@ const MaxRows = MaxOrdinal + 1
 // entry may hold several, from RestoreFormat on the rows of a restore carry its token and its origin, from BackupFormat on the record of a
 // backup carries one and the purge of a user an index, which earlier programs would overlook. From ScopeFormat on
 // a scope tells how far a command went of which some rows leave nothing behind. From FlushFormat on a segment of which all rows
-// were changed or removed since they were read is not named.
+// were changed or removed since they were read is not named. From VotesFormat on a member may be without a vote in some groups.
 const (
 	PackedFormat  uint32 = 2
 	RestoreFormat uint32 = 3
 	BackupFormat  uint32 = 4
 	ScopeFormat   uint32 = 5
 	FlushFormat   uint32 = 6
-	LogFormat            = FlushFormat
+	VotesFormat   uint32 = 7
+	LogFormat            = VotesFormat
 )
 
 // Bounds of a log entry that holds several commands. So few bytes cannot hold more rows than there are ordinals.

@@ -28,8 +28,11 @@ const (
 func (w *worker) chores() {
 	if w.tick%reconcileEvery == 0 && w.m.cfg.Members != nil {
 		members := w.m.cfg.Members()
-		changed := !slices.Equal(members, w.membersSeen)
+		changed := !slices.EqualFunc(members, w.membersSeen, Member.equal)
 		w.membersSeen = members
+		if changed {
+			w.noteObservers(members)
+		}
 		for _, g := range w.groups {
 			// A sleeping group has the membership that was recorded when it fell asleep.
 			if g.leading.Load() && (changed || !g.quiet.asleep) {
@@ -56,7 +59,7 @@ func (w *worker) chores() {
 
 // reconcile moves a group one step towards the membership that the meta group records: a missing member
 // becomes a learner, a learner that caught up becomes a voter and at the same time takes the place of the
-// replica it replaces, a removed member leaves. Every step can be repeated and any leader can go on with
+// replica it replaces, a removed member leaves, and a voter whose vote was taken becomes a learner for good. Every step can be repeated and any leader can go on with
 // it, so nothing is lost when the leader changes half way.
 func (w *worker) reconcile(g *group, members []Member) {
 	status := g.node.Status()
@@ -64,7 +67,7 @@ func (w *worker) reconcile(g *group, members []Member) {
 	if status.LeadTransferee != 0 || isJoint(conf) || len(members) == 0 {
 		return
 	}
-	changes := membershipChanges(conf, members, func(id uint64) bool {
+	changes := membershipChanges(g.id, conf, members, func(id uint64) bool {
 		progress, ok := status.Progress[id]
 		return ok && progress.State == tracker.StateReplicate &&
 			progress.Match+caughtUpWithin >= g.log.LastIndex() && w.m.peers.live(ident.ReplicaID(id))
@@ -75,8 +78,8 @@ func (w *worker) reconcile(g *group, members []Member) {
 	w.stir(g)
 	self := uint64(w.m.cfg.Replica)
 	for _, change := range changes {
-		if change.GetType() == raftpb.ConfChangeRemoveNode && change.GetNodeId() == self {
-			// A leader does not remove itself; its successor will.
+		if change.GetType() != raftpb.ConfChangeAddNode && change.GetNodeId() == self {
+			// A leader does not remove itself, nor give up its vote; its successor will see to it.
 			if to := w.bestSuccessor(g, status); to != 0 {
 				g.node.TransferLeader(to)
 			}
@@ -93,7 +96,7 @@ func (w *worker) reconcile(g *group, members []Member) {
 
 // membershipChanges computes the next step from conf towards members; ready says that a learner has
 // caught up. It returns nil when nothing can be done now.
-func membershipChanges(conf *raftpb.ConfState, members []Member, ready func(uint64) bool) []*raftpb.ConfChangeSingle {
+func membershipChanges(group shard.GroupID, conf *raftpb.ConfState, members []Member, ready func(uint64) bool) []*raftpb.ConfChangeSingle {
 	var promote, add, remove []*raftpb.ConfChangeSingle
 	replacing := map[uint64]bool{} // removed replicas whose stand-in is not a voter yet
 	single := func(kind raftpb.ConfChangeType, id uint64) *raftpb.ConfChangeSingle {
@@ -101,12 +104,13 @@ func membershipChanges(conf *raftpb.ConfState, members []Member, ready func(uint
 	}
 	for _, member := range members {
 		id := uint64(member.Replica)
-		if member.Removed || slices.Contains(conf.GetVoters(), id) {
+		learns := slices.Contains(conf.GetLearners(), id)
+		if member.Removed || slices.Contains(conf.GetVoters(), id) || learns && member.observes(group) {
 			continue
 		}
 		replaces := uint64(member.Replaces)
 		switch {
-		case !slices.Contains(conf.GetLearners(), id):
+		case !learns:
 			add = append(add, single(raftpb.ConfChangeAddLearnerNode, id))
 			replacing[replaces] = true
 		case !ready(id):
@@ -128,8 +132,10 @@ func membershipChanges(conf *raftpb.ConfState, members []Member, ready func(uint
 		return append(promote, remove...)
 	case len(remove) > 0:
 		return remove
+	case len(add) > 0:
+		return add
 	}
-	return add
+	return demotion(group, conf, members)
 }
 
 // yield hands over every data group that this replica leads, because it has known no leader of the meta group for
@@ -195,10 +201,10 @@ func (w *worker) balance() {
 // some over those with room on their disks. It is zero while the membership is changing.
 func (w *worker) preferredLeader(g *group) uint64 {
 	conf := g.confirmed.Conf
-	if isJoint(conf) || len(conf.GetLearners()) > 0 {
+	if isJoint(conf) || !w.onlyObservers(g.id, conf.GetLearners()) {
 		return 0
 	}
-	voters := slices.Clone(conf.GetVoters())
+	voters := slices.DeleteFunc(slices.Clone(conf.GetVoters()), func(id uint64) bool { return w.observer(g.id, id) })
 	slices.Sort(voters)
 	least := drains - 1 // a draining replica is not preferred even when all drain
 	for _, id := range voters {
@@ -237,7 +243,7 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 	slices.Sort(voters)
 	for _, id := range voters {
 		progress, ok := status.Progress[id]
-		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) {
+		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) || w.observer(g.id, id) {
 			continue
 		}
 		own := w.m.policy.reluctance(ident.ReplicaID(id))

@@ -118,10 +118,10 @@ func (m *Manager) ProposeAll(ctx context.Context, id shard.GroupID, request iden
 	return result, index, m.awaitAll(ctx, g, index)
 }
 
-// missingVoters lists the members that could not apply a command now: silent ones and learners.
+// missingVoters lists the members that could not apply a command now: silent ones, and learners that are to vote.
 func (m *Manager) missingVoters(g *group) []ident.ReplicaID {
 	members := g.members.Load()
-	missing := replicaIDs(members.learners)
+	missing := slices.DeleteFunc(replicaIDs(members.learners), func(id ident.ReplicaID) bool { return m.observer(g.id, uint64(id)) })
 	for _, raw := range members.voters {
 		if id := ident.ReplicaID(raw); !m.Live(id) {
 			missing = append(missing, id)

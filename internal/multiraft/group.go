@@ -103,6 +103,15 @@ func (g *group) confirm(state AppliedState) {
 	g.confirmed = state
 }
 
+// everybody lists the voters, and the learners behind them.
+func (g *group) everybody() []uint64 {
+	conf := g.confirmed.Conf
+	if len(conf.GetLearners()) == 0 {
+		return conf.GetVoters()
+	}
+	return slices.Concat(conf.GetVoters(), conf.GetLearners())
+}
+
 // groupStorage is what Raft reads of a group: entries and hard state from the log, membership from the state.
 type groupStorage struct{ g *group }
 

@@ -46,6 +46,7 @@ type Manager struct {
 	durable   *durability
 	peers     *peerClock
 	policy    leaderPolicy
+	observing atomic.Pointer[observing] // who has no vote where, as the members' records say
 	stats     counters
 	metrics   *engineMetrics
 

@@ -19,6 +19,7 @@ package multiraft
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -50,6 +51,16 @@ type Member struct {
 	Node     ident.NodeID
 	Replaces ident.ReplicaID // the lost replica of the same node that this one stands in for, or zero
 	Removed  bool
+	Observes []shard.GroupID // groups in which it has no vote; not changed once it is handed out
+}
+
+// observes reports whether a member's replica of a group is to have everything and no vote.
+func (m *Member) observes(group shard.GroupID) bool { return slices.Contains(m.Observes, group) }
+
+// equal reports whether two records of a member ask for the same.
+func (m Member) equal(other Member) bool {
+	return m.Replica == other.Replica && m.Node == other.Node && m.Replaces == other.Replaces && m.Removed == other.Removed &&
+		slices.Equal(m.Observes, other.Observes)
 }
 
 // Errors of proposals and reads that callers branch on.

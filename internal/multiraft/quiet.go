@@ -127,7 +127,7 @@ func (w *worker) offerSleep(g *group) {
 	}
 	status := g.node.BasicStatus()
 	g.quiet.offered, g.quiet.index, g.quiet.answered = w.tick, last, g.quiet.answered[:0]
-	for _, id := range g.confirmed.Conf.GetVoters() {
+	for _, id := range g.everybody() {
 		if id != status.ID {
 			w.post(g, &raftpb.Message{
 				Type: raftpb.MsgHeartbeat.Enum(), From: new(status.ID), To: new(id), Term: new(status.GetTerm()),
@@ -138,15 +138,15 @@ func (w *worker) offerSleep(g *group) {
 	w.sleepIfAllDo(g)
 }
 
-// canSleep reports whether nothing is under way in a group that is led here, and every voter has everything.
+// canSleep reports whether nothing is under way in a group that is led here, and every replica has everything.
 func (w *worker) canSleep(g *group, last uint64) bool {
 	status := g.node.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.LeadTransferee != 0 || !g.rests(status, last) {
 		return false
 	}
 	ok := true
-	g.node.WithProgress(func(id uint64, kind raft.ProgressType, progress tracker.Progress) {
-		if id != status.ID && (kind != raft.ProgressTypePeer || progress.State != tracker.StateReplicate ||
+	g.node.WithProgress(func(id uint64, _ raft.ProgressType, progress tracker.Progress) {
+		if id != status.ID && (progress.State != tracker.StateReplicate ||
 			progress.Match != last || !w.m.peers.heardWithin(ident.ReplicaID(id), w.m.cfg.silentAfter())) {
 			ok = false
 		}
@@ -158,7 +158,7 @@ func (w *worker) canSleep(g *group, last uint64) bool {
 func (g *group) rests(status raft.BasicStatus, last uint64) bool {
 	conf := g.confirmed.Conf
 	return status.GetCommit() == last && g.log.LastIndex() == last && g.confirmed.Index == last &&
-		!isJoint(conf) && len(conf.GetLearners()) == 0 && isVoter(conf, status.ID) &&
+		!isJoint(conf) && g.worker.onlyObservers(g.id, conf.GetLearners()) && slices.Contains(g.everybody(), status.ID) &&
 		len(g.proposals) == 0 && len(g.reads) == 0 && len(g.batches) == 0 && len(g.staged) == 0 && g.install == nil
 }
 
@@ -216,10 +216,10 @@ func (w *worker) takeAnswer(g *group, m *raftpb.Message, index uint64) {
 	w.sleepIfAllDo(g)
 }
 
-// sleepIfAllDo lets the leader fall asleep when all other voters have, and nothing has happened since.
+// sleepIfAllDo lets the leader fall asleep when all others have, and nothing has happened since.
 func (w *worker) sleepIfAllDo(g *group) {
 	self := uint64(w.m.cfg.Replica)
-	for _, id := range g.confirmed.Conf.GetVoters() {
+	for _, id := range g.everybody() {
 		if id != self && !slices.Contains(g.quiet.answered, id) {
 			return
 		}
@@ -246,7 +246,7 @@ func (w *worker) watch() {
 			}
 			continue
 		}
-		for _, id := range g.confirmed.Conf.GetVoters() {
+		for _, id := range g.everybody() {
 			if slices.Contains(lost, ident.ReplicaID(id)) {
 				w.rouse(g)
 			}

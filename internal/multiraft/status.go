@@ -19,7 +19,7 @@ type GroupStatus struct {
 	Term       uint64
 	Vote       ident.ReplicaID
 	Leader     ident.ReplicaID // zero when unknown
-	State      string          // leader, candidate, follower, learner, or outside (not a member yet)
+	State      string          // leader, candidate, follower, learner, observer (has the state and, as ordered, no vote), or outside (not a member yet)
 	FirstIndex uint64          // oldest entry in the log
 	LastIndex  uint64
 	Committed  uint64
@@ -70,7 +70,7 @@ func (g *group) describe(m *Manager) GroupStatus {
 	status := g.node.Status()
 	described := GroupStatus{
 		Group: g.id, Term: status.GetTerm(), Vote: ident.ReplicaID(status.GetVote()),
-		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, uint64(m.cfg.Replica)),
+		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, m),
 		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
 		Committed: status.GetCommit(), Applied: g.visible.Load(), Snapshot: g.snapIndex.Load(),
 		QuorumAck: m.quorumAck(g, status.RaftState),
@@ -86,11 +86,13 @@ func (g *group) describe(m *Manager) GroupStatus {
 	return described
 }
 
-func (g *group) role(state raft.StateType, self uint64) string {
-	conf := g.confirmed.Conf
+func (g *group) role(state raft.StateType, m *Manager) string {
+	conf, self := g.confirmed.Conf, uint64(m.cfg.Replica)
 	switch {
 	case state == raft.StateLeader:
 		return "leader"
+	case slices.Contains(conf.GetLearners(), self) && m.observer(g.id, self) && g.visible.Load() > 0:
+		return "observer"
 	case slices.Contains(conf.GetLearners(), self):
 		return "learner"
 	case !isVoter(conf, self):

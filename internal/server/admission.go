@@ -120,7 +120,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	answer, err := n.network.Join(bound, peer.RPCAddr, &nodev1.JoinRequest{
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(), RequestWindow: configuredWindow(n.cfg),
-		LogFormat: n.logFormat,
+		LogFormat: n.logFormat, VotesIn: n.invitedTo(),
 	})
 	if err != nil {
 		n.setWaiting(fmt.Sprintf("%s did not answer the request to join: %v", nameOf(peer), err))
@@ -184,7 +184,7 @@ func (n *Node) found(clusterID string) error {
 	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
 		return err
 	}
-	if err := multiraft.Found(n.store, n.log, id.Shards.Groups(), id.Replica); err != nil {
+	if err := multiraft.Found(n.store, multiraft.LogOf(n.log), id.Shards.Groups(), id.Replica); err != nil {
 		return err
 	}
 	id.State = stateMember

@@ -206,9 +206,9 @@ type diskFault struct {
 }
 
 // repairedByTheOthers lets the faults happen to one node after the other.
-func repairedByTheOthers(t *testing.T, faults []diskFault, change ...func(*config.Config)) {
+func repairedByTheOthers(t *testing.T, faults []diskFault) {
 	t.Helper()
-	nodes := openCluster(t, change...)
+	nodes := openCluster(t)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")

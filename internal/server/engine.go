@@ -35,7 +35,7 @@ func (n *Node) members() []multiraft.Member {
 	stored := n.catalog.Current().Members()
 	members := make([]multiraft.Member, len(stored))
 	for i, m := range stored {
-		members[i] = multiraft.Member{Replica: m.Replica, Node: m.Node, Replaces: m.Replaces, Removed: m.Removed}
+		members[i] = multiraft.Member{Replica: m.Replica, Node: m.Node, Replaces: m.Replaces, Removed: m.Removed, Observes: m.Observes}
 	}
 	return members
 }

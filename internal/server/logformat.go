@@ -83,6 +83,15 @@ func refuseOldLogs(current *catalog.Catalog, store ident.StoreID, req *nodev1.Jo
 		"that the cluster runs", current.Cluster().LogFormat, req.GetNodeId(), req.GetLogFormat())
 }
 
+// refuseSelection refuses a node that is to vote in some groups only, as long as a member would not read so.
+func refuseSelection(current *catalog.Catalog, req *nodev1.JoinRequest) *nodev1.JoinResponse {
+	if len(req.GetVotesIn()) == 0 || current.Cluster().LogFormat >= command.VotesFormat {
+		return nil
+	}
+	return refuseJoin(true, "node %d was invited for some groups only, and a member runs an earlier version that does not know of this",
+		req.GetNodeId())
+}
+
 // addMember makes the command that records a store, of which the program reads a format. Where the cluster's is not raised,
 // a member of an earlier version would not read the field.
 func addMember(current *catalog.Catalog, member *commandv1.Member, format uint32) *commandv1.AddMember {

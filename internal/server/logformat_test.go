@@ -53,7 +53,7 @@ func TestLogFormatIsRaisedTogether(t *testing.T) {
 	}
 	t.Cleanup(func() { closeNode(t, third) })
 	within(t, "a node that reads no such entries is refused", func() bool {
-		return strings.Contains(third.whyWaiting(), "the logs of this cluster have format 6, the program of node 3 reads 0")
+		return strings.Contains(third.whyWaiting(), "the logs of this cluster have format 7, the program of node 3 reads 0")
 	})
 	if third.self() != 0 || len(second.catalog.Current().Members()) != 2 {
 		t.Errorf("it is replica %d, and there are %d members", third.self(), len(second.catalog.Current().Members()))

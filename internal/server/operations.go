@@ -82,11 +82,11 @@ func (o operators) Info(ctx context.Context, addr string) (*nodev1.GetNodeInfoRe
 }
 
 // Invite implements admin.Nodes.
-func (o operators) Invite(ctx context.Context, addr string, node ident.NodeID) (*nodev1.InviteResponse, error) {
+func (o operators) Invite(ctx context.Context, addr string, node ident.NodeID, votesIn []uint64) (*nodev1.InviteResponse, error) {
 	bound, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
 	return o.n.network.Invite(bound, addr, &nodev1.InviteRequest{
-		ClusterId: o.n.cfg.Cluster.ClusterID, NodeId: uint64(node), RpcAddr: o.n.advertisedRPC(),
+		ClusterId: o.n.cfg.Cluster.ClusterID, NodeId: uint64(node), RpcAddr: o.n.advertisedRPC(), VotesIn: votesIn,
 	})
 }
 
@@ -168,11 +168,19 @@ func (h peerHandler) HandleInvite(_ context.Context, req *nodev1.InviteRequest) 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.votesIn = req.GetVotesIn()
 	if !slices.Contains(n.invitations, req.GetRpcAddr()) {
 		// One that leads nowhere must not keep others out: the newest few count.
 		n.invitations = append(n.invitations[max(0, len(n.invitations)-maxInvitations+1):], req.GetRpcAddr())
 	}
 	return &nodev1.InviteResponse{}
+}
+
+// invitedTo lists the groups in which the newest invitation gives this node a vote; none is all.
+func (n *Node) invitedTo() []uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.votesIn
 }
 
 // maxInvitations bounds the addresses that a node which belongs to no cluster remembers.

@@ -206,7 +206,8 @@ func TestOrdersThatCannotBeFollowed(t *testing.T) {
 		"CLUSTER DRAIN 7":                       "node 7 is not a member",
 		"CLUSTER LEAVE 7":                       "node 7 is not a member",
 		"CLUSTER LEAVE":                         "CLUSTER LEAVE n",
-		"CLUSTER LEAVE 3 ON GROUP 10":           "which concerns every group",
+		"CLUSTER DRAIN 3 ON GROUP 10":           "which concerns every group",
+		"CLUSTER LEAVE 3 ON GROUP 11":           "group 11 does not exist",
 		"CLUSTER LIST":                          "system.cluster",
 		"CLUSTER JOIN 4 nowhere api":            "is not host:port",
 	} {

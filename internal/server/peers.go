@@ -208,6 +208,9 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 	if refusal := refuseOldLogs(current, store, req); refusal != nil {
 		return refusal, nil
 	}
+	if refusal := refuseSelection(current, req); refusal != nil {
+		return refusal, nil
+	}
 	if known, ok := current.MemberByStore(store); ok && known.Removed {
 		return refuseJoin(false, "the store was removed from the cluster; empty the data directory to join as a new replica"), nil
 	}
@@ -218,6 +221,7 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 	add := addMember(current, &commandv1.Member{
 		NodeId: req.GetNodeId(), StoreId: store[:], RpcAddr: req.GetRpcAddr(), ApiAddr: req.GetApiAddr(),
 	}, req.GetLogFormat())
+	add.VotesIn = req.GetVotesIn()
 	response, err := n.exec.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: add}})
 	if err != nil {
 		return nil, err

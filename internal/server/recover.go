@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -54,7 +53,7 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 	if !slices.Contains(survivors, n.identity.Node) {
 		return nil, fmt.Errorf("%s belongs to node %d, which is not among the survivors", dir, n.identity.Node)
 	}
-	recovery, err := multiraft.OpenRecovery(n.store, n.log, n.identity.Shards.Groups(), n.quietMachine)
+	recovery, err := multiraft.OpenRecovery(n.store, multiraft.LogOf(n.log), n.identity.Shards.Groups(), n.quietMachine)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +97,6 @@ func openStopped(dir string) (*Node, error) {
 	cfg.Cluster.ClusterID, cfg.Cluster.NodeID = id.ClusterID, uint64(id.Node)
 	cfg.Cluster.UserShards, cfg.Cluster.SharedShards = int(id.Shards.UserShards), int(id.Shards.SharedShards)
 	cfg.Cluster.RequestWindow = statemachine.RequestWindow(id.Window)
-	cfg.Raft.LogStore = cmp.Or(id.LogStore, config.LogSegments)
 	n := &Node{
 		cfg: cfg, logger: slog.New(slog.DiscardHandler), random: rand.Reader, fs: fsys, catalog: catalog.NewStore(),
 		failed: make(chan struct{}),
@@ -113,6 +111,8 @@ type recoveryPlan struct {
 	uid      ident.ClusterUID
 	cluster  *catalog.Cluster
 	lost     []*catalog.Member
+
+	observers []*catalog.Member // survivors without a vote in some groups; they vote everywhere from now on
 }
 
 func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.NodeID) (*recoveryPlan, error) {
@@ -128,6 +128,9 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 		if slices.Contains(survivors, m.Node) {
 			plan.replicas = append(plan.replicas, m.Replica)
 			plan.report.Survivors = append(plan.report.Survivors, m.Node)
+			if len(m.Observes) > 0 {
+				plan.observers = append(plan.observers, m)
+			}
 		} else {
 			plan.lost = append(plan.lost, m)
 			plan.report.Lost = append(plan.report.Lost, m.Node)
@@ -142,7 +145,7 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 		return plan, fmt.Errorf("node %d has another data directory by now; this one was replaced", uint64(n.identity.Node))
 	}
 	slices.Sort(plan.replicas)
-	plan.report.AlreadyDone = len(plan.lost) == 0 && n.identity.Cluster == plan.cluster.UID
+	plan.report.AlreadyDone = len(plan.lost)+len(plan.observers) == 0 && n.identity.Cluster == plan.cluster.UID
 	for _, g := range plan.report.Groups {
 		plan.report.AlreadyDone = plan.report.AlreadyDone && slices.Equal(g.Voters, plan.replicas)
 	}
@@ -171,6 +174,16 @@ func (p *recoveryPlan) stage(batch *storage.Batch) error {
 	}
 	if err = batch.Set(keys.Cluster(), value); err != nil {
 		return fmt.Errorf("rewrite the cluster: %w", err)
+	}
+	for _, m := range p.observers {
+		voting := *m
+		voting.Observes = nil
+		if value, err = catalog.Marshal(catalog.MemberToProto(&voting)); err != nil {
+			return err
+		}
+		if err = batch.Set(keys.Member(m.Replica), value); err != nil {
+			return fmt.Errorf("rewrite member %d: %w", uint64(m.Replica), err)
+		}
 	}
 	for _, m := range p.lost {
 		removed := *m

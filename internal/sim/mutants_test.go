@@ -106,7 +106,8 @@ func rewriteHardState(n *simNode, change func(*raftlog.HardState)) error {
 		return err
 	}
 	var err error
-	if n.log, err = n.openLog(n.disk.fs()); err != nil {
+	n.log, err = raftlog.Open(raftlog.Config{FS: n.disk.fs(), Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes})
+	if err != nil {
 		return err
 	}
 	return n.log.Append(updates, true)

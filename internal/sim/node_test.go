@@ -52,7 +52,7 @@ type simNode struct {
 	self     whoami
 	store    *storage.Engine
 	sql      *exec.Engine // made when the first statement comes
-	log      multiraft.OwnLog
+	log      *raftlog.Log
 	wire     *transport.Memory
 	catalog  *catalog.Store
 	manager  engine          // nil until the node is a member
@@ -108,7 +108,7 @@ func (n *simNode) members() []multiraft.Member {
 	stored := n.catalog.Current().Members()
 	members := make([]multiraft.Member, len(stored))
 	for i, m := range stored {
-		members[i] = multiraft.Member{Replica: m.Replica, Node: m.Node, Replaces: m.Replaces, Removed: m.Removed}
+		members[i] = multiraft.Member{Replica: m.Replica, Node: m.Node, Replaces: m.Replaces, Removed: m.Removed, Observes: m.Observes}
 	}
 	return members
 }
@@ -146,26 +146,15 @@ func (n *simNode) openStores() error {
 	if err != nil {
 		return err
 	}
-	n.log, err = n.openLog(fs)
+	n.log, err = raftlog.Open(raftlog.Config{
+		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
+	})
 	if err == nil && n.flipped {
 		if err = readAll(n.store); err == nil {
 			n.flipped = false // nothing was found by reading everything: the bit is one that nobody needs
 		}
 	}
 	return err
-}
-
-func (n *simNode) openLog(fs disk.FS) (multiraft.OwnLog, error) {
-	if n.w.opt.pairs {
-		return n.openPairs(fs)
-	}
-	log, err := raftlog.Open(raftlog.Config{
-		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return multiraft.LogOf(log), nil
 }
 
 // openEngine makes a member of the process.
@@ -180,7 +169,7 @@ func (n *simNode) openEngine() error {
 		return err
 	}
 	manager, err := n.openManager(multiraft.Config{
-		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
+		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,

@@ -256,6 +256,17 @@ func (f fields) number(name string) uint64 {
 	return n
 }
 
+// numbers are separated by commas.
+func (f fields) numbers(name string) []uint64 {
+	var all []uint64
+	for word := range strings.SplitSeq(f.text(name), ",") {
+		if number, err := strconv.ParseUint(word, 10, 64); err == nil {
+			all = append(all, number)
+		}
+	}
+	return all
+}
+
 func (f fields) flag(name string) bool { return slices.Contains(f.words, name) }
 
 func (f fields) id(name string) []byte {

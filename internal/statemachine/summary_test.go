@@ -23,6 +23,9 @@ func summary(c *catalog.Catalog) string {
 		if m.Removed {
 			b.WriteString(" removed")
 		}
+		if len(m.Observes) > 0 {
+			fmt.Fprintf(&b, " observes %v", m.Observes)
+		}
 		b.WriteString("\n")
 	}
 	for _, n := range c.Namespaces() {

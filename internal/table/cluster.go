@@ -21,7 +21,7 @@ type ClusterView interface {
 type ClusterNode struct {
 	ClusterID             string
 	NodeID                ident.NodeID
-	Role                  string // leader, follower, learner or candidate, of the meta group
+	Role                  string // leader, follower, observer, learner or candidate, of the meta group
 	Status                string // active, joining, offline, removed
 	RPCAddr               string
 	APIAddr               string
@@ -60,7 +60,7 @@ type ClusterGroup struct {
 	Snapshot             *uint64
 	Purged               *uint64
 	Committed            *uint64
-	State                *string // leader, follower, candidate, learner, outside or offline
+	State                *string // leader, follower, candidate, observer, learner, outside or offline
 	CurrentLeader        *ident.NodeID
 	MillisSinceQuorumAck *int64
 

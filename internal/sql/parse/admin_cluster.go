@@ -90,7 +90,7 @@ func (p *parser) cluster() Statement {
 // onGroups reads ON GROUP g [, g] behind the actions that can be narrowed down.
 func (p *parser) onGroups(cluster *Cluster) {
 	switch cluster.Action { //nolint:exhaustive // the others need nothing here
-	case ClusterClear, ClusterJoin, ClusterLeave, ClusterDrain, ClusterResume, ClusterList, ClusterStatus:
+	case ClusterClear, ClusterDrain, ClusterResume, ClusterList, ClusterStatus:
 		if p.isWord("on") {
 			p.unexpected("the end of the statement, which concerns every group")
 		}

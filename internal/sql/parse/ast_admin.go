@@ -227,8 +227,8 @@ const (
 )
 
 // Cluster is CLUSTER SNAPSHOT | PURGE --upto n | TRIGGER ELECTION | TRANSFER LEADER [TO] n | STEPDOWN [n] |
-// REBALANCE [DRY RUN] | RETAIN CHANGES [ENTRIES n] [BYTES n] [SECONDS n], each with [ON GROUP g [, g]], or CLUSTER DRAIN [n] | RESUME [n] | CLEAR |
-// JOIN n rpc api | LEAVE n.
+// REBALANCE [DRY RUN] | RETAIN CHANGES [ENTRIES n] [BYTES n] [SECONDS n], JOIN n rpc api | LEAVE n, each with [ON GROUP g [, g]],
+// or CLUSTER DRAIN [n] | RESUME [n] | CLEAR.
 type Cluster struct {
 	Pos
 	Action     ClusterAction

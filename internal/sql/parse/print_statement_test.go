@@ -236,6 +236,8 @@ func TestPrintAdministration(t *testing.T) {
 		{"cluster status", "CLUSTER STATUS"},
 		{"cluster leave", "CLUSTER LEAVE"},
 		{"cluster leave 3", "CLUSTER LEAVE 3"},
+		{"cluster leave 3 on groups 10, 100", "CLUSTER LEAVE 3 ON GROUP 10, 100"},
+		{"cluster join 3 n3:9188 '' on group 10", "CLUSTER JOIN 3 'n3:9188' '' ON GROUP 10"},
 		{"cluster drain", "CLUSTER DRAIN"},
 		{"cluster drain 2", "CLUSTER DRAIN 2"},
 		{"cluster resume 2", "CLUSTER RESUME 2"},

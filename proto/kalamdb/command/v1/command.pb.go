@@ -119,6 +119,7 @@ type Command struct {
 	//	*Command_RecordBackup
 	//	*Command_ForgetUser
 	//	*Command_RaiseLogFormat
+	//	*Command_ChangeVotes
 	//	*Command_WriteRows
 	//	*Command_PurgeTable
 	//	*Command_FenceTable
@@ -522,6 +523,15 @@ func (x *Command) GetRaiseLogFormat() *RaiseLogFormat {
 	return nil
 }
 
+func (x *Command) GetChangeVotes() *ChangeVotes {
+	if x != nil {
+		if x, ok := x.Body.(*Command_ChangeVotes); ok {
+			return x.ChangeVotes
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetWriteRows() *WriteRows {
 	if x != nil {
 		if x, ok := x.Body.(*Command_WriteRows); ok {
@@ -787,6 +797,10 @@ type Command_RaiseLogFormat struct {
 	RaiseLogFormat *RaiseLogFormat `protobuf:"bytes,110,opt,name=raise_log_format,json=raiseLogFormat,proto3,oneof"`
 }
 
+type Command_ChangeVotes struct {
+	ChangeVotes *ChangeVotes `protobuf:"bytes,111,opt,name=change_votes,json=changeVotes,proto3,oneof"`
+}
+
 type Command_WriteRows struct {
 	// Data groups.
 	WriteRows *WriteRows `protobuf:"bytes,40,opt,name=write_rows,json=writeRows,proto3,oneof"`
@@ -911,6 +925,8 @@ func (*Command_RecordBackup) isCommand_Body() {}
 func (*Command_ForgetUser) isCommand_Body() {}
 
 func (*Command_RaiseLogFormat) isCommand_Body() {}
+
+func (*Command_ChangeVotes) isCommand_Body() {}
 
 func (*Command_WriteRows) isCommand_Body() {}
 
@@ -2848,6 +2864,7 @@ type Member struct {
 	Replaces      uint64                 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"` // replica id of the node's lost store that this one takes the place of
 	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
 	JoinedMicros  int64                  `protobuf:"zigzag64,8,opt,name=joined_micros,json=joinedMicros,proto3" json:"joined_micros,omitempty"`
+	Observes      []uint64               `protobuf:"varint,9,rep,packed,name=observes,proto3" json:"observes,omitempty"` // groups in which its replica has no vote, ascending; from log format 7 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2938,13 +2955,21 @@ func (x *Member) GetJoinedMicros() int64 {
 	return 0
 }
 
+func (x *Member) GetObserves() []uint64 {
+	if x != nil {
+		return x.Observes
+	}
+	return nil
+}
+
 // AddMember is idempotent by store id; the response's object_id is the replica id. A member of the same
 // node id with another store is marked removed and named in `replaces`. A known store may change its
 // addresses this way.
 type AddMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
-	LogFormat     uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"` // what the program of a new store reads; set only where the cluster's format is raised
+	LogFormat     uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`  // what the program of a new store reads; set only where the cluster's format is raised
+	VotesIn       []uint64               `protobuf:"varint,3,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"` // of a new node: the only groups in which it gets a vote; none is all. From log format 7 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2993,6 +3018,75 @@ func (x *AddMember) GetLogFormat() uint32 {
 	return 0
 }
 
+func (x *AddMember) GetVotesIn() []uint64 {
+	if x != nil {
+		return x.VotesIn
+	}
+	return nil
+}
+
+// ChangeVotes gives a member a vote in groups, or takes it away: its replica there then observes, which is to say that it has all
+// entries and is not counted. Refused when nobody else votes in one of the groups. It is proposed from log format 7 on.
+type ChangeVotes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	Groups        []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Votes         bool                   `protobuf:"varint,3,opt,name=votes,proto3" json:"votes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeVotes) Reset() {
+	*x = ChangeVotes{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeVotes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeVotes) ProtoMessage() {}
+
+func (x *ChangeVotes) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeVotes.ProtoReflect.Descriptor instead.
+func (*ChangeVotes) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ChangeVotes) GetReplicaId() uint64 {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return 0
+}
+
+func (x *ChangeVotes) GetGroups() []uint64 {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ChangeVotes) GetVotes() bool {
+	if x != nil {
+		return x.Votes
+	}
+	return false
+}
+
 type RemoveMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
@@ -3002,7 +3096,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3108,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3121,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveMember) GetReplicaId() uint64 {
@@ -3053,7 +3147,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3159,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3172,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Found) GetClusterUid() []byte {
@@ -3142,7 +3236,7 @@ type RaiseLogFormat struct {
 
 func (x *RaiseLogFormat) Reset() {
 	*x = RaiseLogFormat{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3248,7 @@ func (x *RaiseLogFormat) String() string {
 func (*RaiseLogFormat) ProtoMessage() {}
 
 func (x *RaiseLogFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3261,7 @@ func (x *RaiseLogFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLogFormat.ProtoReflect.Descriptor instead.
 func (*RaiseLogFormat) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RaiseLogFormat) GetLogFormat() uint32 {
@@ -3200,7 +3294,7 @@ type Cluster struct {
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3306,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3319,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -3289,7 +3383,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3395,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3408,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Namespace) GetName() string {
@@ -3348,7 +3442,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3454,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3467,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -3407,7 +3501,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +3513,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +3526,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -3527,7 +3621,7 @@ type ColdRead struct {
 
 func (x *ColdRead) Reset() {
 	*x = ColdRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +3633,7 @@ func (x *ColdRead) String() string {
 func (*ColdRead) ProtoMessage() {}
 
 func (x *ColdRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +3646,7 @@ func (x *ColdRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColdRead.ProtoReflect.Descriptor instead.
 func (*ColdRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ColdRead) GetTableId() uint64 {
@@ -3596,7 +3690,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3702,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3715,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -3668,7 +3762,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +3774,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +3787,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -3750,7 +3844,7 @@ type IndexSpanUnchanged struct {
 
 func (x *IndexSpanUnchanged) Reset() {
 	*x = IndexSpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +3856,7 @@ func (x *IndexSpanUnchanged) String() string {
 func (*IndexSpanUnchanged) ProtoMessage() {}
 
 func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +3869,7 @@ func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
 func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *IndexSpanUnchanged) GetTableId() uint64 {
@@ -3837,7 +3931,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +3943,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +3956,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -3892,7 +3986,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +3998,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +4011,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -3961,7 +4055,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4067,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4080,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -4031,7 +4125,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4043,7 +4137,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4056,7 +4150,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -4154,7 +4248,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4260,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4273,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -4208,7 +4302,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4220,7 +4314,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4233,7 +4327,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -4270,7 +4364,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4282,7 +4376,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4295,7 +4389,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -4325,7 +4419,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4337,7 +4431,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4350,7 +4444,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -4399,7 +4493,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4411,7 +4505,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4424,7 +4518,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -4456,7 +4550,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4468,7 +4562,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4481,7 +4575,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Manifest) GetVersion() uint64 {
@@ -4540,7 +4634,7 @@ type ReplacedSegments struct {
 
 func (x *ReplacedSegments) Reset() {
 	*x = ReplacedSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +4646,7 @@ func (x *ReplacedSegments) String() string {
 func (*ReplacedSegments) ProtoMessage() {}
 
 func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +4659,7 @@ func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplacedSegments.ProtoReflect.Descriptor instead.
 func (*ReplacedSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplacedSegments) GetMinKey() []byte {
@@ -4625,7 +4719,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4637,7 +4731,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4650,7 +4744,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Segment) GetNumber() uint64 {
@@ -4790,7 +4884,7 @@ type SegmentAge struct {
 
 func (x *SegmentAge) Reset() {
 	*x = SegmentAge{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4802,7 +4896,7 @@ func (x *SegmentAge) String() string {
 func (*SegmentAge) ProtoMessage() {}
 
 func (x *SegmentAge) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4815,7 +4909,7 @@ func (x *SegmentAge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentAge.ProtoReflect.Descriptor instead.
 func (*SegmentAge) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SegmentAge) GetSeq() uint64 {
@@ -4845,7 +4939,7 @@ type SegmentColumn struct {
 
 func (x *SegmentColumn) Reset() {
 	*x = SegmentColumn{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4857,7 +4951,7 @@ func (x *SegmentColumn) String() string {
 func (*SegmentColumn) ProtoMessage() {}
 
 func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4870,7 +4964,7 @@ func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
 func (*SegmentColumn) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SegmentColumn) GetId() uint32 {
@@ -4917,7 +5011,7 @@ type CommitSegment struct {
 
 func (x *CommitSegment) Reset() {
 	*x = CommitSegment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4929,7 +5023,7 @@ func (x *CommitSegment) String() string {
 func (*CommitSegment) ProtoMessage() {}
 
 func (x *CommitSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4942,7 +5036,7 @@ func (x *CommitSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
 func (*CommitSegment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CommitSegment) GetTableId() uint64 {
@@ -5003,7 +5097,7 @@ type ReplaceSegments struct {
 
 func (x *ReplaceSegments) Reset() {
 	*x = ReplaceSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5109,7 @@ func (x *ReplaceSegments) String() string {
 func (*ReplaceSegments) ProtoMessage() {}
 
 func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5122,7 @@ func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
 func (*ReplaceSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ReplaceSegments) GetTableId() uint64 {
@@ -5083,7 +5177,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5095,7 +5189,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5108,7 +5202,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -5151,7 +5245,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5163,7 +5257,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5176,7 +5270,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -5361,7 +5455,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +5467,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +5480,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -5440,7 +5534,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5452,7 +5546,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5465,7 +5559,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -5529,7 +5623,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5541,7 +5635,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5554,7 +5648,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -5579,7 +5673,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5591,7 +5685,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5604,7 +5698,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -5654,7 +5748,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5666,7 +5760,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5679,7 +5773,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -5720,7 +5814,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5732,7 +5826,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5745,7 +5839,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -5766,7 +5860,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5778,7 +5872,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5791,7 +5885,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -5827,7 +5921,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5839,7 +5933,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5852,7 +5946,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -5893,7 +5987,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5905,7 +5999,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5918,7 +6012,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CancelJob) GetId() string {
@@ -5938,7 +6032,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5950,7 +6044,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5963,7 +6057,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -5989,7 +6083,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6001,7 +6095,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6014,7 +6108,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -6027,7 +6121,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6039,7 +6133,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6052,7 +6146,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -6087,7 +6181,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6099,7 +6193,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6112,7 +6206,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Schedule) GetName() string {
@@ -6237,7 +6331,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6249,7 +6343,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6262,7 +6356,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -6294,7 +6388,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6306,7 +6400,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6319,7 +6413,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -6374,7 +6468,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6386,7 +6480,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6399,7 +6493,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -6430,7 +6524,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6442,7 +6536,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6455,7 +6549,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -6502,7 +6596,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6514,7 +6608,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6527,7 +6621,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -6589,7 +6683,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6601,7 +6695,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6614,7 +6708,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -6682,7 +6776,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6694,7 +6788,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6707,7 +6801,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -6730,7 +6824,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6742,7 +6836,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6755,7 +6849,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Storage) GetId() string {
@@ -6845,7 +6939,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6857,7 +6951,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6870,7 +6964,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -6904,7 +6998,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6916,7 +7010,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6929,7 +7023,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -6999,7 +7093,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7011,7 +7105,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7024,7 +7118,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *DropStorage) GetId() string {
@@ -7057,7 +7151,7 @@ type RestoreCatalog struct {
 
 func (x *RestoreCatalog) Reset() {
 	*x = RestoreCatalog{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7069,7 +7163,7 @@ func (x *RestoreCatalog) String() string {
 func (*RestoreCatalog) ProtoMessage() {}
 
 func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7082,7 +7176,7 @@ func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
 func (*RestoreCatalog) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RestoreCatalog) GetBackup() string {
@@ -7138,7 +7232,7 @@ type CatalogRecord struct {
 
 func (x *CatalogRecord) Reset() {
 	*x = CatalogRecord{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7150,7 +7244,7 @@ func (x *CatalogRecord) String() string {
 func (*CatalogRecord) ProtoMessage() {}
 
 func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7163,7 +7257,7 @@ func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
 func (*CatalogRecord) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CatalogRecord) GetKey() []byte {
@@ -7198,7 +7292,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7210,7 +7304,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7223,7 +7317,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Backup) GetName() string {
@@ -7300,7 +7394,7 @@ type RecordBackup struct {
 
 func (x *RecordBackup) Reset() {
 	*x = RecordBackup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7312,7 +7406,7 @@ func (x *RecordBackup) String() string {
 func (*RecordBackup) ProtoMessage() {}
 
 func (x *RecordBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7325,7 +7419,7 @@ func (x *RecordBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
 func (*RecordBackup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *RecordBackup) GetBackup() *Backup {
@@ -7353,7 +7447,7 @@ type ForgetUser struct {
 
 func (x *ForgetUser) Reset() {
 	*x = ForgetUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7365,7 +7459,7 @@ func (x *ForgetUser) String() string {
 func (*ForgetUser) ProtoMessage() {}
 
 func (x *ForgetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7378,7 +7472,7 @@ func (x *ForgetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
 func (*ForgetUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ForgetUser) GetId() string {
@@ -7409,7 +7503,7 @@ type PurgeUser struct {
 
 func (x *PurgeUser) Reset() {
 	*x = PurgeUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7421,7 +7515,7 @@ func (x *PurgeUser) String() string {
 func (*PurgeUser) ProtoMessage() {}
 
 func (x *PurgeUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7434,7 +7528,7 @@ func (x *PurgeUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
 func (*PurgeUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *PurgeUser) GetUser() string {
@@ -7468,7 +7562,7 @@ type UserTable struct {
 
 func (x *UserTable) Reset() {
 	*x = UserTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7480,7 +7574,7 @@ func (x *UserTable) String() string {
 func (*UserTable) ProtoMessage() {}
 
 func (x *UserTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7493,7 +7587,7 @@ func (x *UserTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
 func (*UserTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *UserTable) GetTableId() uint64 {
@@ -7519,7 +7613,7 @@ type MarkTime struct {
 
 func (x *MarkTime) Reset() {
 	*x = MarkTime{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7531,7 +7625,7 @@ func (x *MarkTime) String() string {
 func (*MarkTime) ProtoMessage() {}
 
 func (x *MarkTime) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7544,7 +7638,7 @@ func (x *MarkTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkTime.ProtoReflect.Descriptor instead.
 func (*MarkTime) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
 }
 
 // PurgeDeleted removes deletions from the row store for good: those that are still the newest version of their key, in scopes whose manifest
@@ -7559,7 +7653,7 @@ type PurgeDeleted struct {
 
 func (x *PurgeDeleted) Reset() {
 	*x = PurgeDeleted{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7571,7 +7665,7 @@ func (x *PurgeDeleted) String() string {
 func (*PurgeDeleted) ProtoMessage() {}
 
 func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7584,7 +7678,7 @@ func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
 func (*PurgeDeleted) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *PurgeDeleted) GetTableId() uint64 {
@@ -7612,7 +7706,7 @@ type DeletedScope struct {
 
 func (x *DeletedScope) Reset() {
 	*x = DeletedScope{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7624,7 +7718,7 @@ func (x *DeletedScope) String() string {
 func (*DeletedScope) ProtoMessage() {}
 
 func (x *DeletedScope) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7637,7 +7731,7 @@ func (x *DeletedScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedScope.ProtoReflect.Descriptor instead.
 func (*DeletedScope) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeletedScope) GetUser() string {
@@ -7671,7 +7765,7 @@ type DeletedRow struct {
 
 func (x *DeletedRow) Reset() {
 	*x = DeletedRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7683,7 +7777,7 @@ func (x *DeletedRow) String() string {
 func (*DeletedRow) ProtoMessage() {}
 
 func (x *DeletedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7696,7 +7790,7 @@ func (x *DeletedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedRow.ProtoReflect.Descriptor instead.
 func (*DeletedRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{90}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DeletedRow) GetPrimaryKey() []byte {
@@ -7717,7 +7811,7 @@ var File_kalamdb_command_v1_command_proto protoreflect.FileDescriptor
 
 const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\n" +
-	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\xc7\x1b\n" +
+	" kalamdb/command/v1/command.proto\x12\x12kalamdb.command.v1\"\x8d\x1c\n" +
 	"\aCommand\x122\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.HeaderR\x06header\x12P\n" +
 	"\x10create_namespace\x18\n" +
@@ -7769,7 +7863,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\rrecord_backup\x18e \x01(\v2 .kalamdb.command.v1.RecordBackupH\x00R\frecordBackup\x12A\n" +
 	"\vforget_user\x18f \x01(\v2\x1e.kalamdb.command.v1.ForgetUserH\x00R\n" +
 	"forgetUser\x12N\n" +
-	"\x10raise_log_format\x18n \x01(\v2\".kalamdb.command.v1.RaiseLogFormatH\x00R\x0eraiseLogFormat\x12>\n" +
+	"\x10raise_log_format\x18n \x01(\v2\".kalamdb.command.v1.RaiseLogFormatH\x00R\x0eraiseLogFormat\x12D\n" +
+	"\fchange_votes\x18o \x01(\v2\x1f.kalamdb.command.v1.ChangeVotesH\x00R\vchangeVotes\x12>\n" +
 	"\n" +
 	"write_rows\x18( \x01(\v2\x1d.kalamdb.command.v1.WriteRowsH\x00R\twriteRows\x12A\n" +
 	"\vpurge_table\x18) \x01(\v2\x1e.kalamdb.command.v1.PurgeTableH\x00R\n" +
@@ -7969,7 +8064,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\asuccess\x18\x02 \x01(\bR\asuccess\x12\x1d\n" +
 	"\n" +
 	"lock_after\x18\x03 \x01(\rR\tlockAfter\x12&\n" +
-	"\x0flock_for_micros\x18\x04 \x01(\x12R\rlockForMicros\"\xec\x01\n" +
+	"\x0flock_for_micros\x18\x04 \x01(\x12R\rlockForMicros\"\x88\x02\n" +
 	"\x06Member\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x17\n" +
@@ -7979,11 +8074,18 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\x12\x1a\n" +
 	"\breplaces\x18\x06 \x01(\x04R\breplaces\x12\x18\n" +
 	"\aremoved\x18\a \x01(\bR\aremoved\x12#\n" +
-	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\"^\n" +
+	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\x12\x1a\n" +
+	"\bobserves\x18\t \x03(\x04R\bobserves\"y\n" +
 	"\tAddMember\x122\n" +
 	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12\x1d\n" +
 	"\n" +
-	"log_format\x18\x02 \x01(\rR\tlogFormat\"-\n" +
+	"log_format\x18\x02 \x01(\rR\tlogFormat\x12\x19\n" +
+	"\bvotes_in\x18\x03 \x03(\x04R\avotesIn\"Z\n" +
+	"\vChangeVotes\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x14\n" +
+	"\x05votes\x18\x03 \x01(\bR\x05votes\"-\n" +
 	"\fRemoveMember\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\x9b\x02\n" +
@@ -8427,7 +8529,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 95)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -8457,74 +8559,75 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*RecordLogin)(nil),        // 25: kalamdb.command.v1.RecordLogin
 	(*Member)(nil),             // 26: kalamdb.command.v1.Member
 	(*AddMember)(nil),          // 27: kalamdb.command.v1.AddMember
-	(*RemoveMember)(nil),       // 28: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),              // 29: kalamdb.command.v1.Found
-	(*RaiseLogFormat)(nil),     // 30: kalamdb.command.v1.RaiseLogFormat
-	(*Cluster)(nil),            // 31: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),          // 32: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),        // 33: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),          // 34: kalamdb.command.v1.WriteRows
-	(*ColdRead)(nil),           // 35: kalamdb.command.v1.ColdRead
-	(*RowRead)(nil),            // 36: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),      // 37: kalamdb.command.v1.SpanUnchanged
-	(*IndexSpanUnchanged)(nil), // 38: kalamdb.command.v1.IndexSpanUnchanged
-	(*TableRevision)(nil),      // 39: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),         // 40: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),     // 41: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),           // 42: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),         // 43: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),      // 44: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),          // 45: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),           // 46: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),         // 47: kalamdb.command.v1.PurgeIndex
-	(*Manifest)(nil),           // 48: kalamdb.command.v1.Manifest
-	(*ReplacedSegments)(nil),   // 49: kalamdb.command.v1.ReplacedSegments
-	(*Segment)(nil),            // 50: kalamdb.command.v1.Segment
-	(*SegmentAge)(nil),         // 51: kalamdb.command.v1.SegmentAge
-	(*SegmentColumn)(nil),      // 52: kalamdb.command.v1.SegmentColumn
-	(*CommitSegment)(nil),      // 53: kalamdb.command.v1.CommitSegment
-	(*ReplaceSegments)(nil),    // 54: kalamdb.command.v1.ReplaceSegments
-	(*PurgeTable)(nil),         // 55: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 56: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 57: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 58: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 59: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 60: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 61: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 62: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 63: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 64: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 65: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 66: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 67: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 68: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 69: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 70: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 71: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 72: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 73: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 74: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 75: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 76: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 77: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 78: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 79: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 80: kalamdb.command.v1.DropStorage
-	(*RestoreCatalog)(nil),     // 81: kalamdb.command.v1.RestoreCatalog
-	(*CatalogRecord)(nil),      // 82: kalamdb.command.v1.CatalogRecord
-	(*Backup)(nil),             // 83: kalamdb.command.v1.Backup
-	(*RecordBackup)(nil),       // 84: kalamdb.command.v1.RecordBackup
-	(*ForgetUser)(nil),         // 85: kalamdb.command.v1.ForgetUser
-	(*PurgeUser)(nil),          // 86: kalamdb.command.v1.PurgeUser
-	(*UserTable)(nil),          // 87: kalamdb.command.v1.UserTable
-	(*MarkTime)(nil),           // 88: kalamdb.command.v1.MarkTime
-	(*PurgeDeleted)(nil),       // 89: kalamdb.command.v1.PurgeDeleted
-	(*DeletedScope)(nil),       // 90: kalamdb.command.v1.DeletedScope
-	(*DeletedRow)(nil),         // 91: kalamdb.command.v1.DeletedRow
-	nil,                        // 92: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 93: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 94: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 95: kalamdb.command.v1.Namespace.OptionsEntry
+	(*ChangeVotes)(nil),        // 28: kalamdb.command.v1.ChangeVotes
+	(*RemoveMember)(nil),       // 29: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),              // 30: kalamdb.command.v1.Found
+	(*RaiseLogFormat)(nil),     // 31: kalamdb.command.v1.RaiseLogFormat
+	(*Cluster)(nil),            // 32: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),          // 33: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),        // 34: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),          // 35: kalamdb.command.v1.WriteRows
+	(*ColdRead)(nil),           // 36: kalamdb.command.v1.ColdRead
+	(*RowRead)(nil),            // 37: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 38: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 39: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 40: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 41: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 42: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 43: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 44: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 45: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 46: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 47: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 48: kalamdb.command.v1.PurgeIndex
+	(*Manifest)(nil),           // 49: kalamdb.command.v1.Manifest
+	(*ReplacedSegments)(nil),   // 50: kalamdb.command.v1.ReplacedSegments
+	(*Segment)(nil),            // 51: kalamdb.command.v1.Segment
+	(*SegmentAge)(nil),         // 52: kalamdb.command.v1.SegmentAge
+	(*SegmentColumn)(nil),      // 53: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 54: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 55: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 56: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 57: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 58: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 59: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 60: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 61: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 62: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 63: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 64: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 65: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 66: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 67: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 68: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 69: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 70: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 71: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 72: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 73: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 74: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 75: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 76: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 77: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 78: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 79: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 80: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 81: kalamdb.command.v1.DropStorage
+	(*RestoreCatalog)(nil),     // 82: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 83: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 84: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 85: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 86: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 87: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 88: kalamdb.command.v1.UserTable
+	(*MarkTime)(nil),           // 89: kalamdb.command.v1.MarkTime
+	(*PurgeDeleted)(nil),       // 90: kalamdb.command.v1.PurgeDeleted
+	(*DeletedScope)(nil),       // 91: kalamdb.command.v1.DeletedScope
+	(*DeletedRow)(nil),         // 92: kalamdb.command.v1.DeletedRow
+	nil,                        // 93: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 94: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 95: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 96: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,   // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -8537,106 +8640,107 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	24,  // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
 	25,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
 	27,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	28,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	33,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	29,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	59,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	60,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	61,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	62,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	63,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	64,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	65,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	66,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	67,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	68,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	70,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	71,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	72,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	73,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	78,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	79,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	80,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	76,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	29,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	34,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	30,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	60,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	61,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	62,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	63,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	64,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	65,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	66,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	67,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	68,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	69,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	71,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	72,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	73,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	74,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	79,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	80,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	81,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	77,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15,  // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16,  // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11,  // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12,  // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	81,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	84,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	85,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
-	30,  // 38: kalamdb.command.v1.Command.raise_log_format:type_name -> kalamdb.command.v1.RaiseLogFormat
-	34,  // 39: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	55,  // 40: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	43,  // 41: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	45,  // 42: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	47,  // 43: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	53,  // 44: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	54,  // 45: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	44,  // 46: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	86,  // 47: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	88,  // 48: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
-	89,  // 49: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
-	21,  // 50: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
-	74,  // 51: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
-	4,   // 52: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	92,  // 53: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
-	13,  // 54: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
-	17,  // 55: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
-	10,  // 56: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
-	9,   // 57: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
-	17,  // 58: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	93,  // 59: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
-	14,  // 60: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
-	13,  // 61: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	94,  // 62: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
-	18,  // 63: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
-	18,  // 64: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
-	20,  // 65: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
-	19,  // 66: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	26,  // 67: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	26,  // 68: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	13,  // 69: kalamdb.command.v1.Found.tables:type_name -> kalamdb.command.v1.Table
-	95,  // 70: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	41,  // 71: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	42,  // 72: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	36,  // 73: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	37,  // 74: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	38,  // 75: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	39,  // 76: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,   // 77: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	35,  // 78: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,   // 79: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	40,  // 80: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	40,  // 81: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	46,  // 82: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	40,  // 83: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	50,  // 84: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	49,  // 85: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	52,  // 86: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	51,  // 87: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	50,  // 88: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	50,  // 89: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	57,  // 90: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 91: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	56,  // 92: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	57,  // 93: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 94: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 95: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 96: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	57,  // 97: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	69,  // 98: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	77,  // 99: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	82,  // 100: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	83,  // 101: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	87,  // 102: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	90,  // 103: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
-	91,  // 104: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
-	105, // [105:105] is the sub-list for method output_type
-	105, // [105:105] is the sub-list for method input_type
-	105, // [105:105] is the sub-list for extension type_name
-	105, // [105:105] is the sub-list for extension extendee
-	0,   // [0:105] is the sub-list for field type_name
+	82,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	85,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	86,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	31,  // 38: kalamdb.command.v1.Command.raise_log_format:type_name -> kalamdb.command.v1.RaiseLogFormat
+	28,  // 39: kalamdb.command.v1.Command.change_votes:type_name -> kalamdb.command.v1.ChangeVotes
+	35,  // 40: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	56,  // 41: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	44,  // 42: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	46,  // 43: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	48,  // 44: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	54,  // 45: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	55,  // 46: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	45,  // 47: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	87,  // 48: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	89,  // 49: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
+	90,  // 50: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
+	21,  // 51: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
+	75,  // 52: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	4,   // 53: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
+	93,  // 54: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	13,  // 55: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
+	17,  // 56: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
+	10,  // 57: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
+	9,   // 58: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
+	17,  // 59: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
+	94,  // 60: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	14,  // 61: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
+	13,  // 62: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
+	95,  // 63: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	18,  // 64: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
+	18,  // 65: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
+	20,  // 66: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
+	19,  // 67: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
+	26,  // 68: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	26,  // 69: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	13,  // 70: kalamdb.command.v1.Found.tables:type_name -> kalamdb.command.v1.Table
+	96,  // 71: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	42,  // 72: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	43,  // 73: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	37,  // 74: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	38,  // 75: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	39,  // 76: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	40,  // 77: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 78: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	36,  // 79: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 80: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	41,  // 81: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	41,  // 82: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	47,  // 83: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	41,  // 84: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	51,  // 85: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	50,  // 86: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	53,  // 87: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	52,  // 88: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	51,  // 89: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	51,  // 90: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	58,  // 91: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	59,  // 92: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	57,  // 93: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	58,  // 94: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 95: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 96: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 97: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	58,  // 98: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	70,  // 99: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	78,  // 100: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	83,  // 101: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	84,  // 102: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	88,  // 103: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	91,  // 104: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	92,  // 105: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	106, // [106:106] is the sub-list for method output_type
+	106, // [106:106] is the sub-list for method input_type
+	106, // [106:106] is the sub-list for extension type_name
+	106, // [106:106] is the sub-list for extension extendee
+	0,   // [0:106] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -8683,6 +8787,7 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RecordBackup)(nil),
 		(*Command_ForgetUser)(nil),
 		(*Command_RaiseLogFormat)(nil),
+		(*Command_ChangeVotes)(nil),
 		(*Command_WriteRows)(nil),
 		(*Command_PurgeTable)(nil),
 		(*Command_FenceTable)(nil),
@@ -8697,15 +8802,15 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RotateToken)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[22].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[70].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[78].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[71].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[79].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   95,
+			NumMessages:   96,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -809,6 +809,7 @@ type JoinRequest struct {
 	ApiAddr       string                 `protobuf:"bytes,5,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as configured; zero is the default
 	LogFormat     uint32                 `protobuf:"varint,7,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // as in GetNodeInfoResponse
+	VotesIn       []uint64               `protobuf:"varint,8,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"`            // what the invitation said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,6 +891,13 @@ func (x *JoinRequest) GetLogFormat() uint32 {
 		return x.LogFormat
 	}
 	return 0
+}
+
+func (x *JoinRequest) GetVotesIn() []uint64 {
+	if x != nil {
+		return x.VotesIn
+	}
+	return nil
 }
 
 type JoinResponse struct {
@@ -2953,8 +2961,9 @@ func (x *FlushGroupResponse) GetFailed() []string {
 type InviteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	NodeId        uint64                 `protobuf:"varint,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`   // the node that is meant
-	RpcAddr       string                 `protobuf:"bytes,3,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"` // of a member to join through
+	NodeId        uint64                 `protobuf:"varint,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`           // the node that is meant
+	RpcAddr       string                 `protobuf:"bytes,3,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"`         // of a member to join through
+	VotesIn       []uint64               `protobuf:"varint,4,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"` // the only groups in which the node gets a vote; none is all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3008,6 +3017,13 @@ func (x *InviteRequest) GetRpcAddr() string {
 		return x.RpcAddr
 	}
 	return ""
+}
+
+func (x *InviteRequest) GetVotesIn() []uint64 {
+	if x != nil {
+		return x.VotesIn
+	}
+	return nil
 }
 
 type InviteResponse struct {
@@ -3125,7 +3141,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x14\n" +
 	"\x05match\x18\x02 \x01(\x04R\x05match\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06active\x18\x04 \x01(\bR\x06active\"\xdc\x01\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\"\xf7\x01\n" +
 	"\vJoinRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -3135,7 +3151,8 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\bapi_addr\x18\x05 \x01(\tR\aapiAddr\x12%\n" +
 	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x12\x1d\n" +
 	"\n" +
-	"log_format\x18\a \x01(\rR\tlogFormat\"\xa5\x02\n" +
+	"log_format\x18\a \x01(\rR\tlogFormat\x12\x19\n" +
+	"\bvotes_in\x18\b \x03(\x04R\avotesIn\"\xa5\x02\n" +
 	"\fJoinResponse\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -3310,12 +3327,13 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x04rows\x18\b \x01(\x04R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\t \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06failed\x18\n" +
-	" \x03(\tR\x06failed\"b\n" +
+	" \x03(\tR\x06failed\"}\n" +
 	"\rInviteRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\x04R\x06nodeId\x12\x19\n" +
-	"\brpc_addr\x18\x03 \x01(\tR\arpcAddr\"*\n" +
+	"\brpc_addr\x18\x03 \x01(\tR\arpcAddr\x12\x19\n" +
+	"\bvotes_in\x18\x04 \x03(\x04R\avotesIn\"*\n" +
 	"\x0eInviteResponse\x12\x18\n" +
 	"\arefused\x18\x01 \x01(\tR\arefused*\x9c\x02\n" +
 	"\fForwardError\x12\x1d\n" +
