@@ -39,17 +39,26 @@ type GroupLog interface {
 	Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error)
 }
 
-// keeper is a Log that gives its groups out as what they are.
+// OwnLog is a Log with what is for whoever opened it.
+type OwnLog interface {
+	Log
+	Stats() raftlog.Stats
+	Close() error
+}
+
+// keeper is an OwnLog that gives its groups out as what they are.
 type keeper[G GroupLog] interface {
 	Append(updates []raftlog.Update, sync bool) error
 	Truncate(group shard.GroupID, upto uint64) error
 	Flush() error
 	MaxEntryBytes() int64
 	Group(group shard.GroupID) G
+	Stats() raftlog.Stats
+	Close() error
 }
 
-// LogOf makes a Log of a *raftlog.Log or a *pairlog.Log.
-func LogOf[G GroupLog](log keeper[G]) Log { return kept[G]{log} }
+// LogOf makes an OwnLog of a *raftlog.Log or a *pairlog.Log.
+func LogOf[G GroupLog](log keeper[G]) OwnLog { return kept[G]{log} }
 
 type kept[G GroupLog] struct{ keeper[G] }
 

@@ -35,7 +35,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 			BackgroundError: e.background,
 			FlushEnd:        func(pebble.FlushInfo) { e.hardened.Add(1) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				e.fail(fmt.Errorf("%w: %s: %w", ErrCorruption, info.Path, info.Details))
+				e.corrupted(fmt.Errorf("%w: %s: %w", ErrCorruption, info.Path, info.Details))
 			},
 			// Pebble's default ends the process from inside; the owner of the file system judges slowness.
 			DiskSlow: func(info vfs.DiskSlowInfo) {

@@ -89,6 +89,8 @@ type Engine struct {
 	open     openings
 	hardened atomic.Uint64 // see DurableVersion
 	rare     rareKeys
+	opened   atomic.Bool           // the library has opened the store
+	early    atomic.Pointer[error] // corruption that it has met
 	failOnce sync.Once
 	failed   chan struct{} // closed after failure is set
 	failure  error         // read only after failed is closed
@@ -116,7 +118,11 @@ func Open(o Options) (*Engine, error) {
 		failed:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
-	e.fs, e.beside = &guarded{o.FS, e, true}, &guarded{withoutWaiting(o.FS), e, false}
+	base := o.FS
+	if o.WriteAhead {
+		base = fresh{base}
+	}
+	e.fs, e.beside = &guarded{base, e, true}, &guarded{withoutWaiting(o.FS), e, false}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
 	exists, err := checkManifest(o.FS, o.Dir)
@@ -130,7 +136,20 @@ func Open(o Options) (*Engine, error) {
 		}
 		return nil, wrap(err, "open store %s", o.Dir)
 	}
+	e.opened.Store(true)
+	if early := e.early.Load(); early != nil {
+		e.fail(*early)
+	}
 	return e, nil
+}
+
+// corrupted ends the engine for wrong bytes. What compactions meet while the store is being opened waits until it is: without new files the
+// library could not finish to open it, and cannot give up while they run.
+func (e *Engine) corrupted(err error) {
+	e.early.Store(&err)
+	if e.opened.Load() {
+		e.fail(err)
+	}
 }
 
 // poolBytes is the memory of blocks and memtables together. Pebble takes the memtables that exist, the one that waits
@@ -164,6 +183,10 @@ func (e *Engine) Failure() error {
 func (e *Engine) background(err error) {
 	if errors.Is(err, pebble.ErrCancelledCompaction) {
 		e.logger.Debug("a flush or compaction made way", slog.Any("error", err))
+		return
+	}
+	if pebble.IsCorruptionError(err) {
+		e.corrupted(err)
 		return
 	}
 	e.fail(err)

@@ -18,6 +18,9 @@ type Group struct {
 	id  shard.GroupID
 	log *Log
 
+	stored  raftlog.Marker // the marker that the store has; guarded by Log.mu, as the next one
+	pending bool           // it is among Log.pending
+
 	mu     sync.RWMutex // guards the fields below; taken after Log.mu by writers
 	hard   raftlog.HardState
 	marker raftlog.Marker
@@ -94,26 +97,23 @@ func (g *Group) term(index uint64) uint64 {
 	return g.metas[index-g.marker.Index-1].term
 }
 
-// Entries is that of raftlog.Group.
-func (g *Group) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
-	entries, missing, err := g.pick(lo, hi, maxBytes)
-	if err != nil || missing == 0 {
-		return entries, err
-	}
-	return g.log.readMissing(g, lo, hi, maxBytes)
+// picked is what a call of Entries returns. The first of the entries are not cached, and still nil: terms has those that they must have.
+type picked struct {
+	entries []*raftpb.Entry
+	terms   []uint64
 }
 
-// pick chooses the entries of a call. The first missing of them are not cached and still nil.
-func (g *Group) pick(lo, hi, maxBytes uint64) (entries []*raftpb.Entry, missing uint64, err error) {
+// pick chooses the entries of a call.
+func (g *Group) pick(lo, hi, maxBytes uint64) (picked, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	switch {
 	case lo <= g.marker.Index:
-		return nil, 0, raft.ErrCompacted
+		return picked{}, raft.ErrCompacted
 	case hi > g.last()+1:
-		return nil, 0, fmt.Errorf("entries up to %d of %v, last is %d: %w", hi, g.id, g.last(), raft.ErrUnavailable)
+		return picked{}, fmt.Errorf("entries up to %d of %v, last is %d: %w", hi, g.id, g.last(), raft.ErrUnavailable)
 	case lo >= hi:
-		return nil, 0, nil
+		return picked{}, nil
 	}
 	end, size := lo+1, g.wireBytes(lo)
 	for ; end < hi; end++ {
@@ -121,20 +121,17 @@ func (g *Group) pick(lo, hi, maxBytes uint64) (entries []*raftpb.Entry, missing 
 			break
 		}
 	}
-	entries = make([]*raftpb.Entry, end-lo)
-	cachedFrom := g.last() + 1 - uint64(len(g.cached))
-	switch {
-	case lo >= cachedFrom:
-		copy(entries, g.cached[lo-cachedFrom:])
-	case end > cachedFrom:
-		copy(entries[cachedFrom-lo:], g.cached)
-		missing = cachedFrom - lo
-	default:
-		missing = end - lo
+	p := picked{entries: make([]*raftpb.Entry, end-lo)}
+	from := max(lo, g.last()+1-uint64(len(g.cached))) // of what is cached
+	if from < end {
+		copy(p.entries[from-lo:], g.cached[uint64(len(g.cached))-(g.last()+1-from):])
 	}
-	g.log.hits.Add(uint64(len(entries)) - missing)
-	g.log.misses.Add(missing)
-	return entries, missing, nil
+	for index := lo; index < min(from, end); index++ {
+		p.terms = append(p.terms, g.term(index))
+	}
+	g.log.hits.Add(uint64(len(p.entries) - len(p.terms)))
+	g.log.misses.Add(uint64(len(p.terms)))
+	return p, nil
 }
 
 // wireBytes is the size of an entry as protobuf has it, which is what Raft's limits count.

@@ -25,7 +25,16 @@ func (l *Log) load() error {
 	if !ok {
 		return l.begin()
 	}
-	if value, err = unseal(stampKey(), value, 4+len(ident.StoreID{})); err != nil {
+	if err = l.checkStamp(value); err != nil {
+		return err
+	}
+	return l.loadGroups()
+}
+
+// checkStamp refuses a log of another format or store.
+func (l *Log) checkStamp(value []byte) error {
+	value, err := unseal(stampKey(), value, 4+len(ident.StoreID{}))
+	if err != nil {
 		return &raftlog.DamageError{Reason: err.Error()}
 	}
 	if v := binary.LittleEndian.Uint32(value); v != formatVersion {
@@ -34,8 +43,10 @@ func (l *Log) load() error {
 	if store := ident.StoreID(value[4:]); l.cfg.StoreID != (ident.StoreID{}) && store != l.cfg.StoreID {
 		return fmt.Errorf("%w: %v, want %v", raftlog.ErrWrongStore, store, l.cfg.StoreID)
 	}
-	return l.loadGroups()
+	return nil
 }
+
+var errStampMissing = &raftlog.DamageError{Reason: "the stamp of the log is missing"}
 
 // begin stamps a log that is new, which one with anything in it, or of which a node says that it was there, is not.
 func (l *Log) begin() error {
@@ -48,9 +59,18 @@ func (l *Log) begin() error {
 		return fmt.Errorf("pairlog: %w", err)
 	}
 	if some || l.cfg.Existing {
-		return &raftlog.DamageError{Reason: "the stamp of the log is missing"}
+		return errStampMissing
 	}
-	return l.write(true, l.stamp, func() {})
+	if err = l.write(l.stamp); err != nil {
+		return err
+	}
+	// The store's first file of writes does not say what was durable, see storage.VerifyWrites: what matters goes to the next one.
+	err = l.store.Close()
+	l.store = nil
+	if err != nil {
+		return fmt.Errorf("pairlog: %w", err)
+	}
+	return l.openStore()
 }
 
 func (l *Log) loadGroups() (err error) {
@@ -68,9 +88,17 @@ func (l *Log) loadGroups() (err error) {
 		return fmt.Errorf("pairlog: %w", err)
 	}
 	for _, id := range l.Groups() {
-		if g := l.Group(id); g.hard.Commit > g.last() || g.hard.Commit < g.marker.Index {
-			return damaged(id, fmt.Sprintf("commit index %d of %v is not among its entries %d to %d", g.hard.Commit, id, g.marker.Index+1, g.last()))
+		if err := l.Group(id).checkCommit(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// checkCommit wants the commit index among what is there.
+func (g *Group) checkCommit() error {
+	if g.hard.Commit > g.last() || g.hard.Commit < g.marker.Index {
+		return damaged(g.id, fmt.Sprintf("commit index %d of %v is not among its entries %d to %d", g.hard.Commit, g.id, g.marker.Index+1, g.last()))
 	}
 	return nil
 }
@@ -91,6 +119,7 @@ func (l *Log) loadPair(key, value []byte) error {
 		g.hard = decodeHard(value)
 	case kindMarker:
 		g.marker = decodeMarker(value)
+		g.stored = g.marker
 	case kindEntry:
 		if index != g.last()+1 {
 			return damaged(id, fmt.Sprintf("entry %d of %v follows %d", index, id, g.last()))

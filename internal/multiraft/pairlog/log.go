@@ -3,12 +3,12 @@ package pairlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
-
-	raftpb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
@@ -19,7 +19,7 @@ import (
 
 // Config is what a Log needs. FS and Dir are required; every other field has a default.
 type Config struct {
-	FS  disk.FS // of the log; a write for which there is no room fails the log, unless FS waits for room
+	FS  disk.FS // of the log; a write that finds no room fails the log, unless FS waits for room
 	Dir string  // of the log, created when it is missing
 	// StoreID is stamped into the log; one of another store is refused. Zero: any is taken.
 	StoreID ident.StoreID
@@ -31,6 +31,11 @@ type Config struct {
 	MaxEntryBytes int64
 	// MemTableBytes is how much is written before a table is made of it. Zero: 8 MiB.
 	MemTableBytes uint64
+	// FreeBytes is how much is free on the disk. While that is less than ReserveBytes, Append returns raftlog.ErrNoSpare.
+	// Nil, or an error: Append tries.
+	FreeBytes func() (int64, error)
+	// ReserveBytes is for what the store below writes on its own. Zero: two memtables.
+	ReserveBytes int64
 	// Logger receives the milestones of the log; nil discards them.
 	Logger *slog.Logger
 	// OnFatal is told once when the disk failed, or wrong bytes were read.
@@ -43,20 +48,24 @@ const (
 	defaultMemTableBytes = 8 << 20
 )
 
-// Log is the Raft log of a node. Lock order: mu, then Group.mu; groupsMu is a leaf.
+// Log is the Raft log of a node. Lock order: mu, then Group.mu; groupsMu and queueMu are leaves.
 type Log struct {
 	cfg   Config
 	store *storage.Engine
 
-	mu      sync.Mutex // held while a batch is written; guards the fields up to the next comment
+	queueMu sync.Mutex // guards queue
+	queue   []*request // of callers that wait for mu, or have it
+
+	mu      sync.Mutex // held while a batch is written; guards the fields up to the next blank line
 	closed  bool
-	cached  int64
-	failure error // the final error of a write
+	failure error    // the final error of a write
+	pending []*Group // whose commit index or marker is newer than the store's; the next batch carries them
 
 	groupsMu sync.RWMutex // guards groups
 	groups   map[shard.GroupID]*Group
 
-	batches, syncs, hits, misses atomic.Uint64
+	cached                        atomic.Int64 // bytes of cached entries; changed with mu held
+	syncs, appended, hits, misses atomic.Uint64
 }
 
 // Open reads the log in cfg.Dir, or starts one. Entries that do not verify, or do not follow each other, are a
@@ -74,19 +83,53 @@ func Open(cfg Config) (*Log, error) {
 	if cfg.MemTableBytes == 0 {
 		cfg.MemTableBytes = defaultMemTableBytes
 	}
-	store, err := storage.Open(storage.Options{
-		FS: cfg.FS, Dir: cfg.Dir, CacheBytes: blockCacheBytes, MemTableBytes: cfg.MemTableBytes, Logger: cfg.Logger,
-		OnFatal: cfg.OnFatal, WriteAhead: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("pairlog: %w", err)
+	if cfg.ReserveBytes == 0 {
+		cfg.ReserveBytes = 2 * int64(cfg.MemTableBytes) //nolint:gosec // megabytes
 	}
-	l := &Log{cfg: cfg, store: store, groups: make(map[shard.GroupID]*Group)}
+	if err := errors.Join(lostWrites(cfg), storage.VerifyWrites(cfg.FS, cfg.Dir)); err != nil {
+		return nil, err
+	}
+	l := &Log{cfg: cfg, groups: make(map[shard.GroupID]*Group)}
+	if err := l.openStore(); err != nil {
+		return nil, err
+	}
 	if err := l.load(); err != nil {
-		return nil, errors.Join(err, store.Close())
+		if l.store != nil {
+			err = errors.Join(err, l.store.Close())
+		}
+		return nil, err
 	}
 	return l, nil
 }
+
+func (l *Log) openStore() (err error) {
+	l.store, err = storage.Open(storage.Options{
+		FS: l.cfg.FS, Dir: l.cfg.Dir, CacheBytes: blockCacheBytes, MemTableBytes: l.cfg.MemTableBytes, Logger: l.cfg.Logger,
+		OnFatal: l.cfg.OnFatal, WriteAhead: true,
+	})
+	if err != nil {
+		l.store = nil
+		return fmt.Errorf("pairlog: %w", err)
+	}
+	return nil
+}
+
+// lostWrites reports a store without its write-ahead log, of which an open one has a file at any time. Nobody below would miss it.
+func lostWrites(cfg Config) error {
+	names, err := cfg.FS.List(cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(names, isTable) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pairlog: %w", err)
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, storage.WritesSuffix) }) {
+		return &raftlog.DamageError{Reason: "the files " + storage.WritesSuffix + " with what was written last are missing"}
+	}
+	return nil
+}
+
+func isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
 
 // MaxEntryBytes is the largest data of an entry; Append refuses a larger one.
 func (l *Log) MaxEntryBytes() int64 { return l.cfg.MaxEntryBytes }
@@ -135,97 +178,14 @@ func (l *Log) usable() error {
 	return l.failure
 }
 
-// Append is that of raftlog.Log, except that it does not return ErrNoSpare: where there is no room it waits, or the log ends.
-func (l *Log) Append(updates []raftlog.Update, sync bool) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
-	}
-	stages, err := l.stageAll(updates)
-	if err != nil {
-		return err
-	}
-	return l.write(sync || !onlyCommits(updates), func(b *storage.Batch) error {
-		for _, s := range stages {
-			if err := s.put(b); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, func() {
-		for _, s := range stages {
-			s.settle()
-		}
-		l.evict()
-	})
-}
-
-// onlyCommits reports whether updates do no more than raise commit indexes.
-func onlyCommits(updates []raftlog.Update) bool {
-	return !slices.ContainsFunc(updates, func(u raftlog.Update) bool {
-		return u.Reset != nil || len(u.Entries) > 0 || u.Hard == nil
-	})
-}
-
-// write commits a batch and then changes memory likewise. A failure is final. It needs mu.
-func (l *Log) write(sync bool, fill func(*storage.Batch) error, settle func()) error {
-	batch := l.store.NewBatch()
-	err := fill(batch)
-	if err == nil {
-		if sync {
-			err = l.store.CommitSync(batch)
-			l.syncs.Add(1)
-		} else {
-			err = l.store.Commit(batch)
-		}
-	}
-	if err = errors.Join(err, batch.Close()); err != nil {
-		l.failure = fmt.Errorf("pairlog: %w", err)
-		return l.failure
-	}
-	l.batches.Add(1)
-	settle()
-	return nil
-}
-
-// Truncate is that of raftlog.Log.
-func (l *Log) Truncate(group shard.GroupID, upto uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
-	}
-	g := l.Group(group)
-	if upto <= g.marker.Index {
-		return nil
-	}
-	if upto > g.last() {
-		return fmt.Errorf("%w: group %v: truncation up to %d is behind the last entry %d", raftlog.ErrInvalidUpdate, g.id, upto, g.last())
-	}
-	first, marker, hard := g.marker.Index+1, raftlog.Marker{Index: upto, Term: g.term(upto)}, g.hard
-	hard.Commit = max(hard.Commit, upto)
-	return l.write(false, func(b *storage.Batch) error {
-		return errors.Join(b.DeleteRange(entryKey(group, first), entryKey(group, upto+1)),
-			set(b, groupKey(kindMarker, group), encodeMarker(marker)), set(b, groupKey(kindHard, group), encodeHard(hard)))
-	}, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.dropFront(marker)
-		g.hard = hard
-	})
-}
-
-func set(b *storage.Batch, key, value []byte) error { return b.Set(key, seal(key, value)) }
-
-// Flush makes everything durable that was written without a sync.
+// Flush makes everything durable that was kept in memory only.
 func (l *Log) Flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usable(); err != nil {
 		return err
 	}
-	return l.write(true, l.stamp, func() {})
+	return l.writePending()
 }
 
 // stamp writes whose log this is.
@@ -241,45 +201,22 @@ func (l *Log) Close() error {
 		return raftlog.ErrClosed
 	}
 	err := l.failure
-	if err == nil {
-		err = l.write(true, l.stamp, func() {})
+	if err == nil && l.hasRoom() { // without, the next start knows a little less, as after a crash
+		err = l.writePending()
 	}
 	l.closed = true
 	return errors.Join(err, l.store.Close())
 }
 
-// readMissing is Group.Entries for entries of which some are not cached. No batch is written meanwhile.
-func (l *Log) readMissing(g *Group, lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return nil, err
+// Stats returns the current figures, also while the disk does not answer. There are no segments, and records are not counted.
+func (l *Log) Stats() raftlog.Stats {
+	groups := l.Groups()
+	s := raftlog.Stats{
+		Groups: len(groups), Syncs: l.syncs.Load(), AppendedBytes: l.appended.Load(), CacheHits: l.hits.Load(), CacheMisses: l.misses.Load(),
+		CacheBytes: l.cached.Load(),
 	}
-	entries, missing, err := g.pick(lo, hi, maxBytes)
-	if err != nil {
-		return nil, err
+	for _, id := range groups {
+		s.LiveBytes += int64(l.Group(id).Bytes()) //nolint:gosec // of what a disk holds
 	}
-	for i := range entries[:missing] {
-		index := lo + uint64(i)
-		key := entryKey(g.id, index)
-		value, ok, err := l.store.Get(key)
-		if err != nil {
-			return nil, fmt.Errorf("pairlog: %w", err)
-		}
-		reason := fmt.Sprintf("entry %d of %v is missing", index, g.id)
-		if ok {
-			if value, err = unseal(key, value, entryHeaderBytes-sumBytes); err != nil {
-				reason, ok = err.Error(), false
-			}
-		}
-		if !ok {
-			return nil, damaged(g.id, reason)
-		}
-		entries[i] = decodeEntry(index, value)
-	}
-	return entries, nil
-}
-
-func damaged(group shard.GroupID, reason string) error {
-	return &raftlog.DamageError{Groups: []shard.GroupID{group}, Reason: reason}
+	return s
 }

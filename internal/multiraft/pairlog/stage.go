@@ -101,7 +101,7 @@ func (s *stage) settle() {
 	defer g.mu.Unlock()
 	if s.reset {
 		g.dropBehind(g.marker.Index)
-		g.marker = s.marker
+		g.marker, g.stored = s.marker, s.marker
 	}
 	g.dropBehind(s.keep)
 	for _, e := range s.tail {
@@ -111,7 +111,7 @@ func (s *stage) settle() {
 	g.hard = s.hard
 	if g.log.cfg.CacheBytes > 0 {
 		g.cached = append(g.cached, s.tail...)
-		g.log.cached += cachedBytes(s.tail)
+		g.log.cached.Add(cachedBytes(s.tail))
 	}
 }
 
@@ -126,7 +126,7 @@ func (g *Group) dropBehind(index uint64) {
 	}
 	g.metas = g.metas[:uint64(len(g.metas))-count]
 	keep := uint64(len(g.cached)) - min(count, uint64(len(g.cached)))
-	g.log.cached -= cachedBytes(g.cached[keep:])
+	g.log.cached.Add(-cachedBytes(g.cached[keep:]))
 	clear(g.cached[keep:])
 	g.cached = g.cached[:keep]
 }
@@ -146,7 +146,7 @@ func (g *Group) dropFront(marker raftlog.Marker) {
 
 // uncache forgets the oldest cached entries. It needs mu of both.
 func (g *Group) uncache(count int) {
-	g.log.cached -= cachedBytes(g.cached[:count])
+	g.log.cached.Add(-cachedBytes(g.cached[:count]))
 	g.cached = append(entries(nil), g.cached[count:]...)
 }
 
@@ -160,7 +160,7 @@ func cachedBytes(some entries) int64 {
 
 // evict brings the cache back under its budget: who holds most entries gives up the older half. It needs mu.
 func (l *Log) evict() {
-	for l.cached > l.cfg.CacheBytes {
+	for l.cached.Load() > l.cfg.CacheBytes {
 		var largest *Group
 		for _, id := range l.Groups() {
 			if g := l.Group(id); largest == nil || len(g.cached) > len(largest.cached) {
