@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/server"
 )
 
@@ -50,8 +51,12 @@ func printCheck(out io.Writer, r *server.CheckReport) error {
 	if r.ClusterID != "" {
 		who = fmt.Sprintf("node %d (replica %d) of cluster %q", r.Node, r.Replica, r.ClusterID)
 	}
-	_, err := fmt.Fprintf(out, "%s\n%s, store %s, state %s\nlog:   %d segments, %d records, %d bytes, %d spare files\nstore: %d tables, %d keys, %d bytes\ncold:  %d files, %d bytes, %d files in buckets\n\n",
-		r.Dir, who, r.Store, r.State, r.Log.Segments, r.Log.Records, r.Log.Bytes, r.Log.Spares,
+	logUnits := fmt.Sprintf("segments, %d records", r.Log.Records)
+	if r.Log.Store != config.LogSegments {
+		logUnits = fmt.Sprintf("files of %s, %d pairs", r.Log.Store, r.Log.Records)
+	}
+	_, err := fmt.Fprintf(out, "%s\n%s, store %s, state %s\nlog:   %d %s, %d bytes, %d spare files\nstore: %d tables, %d keys, %d bytes\ncold:  %d files, %d bytes, %d files in buckets\n\n",
+		r.Dir, who, r.Store, r.State, r.Log.Segments, logUnits, r.Log.Bytes, r.Log.Spares,
 		r.Tables.Files, r.Tables.Keys, r.Tables.Bytes, r.Cold.Files, r.Cold.Bytes, r.Cold.InBuckets)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(r.Groups) > 0 {

@@ -184,7 +184,7 @@ func (n *Node) found(clusterID string) error {
 	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
 		return err
 	}
-	if err := multiraft.Found(n.store, multiraft.LogOf(n.log), id.Shards.Groups(), id.Replica); err != nil {
+	if err := multiraft.Found(n.store, n.log, id.Shards.Groups(), id.Replica); err != nil {
 		return err
 	}
 	id.State = stateMember

@@ -1,13 +1,17 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/pairlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -39,10 +43,11 @@ type CheckReport struct {
 
 // CheckedLog counts what the log consists of.
 type CheckedLog struct {
-	Segments int    `json:"segments"`
+	Store    string `json:"store"`    // segments or pebble, as raft.log_store
+	Segments int    `json:"segments"` // files
 	Spares   int    `json:"spares"`
 	Bytes    int64  `json:"bytes"`
-	Records  uint64 `json:"records"`
+	Records  uint64 `json:"records"` // of pebble: pairs
 }
 
 // CheckedTables counts what the store consists of.
@@ -195,11 +200,17 @@ func (c *checker) checkLog() (map[shard.GroupID]raftlog.InspectedGroup, error) {
 	if c.known {
 		store = c.identity.Store
 	}
-	found, err := raftlog.Inspect(c.fs, dir, store)
+	inspect, missing := raftlog.Inspect, "there are no segments"
+	if c.report.Log.Store = c.logStore(); c.report.Log.Store == config.LogPebble {
+		inspect, missing = pairlog.Inspect, "there is no log"
+	}
+	found, err := inspect(c.fs, dir, store)
 	if err != nil {
 		return nil, fmt.Errorf("check the log: %w", err)
 	}
-	c.report.Log = CheckedLog{Segments: found.Segments, Spares: found.Spares, Bytes: found.Bytes, Records: found.Records}
+	c.report.Log = CheckedLog{
+		Store: c.report.Log.Store, Segments: found.Segments, Spares: found.Spares, Bytes: found.Bytes, Records: found.Records,
+	}
 	for _, e := range found.Damage {
 		c.damage("log", "log", e.Error())
 	}
@@ -207,7 +218,7 @@ func (c *checker) checkLog() (map[shard.GroupID]raftlog.InspectedGroup, error) {
 		c.note("log", "log", text)
 	}
 	if found.Segments == 0 && c.isMember() {
-		c.damage("log", "log", "there are no segments")
+		c.damage("log", "log", missing)
 	}
 	if len(found.Damage) > 0 {
 		return nil, nil
@@ -217,6 +228,18 @@ func (c *checker) checkLog() (map[shard.GroupID]raftlog.InspectedGroup, error) {
 		groups[g.Group] = g
 	}
 	return groups, nil
+}
+
+// logStore is what the log is kept in. Without an identity its files tell.
+func (c *checker) logStore() string {
+	if c.known {
+		return cmp.Or(c.identity.LogStore, config.LogSegments)
+	}
+	names, err := c.fs.List(filepath.Join(c.dir, "log"))
+	if err == nil && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "MANIFEST-") }) {
+		return config.LogPebble
+	}
+	return config.LogSegments
 }
 
 // isMember reports whether the node must have a state.

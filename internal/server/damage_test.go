@@ -206,9 +206,9 @@ type diskFault struct {
 }
 
 // repairedByTheOthers lets the faults happen to one node after the other.
-func repairedByTheOthers(t *testing.T, faults []diskFault) {
+func repairedByTheOthers(t *testing.T, faults []diskFault, change ...func(*config.Config)) {
 	t.Helper()
-	nodes := openCluster(t)
+	nodes := openCluster(t, change...)
 	waitReady(t, nodes...)
 	c := login(t, nodes[0], "root", rootPassword)
 	c.sql("CREATE NAMESPACE shop")

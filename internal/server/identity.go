@@ -29,6 +29,9 @@ const identityFile = "node.id"
 // 5 may have segments that are not named by that format.
 const dataFormat = 5
 
+// pairsFormat is dataFormat where the log is kept in a store of pairs, which programs before would take for a lost one.
+const pairsFormat = 6
+
 // States of a data directory.
 const (
 	stateFresh    = "fresh"    // belongs to no cluster yet
@@ -54,6 +57,7 @@ type identity struct {
 	Window    uint64        // entries for which requests are remembered; zero is the default, as in directories without it
 	Members   []knownMember // addresses learned when joining, until the catalog arrives
 	Damage    *damage       // what was found here, until every group is repaired
+	LogStore  string        // what the log is kept in, as raft.log_store has it; "" is segments
 }
 
 // knownMember is one address that a joining node was told.
@@ -79,6 +83,7 @@ type identityJSON struct {
 	Window       uint64        `json:"request_window,omitempty"`
 	Members      []knownMember `json:"members,omitempty"`
 	Damage       *damage       `json:"damage,omitempty"`
+	LogStore     string        `json:"log_store,omitempty"`
 }
 
 // loadIdentity reads the directory's identity, or draws a new store id for an empty directory. A directory
@@ -122,7 +127,7 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	stored := identityJSON{
 		Version: id.Version, Program: id.Program, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
-		Window: id.Window, Members: id.Members, Damage: id.Damage,
+		Window: id.Window, Members: id.Members, Damage: id.Damage, LogStore: id.LogStore,
 	}
 	if !id.Cluster.IsZero() {
 		stored.Cluster = id.Cluster.String()
@@ -135,7 +140,7 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	return disk.WriteFileAtomic(fsys, filepath.Join(dir, identityFile), line)
 }
 
-func parseIdentity(raw []byte) (identity, error) { return parseIdentityUpTo(raw, dataFormat) }
+func parseIdentity(raw []byte) (identity, error) { return parseIdentityUpTo(raw, pairsFormat) }
 
 // parseIdentityUpTo is parseIdentity of a program that reads formats up to newest.
 func parseIdentityUpTo(raw []byte, newest int) (identity, error) {
@@ -158,7 +163,7 @@ func parseIdentityUpTo(raw []byte, newest int) (identity, error) {
 	id := identity{
 		Version: stored.Version, Program: stored.Program, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
 		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
-		Damage: stored.Damage, Window: stored.Window,
+		Damage: stored.Damage, Window: stored.Window, LogStore: stored.LogStore,
 		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
 	}
 	store, err := ident.ParseID16(stored.Store)
@@ -181,11 +186,19 @@ var errNewerData = errors.New("the data directory was written by a newer program
 
 // raise gives the directory of an older program the format of this one, before anything is written in it.
 func (id *identity) raise(fsys disk.FS, dir, program string) error {
-	if id.Version == dataFormat && (id.Program != "" || program == "") {
+	if id.Version == id.format() && (id.Program != "" || program == "") {
 		return nil
 	}
-	id.Version, id.Program = dataFormat, program
+	id.Version, id.Program = id.format(), program
 	return id.save(fsys, dir)
+}
+
+// format is what this program makes of the directory.
+func (id identity) format() int {
+	if id.LogStore == config.LogPebble {
+		return pairsFormat
+	}
+	return dataFormat
 }
 
 // check refuses a configuration that contradicts what the directory is.
@@ -217,7 +230,21 @@ func (id identity) check(cfg *config.Config) error {
 		return fmt.Errorf("cluster.request_window = %d: this data directory was founded with %d; all replicas must forget requests at "+
 			"the same entry, so it cannot be changed", cfg.Cluster.RequestWindow, statemachine.RequestWindow(id.Window))
 	}
+	if id.State == stateMember && configuredLog(cfg) != id.LogStore {
+		return fmt.Errorf("raft.log_store = %q: the log in this data directory is kept in %s, and is not converted; want %[2]s. To change it, "+
+			"empty %s: a member of a cluster fetches everything from the others then (docs/ops/lose-a-node.md), one node at a time; "+
+			"a standalone node restores a backup (docs/ops/backup.md)",
+			cfg.Raft.LogStore, cmp.Or(id.LogStore, config.LogSegments), cfg.Storage.DataPath)
+	}
 	return nil
+}
+
+// configuredLog is raft.log_store as it is stored: empty for the default.
+func configuredLog(cfg *config.Config) string {
+	if cfg.Raft.LogStore == config.LogSegments {
+		return ""
+	}
+	return cfg.Raft.LogStore
 }
 
 // configuredWindow is the configured window of requests as it is stored: zero for the default.

@@ -62,7 +62,7 @@ func (n *Node) openLocal() error {
 		return nil
 	}
 	id := n.who()
-	if err := multiraft.FoundLocal(n.store, multiraft.LogOf(n.log), shard.Local, id.Replica); err != nil {
+	if err := multiraft.FoundLocal(n.store, n.log, shard.Local, id.Replica); err != nil {
 		n.logger.Error("this node has no node-local rows", slog.Any("error", err))
 		return nil
 	}

@@ -74,7 +74,9 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	stats := c.n.log.Stats()
 	gauge(c.logBytes, float64(stats.LiveBytes))
-	gauge(c.logSegments, float64(stats.Segments))
+	if c.n.who().LogStore == "" {
+		gauge(c.logSegments, float64(stats.Segments))
+	}
 	out <- prometheus.MustNewConstMetric(c.logSyncs, prometheus.CounterValue, float64(stats.Syncs))
 	if free, err := c.n.freeBytes(); err == nil {
 		gauge(c.diskFree, float64(free))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -53,7 +54,7 @@ func Recover(dir string, survivors []ident.NodeID, commit bool) (*RecoverReport,
 	if !slices.Contains(survivors, n.identity.Node) {
 		return nil, fmt.Errorf("%s belongs to node %d, which is not among the survivors", dir, n.identity.Node)
 	}
-	recovery, err := multiraft.OpenRecovery(n.store, multiraft.LogOf(n.log), n.identity.Shards.Groups(), n.quietMachine)
+	recovery, err := multiraft.OpenRecovery(n.store, n.log, n.identity.Shards.Groups(), n.quietMachine)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +98,7 @@ func openStopped(dir string) (*Node, error) {
 	cfg.Cluster.ClusterID, cfg.Cluster.NodeID = id.ClusterID, uint64(id.Node)
 	cfg.Cluster.UserShards, cfg.Cluster.SharedShards = int(id.Shards.UserShards), int(id.Shards.SharedShards)
 	cfg.Cluster.RequestWindow = statemachine.RequestWindow(id.Window)
+	cfg.Raft.LogStore = cmp.Or(id.LogStore, config.LogSegments)
 	n := &Node{
 		cfg: cfg, logger: slog.New(slog.DiscardHandler), random: rand.Reader, fs: fsys, catalog: catalog.NewStore(),
 		failed: make(chan struct{}),

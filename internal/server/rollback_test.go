@@ -32,7 +32,7 @@ func TestNewerDirectoryIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := strings.TrimSuffix(string(raw[9:]), "\n")
-	newer := strings.Replace(body, fmt.Sprintf(`"version":%d`, dataFormat), fmt.Sprintf(`"version":%d`, dataFormat+1), 1)
+	newer := strings.Replace(body, fmt.Sprintf(`"version":%d`, dataFormat), fmt.Sprintf(`"version":%d`, pairsFormat+1), 1)
 	newer = strings.Replace(newer, `"state"`, `"program":"v9.8.7","state"`, 1)
 	if newer == body {
 		t.Fatalf("%s has no format %d", body, dataFormat)
@@ -46,7 +46,7 @@ func TestNewerDirectoryIsRefused(t *testing.T) {
 		_ = again.Close(t.Context()) // the test has failed
 		t.Fatal("a node starts in the directory of a newer version")
 	}
-	for _, want := range []string{path, "newer program", fmt.Sprintf("format is %d", dataFormat+1), fmt.Sprintf("up to %d", dataFormat), "start version v9.8.7"} {
+	for _, want := range []string{path, "newer program", fmt.Sprintf("format is %d", pairsFormat+1), fmt.Sprintf("up to %d", pairsFormat), "start version v9.8.7"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the refusal %q does not say %q", err, want)
 		}

@@ -36,7 +36,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/metrics"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
@@ -76,7 +75,7 @@ type Node struct {
 
 	lock    io.Closer
 	store   *storage.Engine
-	log     *raftlog.Log
+	log     multiraft.OwnLog
 	catalog *catalog.Store
 	metrics *metrics.Registry
 	logs    logRing
@@ -238,24 +237,32 @@ func (n *Node) openDirectory() error {
 	if err = n.identity.check(n.cfg); err != nil {
 		return err
 	}
-	if err = n.identity.raise(n.fs, dir, n.build.Version); err != nil {
+	if err = n.makeReady(); err != nil {
 		return err
-	}
-	if n.identity.State == stateDamaged {
-		if err = n.putAside(); err != nil {
-			return err
-		}
-	}
-	if n.identity.State == stateFounding {
-		// Founding was interrupted: nothing was acknowledged, so it starts over.
-		if err = n.wipe(); err != nil {
-			return err
-		}
 	}
 	if n.orders, err = loadOrders(n.fs, dir); err != nil {
 		return err
 	}
 	return n.openStores()
+}
+
+// makeReady brings the directory into the state in which log and store are opened.
+func (n *Node) makeReady() error {
+	if n.identity.State == stateDamaged {
+		if err := n.putAside(); err != nil {
+			return err
+		}
+	}
+	if n.identity.State == stateFounding {
+		// Founding was interrupted: nothing was acknowledged, so it starts over.
+		if err := n.wipe(); err != nil {
+			return err
+		}
+	}
+	if err := n.chooseLog(); err != nil {
+		return err
+	}
+	return n.identity.raise(n.fs, n.cfg.Storage.DataPath, n.build.Version)
 }
 
 func (n *Node) wipe() error {
@@ -283,7 +290,7 @@ func (n *Node) engineConfig(id identity) multiraft.Config {
 	tick := max(cluster.HeartbeatInterval()/5, 10*time.Millisecond)
 	least, greatest := cluster.ElectionTimeout()
 	return n.bounds(multiraft.Config{
-		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: multiraft.LogOf(n.log),
+		Replica: id.Replica, Groups: id.Shards.Groups(), Engine: n.store, Log: n.log,
 		StateMachines: n.newStateMachine,
 		Clock:         n.clock, Logger: n.logger.With(slog.String("part", "raft")),
 		StagingDir:     filepath.Join(n.cfg.Storage.DataPath, "staging"),

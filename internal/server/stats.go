@@ -35,9 +35,11 @@ func (n *Node) statRows() []table.Stat {
 		row("memory_usage_mb", (memory.Sys-memory.HeapReleased)>>20),
 		row("cpu_usage_percent", strconv.FormatFloat(n.gossip.usage.percent.load(), 'f', 1, 64)),
 		row("uptime_seconds", int64(n.clock.Now().Sub(n.started).Seconds())),
-		row("log_segments", log.Segments),
 		row("log_live_bytes", log.LiveBytes),
 		row("log_syncs", log.Syncs),
+	}
+	if n.who().LogStore == "" {
+		rows = append(rows, row("log_segments", log.Segments))
 	}
 	if open, ok := openFiles(); ok {
 		rows = append(rows, row("open_files_total", open))
