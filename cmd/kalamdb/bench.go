@@ -35,6 +35,7 @@ func newBenchRaftCommand() *cobra.Command {
 	flags.IntVar(&o.Payload, "payload", 128, "bytes of one command")
 	flags.IntSliceVar(&o.Clients, "clients", []int{1, 16, 256, 1024}, "closed-loop clients, one case each")
 	flags.StringVar(&o.Apply, "apply", "count", "state machine: count or store")
+	flags.StringVar(&o.Log, "log", config.LogSegments, "what the log is kept in: segments or pebble, as raft.log_store")
 	flags.StringVar(&o.Leaders, "leaders", "spread", "where leaders are: spread or one")
 	flags.DurationVar(&o.Duration, "duration", 3*time.Second, "time of one case")
 	flags.StringVar(&o.Profiles, "profiles", "", "directory for CPU profiles, one for each case and process")
@@ -63,15 +64,17 @@ func newBenchIdleCommand() *cobra.Command {
 
 func newBenchRestartCommand() *cobra.Command {
 	var mib int64
+	var log string
 	command := &cobra.Command{
 		Use:   "restart",
 		Short: "measure how long a node with a long log takes to open after a crash",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return bench.Restart(command.Context(), mib<<20, command.OutOrStdout())
+			return bench.Restart(command.Context(), mib<<20, log, command.OutOrStdout())
 		},
 	}
 	command.Flags().Int64Var(&mib, "mib", 1024, "size of the log in MiB")
+	command.Flags().StringVar(&log, "log", config.LogSegments, "what the log is kept in: segments or pebble, as raft.log_store")
 	command.Flags().Bool("json", true, "print JSON; there is no other form")
 	return command
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
@@ -24,6 +25,7 @@ type RaftOptions struct {
 	Payload  int           // bytes of one command, at least 8
 	Clients  []int         // one case for each number of closed-loop clients
 	Apply    string        // count or store
+	Log      string        // what the log is kept in: segments or pebble
 	Leaders  string        // spread or one
 	Duration time.Duration // of each case
 	Profiles string        // directory for CPU profiles of the processes, one file per case and node; empty takes none
@@ -43,6 +45,9 @@ func (o RaftOptions) Validate() error {
 	case o.Duration < 100*time.Millisecond:
 		return fmt.Errorf("--duration = %v: want at least 100ms", o.Duration)
 	}
+	if err := checkLog(o.Log); err != nil {
+		return err
+	}
 	for _, n := range o.Clients {
 		if n < 1 {
 			return fmt.Errorf("--clients: %d is not a number of clients", n)
@@ -59,6 +64,7 @@ type raftCase struct {
 	Clients       int     `json:"clients"`
 	PayloadBytes  int     `json:"payload_bytes"`
 	Apply         string  `json:"apply"`
+	Log           string  `json:"log"`
 	OpsPerS       float64 `json:"ops_per_s"`
 	P50Millis     float64 `json:"p50_ms"`
 	P99Millis     float64 `json:"p99_ms"`
@@ -129,7 +135,7 @@ func Raft(ctx context.Context, o RaftOptions, out io.Writer) error {
 
 func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 	one := raftCase{
-		Case: "raft-" + o.Leaders, Groups: o.Groups, Nodes: nodes, Clients: clients, PayloadBytes: o.Payload, Apply: o.Apply,
+		Case: "raft-" + o.Leaders, Groups: o.Groups, Nodes: nodes, Clients: clients, PayloadBytes: o.Payload, Apply: o.Apply, Log: o.Log,
 	}
 	var cpu time.Duration
 	var samples []latencies
@@ -156,7 +162,7 @@ func summarise(o RaftOptions, clients int, results []roundResult) raftCase {
 
 // Idle measures a cluster without load and prints one JSON object.
 func Idle(ctx context.Context, groups int, duration time.Duration, profiles string, out io.Writer) error {
-	o := RaftOptions{Groups: groups, Payload: 8, Apply: "count", Leaders: "spread", Duration: duration}
+	o := RaftOptions{Groups: groups, Payload: 8, Apply: "count", Log: config.LogSegments, Leaders: "spread", Duration: duration}
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -234,7 +240,7 @@ func (c *cluster) start(ctx context.Context, o RaftOptions) error {
 	for i, w := range c.workers {
 		err := printJSON(w.in, workerConfig{
 			Replica: ident.ReplicaID(i + 1), Dir: filepath.Join(c.dir, strconv.Itoa(i+1)), Groups: o.Groups,
-			Apply: o.Apply, One: o.Leaders == "one", Addresses: addresses,
+			Apply: o.Apply, Log: o.Log, One: o.Leaders == "one", Addresses: addresses,
 		})
 		if err != nil {
 			return fmt.Errorf("configure worker %d: %w", i+1, err)

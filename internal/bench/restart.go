@@ -16,7 +16,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
@@ -24,6 +23,7 @@ import (
 
 // restartCase is the line of `bench restart`.
 type restartCase struct {
+	Log         string  `json:"log"`
 	Groups      int     `json:"groups"`
 	LogMiB      float64 `json:"log_mib"`
 	WriteSecs   float64 `json:"write_s"`
@@ -39,7 +39,10 @@ const (
 
 // Restart fills the log of a standalone node with at least so many bytes, stops it without flushing its store, and
 // measures how long opening it again takes, and how long until the first write is answered.
-func Restart(ctx context.Context, bytes int64, out io.Writer) error {
+func Restart(ctx context.Context, bytes int64, log string, out io.Writer) error {
+	if err := checkLog(log); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "kalamdb-bench-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -49,12 +52,12 @@ func Restart(ctx context.Context, bytes int64, out io.Writer) error {
 			fmt.Fprintln(os.Stderr, "remove the data:", err)
 		}
 	}()
-	n := &soloNode{dir: dir, groups: shard.Default().Groups()}
+	n := &soloNode{dir: dir, kept: log, groups: shard.Default().Groups()}
 	started := time.Now()
 	if err := n.fill(ctx, bytes); err != nil {
 		return err
 	}
-	result := restartCase{Groups: len(n.groups), WriteSecs: round(time.Since(started).Seconds())}
+	result := restartCase{Log: log, Groups: len(n.groups), WriteSecs: round(time.Since(started).Seconds())}
 	started = time.Now()
 	if err := n.open(); err != nil {
 		return err
@@ -74,9 +77,10 @@ func Restart(ctx context.Context, bytes int64, out io.Writer) error {
 // soloNode is a standalone engine that stores every command.
 type soloNode struct {
 	dir    string
+	kept   string // what the log is kept in
 	groups []shard.GroupID
 	store  *storage.Engine
-	log    *raftlog.Log
+	log    multiraft.OwnLog
 	solo   *multiraft.Solo
 	next   atomic.Uint64
 }
@@ -85,16 +89,16 @@ func (n *soloNode) open() (err error) {
 	if n.store, err = storage.Open(storage.Options{FS: disk.Local(), Dir: filepath.Join(n.dir, "store")}); err != nil {
 		return err
 	}
-	if n.log, err = raftlog.Open(raftlog.Config{FS: disk.Local(), Dir: filepath.Join(n.dir, "log"), Background: true}); err != nil {
+	if n.log, err = openLog(n.kept, disk.Local(), filepath.Join(n.dir, "log")); err != nil {
 		return err
 	}
 	if n.next.Load() == 0 {
-		if err = multiraft.Found(n.store, multiraft.LogOf(n.log), n.groups, 1); err != nil {
+		if err = multiraft.Found(n.store, n.log, n.groups, 1); err != nil {
 			return err
 		}
 	}
 	n.solo, err = multiraft.OpenSolo(multiraft.Config{
-		Replica: 1, Groups: n.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
+		Replica: 1, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: slog.New(slog.DiscardHandler),
 		StateMachines: func(g shard.GroupID) multiraft.StateMachine { return newMachine(g, true) },
 		RetainEntries: 1 << 40, RetainBytes: 1 << 40,
 	})

@@ -24,7 +24,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -38,6 +37,7 @@ type workerConfig struct {
 	Dir       string
 	Groups    int
 	Apply     string // count or store
+	Log       string // segments or pebble
 	One       bool   // all groups are led by replica 1
 	Addresses map[ident.ReplicaID]string
 }
@@ -114,7 +114,7 @@ func readJSON(lines *bufio.Reader, into any) error {
 type workerNode struct {
 	cfg     workerConfig
 	store   *storage.Engine
-	log     *raftlog.Log
+	log     multiraft.OwnLog
 	network *transport.GRPC
 	manager *multiraft.Manager
 	groups  []shard.GroupID
@@ -136,10 +136,10 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	if n.store, err = storage.Open(storage.Options{FS: fsys, Dir: filepath.Join(cfg.Dir, "store")}); err != nil {
 		return nil, err
 	}
-	if n.log, err = raftlog.Open(raftlog.Config{FS: fsys, Dir: filepath.Join(cfg.Dir, "log"), Background: true}); err != nil {
+	if n.log, err = openLog(cfg.Log, fsys, filepath.Join(cfg.Dir, "log")); err != nil {
 		return nil, err
 	}
-	if err = multiraft.Found(n.store, multiraft.LogOf(n.log), n.groups, 1, 2, 3); err != nil {
+	if err = multiraft.Found(n.store, n.log, n.groups, 1, 2, 3); err != nil {
 		return nil, err
 	}
 	n.network, err = transport.NewGRPC(transport.GRPCConfig{Resolver: n, Clock: clock.Real{}, Logger: logger}, workerHandler{n})
@@ -147,7 +147,7 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 		return nil, err
 	}
 	settings := multiraft.Config{
-		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: clock.Real{}, Logger: logger,
+		Replica: cfg.Replica, Groups: n.groups, Engine: n.store, Log: n.log, Clock: clock.Real{}, Logger: logger,
 		StateMachines: n.machine, StagingDir: filepath.Join(cfg.Dir, "staging"), NoBalance: cfg.One,
 		Packs: func() bool { return true },
 	}
