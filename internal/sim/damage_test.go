@@ -26,14 +26,16 @@ func (p *plan) strikeBits() {
 		return
 	}
 	w.stats.flips++
-	switch w.rng.IntN(3) {
-	case 0: // a closed segment of a running node: whoever needs its entries reads them
+	switch kind := w.rng.IntN(3); {
+	case kind < 2 && w.opt.pairs:
+		n.flipPairs()
+	case kind == 0: // a closed segment of a running node: whoever needs its entries reads them
 		names := n.disk.files(logDir, ".log")
 		if len(names) > 1 {
 			w.saw(bitInRunningLog)
 			n.flip(names[w.rng.IntN(len(names)-1)])
 		}
-	case 1:
+	case kind == 1:
 		n.stop("its log ages")
 		names := n.disk.files(logDir, ".log")
 		w.saw(bitInStoppedLog)
@@ -90,6 +92,9 @@ func (n *simNode) flipBit(name string) {
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		n.w.fail("flip a bit of %s: %v", name, err)
+	}
+	if n.w.opt.pairs && path.Dir(name) == logDir {
+		name = logDir // Pebble's goroutines have part in how it names its files
 	}
 	n.w.trace.event("a bit at %d of %s of node %d flips", at, name, n.id)
 }

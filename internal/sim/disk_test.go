@@ -47,6 +47,7 @@ type simDisk struct {
 	failSync   bool // the next sync of the log fails, and the ones behind it do not
 	unread     bool // every read of the log fails
 
+	tearSync    atomic.Bool // the next sync of a log of pairs leaves a part of what was written
 	brokenStore atomic.Bool // every change of the store fails; Pebble's goroutines look at it too
 
 	crashed *vfs.MemFS // what a power failure has left, until the node is halted
@@ -76,6 +77,9 @@ func (d *simDisk) fs() disk.FS {
 		if d.full.Load() && needsRoom(op) {
 			d.w.saw(diskFull)
 			return syscall.ENOSPC
+		}
+		if d.w.opt.pairs && strings.HasPrefix(op.Path, logDir) {
+			return d.judgePairs(op, life)
 		}
 		switch of := d.node.life == life; {
 		case strings.HasPrefix(op.Path, logDir) && of:
@@ -118,9 +122,13 @@ func (d *simDisk) countDown(op faultfs.Op) error {
 	d.w.sawPower(op)
 	// Not the operation's number: it counts what Pebble does in the background too.
 	d.w.trace.event("node %d loses power before the %v of %d bytes, %s", d.node.id, op.Kind, op.Bytes, op.Path)
-	if d.lost != nil {
+	switch {
+	case d.lost != nil:
 		d.crashed = d.lost
 		return errPower
+	case d.tear && d.w.opt.pairs:
+		d.tearSync.Store(true)
+		return nil
 	}
 	d.crashed = d.base.CrashClone(vfs.CrashCloneCfg{})
 	if d.tear && op.Kind == faultfs.Write && op.Bytes > 1 {
@@ -185,4 +193,5 @@ func (d *simDisk) mend() {
 	d.crashed, d.lost, d.crashIn, d.tear, d.broken, d.failSync, d.unread = nil, nil, 0, false, false, false, false
 	d.crashAtDir = false
 	d.brokenStore.Store(false)
+	d.tearSync.Store(false)
 }

@@ -54,11 +54,11 @@ func (n *simNode) openLocal() error {
 	if n.w.mutant.localOrigin {
 		origin = 1
 	}
-	if err := multiraft.FoundLocal(n.store, multiraft.LogOf(n.log), shard.Local, origin); err != nil {
+	if err := multiraft.FoundLocal(n.store, n.log, shard.Local, origin); err != nil {
 		return err
 	}
 	solo, err := multiraft.OpenSolo(multiraft.Config{
-		Replica: origin, Groups: []shard.GroupID{shard.Local}, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: n, Logger: n.w.logger(n),
+		Replica: origin, Groups: []shard.GroupID{shard.Local}, Engine: n.store, Log: n.log, Clock: n, Logger: n.w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, RetainEntries: localRetain, RetainBytes: 1 << 20,
 		MinFreeBytes: minFree, FreeBytes: n.disk.free, FreesSpace: command.FreesSpace,
 	})

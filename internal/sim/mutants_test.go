@@ -106,8 +106,7 @@ func rewriteHardState(n *simNode, change func(*raftlog.HardState)) error {
 		return err
 	}
 	var err error
-	n.log, err = raftlog.Open(raftlog.Config{FS: n.disk.fs(), Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes})
-	if err != nil {
+	if n.log, err = n.openLog(n.disk.fs()); err != nil {
 		return err
 	}
 	return n.log.Append(updates, true)

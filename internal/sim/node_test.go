@@ -52,7 +52,7 @@ type simNode struct {
 	self     whoami
 	store    *storage.Engine
 	sql      *exec.Engine // made when the first statement comes
-	log      *raftlog.Log
+	log      multiraft.OwnLog
 	wire     *transport.Memory
 	catalog  *catalog.Store
 	manager  engine          // nil until the node is a member
@@ -146,15 +146,26 @@ func (n *simNode) openStores() error {
 	if err != nil {
 		return err
 	}
-	n.log, err = raftlog.Open(raftlog.Config{
-		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
-	})
+	n.log, err = n.openLog(fs)
 	if err == nil && n.flipped {
 		if err = readAll(n.store); err == nil {
 			n.flipped = false // nothing was found by reading everything: the bit is one that nobody needs
 		}
 	}
 	return err
+}
+
+func (n *simNode) openLog(fs disk.FS) (multiraft.OwnLog, error) {
+	if n.w.opt.pairs {
+		return n.openPairs(fs)
+	}
+	log, err := raftlog.Open(raftlog.Config{
+		FS: fs, Dir: logDir, StoreID: n.self.Store, SegmentBytes: n.w.opt.segmentBytes, SpareSegments: 1, CacheBytes: n.w.opt.cacheBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return multiraft.LogOf(log), nil
 }
 
 // openEngine makes a member of the process.
@@ -169,7 +180,7 @@ func (n *simNode) openEngine() error {
 		return err
 	}
 	manager, err := n.openManager(multiraft.Config{
-		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: multiraft.LogOf(n.log), Clock: n, Logger: w.logger(n),
+		Replica: n.self.Replica, Groups: w.groups, Engine: n.store, Log: n.log, Clock: n, Logger: w.logger(n),
 		StateMachines: n.newMachine, StagingDir: stagingDir, Members: n.members,
 		RetainEntries: w.opt.retain, RetainBytes: 1 << 20, NoBalance: w.opt.noBalance, Workers: w.opt.workers,
 		QuietTicks: quietTicks, LogWrites: w.opt.logWrites,

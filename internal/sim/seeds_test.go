@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -50,6 +51,9 @@ func drawOptions(w *world) options {
 	return o
 }
 
+// pairsOf is of how many seeds one keeps its logs in a store of pairs; LOG=pebble lets all.
+const pairsOf = 11
+
 // simulate runs one seed: a cluster grows, works under faults, heals and is judged.
 func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	t.Helper()
@@ -62,6 +66,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	shape.cold, shape.bucket = shape.sql, seed%6 == 0
 	shape.local = seed%10 == 1 || seed%10 == 9
 	shape.backups = seed%24 == 4 || seed%24 == 10
+	shape.pairs = m == nil && (seed%pairsOf == 0 || os.Getenv("LOG") == config.LogPebble)
 	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)
 	if *verbose {

@@ -293,7 +293,7 @@ func (r *readable) OpenReadWrite(name string, c disk.WriteCategory, opts ...disk
 }
 
 func (r *readable) wrap(name string, f disk.File, err error) (disk.File, error) {
-	if err != nil || !strings.HasPrefix(name, logDir) {
+	if err != nil || !strings.HasPrefix(name, logDir) || r.d.w.opt.pairs { // which goroutines of the store read, too
 		return f, err
 	}
 	return &readableFile{f, r.d}, nil

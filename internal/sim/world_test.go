@@ -34,6 +34,7 @@ type options struct {
 	nodes        int
 	shards       shard.Map
 	retain       uint64 // entries kept for slow followers
+	pairs        bool   // logs are kept in a store of pairs
 	segmentBytes int64
 	cacheBytes   int64
 	workers      int // that step the groups of a node
@@ -183,7 +184,7 @@ func (w *world) found() {
 		err = n.openStores()
 	}
 	if err == nil {
-		err = multiraft.Found(n.store, multiraft.LogOf(n.log), w.groups, 1)
+		err = multiraft.Found(n.store, n.log, w.groups, 1)
 	}
 	n.self.Replica = 1
 	if err == nil {
