@@ -31,6 +31,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		{"cluster.rpc_addr", "192.0.2.1:9188", []string{"192.0.2.1:9188", "loopback"}},
 		{"cluster.rpc_addr", "nowhere", []string{"nowhere", "host:port"}},
 		{"cluster.join", "perhaps", []string{"perhaps", "true", "false"}},
+		{"raft.log_store", "files", []string{"files", "segments", "pebble"}},
 		{"raft.log_segment_bytes", 1, []string{"1", "65536"}},
 	} {
 		t.Run(fmt.Sprintf("%s=%v", wrong.key, wrong.value), func(t *testing.T) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -65,8 +66,32 @@ func TestRestartedNodeCatchesUp(t *testing.T) {
 }
 
 // TestAllNodesKilledAtOnce cuts the power of the whole cluster under load.
-func TestAllNodesKilledAtOnce(t *testing.T) {
-	c := startCluster(t, nil)
+func TestAllNodesKilledAtOnce(t *testing.T) { killAllAtOnce(t, startCluster(t, nil)) }
+
+// TestNodesOverPairsAreKilled does the same to nodes whose logs are kept in pairs. Then one is told to keep it in segments: it refuses, as long
+// as its directory is not empty, and fetches everything from the others when it is.
+func TestNodesOverPairsAreKilled(t *testing.T) {
+	c := startCluster(t, settings{"raft.log_store": "pebble", "cluster.user_shards": 2})
+	killAllAtOnce(t, c)
+	n := c.nodes[2]
+	n.kill(t)
+	if code, stdout, stderr := command(t, "check", n.dataDir()); code != exitDone || !strings.Contains(stdout, "files of pebble") {
+		t.Errorf("check of a killed node: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	n.settings = n.settings.with(settings{"raft.log_store": "segments"})
+	n.start(t)
+	n.waitEnd(t)
+	if code := n.process.ProcessState.ExitCode(); code <= 0 || !strings.Contains(n.log(), "is kept in pebble") {
+		t.Errorf("a node with another log: exit code %d\n%s", code, n.log())
+	}
+	n.wipe(t)
+	c.start(t)
+	root := c.nodes[0].root(t)
+	c.wantEqualDigests(t, root, "ledger", root.number(t, "SELECT COUNT(*) FROM app.ledger"))
+}
+
+func killAllAtOnce(t *testing.T, c *cluster) {
+	t.Helper()
 	root := c.nodes[0].root(t)
 	createLedger(t, root, 6)
 	l := openLedger(t, c, root, 6)

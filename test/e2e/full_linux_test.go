@@ -116,6 +116,7 @@ func TestFullDisk(t *testing.T) {
 	for _, n := range c.nodes {
 		n.smallDisk(t, 128<<20)
 	}
+	c.nodes[0].settings["raft.log_store"] = "pebble"
 	c.start(t)
 	root := c.nodes[0].root(t)
 	root.must(t, "CREATE NAMESPACE app")
@@ -159,7 +160,11 @@ func TestFullDisk(t *testing.T) {
 		root.at(n).soon(t, insert, 20+n.id, body)
 	}
 
-	c.wantToGoOnWithout(t, root, insert, body)
+	// One keeps its log in pairs, the other one in segments.
+	root.soon(t, "CLUSTER TRANSFER LEADER 3 ON GROUP 200")
+	for i, full := range c.nodes[:2] {
+		c.wantToGoOnWithout(t, root, full, insert, body, 100+200*i)
+	}
 	c.wantEqualDigests(t, root, "t", 100)
 }
 
@@ -212,15 +217,13 @@ func TestLeadershipsLeaveANearlyFullDisk(t *testing.T) {
 	})
 }
 
-// wantToGoOnWithout takes every byte from a node that does not lead the shared group, and writes more than its log has
-// prepared for.
-func (c *cluster) wantToGoOnWithout(t *testing.T, root *client, insert, body string) {
+// wantToGoOnWithout takes every byte from a node, and writes more than its log has prepared for.
+func (c *cluster) wantToGoOnWithout(t *testing.T, root *client, full *node, insert, body string, first int) {
 	t.Helper()
-	leader := c.leaderOf(t, root, sharedGroup, c.nodes)
-	full := c.others(leader)[0]
+	other := c.others(full)[1]
 	free := full.fill(t, 0)
-	for id := 100; id < 300; id++ {
-		root.at(leader).soon(t, insert, id, body)
+	for id := first; id < first+200; id++ {
+		root.at(other).soon(t, insert, id, body)
 	}
 	eventually(t, fmt.Sprintf("the log of %v finds no room", full), func() error {
 		if text, err := os.ReadFile(full.logPath(full.starts)); err != nil || !strings.Contains(string(text), "the log has no room") {
