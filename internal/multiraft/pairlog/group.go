@@ -129,7 +129,7 @@ func (g *Group) pick(lo, hi, maxBytes uint64) (picked, error) {
 	for index := lo; index < min(from, end); index++ {
 		p.terms = append(p.terms, g.term(index))
 	}
-	g.log.hits.Add(uint64(len(p.entries) - len(p.terms)))
+	g.log.hits.Add(uint64(len(p.entries)) - uint64(len(p.terms)))
 	g.log.misses.Add(uint64(len(p.terms)))
 	return p, nil
 }

@@ -11,26 +11,26 @@ import (
 
 // Entries is that of raftlog.Group.
 func (g *Group) Entries(lo, hi, maxBytes uint64) ([]*raftpb.Entry, error) {
-	picked, err := g.pick(lo, hi, maxBytes)
-	if err != nil || len(picked.terms) == 0 {
-		return picked.entries, err
+	p, err := g.pick(lo, hi, maxBytes)
+	if err != nil || len(p.terms) == 0 {
+		return p.entries, err
 	}
-	if g.log.fill(g, lo, picked) == nil {
-		return picked.entries, nil
+	if g.log.fill(g, lo, p) == nil {
+		return p.entries, nil
 	}
 	// They may have been replaced or dropped meanwhile. While no batch is written, that cannot be.
 	g.log.mu.Lock()
 	defer g.log.mu.Unlock()
-	if err := g.log.usable(); err != nil {
+	if err = g.log.usable(); err != nil {
 		return nil, err
 	}
-	if picked, err = g.pick(lo, hi, maxBytes); err == nil {
-		err = g.log.fill(g, lo, picked)
+	if p, err = g.pick(lo, hi, maxBytes); err == nil {
+		err = g.log.fill(g, lo, p)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return picked.entries, nil
+	return p.entries, nil
 }
 
 // fill reads from the store what is missing.

@@ -87,8 +87,8 @@ func (l *Log) serve(batch []*request) {
 	}
 	err = l.write(func(b *storage.Batch) error {
 		for _, s := range stages {
-			if err := s.put(b); err != nil {
-				return err
+			if failed := s.put(b); failed != nil {
+				return failed
 			}
 		}
 		return nil
@@ -165,7 +165,7 @@ func (l *Log) write(fill func(*storage.Batch) error) error {
 	clear(l.pending)
 	l.pending = l.pending[:0]
 	l.syncs.Add(1)
-	l.appended.Add(uint64(size))
+	l.appended.Add(uint64(size)) //nolint:gosec // of a batch
 	return nil
 }
 
