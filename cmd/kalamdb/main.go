@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // zones of SQL and of schedules on machines that have no files of them, as containers of one binary
 )
 
 // Exit codes of the process.

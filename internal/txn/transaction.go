@@ -24,6 +24,8 @@ type Transaction struct {
 	ID       string
 	Owner    ident.UserID
 	ReadOnly bool
+	// Arbitrated says that unique values of others have decided what a statement of it does: to lose a race for one is a conflict.
+	Arbitrated bool
 
 	begun    time.Time
 	maxBytes int64

@@ -226,8 +226,10 @@ func (s *writeSet) give(row []datum.Datum) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range s.run.maskedColumns(s.returning.Columns) {
-		result[i] = datum.NewText("***")
+	if !s.run.inner {
+		for _, i := range s.run.maskedColumns(s.returning.Columns) {
+			result[i] = datum.NewText("***")
+		}
 	}
 	s.returned = append(s.returned, result)
 	return s.run.budget.take(result)

@@ -46,7 +46,9 @@ func (r *run) parts(ctx context.Context, s *plan.WithChanges) (outcome, error) {
 	}
 	r.state.work = map[*plan.WorkTable][][]datum.Datum{}
 	for i := range s.Parts {
+		r.inner = true
 		_, set, err := r.part(ctx, s.Parts[i].Change)
+		r.inner = false
 		if err != nil {
 			return outcome{}, err
 		}
@@ -103,7 +105,8 @@ func (r *run) sendTogether(ctx context.Context, s *plan.WithChanges, result outc
 		if err != nil {
 			return outcome{}, err
 		}
-		group, body = refused.scope.Group, refused.body
+		// An earlier copy may have succeeded: then this is answered as that one was.
+		group, body, result = refused.scope.Group, refused.body, r.shapeOf(s.Main)
 	case body == nil && !repeats:
 		return result, nil
 	case body == nil:
@@ -131,6 +134,23 @@ func (r *run) sendTogether(ctx context.Context, s *plan.WithChanges, result outc
 		result.Result = changeResult(result.change, int(reply.returned[0][0].Int()), r.session.User)
 	}
 	return result, nil
+}
+
+// shapeOf is what a statement answers before anything is known of its rows.
+func (r *run) shapeOf(statement plan.Statement) outcome {
+	var kind changeKind
+	var returning *plan.Returning
+	switch s := statement.(type) {
+	case *plan.Query:
+		returning = &plan.Returning{Columns: s.Columns}
+	case *plan.Insert:
+		kind, returning = inserted, s.Returning
+	case *plan.Update:
+		kind, returning = updated, s.Returning
+	case *plan.Delete:
+		kind, returning = deleted, s.Returning
+	}
+	return r.changed(kind, &writeSet{returning: returning}, 0)
 }
 
 // replyOf is what a statement answers as rows that go with a command: its own, or one with the number of those that it changed.

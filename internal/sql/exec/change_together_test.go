@@ -151,6 +151,9 @@ func TestChangesTogetherRepeat(t *testing.T) {
 	for key, c := range map[string]struct{ sql, want string }{
 		"counted": {moveRows, "Inserted 2 row(s)"},
 		"rows":    {"WITH c AS (UPDATE b SET v = v + 1 WHERE id = 9 RETURNING v) SELECT v FROM c", "91\n"},
+		"named":   {"WITH c AS (INSERT INTO b VALUES (5, 50) RETURNING id) SELECT id FROM c", "5\n"},
+		"fixed":   {"WITH c AS (DELETE FROM a WHERE id = 1 RETURNING v) INSERT INTO b VALUES (6, 60)", "Inserted 1 row(s)"},
+		"key":     {"INSERT INTO b VALUES (70, NULL) ON CONFLICT (v) DO NOTHING RETURNING id", "70\n"},
 		"nothing": {"WITH c AS (DELETE FROM b WHERE id = 77 RETURNING v) UPDATE a SET v = 0 FROM c WHERE true", "Updated 0 row(s)"},
 	} {
 		for _, age := range []time.Duration{0, time.Second} {
@@ -220,6 +223,32 @@ func TestUpsertsBySlugDoNotLoseCounts(t *testing.T) {
 	if got := text(t, n.must(t, "SELECT count(*), sum(n) FROM hits")); got != "1|100\n" {
 		t.Errorf("counted %q", got)
 	}
+}
+
+// TestPartsAreNotMasked: what one part gives to another is what is in the table, whatever the caller may see of it.
+func TestPartsAreNotMasked(t *testing.T) {
+	t.Parallel()
+	n := movingRows(t)
+	n.must(t, "CREATE USER TABLE x (id INT PRIMARY KEY, credentials TEXT); CREATE USER TABLE y (id INT PRIMARY KEY, credentials TEXT)")
+	user := caller("ann", session.RoleUser)
+	n.mustAs(t, user, "INSERT INTO x VALUES (1, 'kept')")
+	moved := n.mustAs(t, user, "WITH m AS (DELETE FROM x WHERE true RETURNING *) INSERT INTO y SELECT * FROM m RETURNING credentials")
+	if got := text(t, moved); got != "***\n" {
+		t.Errorf("the statement shows %q", got)
+	}
+	if got := text(t, n.mustAs(t, user, "SELECT LENGTH(credentials) AS n FROM y")); got != "4\n" {
+		t.Errorf("%s bytes were moved, want 4", got)
+	}
+}
+
+// TestLostRaceForAUniqueValue: a transaction whose ON CONFLICT looked for a unique value that another one takes meanwhile is to be run again.
+func TestLostRaceForAUniqueValue(t *testing.T) {
+	t.Parallel()
+	n := movingRows(t)
+	c := n.begin(t)
+	c.must("INSERT INTO b VALUES (1, 5) ON CONFLICT (v) DO UPDATE SET v = 6")
+	n.must(t, "INSERT INTO b VALUES (2, 5)")
+	c.conflicts()
 }
 
 // TestConflictsFollowTheIndex: a statement that was planned with a unique index that is gone since is planned anew, and one of a

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -28,7 +29,13 @@ func (b *rowBuilder) resolve() (done bool, err error) {
 			return false, err
 		}
 	}
-	return false, b.claimUnique(key, b.row, b.conflict.Heeds)
+	return false, b.claimUnique(key, b.row, b.arbiter)
+}
+
+// arbiter reports whether an index says what conflicts. Without a target it is one that knows all rows: not one that is being built or dropped,
+// of which a duplicate is an error.
+func (b *rowBuilder) arbiter(m *maintained) bool {
+	return b.conflict.Heeds(m.index.ID) && (!b.conflict.Any || m.index.State == schema.IndexReady)
 }
 
 // heedsKey reports whether the primary key is an arbiter.
@@ -46,7 +53,7 @@ func (b *rowBuilder) arbitrate(key []byte) (owner []byte, err error) {
 	}
 	for i := range b.set.indexes {
 		m := &b.set.indexes[i]
-		if !b.conflict.Heeds(m.index.ID) {
+		if !b.arbiter(m) {
 			continue
 		}
 		if owner, err = b.ownerOf(m, b.row); owner != nil || err != nil {
@@ -84,7 +91,7 @@ func (b *rowBuilder) stillConflicts() bool {
 	}
 	for i := range b.set.indexes {
 		m := &b.set.indexes[i]
-		if b.conflict.Heeds(m.index.ID) && bytes.Equal(m.entry(b.found).GetKey(), m.entry(b.row).GetKey()) {
+		if b.arbiter(m) && bytes.Equal(m.entry(b.found).GetKey(), m.entry(b.row).GetKey()) {
 			return true
 		}
 	}
@@ -120,7 +127,7 @@ func (b *rowBuilder) update(key []byte) error {
 	if err := b.freeUnique(key, changed); err != nil {
 		return err
 	}
-	if err := b.claimUnique(key, changed, func(uint32) bool { return false }); err != nil {
+	if err := b.claimUnique(key, changed, func(*maintained) bool { return false }); err != nil {
 		return err
 	}
 	_, err := b.set.add(changed, b.found[:width], false, commandv1.Expect_EXPECT_SEQ, b.set.seqOf(b.found))
@@ -170,6 +177,9 @@ func (b *rowBuilder) ownerOf(m *maintained, row []datum.Datum) (owner []byte, er
 // heed refuses an arbiter that the snapshot of the transaction does not have whole.
 func (b *rowBuilder) heed(m *maintained) error {
 	tx := b.run.tx
+	if tx != nil && m.index.Unique {
+		tx.Arbitrated = true
+	}
 	if tx == nil || !m.index.Unique || isReady(tx.Before, b.set.scope.Table, m.index) {
 		return nil
 	}
@@ -184,7 +194,7 @@ func (b *rowBuilder) place(entry *commandv1.IndexEntry) []byte {
 
 // claimUnique takes the unique values of a row for it, and refuses it when another row has some of them; in indexes that are known to be
 // free nobody looks.
-func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(index uint32) bool) error {
+func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(*maintained) bool) error {
 	for i := range b.set.indexes {
 		m := &b.set.indexes[i]
 		entry := m.entry(row)
@@ -192,7 +202,7 @@ func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(index 
 			continue
 		}
 		place := b.place(entry)
-		if free(m.index.ID) {
+		if free(m) {
 			b.unique[string(place)] = key
 			continue
 		}

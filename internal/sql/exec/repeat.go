@@ -120,10 +120,13 @@ func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, er
 	var err error
 	switch s := statement.(type) {
 	case *plan.Insert:
+		set.returning = s.Returning
 		set.scope, err = r.scopeOf(s.Table, s.User)
 	case *plan.Update:
+		set.returning = s.Returning
 		set.scope, err = r.scope(s.Scan.Table, s.Scan)
 	case *plan.Delete:
+		set.returning = s.Returning
 		set.scope, err = r.scope(s.Scan.Table, s.Scan)
 	case *plan.WithChanges:
 		return r.refusalSet(s.Parts[0].Change, failure)
@@ -139,7 +142,7 @@ func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, er
 
 // record puts what RETURNING gives into the command of a repeatable request.
 func (s *writeSet) record(repeats bool) error {
-	if !repeats || s.returning == nil {
+	if !repeats || s.returning == nil || s.body.GetRefusal() != nil {
 		return nil
 	}
 	reply := binary.AppendUvarint(nil, uint64(len(s.returned)))
@@ -156,9 +159,10 @@ func (s *writeSet) record(repeats bool) error {
 	return nil
 }
 
-// recall takes what RETURNING gave from the response, which may be that of an earlier copy.
+// recall takes what RETURNING gave from the response, which may be that of an earlier copy: one that succeeded, too, where this one was refused
+// because of what that one wrote.
 func (s *writeSet) recall(response *commandv1.Response) error {
-	if s.returning == nil || len(s.body.GetReply()) == 0 {
+	if s.returning == nil || len(response.GetReply()) == 0 {
 		return nil
 	}
 	count, n := binary.Uvarint(response.GetReply())

@@ -29,6 +29,7 @@ type run struct {
 	budget   *budget
 	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
 	before   *txn.Writes       // what tx had written before a statement whose parts do not see each other's changes; nil for others
+	inner    bool              // a part of a statement is run: what it gives back is for other parts, and not masked
 	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
 	idError  error             // of a generator, which cannot return one
 	changes  *plan.Scan        // of the rows that the statement changes; nil for others

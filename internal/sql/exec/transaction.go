@@ -236,7 +236,7 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 			Body:   &commandv1.Command_WriteRows{WriteRows: body},
 		})
 		if err != nil {
-			return Result{}, conflicted(err)
+			return Result{}, conflicted(tx, err)
 		}
 		b.committing = false
 	}
@@ -244,10 +244,12 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 }
 
 // conflicted gives a conflict of a commit its own code. A primary key that was free in the snapshot and is taken
-// now is one as well: the transaction, run again, sees the row. What else must be unique was not looked at before.
-func conflicted(err error) error {
+// now is one as well: the transaction, run again, sees the row. So is another unique value, if ON CONFLICT has looked for some. What else must be
+// unique was not looked at before.
+func conflicted(tx *txn.Transaction, err error) error {
 	kind := fault.KindOf(err)
-	if kind == fault.Conflict || kind == fault.Altered || kind == fault.DuplicateKey && strings.HasPrefix(describe(err), "Primary key violation") {
+	taken := kind == fault.DuplicateKey && (tx.Arbitrated || strings.HasPrefix(describe(err), "Primary key violation"))
+	if kind == fault.Conflict || kind == fault.Altered || taken {
 		conflict := fault.New(fault.Conflict, "the transaction was rolled back, run it again from its start: %w", err)
 		return &Error{Code: CodeTransactionConflict, message: conflict.Message, cause: conflict}
 	}
