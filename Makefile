@@ -72,7 +72,7 @@ RACE_TESTS = TestSecondLogWriteStartsBeforeTheFirstIsSynced TestHungSyncGivesAll
              TestLiveRowsAcrossNodes TestOneOfTwoRunnersGetsAJob TestThreeNodesServeSQL TestColdRowsSurviveARestart TestNodeLocalRows \
              TestHangingSyncMovesLeadership TestFullDiskStandsStillAndGoesOn TestLiveQueriesGoOnOverASnapshot TestDamagedSegmentIsMended \
              TestScripts TestColdRowsCountAsMemory TestManyEntriesAreNotGathered
-RACE_SKIP  = TestCrashAnywhereLeavesOldOrNew TestLargePairsAreSpreadOverChunks TestRandomLogsCoverTheOutcomes TestRememberedRequestsAreBoundedWhenPacked \
+RACE_SKIP  = TestCrashAnywhereLeavesOldOrNew TestCrashAtEveryChangeOfTheDisk TestLogEqualsModel TestLargePairsAreSpreadOverChunks TestRandomLogsCoverTheOutcomes TestRememberedRequestsAreBoundedWhenPacked \
              TestInspectFindsFlippedBits TestFlippedBitAnywhere TestInspectAndOpenAgreeOnFlippedBits TestMarksAreBounded \
              TestNoFunctionHoldsUpItsStatement TestSplicedStatements TestRepository TestPage
 RACE       = $(filter-out $(RACE_PART),$(patsubst github.com/kalamdb/kalamdb-go/%,./%,$(shell $(GO) list -tags $(TAGS) \

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -170,9 +171,10 @@ func TestPromisesAreKept(t *testing.T) {
 // TestDiskErrorEndsTheLog: after a write or a sync has failed nothing is acknowledged any more.
 func TestDiskErrorEndsTheLog(t *testing.T) {
 	t.Parallel()
-	broken, told := false, make(chan error, 1)
+	var broken atomic.Bool // the store removes files at its own time
+	told := make(chan error, 1)
 	fs := faultfs.Wrap(vfs.NewMem(), func(op faultfs.Op) error {
-		if broken && op.Kind == faultfs.Sync {
+		if broken.Load() && op.Kind == faultfs.Sync {
 			return errors.New("injected")
 		}
 		return nil
@@ -181,7 +183,7 @@ func TestDiskErrorEndsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken = true
+	broken.Store(true)
 	for range 2 {
 		u := raftlog.Update{Group: 1, Entries: []*raftpb.Entry{raftlogtest.Entry(1, 1, nil)}}
 		if err := l.Append([]raftlog.Update{u}, true); err == nil {
