@@ -4,7 +4,7 @@
 // answer. What always holds:
 //
 //   - A statement is sent again when the server said that nothing of it ran, when no connection came about, or when it
-//     only reads. An INSERT, UPDATE or DELETE is sent again whatever happened, under a key by which the servers
+//     only reads. An INSERT, UPDATE, DELETE or WITH is sent again whatever happened, under a key by which the servers
 //     recognise it: it runs once, and its result is the first one. Anything else whose answer was lost is
 //     ErrOutcomeUnknown: it may have run.
 //   - A subscription survives lost connections: it reconnects, to any node, and goes on behind the last _seq that

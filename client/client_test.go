@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -208,6 +209,13 @@ func TestLostAnswer(t *testing.T) {
 	}
 	if keys[0] == first {
 		t.Errorf("two statements have the key %q", first)
+	}
+	begin(0)
+	if _, err := c.Exec(t.Context(), "WITH gone AS (DELETE FROM t WHERE id = 1 RETURNING *) INSERT INTO u SELECT * FROM gone"); err != nil || seen() != 4 {
+		t.Errorf("changes within WITH whose answer was lost: %v after %d calls", err, seen())
+	}
+	if keys[0] == "" || slices.ContainsFunc(keys, func(key string) bool { return key != keys[0] }) {
+		t.Errorf("changes within WITH have the keys %q", keys)
 	}
 }
 

@@ -25,15 +25,32 @@ func (c *Client) targetOf(request Request) string {
 	}
 	sql := strings.TrimSpace(request.SQL)
 	words := strings.Fields(sql[:min(len(sql), maxTargetBytes)])
+	if len(words) > 0 && strings.EqualFold(words[0], "WITH") {
+		words = words[firstChange(words):] // all that a statement changes is led by one node
+	}
+	if len(words) == 0 {
+		return ""
+	}
 	position := 1 // UPDATE t
-	if !strings.EqualFold(words[0], "UPDATE") {
+	if !strings.EqualFold(strings.TrimLeft(words[0], "("), "UPDATE") {
 		position = 2 // INSERT INTO t, DELETE FROM t
 	}
 	if len(words) <= position {
 		return ""
 	}
 	name, _, _ := strings.Cut(words[position], "(")
-	return request.Namespace + "/" + strings.ToLower(strings.TrimSuffix(name, ";"))
+	return request.Namespace + "/" + strings.ToLower(strings.TrimRight(name, ";)"))
+}
+
+// firstChange finds the word with which the first change within WITH begins; there may be none.
+func firstChange(words []string) int {
+	for i, word := range words {
+		switch strings.ToUpper(strings.TrimLeft(word, "(")) {
+		case "INSERT", "UPDATE", "DELETE":
+			return i
+		}
+	}
+	return len(words)
 }
 
 // leaderOf returns the address to send a change to: that of the leader, if one is known, or of the node in use.

@@ -73,4 +73,13 @@ func TestManyTargets(t *testing.T) {
 	if exec(t, c, strings.Repeat(" ", 300)+"UPDATE app.t0 SET id = 1"); there != 2 {
 		t.Error("a table behind leading space is not found")
 	}
+	if exec(t, c, "WITH gone AS (DELETE FROM app.t0 WHERE id = 1 RETURNING id) SELECT id FROM gone"); there != 3 {
+		t.Error("the table of a change within WITH is not found")
+	}
+	if exec(t, c, "WITH a AS (SELECT 1), b AS (UPDATE app.t0 SET id = 2) SELECT 1"); there != 4 {
+		t.Error("the table of a change behind a query is not found")
+	}
+	if exec(t, c, "WITH a AS (SELECT 1) SELECT * FROM a"); there != 4 {
+		t.Error("a query within WITH goes to the leader of a table")
+	}
 }

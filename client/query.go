@@ -69,7 +69,7 @@ func (c *Client) Exec(ctx context.Context, sql string, params ...any) ([]Result,
 // Do is Exec with everything that goes along with a statement and its answer.
 func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
 	reads, named := startsWith(request.SQL, "SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN SELECT"), &once{}
-	if startsWith(request.SQL, "INSERT", "UPDATE", "DELETE") {
+	if startsWith(request.SQL, "INSERT", "UPDATE", "DELETE", "WITH") { // a WITH may hold changes; a key does no harm to one that only reads
 		named = newOnce()
 		named.target = c.targetOf(request)
 	}
