@@ -110,8 +110,10 @@ func (c *Cluster) vote(ctx context.Context, replica ident.ReplicaID, groups []sh
 }
 
 func (c *Cluster) changeVotes(ctx context.Context, replica ident.ReplicaID, groups []shard.GroupID, votes bool) error {
-	_, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_ChangeVotes{
-		ChangeVotes: &commandv1.ChangeVotes{ReplicaId: uint64(replica), Groups: numbers(groups), Votes: votes},
-	}})
+	order := &commandv1.ChangeVotes{ReplicaId: uint64(replica), Groups: numbers(groups), Votes: votes}
+	if cluster := c.cfg.Catalog.Current().Cluster(); cluster != nil {
+		order.ClusterUid = cluster.UID[:]
+	}
+	_, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_ChangeVotes{ChangeVotes: order}})
 	return err
 }

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -15,6 +16,9 @@ import (
 func (c *metaCall) changeVotes(body *commandv1.ChangeVotes) (*commandv1.Response, error) {
 	if c.Cluster() == nil {
 		return notFounded(), nil
+	}
+	if uid := body.GetClusterUid(); len(uid) > 0 && !bytes.Equal(uid, c.Cluster().UID[:]) {
+		return command.Refuse(fault.InvalidStatement, "the cluster was recovered meanwhile; look at who votes now, and order it again"), nil
 	}
 	replica := ident.ReplicaID(body.GetReplicaId())
 	member, ok := c.Member(replica)

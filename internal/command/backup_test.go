@@ -25,7 +25,7 @@ func backupExamples() []*commandv1.Command {
 		{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
 			Member: &commandv1.Member{NodeId: 4, StoreId: make([]byte, 16), RpcAddr: "n4:1"}, LogFormat: 2,
 		}}},
-		{Body: &commandv1.Command_ChangeVotes{ChangeVotes: &commandv1.ChangeVotes{ReplicaId: 3, Groups: []uint64{10, 200}, Votes: true}}},
+		{Body: &commandv1.Command_ChangeVotes{ChangeVotes: &commandv1.ChangeVotes{ReplicaId: 3, Groups: []uint64{10, 200}, Votes: true, ClusterUid: make([]byte, 16)}}},
 		{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
 			Member: &commandv1.Member{NodeId: 5, StoreId: make([]byte, 16), RpcAddr: "n5:1"}, LogFormat: 7, VotesIn: []uint64{10},
 		}}},

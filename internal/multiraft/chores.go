@@ -67,20 +67,21 @@ func (w *worker) reconcile(g *group, members []Member) {
 	if status.LeadTransferee != 0 || isJoint(conf) || len(members) == 0 {
 		return
 	}
-	changes := membershipChanges(g.id, conf, members, func(id uint64) bool {
+	self := uint64(w.m.cfg.Replica)
+	changes := membershipChanges(g.id, conf, members, w.present, func(id uint64) bool {
 		progress, ok := status.Progress[id]
-		return ok && progress.State == tracker.StateReplicate &&
-			progress.Match+caughtUpWithin >= g.log.LastIndex() && w.m.peers.live(ident.ReplicaID(id))
+		return ok && progress.State == tracker.StateReplicate && progress.Match+caughtUpWithin >= g.log.LastIndex() && w.present(id)
 	})
 	if len(changes) == 0 {
 		return
 	}
 	w.stir(g)
-	self := uint64(w.m.cfg.Replica)
 	for _, change := range changes {
 		if change.GetType() != raftpb.ConfChangeAddNode && change.GetNodeId() == self {
 			// A leader does not remove itself, nor give up its vote; its successor will see to it.
-			if to := w.bestSuccessor(g, status); to != 0 {
+			// Nothing presses who only gives up his vote: he waits for one that can take over without a pause.
+			to := w.bestSuccessor(g, status)
+			if to != 0 && (change.GetType() == raftpb.ConfChangeRemoveNode || w.canLead(status, to)) {
 				g.node.TransferLeader(to)
 			}
 			return
@@ -95,8 +96,8 @@ func (w *worker) reconcile(g *group, members []Member) {
 }
 
 // membershipChanges computes the next step from conf towards members; ready says that a learner has
-// caught up. It returns nil when nothing can be done now.
-func membershipChanges(group shard.GroupID, conf *raftpb.ConfState, members []Member, ready func(uint64) bool) []*raftpb.ConfChangeSingle {
+// caught up, live that a replica answers. It returns nil when nothing can be done now.
+func membershipChanges(group shard.GroupID, conf *raftpb.ConfState, members []Member, live, ready func(uint64) bool) []*raftpb.ConfChangeSingle {
 	var promote, add, remove []*raftpb.ConfChangeSingle
 	replacing := map[uint64]bool{} // removed replicas whose stand-in is not a voter yet
 	single := func(kind raftpb.ConfChangeType, id uint64) *raftpb.ConfChangeSingle {
@@ -135,7 +136,7 @@ func membershipChanges(group shard.GroupID, conf *raftpb.ConfState, members []Me
 	case len(add) > 0:
 		return add
 	}
-	return demotion(group, conf, members)
+	return demotion(group, conf, members, live)
 }
 
 // yield hands over every data group that this replica leads, because it has known no leader of the meta group for

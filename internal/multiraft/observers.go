@@ -45,9 +45,9 @@ func (w *worker) onlyObservers(group shard.GroupID, learners []uint64) bool {
 	return !slices.ContainsFunc(learners, func(id uint64) bool { return !w.observer(group, id) })
 }
 
-// demotion is the step by which one voter becomes an observer: one at a time, the one with the lowest id first, and only while a
-// voter stays that keeps its vote.
-func demotion(group shard.GroupID, conf *raftpb.ConfState, members []Member) []*raftpb.ConfChangeSingle {
+// demotion is the step by which one voter becomes an observer: one at a time, the one with the lowest id first, only while a
+// voter stays that keeps its vote, and only while most of those who stay are live: a member may have died since its vote was taken.
+func demotion(group shard.GroupID, conf *raftpb.ConfState, members []Member, live func(uint64) bool) []*raftpb.ConfChangeSingle {
 	first, stays := uint64(0), false
 	for i := range members {
 		id := uint64(members[i].Replica)
@@ -60,6 +60,19 @@ func demotion(group shard.GroupID, conf *raftpb.ConfState, members []Member) []*
 		}
 	}
 	if first == 0 || !stays {
+		return nil
+	}
+	stay, alive := 0, 0
+	for _, id := range conf.GetVoters() {
+		if id == first {
+			continue
+		}
+		stay++
+		if live(id) {
+			alive++
+		}
+	}
+	if 2*alive <= stay {
 		return nil
 	}
 	return []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(first)}}

@@ -29,24 +29,28 @@ func TestStepsToObservers(t *testing.T) {
 	add, learn, remove := raftpb.ConfChangeAddNode, raftpb.ConfChangeAddLearnerNode, raftpb.ConfChangeRemoveNode
 	for name, c := range map[string]struct {
 		voters, learners []uint64
+		dead             uint64
 		members          []Member
 		want             []string
 	}{
-		"a vote that is taken":            {[]uint64{1, 2, 3}, nil, []Member{member(1), member(2), member(3, here)}, []string{fmt.Sprint(learn, 3)}},
-		"in another group":                {[]uint64{1, 2, 3}, nil, []Member{member(1), member(2), member(3, elsewhere)}, nil},
-		"an observer is not promoted":     {[]uint64{1, 2}, []uint64{3}, []Member{member(1), member(2), member(3, here)}, nil},
-		"a vote that is given":            {[]uint64{1, 2}, []uint64{3}, []Member{member(1), member(2), member(3, elsewhere)}, []string{fmt.Sprint(add, 3)}},
-		"one after the other":             {[]uint64{1, 2, 3}, nil, []Member{member(1), member(2, here), member(3, here)}, []string{fmt.Sprint(learn, 2)}},
-		"nobody else votes yet":           {[]uint64{1}, nil, []Member{member(1, here)}, nil},
-		"the new voter comes first":       {[]uint64{1}, []uint64{2}, []Member{member(1, here), member(2)}, []string{fmt.Sprint(add, 2)}},
-		"a new member comes first":        {[]uint64{1, 2}, nil, []Member{member(1), member(2, here), member(3)}, []string{fmt.Sprint(learn, 3)}},
-		"an observer that left":           {[]uint64{1, 2}, []uint64{3}, []Member{member(1), member(2), gone(member(3, here))}, []string{fmt.Sprint(remove, 3)}},
-		"an observer's stand-in comes":    {[]uint64{1, 2}, []uint64{3}, []Member{member(1), member(2), gone(member(3, here)), standIn(member(4, here), 3)}, []string{fmt.Sprint(learn, 4)}},
-		"an observer's stand-in is there": {[]uint64{1, 2}, []uint64{3, 4}, []Member{member(1), member(2), gone(member(3, here)), standIn(member(4, here), 3)}, []string{fmt.Sprint(remove, 3)}},
+		"a vote that is taken":            {[]uint64{1, 2, 3}, nil, 0, []Member{member(1), member(2), member(3, here)}, []string{fmt.Sprint(learn, 3)}},
+		"half of those who stay are dead": {[]uint64{1, 2, 3}, nil, 2, []Member{member(1), member(2), member(3, here)}, nil},
+		"who loses its vote is dead":      {[]uint64{1, 2, 3}, nil, 3, []Member{member(1), member(2), member(3, here)}, []string{fmt.Sprint(learn, 3)}},
+		"in another group":                {[]uint64{1, 2, 3}, nil, 0, []Member{member(1), member(2), member(3, elsewhere)}, nil},
+		"an observer is not promoted":     {[]uint64{1, 2}, []uint64{3}, 0, []Member{member(1), member(2), member(3, here)}, nil},
+		"a vote that is given":            {[]uint64{1, 2}, []uint64{3}, 0, []Member{member(1), member(2), member(3, elsewhere)}, []string{fmt.Sprint(add, 3)}},
+		"one after the other":             {[]uint64{1, 2, 3}, nil, 0, []Member{member(1), member(2, here), member(3, here)}, []string{fmt.Sprint(learn, 2)}},
+		"nobody else votes yet":           {[]uint64{1}, nil, 0, []Member{member(1, here)}, nil},
+		"the new voter comes first":       {[]uint64{1}, []uint64{2}, 0, []Member{member(1, here), member(2)}, []string{fmt.Sprint(add, 2)}},
+		"a new member comes first":        {[]uint64{1, 2}, nil, 0, []Member{member(1), member(2, here), member(3)}, []string{fmt.Sprint(learn, 3)}},
+		"an observer that left":           {[]uint64{1, 2}, []uint64{3}, 0, []Member{member(1), member(2), gone(member(3, here))}, []string{fmt.Sprint(remove, 3)}},
+		"an observer's stand-in comes":    {[]uint64{1, 2}, []uint64{3}, 0, []Member{member(1), member(2), gone(member(3, here)), standIn(member(4, here), 3)}, []string{fmt.Sprint(learn, 4)}},
+		"an observer's stand-in is there": {[]uint64{1, 2}, []uint64{3, 4}, 0, []Member{member(1), member(2), gone(member(3, here)), standIn(member(4, here), 3)}, []string{fmt.Sprint(remove, 3)}},
 	} {
+		live := func(id uint64) bool { return id != c.dead }
 		conf := &raftpb.ConfState{Voters: c.voters, Learners: c.learners}
 		var got []string
-		for _, change := range membershipChanges(here, conf, c.members, func(uint64) bool { return true }) {
+		for _, change := range membershipChanges(here, conf, c.members, live, func(uint64) bool { return true }) {
 			got = append(got, fmt.Sprint(change.GetType(), change.GetNodeId()))
 		}
 		if fmt.Sprint(got) != fmt.Sprint(c.want) {

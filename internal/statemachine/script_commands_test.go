@@ -31,9 +31,11 @@ func parseCommand(t *testing.T, f fields, line string) *commandv1.Command {
 	case "add-member":
 		return &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: member, VotesIn: f.numbers("votes-in")}}}
 	case "change-votes":
-		return &commandv1.Command{Body: &commandv1.Command_ChangeVotes{ChangeVotes: &commandv1.ChangeVotes{
-			ReplicaId: f.number("replica"), Groups: f.numbers("groups"), Votes: f.flag("votes"),
-		}}}
+		votes := &commandv1.ChangeVotes{ReplicaId: f.number("replica"), Groups: f.numbers("groups"), Votes: f.flag("votes")}
+		if f.number("uid") != 0 {
+			votes.ClusterUid = f.id("uid")
+		}
+		return &commandv1.Command{Body: &commandv1.Command_ChangeVotes{ChangeVotes: votes}}
 	case "remove-member":
 		return &commandv1.Command{Body: &commandv1.Command_RemoveMember{
 			RemoveMember: &commandv1.RemoveMember{ReplicaId: f.number("replica")},

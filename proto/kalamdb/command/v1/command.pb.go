@@ -3028,10 +3028,13 @@ func (x *AddMember) GetVotesIn() []uint64 {
 // ChangeVotes gives a member a vote in groups, or takes it away: its replica there then observes, which is to say that it has all
 // entries and is not counted. Refused when nobody else votes in one of the groups. It is proposed from log format 7 on.
 type ChangeVotes struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
-	Groups        []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
-	Votes         bool                   `protobuf:"varint,3,opt,name=votes,proto3" json:"votes,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	Groups    []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Votes     bool                   `protobuf:"varint,3,opt,name=votes,proto3" json:"votes,omitempty"`
+	// The cluster that the sender knew, 16 bytes; empty is any. Survivors of a lost majority, of which some had applied an order and others
+	// had it in their logs only, are another cluster, in which nobody carries it out.
+	ClusterUid    []byte `protobuf:"bytes,4,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3085,6 +3088,13 @@ func (x *ChangeVotes) GetVotes() bool {
 		return x.Votes
 	}
 	return false
+}
+
+func (x *ChangeVotes) GetClusterUid() []byte {
+	if x != nil {
+		return x.ClusterUid
+	}
+	return nil
 }
 
 type RemoveMember struct {
@@ -8080,12 +8090,14 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\x02 \x01(\rR\tlogFormat\x12\x19\n" +
-	"\bvotes_in\x18\x03 \x03(\x04R\avotesIn\"Z\n" +
+	"\bvotes_in\x18\x03 \x03(\x04R\avotesIn\"{\n" +
 	"\vChangeVotes\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x16\n" +
 	"\x06groups\x18\x02 \x03(\x04R\x06groups\x12\x14\n" +
-	"\x05votes\x18\x03 \x01(\bR\x05votes\"-\n" +
+	"\x05votes\x18\x03 \x01(\bR\x05votes\x12\x1f\n" +
+	"\vcluster_uid\x18\x04 \x01(\fR\n" +
+	"clusterUid\"-\n" +
 	"\fRemoveMember\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\"\x9b\x02\n" +
