@@ -20,6 +20,8 @@ import (
 const (
 	// headerBytes is what a command has beside its rows, at most.
 	headerBytes = 256
+	// widestKey is how many times as long as in its row a value can be in the key of an index: a small number in an array.
+	widestKey = 5
 	// maxKeyText bounds how much of a key a message repeats.
 	maxKeyText = 128
 )
@@ -37,13 +39,13 @@ func (rs *restorer) rowsFit(ctx context.Context) error {
 	}
 	for _, group := range rs.manifest.Groups {
 		for _, chunk := range group.Chunks {
-			if chunk.Bytes*int64(1+indexes) <= int64(limit) {
+			if chunk.Bytes*int64(1+widestKey*indexes) <= int64(limit) {
 				continue
 			}
 			err := rs.reader.records(ctx, chunk, func(record *Record, _ []byte) error {
 				table := tables[record.Table]
-				if table == nil || (len(record.Value)+len(record.Key))*(1+2*len(table.Indexes))+headerBytes <= limit {
-					return nil // half of an index's key may be what keeps bytes 00 apart
+				if table == nil || (len(record.Value)+len(record.Key))*(1+widestKey*len(table.Indexes))+headerBytes <= limit {
+					return nil
 				}
 				row, err := table.rowOf(record)
 				if err != nil {

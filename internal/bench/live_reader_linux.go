@@ -53,6 +53,9 @@ func (r *liveReaders) run(poll int) {
 			r.mu.Lock()
 			s := r.sockets[events[i].Fd]
 			r.mu.Unlock()
+			if s == nil {
+				continue // it has ended, and a process that was just started has not closed it yet
+			}
 			got, err := syscall.Read(int(events[i].Fd), data)
 			if got > 0 {
 				s.took(data[:got])
@@ -74,6 +77,7 @@ func (r *liveReaders) leave(fd int32, s *liveSocket) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.sockets, fd)
+	_ = syscall.EpollCtl(r.poll, syscall.EPOLL_CTL_DEL, int(fd), nil) // not by closing it: a process that is being started may have it as well
 	_ = syscall.Close(int(fd)) // it has ended
 	close(s.ended)
 	if len(r.sockets) > 0 {

@@ -68,9 +68,13 @@ func detach(conn net.Conn) (fd int, err error) {
 		return -1, fmt.Errorf("take a socket over: %w", err)
 	}
 	fd = -1
+	// A server that is started meanwhile must not keep the socket open.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if control := raw.Control(func(old uintptr) { fd, err = syscall.Dup(int(old)) }); control != nil || err != nil {
 		return -1, fmt.Errorf("take a socket over: %w", errors.Join(control, err))
 	}
+	syscall.CloseOnExec(fd)
 	if err = syscall.SetNonblock(fd, false); err != nil {
 		return -1, errors.Join(err, syscall.Close(fd))
 	}

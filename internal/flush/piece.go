@@ -53,6 +53,7 @@ func (w *Worker) Piece(ctx context.Context, order Order, permit func() error) (P
 
 // run flushes scope after scope.
 func (p *piece) run(ctx context.Context) error {
+	tried := false // a piece gets on, however long it takes to find a scope
 	for at := p.order.From; ; {
 		user, found, err := p.nextScope(at)
 		if err != nil || !found {
@@ -61,10 +62,11 @@ func (p *piece) run(ctx context.Context) error {
 		if user != at.User {
 			at = Position{User: user}
 		}
-		if !p.Clock.Now().Before(p.until) {
+		if tried && !p.Clock.Now().Before(p.until) {
 			p.did.Next = &at
 			return nil
 		}
+		tried = true
 		next, err := p.scope(ctx, at)
 		if err != nil {
 			err = fmt.Errorf("flush %s in %s: %w", p.table.FullName(), p.order.Group, err)

@@ -58,3 +58,27 @@ func TestRestoreOfLargeRows(t *testing.T) {
 		})
 	}
 }
+
+// TestRestoreOfLongKeys: a list of small numbers is five times as long in the key of an index as in its row, and its row is found before anything
+// is changed, too.
+func TestRestoreOfLongKeys(t *testing.T) {
+	t.Parallel()
+	n, root := oneNode(t, func(cfg *config.Config) {
+		withShards(1, 1)(cfg)
+		cfg.Raft.LogSegmentBytes = 32 << 20
+	})
+	root.sql("CREATE NAMESPACE app")
+	root.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, list INT[]) WITH (TYPE = 'SHARED')")
+	root.sql("INSERT INTO app.t VALUES (2, ARRAY[1" + strings.Repeat(",1", 80_000) + "])")
+	root.sql("CREATE INDEX by_list ON app.t (list)")
+	place := t.TempDir()
+	completed(t, n, root, "BACKUP DATABASE TO '"+place+"'")
+	narrow, empty := oneNode(t, withShards(1, 1))
+	job := startJob(t, narrow, empty, "RESTORE DATABASE FROM '"+place+"'")
+	if catalog.JobState(job.GetState()) != catalog.JobFailed || !strings.Contains(job.GetError(), "the row with id = 2 in table 'app.t'") {
+		t.Errorf("the job is %s: %s", catalog.JobState(job.GetState()), job.GetError())
+	}
+	if got := empty.grid("SELECT namespace_id, table_name FROM system.tables WHERE namespace_id = 'app'"); got != "" {
+		t.Errorf("the refused restore leaves %q", got)
+	}
+}
