@@ -78,7 +78,7 @@ func (r *liveReaders) leave(fd int32, s *liveSocket) (last bool) {
 	defer r.mu.Unlock()
 	delete(r.sockets, fd)
 	_ = syscall.EpollCtl(r.poll, syscall.EPOLL_CTL_DEL, int(fd), nil) // not by closing it: a process that is being started may have it as well
-	_ = syscall.Close(int(fd)) // it has ended
+	_ = syscall.Close(int(fd))                                        // it has ended
 	close(s.ended)
 	if len(r.sockets) > 0 {
 		return false

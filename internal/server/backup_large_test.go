@@ -69,7 +69,7 @@ func TestRestoreOfLongKeys(t *testing.T) {
 	})
 	root.sql("CREATE NAMESPACE app")
 	root.sql("CREATE TABLE app.t (id BIGINT PRIMARY KEY, list INT[]) WITH (TYPE = 'SHARED')")
-	root.sql("INSERT INTO app.t VALUES (2, ARRAY[1" + strings.Repeat(",1", 80_000) + "])")
+	root.sql("INSERT INTO app.t VALUES (2, ARRAY[1" + strings.Repeat(",1", 72_000) + "])")
 	root.sql("CREATE INDEX by_list ON app.t (list)")
 	place := t.TempDir()
 	completed(t, n, root, "BACKUP DATABASE TO '"+place+"'")
