@@ -25,8 +25,8 @@ func (n *Node) freeBytes() (int64, error) {
 	return int64(usage.AvailBytes), nil
 }
 
-// watchDisk ends the node when a change of the disk does not come back within the limit. By then others lead its groups:
-// who waits for the disk sends no heartbeats.
+// watchDisk ends the node when a change of the disk does not come back within the limit. By then others lead its groups if
+// the log hangs, for who waits for it sends no heartbeats; where only the store hangs, its leaders stay until the node has ended.
 func (n *Node) watchDisk(ctx context.Context) {
 	limit := n.cfg.Storage.HangLimit()
 	if limit == 0 {
