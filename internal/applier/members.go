@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -100,7 +101,8 @@ func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog
 }
 
 // addMember lets a data directory take part. A directory that is known keeps its replica id and may change its
-// addresses; a new one takes the place of every other directory of its node.
+// addresses; a new one takes the place of every other directory of its node. An order of a cluster that was recovered since leaves what it left,
+// together with the recovery, where it was applied before: a new directory gets its id and is removed, and addresses change even so.
 func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, error) {
 	if c.Cluster() == nil {
 		return notFounded(), nil
@@ -110,6 +112,7 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 		return refusal, nil
 	}
 	known, ok := c.MemberByStore(wanted.Store)
+	late := c.recoveredSince(body.GetClusterUid())
 	switch {
 	case !ok && body.GetLogFormat() < c.Cluster().LogFormat:
 		return command.Refuse(fault.InvalidStatement, "the logs of this cluster have format %d, the program of node %d reads %d; "+
@@ -118,11 +121,15 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 		if refusal := c.observeOutside(wanted, body.GetVotesIn()); refusal != nil {
 			return refusal, nil
 		}
+		if late {
+			wanted.Removed, wanted.Observes = true, nil
+			return c.recordMember(wanted)
+		}
 		return c.admitMember(wanted)
 	case known.Node != wanted.Node:
 		return command.Refuse(fault.InvalidStatement, "the data directory belongs to node %d, not to node %d",
 			known.Node, wanted.Node), nil
-	case known.Removed:
+	case known.Removed && !late:
 		return command.Refuse(fault.PermissionDenied,
 			"the data directory was removed from the cluster and may not join again; start the node with an empty one"), nil
 	}
@@ -134,6 +141,12 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 	moved := *known
 	moved.RPCAddr, moved.APIAddr = wanted.RPCAddr, wanted.APIAddr
 	return response, c.putMember(&moved)
+}
+
+// recoveredSince reports whether a command is of another cluster than this one, which is what was recovered of it. Some survivors may have
+// applied the command before, and others have it in their logs only.
+func (c *metaCall) recoveredSince(uid []byte) bool {
+	return len(uid) > 0 && !bytes.Equal(uid, c.Cluster().UID[:])
 }
 
 // checkMember reads the identity and addresses of a member; all else is decided here.
@@ -154,7 +167,7 @@ func (c *metaCall) checkMember(body *commandv1.Member) (*catalog.Member, *comman
 	}, nil
 }
 
-// admitMember hands out the next replica id.
+// admitMember lets a new directory take the place of every other one of its node.
 func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, error) {
 	for _, other := range c.Members() {
 		if other.Node != member.Node || other.Removed {
@@ -170,6 +183,11 @@ func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, err
 			return nil, err
 		}
 	}
+	return c.recordMember(member)
+}
+
+// recordMember hands out the next replica id.
+func (c *metaCall) recordMember(member *catalog.Member) (*commandv1.Response, error) {
 	member.Replica = c.LastReplica() + 1
 	c.SetLastReplica(member.Replica)
 	if err := setSequence(c.batch, catalog.SequenceReplica, uint64(member.Replica)); err != nil {

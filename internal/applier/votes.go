@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -17,7 +16,7 @@ func (c *metaCall) changeVotes(body *commandv1.ChangeVotes) (*commandv1.Response
 	if c.Cluster() == nil {
 		return notFounded(), nil
 	}
-	if uid := body.GetClusterUid(); len(uid) > 0 && !bytes.Equal(uid, c.Cluster().UID[:]) {
+	if c.recoveredSince(body.GetClusterUid()) {
 		return command.Refuse(fault.InvalidStatement, "the cluster was recovered meanwhile; look at who votes now, and order it again"), nil
 	}
 	replica := ident.ReplicaID(body.GetReplicaId())

@@ -27,7 +27,7 @@ func backupExamples() []*commandv1.Command {
 		}}},
 		{Body: &commandv1.Command_ChangeVotes{ChangeVotes: &commandv1.ChangeVotes{ReplicaId: 3, Groups: []uint64{10, 200}, Votes: true, ClusterUid: make([]byte, 16)}}},
 		{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
-			Member: &commandv1.Member{NodeId: 5, StoreId: make([]byte, 16), RpcAddr: "n5:1"}, LogFormat: 7, VotesIn: []uint64{10},
+			Member: &commandv1.Member{NodeId: 5, StoreId: make([]byte, 16), RpcAddr: "n5:1"}, LogFormat: 7, VotesIn: []uint64{10}, ClusterUid: make([]byte, 16),
 		}}},
 		{Body: &commandv1.Command_RotateToken{RotateToken: &commandv1.RotateToken{
 			UserId: "alice", Family: []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, Serial: 2, ExpiresMicros: 3, GraceMicros: 4,

@@ -121,6 +121,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 		ClusterId: n.cfg.Cluster.ClusterID, NodeId: n.cfg.Cluster.NodeID, StoreId: id.Store[:],
 		RpcAddr: n.cfg.Cluster.RPCAddr, ApiAddr: n.advertisedAPI(), RequestWindow: configuredWindow(n.cfg),
 		LogFormat: n.logFormat, VotesIn: n.invitedTo(),
+		UserShards: configuredShards(n.cfg).UserShards, SharedShards: configuredShards(n.cfg).SharedShards,
 	})
 	if err != nil {
 		n.setWaiting(fmt.Sprintf("%s did not answer the request to join: %v", nameOf(peer), err))
@@ -134,9 +135,8 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 		return false, fmt.Errorf("the cluster refused this node: %s", answer.GetRefused())
 	}
 	shards := shard.Map{UserShards: answer.GetUserShards(), SharedShards: answer.GetSharedShards()}
-	if have := configuredShards(n.cfg); have != shards {
-		return false, fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d",
-			have.UserShards, have.SharedShards, shards.UserShards, shards.SharedShards)
+	if have := configuredShards(n.cfg); have != shards { // who admitted this node runs a version that does not look
+		return false, shardsMismatch(have, shards)
 	}
 	if configuredWindow(n.cfg) != answer.GetRequestWindow() {
 		return false, windowMismatch(configuredWindow(n.cfg), answer.GetRequestWindow())
@@ -164,6 +164,13 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	}
 	n.logger.Info("joined the cluster", slog.Uint64("replica_id", uint64(id.Replica)), slog.String("through", nameOf(peer)))
 	return true, n.runClustered()
+}
+
+// shardsMismatch says that a node would divide rows otherwise than its cluster.
+func shardsMismatch(node, cluster shard.Map) error {
+	return fmt.Errorf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d, and this cannot be changed; "+
+		"set cluster.user_shards = %[3]d and cluster.shared_shards = %[4]d in the configuration of this node, and start it again",
+		node.UserShards, node.SharedShards, cluster.UserShards, cluster.SharedShards)
 }
 
 // windowMismatch says that a node and its cluster would not forget requests alike.

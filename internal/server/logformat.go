@@ -92,12 +92,15 @@ func refuseSelection(current *catalog.Catalog, req *nodev1.JoinRequest) *nodev1.
 		req.GetNodeId())
 }
 
-// addMember makes the command that records a store, of which the program reads a format. Where the cluster's is not raised,
-// a member of an earlier version would not read the field.
+// addMember makes the command that records a store, of which the program reads a format. What a member of an earlier version
+// would not read is set only where the cluster's is raised.
 func addMember(current *catalog.Catalog, member *commandv1.Member, format uint32) *commandv1.AddMember {
 	add := &commandv1.AddMember{Member: member}
 	if current.Cluster().LogFormat > 0 {
 		add.LogFormat = format
+	}
+	if current.Cluster().LogFormat >= command.VotesFormat {
+		add.ClusterUid = current.Cluster().UID[:]
 	}
 	return add
 }

@@ -205,6 +205,11 @@ func (n *Node) admit(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Join
 	if want := current.Cluster().RequestWindow; req.GetRequestWindow() != want {
 		return refuseJoin(false, "%v", windowMismatch(req.GetRequestWindow(), want)), nil
 	}
+	// A node of a version that does not say its shards looks itself at what it is answered, and starts only if they agree.
+	said := shard.Map{UserShards: req.GetUserShards(), SharedShards: req.GetSharedShards()}
+	if have := current.Cluster().Shards; said != (shard.Map{}) && said != have {
+		return refuseJoin(false, "%v", shardsMismatch(said, have)), nil
+	}
 	if refusal := refuseOldLogs(current, store, req); refusal != nil {
 		return refusal, nil
 	}

@@ -113,6 +113,7 @@ type recoveryPlan struct {
 	uid      ident.ClusterUID
 	cluster  *catalog.Cluster
 	lost     []*catalog.Member
+	gone     []*catalog.Member // left before, and may still say in whose place they came
 
 	observers []*catalog.Member // survivors without a vote in some groups; they vote everywhere from now on
 }
@@ -145,6 +146,11 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 	}
 	if !slices.Contains(plan.replicas, self) {
 		return plan, fmt.Errorf("node %d has another data directory by now; this one was replaced", uint64(n.identity.Node))
+	}
+	for _, m := range current.Members() {
+		if m.Removed && (m.Replaces != 0 || len(m.Observes) > 0) {
+			plan.gone = append(plan.gone, m)
+		}
 	}
 	slices.Sort(plan.replicas)
 	plan.report.AlreadyDone = len(plan.lost)+len(plan.observers) == 0 && n.identity.Cluster == plan.cluster.UID
@@ -187,9 +193,10 @@ func (p *recoveryPlan) stage(batch *storage.Batch) error {
 			return fmt.Errorf("rewrite member %d: %w", uint64(m.Replica), err)
 		}
 	}
-	for _, m := range p.lost {
+	// In whose place the lost ones came is told by none: a survivor that has one of them in its log only, and applies that later, could not.
+	for _, m := range slices.Concat(p.lost, p.gone) {
 		removed := *m
-		removed.Removed = true
+		removed.Removed, removed.Replaces, removed.Observes = true, 0, nil
 		if value, err = catalog.Marshal(catalog.MemberToProto(&removed)); err != nil {
 			return err
 		}

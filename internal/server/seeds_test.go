@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -11,7 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
@@ -141,6 +144,49 @@ func TestRequestWindowIsTheClusters(t *testing.T) {
 	waitReady(t, third)
 	if id := third.who(); id.Window != 2048 {
 		t.Errorf("the node that agrees stored %d", id.Window)
+	}
+}
+
+// TestShardsAreTheClusters: a node whose shards are other than the cluster's is told both and what to do, and is nobody afterwards: no member
+// is recorded and no id was used up. One of a version that does not say its shards is admitted, and one that agrees.
+func TestShardsAreTheClusters(t *testing.T) {
+	t.Parallel()
+	first := openFirst(t)
+	have := first.who().Shards
+	for _, other := range []shard.Map{
+		{UserShards: have.UserShards + 1, SharedShards: have.SharedShards}, {UserShards: have.UserShards, SharedShards: have.SharedShards + 1},
+		{UserShards: have.UserShards},
+	} {
+		answer, err := first.admit(t.Context(), &nodev1.JoinRequest{
+			ClusterId: "test", NodeId: 2, StoreId: bytes.Repeat([]byte{7}, 16), LogFormat: command.LogFormat,
+			UserShards: other.UserShards, SharedShards: other.SharedShards,
+		})
+		want := fmt.Sprintf("cluster.user_shards = %d, cluster.shared_shards = %d: the cluster was founded with %d and %d",
+			other.UserShards, other.SharedShards, have.UserShards, have.SharedShards)
+		if err != nil || !strings.Contains(answer.GetRefused(), want) || answer.GetRetry() {
+			t.Errorf("a node with %+v was answered %v, %v", other, answer, err)
+		}
+	}
+	cfg, opts := newcomer(t, 2, first)
+	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{first.RPCAddr()}}
+	cfg.Cluster.UserShards++
+	second := openNode(t, cfg, opts)
+	want := fmt.Sprintf("cluster.user_shards = %d", cfg.Cluster.UserShards)
+	if err := ended(t, second); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), fmt.Sprintf("set cluster.user_shards = %d", have.UserShards)) {
+		t.Errorf("the node with another division ends with %v", err)
+	}
+	takeDown(t, second)
+	if c := first.catalog.Current(); len(c.Members()) != 1 || c.LastReplica() != 1 {
+		t.Errorf("there are %d members, and %d ids were used", len(c.Members()), c.LastReplica())
+	}
+	cfg.Cluster.UserShards--
+	waitReady(t, reopen(t, cfg).Node)
+	if c := first.catalog.Current(); c.LastReplica() != 2 {
+		t.Errorf("the node that agrees became replica %d", c.LastReplica())
+	}
+	answer, err := first.admit(t.Context(), &nodev1.JoinRequest{ClusterId: "test", NodeId: 3, StoreId: bytes.Repeat([]byte{8}, 16), LogFormat: command.LogFormat})
+	if err != nil || answer.GetReplicaId() != 3 || answer.GetUserShards() != have.UserShards || answer.GetSharedShards() != have.SharedShards {
+		t.Errorf("a node that does not say its shards was answered %v, %v", answer, err)
 	}
 }
 

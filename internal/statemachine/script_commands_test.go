@@ -10,7 +10,7 @@ import (
 
 // parseCommand reads the command of a script's entry; names take the place of bare words behind it:
 //
-//	found uid=N store=N node=N [rpc=… api=…]         add-member store=N node=N …     remove-member replica=N
+//	found uid=N store=N node=N [rpc=… api=…]         add-member store=N node=N [uid=N] …     remove-member replica=N
 //	create-namespace name=n [if-not-exists]          drop-namespace name=n [if-exists]
 //	create-table ns=n name=t kind=N [if-not-exists]  drop-table ns=n name=t [if-exists]    cleanup-done t=N
 //	create-user id=u role=N [if-not-exists]          alter-user id=u [password=p] [role=N]
@@ -29,7 +29,11 @@ func parseCommand(t *testing.T, f fields, line string) *commandv1.Command {
 			ClusterUid: f.id("uid"), ClusterId: "local", UserShards: uint32(f.number("users")), SharedShards: 2, Member: member,
 		}}}
 	case "add-member":
-		return &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{Member: member, VotesIn: f.numbers("votes-in")}}}
+		add := &commandv1.AddMember{Member: member, VotesIn: f.numbers("votes-in")}
+		if f.number("uid") != 0 {
+			add.ClusterUid = f.id("uid")
+		}
+		return &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: add}}
 	case "change-votes":
 		votes := &commandv1.ChangeVotes{ReplicaId: f.number("replica"), Groups: f.numbers("groups"), Votes: f.flag("votes")}
 		if f.number("uid") != 0 {

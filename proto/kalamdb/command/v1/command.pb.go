@@ -2966,10 +2966,13 @@ func (x *Member) GetObserves() []uint64 {
 // node id with another store is marked removed and named in `replaces`. A known store may change its
 // addresses this way.
 type AddMember struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
-	LogFormat     uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`  // what the program of a new store reads; set only where the cluster's format is raised
-	VotesIn       []uint64               `protobuf:"varint,3,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"` // of a new node: the only groups in which it gets a vote; none is all. From log format 7 on
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Member    *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	LogFormat uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`  // what the program of a new store reads; set only where the cluster's format is raised
+	VotesIn   []uint64               `protobuf:"varint,3,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"` // of a new node: the only groups in which it gets a vote; none is all. From log format 7 on
+	// The cluster that the sender knew, 16 bytes; set from log format 7 on, empty is any. Where survivors of a lost majority are another cluster
+	// by now, the store belongs to the lost one: it is recorded as removed.
+	ClusterUid    []byte `protobuf:"bytes,4,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3021,6 +3024,13 @@ func (x *AddMember) GetLogFormat() uint32 {
 func (x *AddMember) GetVotesIn() []uint64 {
 	if x != nil {
 		return x.VotesIn
+	}
+	return nil
+}
+
+func (x *AddMember) GetClusterUid() []byte {
+	if x != nil {
+		return x.ClusterUid
 	}
 	return nil
 }
@@ -8085,12 +8095,14 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\breplaces\x18\x06 \x01(\x04R\breplaces\x12\x18\n" +
 	"\aremoved\x18\a \x01(\bR\aremoved\x12#\n" +
 	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\x12\x1a\n" +
-	"\bobserves\x18\t \x03(\x04R\bobserves\"y\n" +
+	"\bobserves\x18\t \x03(\x04R\bobserves\"\x9a\x01\n" +
 	"\tAddMember\x122\n" +
 	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\x02 \x01(\rR\tlogFormat\x12\x19\n" +
-	"\bvotes_in\x18\x03 \x03(\x04R\avotesIn\"{\n" +
+	"\bvotes_in\x18\x03 \x03(\x04R\avotesIn\x12\x1f\n" +
+	"\vcluster_uid\x18\x04 \x01(\fR\n" +
+	"clusterUid\"{\n" +
 	"\vChangeVotes\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x16\n" +

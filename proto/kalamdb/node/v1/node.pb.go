@@ -810,6 +810,8 @@ type JoinRequest struct {
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as configured; zero is the default
 	LogFormat     uint32                 `protobuf:"varint,7,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // as in GetNodeInfoResponse
 	VotesIn       []uint64               `protobuf:"varint,8,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"`            // what the invitation said
+	UserShards    uint32                 `protobuf:"varint,9,opt,name=user_shards,json=userShards,proto3" json:"user_shards,omitempty"`          // as configured; zero with shared_shards is not said, and the node looks itself at what it is answered
+	SharedShards  uint32                 `protobuf:"varint,10,opt,name=shared_shards,json=sharedShards,proto3" json:"shared_shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +900,20 @@ func (x *JoinRequest) GetVotesIn() []uint64 {
 		return x.VotesIn
 	}
 	return nil
+}
+
+func (x *JoinRequest) GetUserShards() uint32 {
+	if x != nil {
+		return x.UserShards
+	}
+	return 0
+}
+
+func (x *JoinRequest) GetSharedShards() uint32 {
+	if x != nil {
+		return x.SharedShards
+	}
+	return 0
 }
 
 type JoinResponse struct {
@@ -3141,7 +3157,7 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x14\n" +
 	"\x05match\x18\x02 \x01(\x04R\x05match\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06active\x18\x04 \x01(\bR\x06active\"\xf7\x01\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\"\xbd\x02\n" +
 	"\vJoinRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -3152,7 +3168,11 @@ const file_kalamdb_node_v1_node_proto_rawDesc = "" +
 	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\a \x01(\rR\tlogFormat\x12\x19\n" +
-	"\bvotes_in\x18\b \x03(\x04R\avotesIn\"\xa5\x02\n" +
+	"\bvotes_in\x18\b \x03(\x04R\avotesIn\x12\x1f\n" +
+	"\vuser_shards\x18\t \x01(\rR\n" +
+	"userShards\x12#\n" +
+	"\rshared_shards\x18\n" +
+	" \x01(\rR\fsharedShards\"\xa5\x02\n" +
 	"\fJoinResponse\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +

@@ -1,0 +1,121 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
+	"github.com/kalamdb/kalamdb-go/internal/shard"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
+	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
+)
+
+// TestLateMemberOfALostCluster: of two survivors one has applied the orders that add a node, that give it a new disk, and that tell of an
+// address, and the other has them in its log only. After the recovery both have the same members, none of the lost cluster's, and
+// go on to count alike.
+func TestLateMemberOfALostCluster(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	within(t, "orders name their cluster", func() bool { return nodes[0].commonFormat() >= command.VotesFormat })
+	within(t, "node 3 has what there is", func() bool {
+		return nodes[2].catalog.Current().Index() == nodes[0].catalog.Current().Index() && len(nodes[2].catalog.Current().Members()) == 3
+	})
+	closeNode(t, nodes[2])
+	addMemberTo(t, nodes[0], 4, 4, "n4:1")
+	addMemberTo(t, nodes[0], 4, 5, "n4:1") // which nobody has seen alive, so that another disk may stand in for it
+	addMemberTo(t, nodes[0], 4, 5, "n4:2")
+	addMemberTo(t, nodes[0], 5, 6, "n5:1")
+	want := nodes[0].catalog.Current()
+	closeNode(t, nodes[1])
+	closeNode(t, nodes[0])
+	handOver(t, nodes[0], nodes[2], want.Index())
+
+	for _, n := range []*Node{nodes[0], nodes[2]} {
+		if _, err := Recover(n.cfg.Storage.DataPath, []ident.NodeID{1, 3}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, third := reopen(t, nodes[0].cfg).Node, reopen(t, nodes[2].cfg).Node
+	waitReady(t, first, third)
+	addMemberTo(t, first, 6, 7, "n6:1")
+	state := func(n *Node) string {
+		lo, hi := keys.GroupSpan(shard.Meta)
+		entries, digest, err := rowvalue.SpanDigest(n.store, lo, hi)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%s%d keys, digest %x", memberLines(n.catalog.Current()), entries, digest)
+	}
+	var one, other string
+	within(t, "both survivors have applied the same", func() bool {
+		applied := func() [2]uint64 { return [2]uint64{first.engine().Applied(shard.Meta), third.engine().Applied(shard.Meta)} }
+		before := applied()
+		one, other = state(first), state(third)
+		return before[0] == before[1] && before == applied()
+	})
+	if one != other {
+		t.Errorf("node 1:\n%s\nnode 3:\n%s", one, other)
+	}
+	if first.catalog.Current().LastReplica() != want.LastReplica()+1 {
+		t.Errorf("%d ids are used", first.catalog.Current().LastReplica())
+	}
+	for _, m := range first.catalog.Current().Members() {
+		if lost := m.Node != 1 && m.Node != 3 && m.Node != 6; m.Removed != lost {
+			t.Errorf("member %+v", m)
+		}
+	}
+}
+
+// addMemberTo admits a store of a node that does not run.
+func addMemberTo(t *testing.T, n *Node, node uint64, store byte, addr string) {
+	t.Helper()
+	within(t, fmt.Sprintf("store %d of node %d is admitted", store, node), func() bool {
+		answer, err := n.admit(t.Context(), &nodev1.JoinRequest{
+			ClusterId: "test", NodeId: node, StoreId: bytes.Repeat([]byte{store}, 16), RpcAddr: addr, LogFormat: command.LogFormat,
+		})
+		return err == nil && answer.GetRefused() == ""
+	})
+}
+
+func memberLines(c *catalog.Catalog) (lines string) {
+	for _, m := range c.Members() {
+		lines += fmt.Sprintf("%+v\n", *m)
+	}
+	return lines + fmt.Sprintf("last replica %d\n", c.LastReplica())
+}
+
+// handOver puts the entries of the meta group up to an index into the log of another stopped node, which learns nothing of their commit.
+func handOver(t *testing.T, from, to *Node, upto uint64) {
+	t.Helper()
+	opened := make([]*Node, 2)
+	for i, n := range []*Node{from, to} {
+		var err error
+		if opened[i], err = openStopped(n.cfg.Storage.DataPath); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source, target := opened[0].log.Group(shard.Meta), opened[1].log.Group(shard.Meta)
+	entries, err := source.Entries(target.LastIndex()+1, upto+1, 1<<30)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	hard := target.HardState()
+	if hard.Commit >= entries[0].GetIndex() {
+		t.Fatal("the node knows of the commit; the test shows nothing")
+	}
+	hard.Term, hard.Vote = source.HardState().Term, 0
+	if err := opened[1].log.Append([]raftlog.Update{{Group: shard.Meta, Entries: entries, Hard: &hard}}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range opened {
+		if err := n.closeStores(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
