@@ -30,13 +30,13 @@ const (
 type leaderPolicy struct {
 	mu      sync.Mutex               // guards all below
 	avoided map[ident.ReplicaID]bool // they drain
-	tight   map[ident.ReplicaID]bool // their disks are nearly full, as their last beats say
+	tight   map[ident.ReplicaID]bool // their disks are nearly full, or their stores hang, as their last beats say
 }
 
 // How little a replica wants leaderships.
 const (
 	willing   = iota
-	tightDisk // its disk is nearly full: when nobody has room
+	tightDisk // its disk is nearly full, or its store hangs: when that is so everywhere
 	drains    // when nobody else is left
 )
 
@@ -53,7 +53,7 @@ func (p *leaderPolicy) reluctance(id ident.ReplicaID) int {
 	return willing
 }
 
-// setTight takes in what a beat says of its sender's disk.
+// setTight takes in what a beat says of its sender's disk and store.
 func (p *leaderPolicy) setTight(id ident.ReplicaID, tight bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

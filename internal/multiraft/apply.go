@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -46,6 +47,7 @@ type applyLoop struct {
 	wake  chan struct{} // has room for one signal
 
 	observe func(entries int) // told after each batch; may be nil
+	passes  atomic.Uint64     // beginnings and ends of passes with work: odd while one runs
 
 	active  []*replica // owned by pass: replicas with pending tasks, oldest first
 	spare   []resolved // owned by tell
@@ -99,6 +101,8 @@ func (a *applyLoop) pass() (worked bool, err error) {
 	if len(a.active) == 0 {
 		return false, nil // not even a batch is needed
 	}
+	a.passes.Add(1)
+	defer a.passes.Add(1)
 	installed, err := a.installSnapshots()
 	if err != nil {
 		return false, err

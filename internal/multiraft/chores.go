@@ -47,7 +47,7 @@ func (w *worker) chores() {
 	case w.tick%balanceEvery != 0:
 	case w.tick-w.metaSeen > liveWithin:
 		w.yield()
-	case !w.m.cfg.NoBalance:
+	case !w.m.cfg.NoBalance || w.m.Ailing():
 		w.balance()
 	}
 	if w.tick%truncateEvery == 0 {
@@ -162,12 +162,15 @@ func (w *worker) yield() {
 
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
 // groups as any other. Meta stays where it is, unless this replica wants no leaderships. Only a caught-up, live replica is
-// handed anything. A node whose disk is nearly full does not wait for a group to rest, nor for the membership to settle,
-// as long as somebody has room.
+// handed anything. A node whose disk is nearly full, or whose store hangs, does not wait for a group to rest, nor for the membership to settle,
+// as long as somebody has room and a store that works; if it hangs, nor for balancing to be wanted.
 func (w *worker) balance() {
 	self := uint64(w.m.cfg.Replica)
 	own := w.m.policy.reluctance(w.m.cfg.Replica)
 	moved, most := 0, max(balanceAtOnce, len(w.groups)/balanceShare)
+	if w.m.Ailing() {
+		most = len(w.groups) // who is led from here waits, so nothing is gained by moving some at a time
+	}
 	for _, g := range w.groups {
 		if moved == most {
 			return
@@ -183,7 +186,7 @@ func (w *worker) balance() {
 			continue
 		}
 		relief := own == tightDisk && w.m.policy.reluctance(ident.ReplicaID(to)) < own
-		if !relief && (w.tick-g.transferred < balanceRest || g.id == shard.Meta && own != drains) {
+		if !relief && (w.m.cfg.NoBalance || w.tick-g.transferred < balanceRest || g.id == shard.Meta && own != drains) {
 			continue
 		}
 		status := g.node.Status()

@@ -63,6 +63,9 @@ type Config struct {
 	MinFreeBytes int64
 	// FreeBytes asks the file system how much is free; nil does not know. It must not wait for the disk.
 	FreeBytes func() (int64, error)
+	// DiskHangs reports whether a call of the disk has been under way for so long that the node is better not a leader. It must not wait for
+	// the disk, and is asked once a tick; nil does not know.
+	DiskHangs func() bool
 	// FreesSpace reports whether a proposal makes room, or is needed to keep the cluster going, so that it may use what is
 	// kept free; nil says no to all. It is asked only while the disk is nearly full.
 	FreesSpace func(data []byte) bool

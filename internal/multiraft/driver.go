@@ -156,6 +156,7 @@ func (m *Manager) Tick() {
 func (m *Manager) passTicks(ticks int, all int64) {
 	m.beat(all)
 	m.room.look()
+	m.health.look(m, ticks)
 	for _, w := range m.workers {
 		w.addTicks(ticks)
 	}

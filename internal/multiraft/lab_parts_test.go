@@ -51,6 +51,7 @@ type tally struct {
 	group     shard.GroupID
 	sum       uint64
 	metaIndex func() uint64
+	keeps     bool // the commands, too
 }
 
 func tallyKey(g shard.GroupID) []byte {
@@ -65,6 +66,11 @@ func (m *tally) Apply(batch *storage.Batch, entries []command.Entry) (command.Ou
 			if want := binary.BigEndian.Uint64(e.Data[8:]); want > m.metaIndex() {
 				outcome.WaitMeta = want
 				break
+			}
+		}
+		if m.keeps {
+			if err := batch.Set(binary.BigEndian.AppendUint64(tallyKey(m.group), e.Index), e.Data); err != nil {
+				return outcome, err
 			}
 		}
 		if len(e.Data) >= 8 {

@@ -69,6 +69,7 @@ type labNode struct {
 	paused bool  // the process stands still; what is sent to it waits
 	noRoom bool  // the log finds no room for another segment
 	narrow bool  // nor does a snapshot
+	hangs  bool  // as Config.DiskHangs tells
 	free   int64 // bytes, as Config.FreeBytes tells
 }
 
@@ -177,6 +178,7 @@ func (n *labNode) open() {
 		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20, MaxFollowerBytes: l.followerBytes,
 		SnapshotChunkBytes: l.snapshotChunk, SnapshotFileBytes: l.snapshotFile, VerifyInstalled: true,
 		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,
+		DiskHangs: func() bool { return n.hangs },
 	}, wire)
 	if err != nil {
 		l.t.Fatal(err)

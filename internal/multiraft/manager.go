@@ -40,6 +40,7 @@ type Manager struct {
 	courtesy  *courtesy // of senders of snapshots, to everybody else
 	limit     *byteRate
 	room      *room
+	health    health
 	pumped    bool // by a driver: nobody else waits for the processor
 	readSeq   atomic.Uint64
 	run       uint64 // number of this run of the node, another after each start

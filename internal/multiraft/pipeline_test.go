@@ -41,6 +41,8 @@ type crewOptions struct {
 	segmentBytes int64          // of the log; zero is 16 MiB
 	onSync       [3]func()      // before each sync of a node's log; nil does nothing
 	noRoom       [3]atomic.Bool // a node's log finds no room for another segment
+	onTable      [3]func()      // before each sync of a table of a node's store; nil does nothing
+	memTable     uint64         // bytes of the stores' memtables, into which commands go, too; zero is the default, and they do not
 }
 
 // wire is a crew's network, as one of its members sees it.
@@ -68,6 +70,9 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 	wall := cmp.Or[clock.Clock](options.clock, clock.Real{})
 	for i := range c.managers {
 		fs := faultfs.Wrap(vfs.NewMem(), func(op faultfs.Op) error {
+			if op.Kind == faultfs.Sync && strings.HasSuffix(op.Path, ".sst") && options.onTable[i] != nil {
+				options.onTable[i]()
+			}
 			if !strings.HasPrefix(op.Path, "log/") || !c.ready.Load() {
 				return nil
 			}
@@ -79,7 +84,7 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 			}
 			return nil
 		})
-		store, err := storage.Open(storage.Options{FS: fs, Dir: "store"})
+		store, err := storage.Open(storage.Options{FS: fs, Dir: "store", MemTableBytes: options.memTable})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -92,7 +97,7 @@ func startCrew(tb testing.TB, options *crewOptions) *crew {
 		}
 		c.managers[i], err = Open(Config{
 			Replica: ident.ReplicaID(i + 1), Groups: c.groups, Engine: store, Log: LogOf(log), Clock: wall,
-			Logger: slog.New(slog.DiscardHandler), StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g} },
+			Logger: slog.New(slog.DiscardHandler), StateMachines: func(g shard.GroupID) StateMachine { return &tally{group: g, keeps: options.memTable > 0} },
 			StagingDir: "staging", NoBalance: true, TickInterval: 20 * time.Millisecond, LogWrites: options.logWrites,
 		}, wire{c, ident.ReplicaID(i + 1)})
 		if err != nil {

@@ -256,13 +256,13 @@ func (w *worker) watch() {
 
 // beat tells every member of the meta group that this node runs, and which run this is. It goes out as the notice
 // that nothing was applied, which says nothing to a node that does not know beats. As a refusal it says besides that the
-// disk is nearly full, so that others lead. A node whose disk hangs or is full
+// disk is nearly full or the store hangs, so that others lead. A node whose log hangs or is full
 // sends none: it lives, but its groups need other leaders.
 func (m *Manager) beat(tick int64) {
 	if tick%int64(m.cfg.HeartbeatTicks) != 0 || slices.ContainsFunc(m.workers, (*worker).stands) {
 		return
 	}
-	meta, tight := m.order[0], m.room.tight.Load()
+	meta, tight := m.order[0], m.room.tight.Load() || m.Ailing()
 	members := meta.members.Load()
 	for _, ids := range [2][]uint64{members.voters, members.learners} {
 		for _, id := range ids {

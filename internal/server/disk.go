@@ -25,8 +25,9 @@ func (n *Node) freeBytes() (int64, error) {
 	return int64(usage.AvailBytes), nil
 }
 
-// watchDisk ends the node when a change of the disk does not come back within the limit. By then others lead its groups if
-// the log hangs, for who waits for it sends no heartbeats; where only the store hangs, its leaders stay until the node has ended.
+// watchDisk ends the node when a change of the disk does not come back within the limit. By then others lead its groups: if
+// the log hangs, because who waits for it sends no heartbeats; if the store does, because the node hands them over when what it applies waits
+// for the store, or half of the limit is over.
 func (n *Node) watchDisk(ctx context.Context) {
 	limit := n.cfg.Storage.HangLimit()
 	if limit == 0 {
@@ -43,6 +44,12 @@ func (n *Node) watchDisk(ctx context.Context) {
 		}
 		n.pause(ctx, min(limit/4, time.Second))
 	}
+}
+
+// diskHangs is multiraft.Config.DiskHangs: a call has taken half as long as ends the node.
+func (n *Node) diskHangs() bool {
+	limit := n.cfg.Storage.HangLimit()
+	return limit > 0 && n.fs.Hung(limit/2) != nil
 }
 
 // guardGrace is how much longer a process may stand still than a change of the disk may take.

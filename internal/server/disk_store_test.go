@@ -231,3 +231,37 @@ func TestHungStoreEndsTheNode(t *testing.T) {
 		})
 	}
 }
+
+// TestHungStoreLeadsNothing lets reads of the tables of the leader of everything hang, for less than ends a node: it hands over all that it leads, so
+// that a change that waits for it is done by another, once. When its disk answers again, it has what the others have.
+func TestHungStoreLeadsNothing(t *testing.T) {
+	t.Parallel()
+	d := newTroubled()
+	nodes, c := threeOnDisks(t, d, func(cfg *config.Config) { cfg.Storage.HangLimitSecs = 86400 })
+	victim := nodes[1]
+	release := make(chan struct{})
+	d.on("/store/", func() error { <-release; return nil }, faultfs.Read)
+	within(t, "a change is done", func() bool {
+		status, _ := c.post("/v1/api/sql", map[string]any{"sql": "UPDATE shop.t SET body = body || 'y' WHERE id = 7 AND length(body) = 1000"})
+		return status == http.StatusOK
+	})
+	if d.met.Load() == 0 || !victim.engine().Ailing() {
+		t.Error("nothing hangs; the test shows nothing")
+	}
+	within(t, "the node leads nothing", func() bool { return victim.engine().LeaderCount() == 0 })
+	goesOn(t, c, nodes[0], rows, rows+1)
+	if got := c.sql("SELECT length(body) FROM shop.t WHERE id = 7"); !strings.Contains(got, `[[1001]]`) {
+		t.Errorf("the change was not done once: %s", got)
+	}
+	select {
+	case <-victim.failed:
+		t.Errorf("the node ended: %v", victim.Wait())
+	default:
+	}
+	d.fault.Store(nil)
+	close(release)
+	goesOn(t, c, victim, rows+1, rows+2)
+	if got := c.at(victim).sql("SELECT length(body) FROM shop.t WHERE id = 7"); !strings.Contains(got, `[[1001]]`) {
+		t.Errorf("the node that hung has %s", got)
+	}
+}

@@ -88,3 +88,37 @@ func TestDiskIsGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestDiskHangsBeforeTheNodeEnds: a call that has taken half of the limit is reason to hand leaderships over, and none to end.
+func TestDiskHangsBeforeTheNodeEnds(t *testing.T) {
+	t.Parallel()
+	byHand := clock.NewManual(time.Unix(1, 0))
+	release, held := make(chan struct{}), make(chan struct{})
+	fs := disk.Watch(faultfs.Wrap(disk.Local(), func(faultfs.Op) error {
+		close(held)
+		<-release
+		return nil
+	}), byHand)
+	cfg := testConfig(t.TempDir())
+	cfg.Storage.HangLimitSecs = 10
+	n := &Node{cfg: cfg, fs: fs, clock: byHand}
+	done := make(chan error)
+	go func() { done <- fs.Remove(filepath.Join(t.TempDir(), "nothing")) }()
+	<-held
+	byHand.Advance(5 * time.Second)
+	if n.diskHangs() {
+		t.Error("half of the limit is not over")
+	}
+	byHand.Advance(time.Second)
+	if !n.diskHangs() || fs.Hung(cfg.Storage.HangLimit()) != nil {
+		t.Error("half of the limit is over, and the whole is not")
+	}
+	cfg.Storage.HangLimitSecs = 0
+	if n.diskHangs() {
+		t.Error("without a limit nothing hangs")
+	}
+	close(release)
+	if err := <-done; err == nil {
+		t.Error("what is not there was removed")
+	}
+}

@@ -23,6 +23,7 @@ type groupCollector struct {
 	damaged     *prometheus.Desc
 	diskFree    *prometheus.Desc
 	diskTight   *prometheus.Desc
+	ailing      *prometheus.Desc
 	logBytes    *prometheus.Desc
 	logSegments *prometheus.Desc
 	logSyncs    *prometheus.Desc
@@ -53,6 +54,8 @@ func newGroupCollector(n *Node) *groupCollector {
 		diskFree:   prometheus.NewDesc("kalamdb_disk_free_bytes", "Bytes free on the disk of the data directory.", nil, nil),
 		diskTight: prometheus.NewDesc("kalamdb_disk_tight",
 			"1 while this node hands its leaderships to nodes with more room on their disks, else 0.", nil, nil),
+		ailing: prometheus.NewDesc("kalamdb_store_hangs",
+			"1 while this node hands its leaderships to nodes whose stores answer, else 0.", nil, nil),
 		logBytes:    log("live_bytes", "Bytes of log entries that are kept."),
 		logSegments: log("segments", "Files of the log."),
 		logSyncs:    log("syncs_total", "Syncs of the log since the start."),
@@ -87,6 +90,7 @@ func (c *groupCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	gauge(c.diskTight, truth(manager.DiskTight()))
+	gauge(c.ailing, truth(manager.Ailing()))
 	refusals := manager.Refusals()
 	for _, r := range []struct {
 		reason string

@@ -107,7 +107,7 @@ func TestMetricsMove(t *testing.T) {
 		`kalamdb_propose_attempts_total{outcome="not_leader"}`, `kalamdb_propose_attempts_total{outcome="disk_full"}`,
 		`kalamdb_group_snapshot_bytes_total{direction="received",group="data:shared:00"}`,
 		`kalamdb_snapshot_bytes_total{direction="received"}`, "kalamdb_log_truncated_entries_total", "kalamdb_cpu_percent",
-		"kalamdb_disk_tight", "kalamdb_refused_messages_total", "kalamdb_snapshot_failures_total",
+		"kalamdb_disk_tight", "kalamdb_store_hangs", "kalamdb_refused_messages_total", "kalamdb_snapshot_failures_total",
 		`kalamdb_transport_queue_bytes{lane="bulk"}`,
 	} {
 		if _, ok := after[series]; !ok {

@@ -312,6 +312,7 @@ func (n *Node) bounds(c multiraft.Config) multiraft.Config {
 	retain, byClass := n.retention()
 	c.RetainEntries, c.RetainBytes, c.Retain = retain.Entries, retain.Bytes, byClass
 	c.MinFreeBytes, c.FreeBytes, c.FreesSpace = n.cfg.Storage.MinFreeBytes, n.freeBytes, command.FreesSpace
+	c.DiskHangs = n.diskHangs
 	c.NoBalance, c.MaxFollowerLag = !r.BalanceLeaders, r.MaxFollowerLag
 	c.MaxWaiting, c.MaxWaitingBytes = r.MaxWaitingProposals, r.MaxWaitingBytes
 	c.SnapshotReceive, c.SnapshotBytesPerSecond = max(n.cfg.Cluster.MaxSnapshotsToKeep, 1), r.SnapshotBytesPerSec
