@@ -13,7 +13,7 @@ import (
 
 // newBenchCommand measures this machine with this program. Output is one JSON object a line.
 func newBenchCommand() *cobra.Command {
-	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: cobra.NoArgs}
+	command := &cobra.Command{Use: "bench", Short: "measure this program on this machine", Args: usageArgs(cobra.NoArgs), RunE: onlyHelp}
 	command.AddCommand(newBenchRaftCommand(), newBenchIdleCommand(), newBenchRestartCommand(), newBenchSnapshotCommand(),
 		newBenchFailoverCommand(), newBenchCatchUpCommand(), newBenchLiveCommand(), newBenchSQLCommand(), newBenchColdCommand(), newBenchBackupCommand(), newBenchMachineCommand(),
 		newBenchWorkerCommand(), newBenchLiveNodeCommand(), newBenchEchoCommand())

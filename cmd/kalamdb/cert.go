@@ -21,7 +21,7 @@ func newCertCommand() *cobra.Command {
 		Use: "cert", Short: "make certificates for the connections between nodes",
 		Long: "Makes certificates for the connections between nodes: first one authority for the cluster, then one\n" +
 			"certificate for each node. Keep ca.key away from the nodes: who has it can make a member.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: usageArgs(cobra.NoArgs), RunE: onlyHelp,
 	}
 	command.AddCommand(newCertAuthorityCommand(), newCertNodeCommand())
 	return command

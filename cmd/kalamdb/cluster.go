@@ -44,7 +44,7 @@ func newClusterCommand(env func(string) string) *cobra.Command {
 			"Exit codes: 0 done; 1 the node cannot be reached or refuses; 2 the command line is wrong; 3 status found\n" +
 			"a node that is not active or a group without a leader, or the command failed for some groups or nodes.\n" +
 			"Every command can be repeated; a repeat finds done what is done.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: usageArgs(cobra.NoArgs), RunE: onlyHelp,
 	}
 	c.client.flags(command, command.PersistentFlags(), env)
 	command.PersistentFlags().BoolVar(&c.json, "json", false, "print one JSON object instead of a table")
@@ -62,8 +62,12 @@ func newClusterCommand(env func(string) string) *cobra.Command {
 
 // simple is a command whose arguments are numbers behind one statement.
 func (c *clusterCommands) simple(use, short, statement string, least, most int, selects bool) *cobra.Command {
+	count := cobra.ExactArgs(most)
+	if least < most {
+		count = cobra.RangeArgs(least, most)
+	}
 	command := &cobra.Command{
-		Use: use, Short: short, Args: usageArgs(cobra.RangeArgs(least, most)),
+		Use: use, Short: short, Args: usageArgs(count),
 		RunE: func(command *cobra.Command, args []string) error {
 			words := []string{statement}
 			for _, arg := range args {

@@ -78,3 +78,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// onlyHelp is what a command of commands does by itself. Without it cobra prints the help and succeeds for a word that names none of
+// them, and a script takes a mistyped order for one that was carried out.
+func onlyHelp(command *cobra.Command, _ []string) error { return command.Help() }
