@@ -83,6 +83,10 @@ func printRecovery(out io.Writer, report *server.RecoverReport) error {
 	if learners > 0 {
 		text += fmt.Sprintf("this node had not caught up yet in %d groups: their rows are incomplete\n", learners)
 	}
+	if observed := len(report.Observed); observed > 0 {
+		text += fmt.Sprintf("this node had no vote in %d groups and was not waited for there: it may lack more of what was acknowledged last\n"+
+			"than a voter would\n", observed)
+	}
 	_, err := io.WriteString(out, text)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/clock"
+	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -46,16 +47,22 @@ func (f *fleet) Execute(context.Context, shard.GroupID, *commandv1.Command) (*co
 
 func (f *fleet) Barrier(context.Context, shard.GroupID) (uint64, error) { return 1, nil }
 
-// TestFailedRemovalLeavesNoDrain: a node that could not be taken out leads again; nobody asked to drain it.
-func TestFailedRemovalLeavesNoDrain(t *testing.T) {
-	t.Parallel()
+// threeMembers is what a cluster of three nodes knows of itself.
+func threeMembers() *catalog.Store {
 	store := catalog.NewStore()
 	edit := store.Current().Edit()
-	edit.SetCluster(&catalog.Cluster{Shards: shard.Map{UserShards: 2, SharedShards: 1}})
+	edit.SetCluster(&catalog.Cluster{UID: ident.ClusterUID{7}, Shards: shard.Map{UserShards: 2, SharedShards: 1}, LogFormat: command.VotesFormat})
 	for id := ident.ReplicaID(1); id <= 3; id++ {
 		edit.SetMember(&catalog.Member{Replica: id, Node: ident.NodeID(id)})
 	}
 	store.Publish(edit.Picture())
+	return store
+}
+
+// TestFailedRemovalLeavesNoDrain: a node that could not be taken out leads again; nobody asked to drain it.
+func TestFailedRemovalLeavesNoDrain(t *testing.T) {
+	t.Parallel()
+	store := threeMembers()
 	f := &fleet{failure: fault.New(fault.Timeout, "nobody answered")}
 	c := New(Config{Catalog: store, Executor: f, Nodes: f, Clock: clock.NewManual(time.Unix(1, 0))})
 	_, err := c.Operate(t.Context(), exec.ClusterOrder{Action: parse.ClusterLeave, Node: 3})
@@ -64,5 +71,47 @@ func TestFailedRemovalLeavesNoDrain(t *testing.T) {
 	}
 	if want := []nodev1.Order{nodev1.Order_ORDER_DRAIN, nodev1.Order_ORDER_RESUME}; !slices.Equal(f.orders, want) {
 		t.Errorf("node 3 was ordered %v, want %v", f.orders, want)
+	}
+}
+
+// forgetful is a node that starts anew with an empty directory after each invitation but the third.
+type forgetful struct {
+	fleet
+
+	uid     ident.ClusterUID
+	invited int
+}
+
+func (f *forgetful) Info(context.Context, string) (*nodev1.GetNodeInfoResponse, error) {
+	info := &nodev1.GetNodeInfoResponse{NodeId: 3}
+	if f.invited == 3 {
+		info.ReplicaId, info.ClusterUid = 3, f.uid[:]
+	}
+	return info, nil
+}
+
+func (f *forgetful) Invite(_ context.Context, _ string, _ ident.NodeID, votesIn []uint64) (*nodev1.InviteResponse, error) {
+	if !slices.Equal(votesIn, []uint64{200}) {
+		return &nodev1.InviteResponse{Refused: "the invitation is not what was ordered"}, nil
+	}
+	f.invited++
+	return &nodev1.InviteResponse{}, nil
+}
+
+func (f *forgetful) Groups(context.Context, ident.ReplicaID) ([]*nodev1.GroupStatus, error) {
+	return []*nodev1.GroupStatus{{Group: 200, State: "leader", Term: 1, Voters: []uint64{1, 2, 3}}}, nil
+}
+
+// TestInvitesUntilTheNodeIsAMember: one invitation may be lost with the directory of the node.
+func TestInvitesUntilTheNodeIsAMember(t *testing.T) {
+	t.Parallel()
+	store := threeMembers()
+	f := &forgetful{uid: store.Current().Cluster().UID}
+	c := New(Config{Catalog: store, Executor: f, Nodes: f, Clock: clock.Real{}})
+	rows, err := c.Operate(t.Context(), exec.ClusterOrder{
+		Action: parse.ClusterJoin, Node: 3, RPCAddr: "127.0.0.1:1", Groups: []shard.GroupID{200},
+	})
+	if err != nil || len(rows) != 1 || rows[0].Error != "" || f.invited != 3 {
+		t.Errorf("after %d invitations: %+v, %v", f.invited, rows, err)
 	}
 }

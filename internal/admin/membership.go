@@ -134,7 +134,6 @@ func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder, groups []sh
 	}
 	bound, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
-	invited := false
 	failure := ""
 	for {
 		info, err := c.cfg.Nodes.Info(bound, order.RPCAddr)
@@ -147,22 +146,23 @@ func (c *Cluster) join(ctx context.Context, order exec.ClusterOrder, groups []sh
 			return nil, fault.New(fault.InvalidStatement, "the node at %s is node %d", order.RPCAddr, info.GetNodeId())
 		case info.GetReplicaId() != 0:
 			return c.joined(bound, info, order, groups)
-		case !invited:
-			invited, failure = c.invite(bound, order)
+		default:
+			// Again and again: a node that starts anew with an empty directory has forgotten.
+			failure = c.invite(bound, order)
 		}
 		c.pause(bound, 4*lookPause)
 	}
 }
 
-func (c *Cluster) invite(ctx context.Context, order exec.ClusterOrder) (invited bool, failure string) {
+func (c *Cluster) invite(ctx context.Context, order exec.ClusterOrder) (failure string) {
 	response, err := c.cfg.Nodes.Invite(ctx, order.RPCAddr, order.Node, numbers(order.Groups))
 	switch {
 	case err != nil:
-		return false, err.Error()
+		return err.Error()
 	case response.GetRefused() != "":
-		return false, response.GetRefused()
+		return response.GetRefused()
 	}
-	return true, "it was invited and is joining"
+	return "it was invited and is joining"
 }
 
 // joined answers for a node that is a member of some cluster.

@@ -152,7 +152,7 @@ func (n *Node) join(ctx context.Context, peer config.Peer) (done bool, err error
 	id.State, id.Node, id.ClusterID = stateMember, ident.NodeID(n.cfg.Cluster.NodeID), n.cfg.Cluster.ClusterID
 	id.Replica, id.Shards = ident.ReplicaID(answer.GetReplicaId()), shards
 	id.Window = answer.GetRequestWindow()
-	id.Members = nil
+	id.Members, id.Invited = nil, invitation{}
 	for _, m := range answer.GetMembers() {
 		id.Members = append(id.Members, knownMember{
 			Replica: ident.ReplicaID(m.GetReplicaId()), Node: ident.NodeID(m.GetNodeId()),
@@ -184,17 +184,18 @@ func windowMismatch(node, cluster uint64) error {
 func (n *Node) found(clusterID string) error {
 	id := n.who()
 	id.State, id.Node, id.ClusterID = stateFounding, ident.NodeID(n.cfg.Cluster.NodeID), clusterID
-	id.Replica, id.Shards, id.Window = 1, configuredShards(n.cfg), configuredWindow(n.cfg)
+	id.Shards, id.Window = configuredShards(n.cfg), configuredWindow(n.cfg)
 	if _, err := io.ReadFull(n.random, id.Cluster[:]); err != nil {
 		return fmt.Errorf("draw a cluster id: %w", err)
 	}
-	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
+	if err := n.become(id); err != nil {
 		return err
 	}
+	id.Replica = 1
 	if err := multiraft.Found(n.store, n.log, id.Shards.Groups(), id.Replica); err != nil {
 		return err
 	}
-	id.State = stateMember
+	id.State, id.Invited = stateMember, invitation{}
 	if err := n.become(id); err != nil {
 		return err
 	}
@@ -212,6 +213,11 @@ func (n *Node) become(id identity) error {
 	if n.who().State == stateDamaged && id.State != stateRepairing {
 		return ErrDamaged
 	}
+	return n.keep(id)
+}
+
+// keep is become for who holds its lock.
+func (n *Node) keep(id identity) error {
 	if err := id.save(n.fs, n.cfg.Storage.DataPath); err != nil {
 		return err
 	}

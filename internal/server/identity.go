@@ -58,6 +58,7 @@ type identity struct {
 	Members   []knownMember // addresses learned when joining, until the catalog arrives
 	Damage    *damage       // what was found here, until every group is repaired
 	LogStore  string        // what the log is kept in, as raft.log_store has it; "" is segments
+	Invited   invitation    // of a directory that belongs to no cluster yet
 }
 
 // knownMember is one address that a joining node was told.
@@ -66,6 +67,12 @@ type knownMember struct {
 	Node    ident.NodeID    `json:"node_id"`
 	RPCAddr string          `json:"rpc_addr"`
 	APIAddr string          `json:"api_addr"`
+}
+
+// invitation is what members that invited this node have said.
+type invitation struct {
+	Addresses []string `json:"addresses,omitempty"` // of these members, the newest last
+	VotesIn   []uint64 `json:"votes_in,omitempty"`  // groups, as the newest of them says; none is all
 }
 
 // identityJSON is the stored form: identifiers as text.
@@ -84,6 +91,7 @@ type identityJSON struct {
 	Members      []knownMember `json:"members,omitempty"`
 	Damage       *damage       `json:"damage,omitempty"`
 	LogStore     string        `json:"log_store,omitempty"`
+	Invited      *invitation   `json:"invited,omitempty"`
 }
 
 // loadIdentity reads the directory's identity, or draws a new store id for an empty directory. A directory
@@ -129,6 +137,9 @@ func (id identity) save(fsys disk.FS, dir string) error {
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
 		Window: id.Window, Members: id.Members, Damage: id.Damage, LogStore: id.LogStore,
 	}
+	if len(id.Invited.Addresses) > 0 {
+		stored.Invited = &id.Invited
+	}
 	if !id.Cluster.IsZero() {
 		stored.Cluster = id.Cluster.String()
 	}
@@ -171,6 +182,9 @@ func parseIdentityUpTo(raw []byte, newest int) (identity, error) {
 		return identity{}, err
 	}
 	id.Store = store
+	if stored.Invited != nil && len(stored.Invited.Addresses) > 0 {
+		id.Invited = *stored.Invited
+	}
 	if stored.Cluster != "" {
 		cluster, err := ident.ParseID16(stored.Cluster)
 		if err != nil {

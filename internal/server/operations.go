@@ -166,25 +166,40 @@ func (h peerHandler) HandleInvite(_ context.Context, req *nodev1.InviteRequest) 
 	case n.admitted():
 		return refuse("the node is a member of a cluster already")
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.votesIn = req.GetVotesIn()
-	if !slices.Contains(n.invitations, req.GetRpcAddr()) {
-		// One that leads nowhere must not keep others out: the newest few count.
-		n.invitations = append(n.invitations[max(0, len(n.invitations)-maxInvitations+1):], req.GetRpcAddr())
+	if err := n.noteInvitation(req.GetRpcAddr(), req.GetVotesIn()); err != nil {
+		return refuse("%v", err)
 	}
 	return &nodev1.InviteResponse{}
 }
 
-// invitedTo lists the groups in which the newest invitation gives this node a vote; none is all.
-func (n *Node) invitedTo() []uint64 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.votesIn
-}
-
 // maxInvitations bounds the addresses that a node which belongs to no cluster remembers.
 const maxInvitations = 4
+
+// noteInvitation remembers who has invited this node and in which groups it is to vote, over restarts: a node that starts again before
+// it is a member would otherwise look for nobody, or join with a vote in every group.
+func (n *Node) noteInvitation(addr string, votesIn []uint64) error {
+	n.becoming.Lock()
+	defer n.becoming.Unlock()
+	id := n.who()
+	switch id.State {
+	case stateMember, stateRemoved, stateDamaged:
+		return errors.New("the node has a cluster already")
+	}
+	known := slices.Contains(id.Invited.Addresses, addr)
+	if known && slices.Equal(id.Invited.VotesIn, votesIn) {
+		return nil
+	}
+	invited := invitation{Addresses: id.Invited.Addresses, VotesIn: votesIn}
+	if !known {
+		// One that leads nowhere must not keep others out: the newest few count.
+		invited.Addresses = append(slices.Clone(invited.Addresses[max(0, len(invited.Addresses)-maxInvitations+1):]), addr)
+	}
+	id.Invited = invited
+	return n.keep(id)
+}
+
+// invitedTo lists the groups in which the newest invitation gives this node a vote; none is all.
+func (n *Node) invitedTo() []uint64 { return n.who().Invited.VotesIn }
 
 // heardOf reports whether a replica said anything lately: to Raft, or when it was asked how it is. Two nodes
 // that lead nothing have only the latter from each other.

@@ -30,6 +30,7 @@ type RecoverReport struct {
 	Survivors []ident.NodeID
 	Lost      []ident.NodeID
 	Groups    []multiraft.RecoveredGroup
+	Observed  []shard.GroupID // groups in which this node was not to vote
 	// AlreadyDone says that the survivors are the only members and voters; nothing is to be changed.
 	AlreadyDone bool
 }
@@ -157,8 +158,24 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 	for _, g := range plan.report.Groups {
 		plan.report.AlreadyDone = plan.report.AlreadyDone && slices.Equal(g.Voters, plan.replicas)
 	}
+	plan.noteObserved(self)
 	plan.uid = recoveredUID(n.identity.Cluster, plan.replicas)
 	return plan, nil
+}
+
+// noteObserved tells apart who has no vote in a group because it was taken, and has the state, and who had not caught up yet.
+func (p *recoveryPlan) noteObserved(self ident.ReplicaID) {
+	for _, m := range p.observers {
+		if m.Replica != self {
+			continue
+		}
+		for i := range p.report.Groups {
+			if g := &p.report.Groups[i]; g.Learner && !m.Votes(g.Group) {
+				g.Learner = false
+				p.report.Observed = append(p.report.Observed, g.Group)
+			}
+		}
+	}
 }
 
 // recoveredUID names a recovered cluster. All survivors come to the same name.

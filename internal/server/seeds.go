@@ -47,7 +47,7 @@ func (n *Node) seeds(ctx context.Context) (seeds []config.Peer, problems []strin
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, addr := range n.invitations {
+	for _, addr := range n.identity.Invited.Addresses {
 		seeds = append(seeds, config.Peer{NodeID: n.cfg.Cluster.NodeID + 1, RPCAddr: addr})
 	}
 	if n.identity.State == stateRepairing {

@@ -102,16 +102,13 @@ type Node struct {
 
 	becoming sync.Mutex // held while identity is replaced, on disk and here; taken before mu
 
-	mu       sync.Mutex // guards identity, waiting, invitations, votesIn, manager, solo, history and proposing
-	identity identity
-	waiting  string // why the node is not admitted yet; "" once it is
-	// invitations are addresses of members that asked this node to join, while it is not admitted.
-	invitations []string
-	votesIn     []uint64 // groups, as the newest of them says
-	manager     *multiraft.Manager
-	solo        *multiraft.Solo
-	history     *executor.History
-	proposing   *executor.Raft // nil when standalone
+	mu        sync.Mutex // guards identity, waiting, manager, solo, history and proposing
+	identity  identity
+	waiting   string // why the node is not admitted yet; "" once it is
+	manager   *multiraft.Manager
+	solo      *multiraft.Solo
+	history   *executor.History
+	proposing *executor.Raft // nil when standalone
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup
