@@ -170,3 +170,50 @@ func TestAllOfAPackedEntry(t *testing.T) {
 		t.Errorf("the voter that was away has applied %d of %d", slow.sum(g), len(submitted))
 	}
 }
+
+// TestAllWaitsForNoObserver: with a silent observer a command for all is answered once the voters have applied it; with a voter that is
+// silent too, the refusal names the voter alone.
+func TestAllWaitsForNoObserver(t *testing.T) {
+	l := newLab(t, 34, 2)
+	for id := ident.ReplicaID(1); id <= 4; id++ {
+		l.add(id)
+	}
+	g := shard.UserShard(0)
+	l.until(4000, "four voters everywhere", l.settled)
+	observer := l.nodes[4]
+	l.observe(observer, g)
+	l.until(2000, "replica 4 observes the group", func() bool { return observer.manager.groups[g].describe(observer.manager).State == "observer" })
+	isolate := func(id ident.ReplicaID) {
+		for other := range l.nodes {
+			if other != id {
+				l.network.Partition(address(other), address(id))
+			}
+		}
+	}
+	isolate(4)
+	n := l.leader(g)
+	l.until(2000, "replica 4 is silent, and the group has a leader", func() bool {
+		n = l.leader(g)
+		return n != nil && n != observer && !n.manager.Live(4)
+	})
+	o, ended := l.proposeAll(t.Context(), n, g, 4, 2000)
+	if !ended || o.err != nil {
+		t.Fatalf("without the observer: %v, ended %v", o.err, ended)
+	}
+	for id, node := range l.nodes {
+		if has := node.sum(g) == 4; has != (id != 4) {
+			t.Errorf("replica %d has a sum of %d", id, node.sum(g))
+		}
+	}
+	away := l.otherThan(n)
+	isolate(away.replica)
+	l.until(2000, "a voter is silent, too", func() bool {
+		n = l.leader(g)
+		return n != nil && n != away && !n.manager.Live(away.replica)
+	})
+	o, ended = l.proposeAll(t.Context(), n, g, 5, 50)
+	var missing *MissingVoterError
+	if !ended || !errors.As(o.err, &missing) || len(missing.Missing) != 1 || missing.Missing[0] != away.replica {
+		t.Fatalf("without a voter: %v", o.err)
+	}
+}

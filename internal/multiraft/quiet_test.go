@@ -1,6 +1,8 @@
 package multiraft
 
 import (
+	"encoding/binary"
+	"slices"
 	"testing"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -227,5 +229,78 @@ func TestDeadFollowerPreventsSleep(t *testing.T) {
 	}
 	if leader.manager.groups[g].quiet.asleep {
 		t.Error("a group with a dead follower sleeps")
+	}
+}
+
+// observe takes a node's votes in groups. A record that was handed out stays as it is.
+func (l *lab) observe(n *labNode, groups ...shard.GroupID) {
+	l.members = slices.Clone(l.members)
+	for i := range l.members {
+		if l.members[i].Replica == n.replica {
+			l.members[i].Observes = groups
+		}
+	}
+}
+
+// TestGroupWithAnObserverSleeps: a group falls asleep with its observer, and wakes for a proposal and for a read at the observer, which
+// then has everything. With a silent observer it stays awake, answers all the same, and sleeps again once the observer is back.
+func TestGroupWithAnObserverSleeps(t *testing.T) {
+	l := sleepingLab(t, 70)
+	g := l.groups[2]
+	observer := l.otherThan(l.leader(g))
+	l.observe(observer, g)
+	observes := func() bool {
+		n := l.leader(g)
+		return n != nil && n.manager.groups[g].describe(n.manager).Learners != nil && observer.manager.groups[g].describe(observer.manager).State == "observer"
+	}
+	l.until(1000, "the vote is taken and all groups sleep", func() bool { return observes() && l.allAsleep() })
+	leader := l.leader(g)
+	add := func(serial byte) {
+		t.Helper()
+		submitted, err := leader.manager.Submit(g, ident.RequestID{serial}, binary.BigEndian.AppendUint64(nil, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.pump()
+		if _, _, done, failure := submitted.Poll(); !done || failure != nil {
+			t.Fatalf("a proposal to a sleeping group: done %v, error %v", done, failure)
+		}
+	}
+	add(1)
+	if leader.manager.groups[g].quiet.asleep {
+		t.Error("the group slept through a proposal")
+	}
+	l.until(400, "the group sleeps again", l.allAsleep)
+	if got := observer.sum(g); got != 1 {
+		t.Errorf("the observer sleeps with a sum of %d, want 1", got)
+	}
+	read, err := observer.manager.BeginRead(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.pump()
+	if _, done, err := read.Poll(); !done || err != nil {
+		t.Fatalf("a read at a sleeping observer: done %v, error %v", done, err)
+	}
+	l.until(400, "the group sleeps again", l.allAsleep)
+
+	observer.crash()
+	manager := observer.manager
+	observer.manager = nil
+	l.until(400, "the silence of its observer wakes the group", func() bool { return !leader.manager.groups[g].quiet.asleep })
+	for range 200 {
+		if l.tick(); leader.manager.groups[g].quiet.asleep {
+			t.Fatal("a group whose observer is silent sleeps")
+		}
+	}
+	if !leader.manager.groups[g].leading.Load() {
+		t.Fatal("without its observer the group changed its leader")
+	}
+	add(2)
+	observer.manager = manager
+	observer.restart()
+	l.until(1000, "the observer is back and all sleep", l.allAsleep)
+	if got := observer.sum(g); got != 2 {
+		t.Errorf("the observer sleeps with a sum of %d, want 2", got)
 	}
 }
