@@ -22,7 +22,7 @@ func (p *plan) strikeBits() {
 		return
 	}
 	n := p.pick(upright)
-	if n == nil || n.flipped || n.disk.crashIn != 0 || n.disk.broken {
+	if n == nil || !w.spares(n, 2) || n.flipped || n.disk.crashIn != 0 || n.disk.broken {
 		return
 	}
 	w.stats.flips++

@@ -52,7 +52,7 @@ func (w *world) leadsNothing() bool {
 			continue
 		}
 		for _, g := range w.groups {
-			if n.manager.Glance(g).Leading {
+			if n.manager.Glance(g).Leading && w.otherVoters(n, g) > 0 {
 				return false
 			}
 		}

@@ -60,6 +60,10 @@ const (
 	memberReplaced
 	leadershipMoved
 	nodeDrained
+	votesTaken
+	votesGiven
+	memberOfSome
+	observerWiped
 	snapshotInstalled
 	snapshotResumed
 	logTruncated
@@ -100,6 +104,7 @@ const (
 	ruleLeaks
 	ruleLocal
 	ruleLocalCursor
+	ruleObservers
 	everything
 )
 
@@ -118,7 +123,9 @@ var evidenceNames = [everything]string{
 	bitInStore: "bits flip in the store", bitInSegment: "a bit flips in a segment", damageFound: "a node finds wrong bytes and begins anew",
 	segmentMended: "a damaged segment is mended from another node", clockForward: "a clock jumps forward", clockBack: "a clock jumps back",
 	memberAdded: "a member is added", memberRemoved: "a member is removed", memberReplaced: "a member is replaced",
-	leadershipMoved: "a leadership is transferred", nodeDrained: "a node is drained", snapshotInstalled: "a snapshot is installed under traffic",
+	leadershipMoved: "a leadership is transferred", nodeDrained: "a node is drained", votesTaken: "a node's votes in some groups are taken",
+	votesGiven: "a node's votes in some groups are given back", memberOfSome: "a member that is added has votes in some groups only",
+	observerWiped: "the disk of a node without some votes is wiped", snapshotInstalled: "a snapshot is installed under traffic",
 	snapshotResumed: "an interrupted snapshot goes on", logTruncated: "a log is truncated under traffic", bucketDown: "the bucket does not answer",
 	coldTableDropped: "a table with cold rows is dropped",
 	restoreGoneOn:    "a restore that was ended goes on",
@@ -138,6 +145,7 @@ var evidenceNames = [everything]string{
 	ruleBackups: "a backup is whole", ruleRestored: "a restored row is that of the backup",
 	ruleGone: "nothing is left of a dropped table", ruleLeaks: "nothing is left open",
 	ruleLocal: "a node-local row is where it was written, and nowhere else", ruleLocalCursor: "a cursor of another node's own rows is refused",
+	ruleObservers: "who has no vote in a group has all of it, and leads nothing there",
 }
 
 // ledger counts evidence of one run. Goroutines of the store count, too.

@@ -17,12 +17,13 @@ func (w *world) heal(c *clients) {
 		c.busy = false
 	}
 	w.until(healBound, "all nodes are healthy voters and equal", w.whole)
+	w.judgeVotes()
 	w.judgeDrain()
 	w.until(healBound, "all nodes are equal after the draining", w.whole)
 	w.healCold(c)
 }
 
-// whole reports that every node votes in every group, that all know one leader, that everything is applied
+// whole reports that every node votes in every group where it is to, that all know one leader, that everything is applied
 // everywhere and that clients and jobs that clean up have nothing left to do.
 func (w *world) whole() bool {
 	for _, a := range w.actors {
@@ -56,7 +57,8 @@ func (w *world) level(g shard.GroupID) bool {
 		}
 		seen := n.manager.Glance(g)
 		if seen.Term != want.Term || seen.Leader == 0 || seen.Leader != want.Leader || seen.Applied != want.Applied ||
-			seen.Applied != seen.LastIndex || !slices.Equal(seen.Voters, want.Voters) {
+			seen.Applied != seen.LastIndex || !slices.Equal(seen.Voters, want.Voters) ||
+			!slices.Equal(seen.Learners, want.Learners) {
 			return false
 		}
 	}

@@ -55,7 +55,8 @@ func (s *session) admit(n *simNode) (told whoami) {
 	}
 	store := n.self.Store
 	r := s.execute(shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
-		Member: &commandv1.Member{NodeId: uint64(n.id), StoreId: store[:], RpcAddr: address(n.id)},
+		Member:  &commandv1.Member{NodeId: uint64(n.id), StoreId: store[:], RpcAddr: address(n.id)},
+		VotesIn: s.a.w.votes.invited[n.id],
 	}}})
 	if r.outcome != succeeded || !s.barrier(shard.Meta) {
 		return told
@@ -120,6 +121,7 @@ func (a *actor) removeNode(n *simNode) {
 	if n.up {
 		n.crash("its replica was removed")
 	}
+	w.inviteAgain(n)
 	n.wipe()
 	w.plan.leaving = nil
 }

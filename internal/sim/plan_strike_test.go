@@ -89,13 +89,20 @@ func (p *plan) strikeDisks() {
 		}
 	}
 	if p.chance(p.wipe) && p.complete() {
-		if n := p.pick(upright); n != nil {
-			w.stats.wipes++
-			w.saw(diskLost)
-			n.crash("wipe")
-			n.wipe()
+		if n := p.pick(func(n *simNode) bool { return n.up && w.spares(n, 2) }); n != nil {
+			w.loseDisk(n)
 		}
 	}
+}
+
+func (w *world) loseDisk(n *simNode) {
+	w.stats.wipes++
+	w.saw(diskLost)
+	if w.observesSome(n) {
+		w.saw(observerWiped)
+	}
+	n.crash("wipe")
+	n.wipe()
 }
 
 func (p *plan) strikeNetwork() {
@@ -149,9 +156,13 @@ func (p *plan) strikeGroups() {
 		}
 	}
 	if p.chance(p.remove) && len(w.nodes) > 3 && p.complete() {
-		if n := p.pick(running); n != nil {
-			p.leaving = n
-			w.spawn("remove", func(a *actor) { a.removeNode(n) })
+		if n := p.pick(func(n *simNode) bool { return running(n) && w.spares(n, 1) }); n != nil {
+			p.takeOut(n)
 		}
 	}
+}
+
+func (p *plan) takeOut(n *simNode) {
+	p.leaving = n
+	p.w.spawn("remove", func(a *actor) { a.removeNode(n) })
 }

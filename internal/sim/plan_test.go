@@ -23,7 +23,7 @@ type plan struct {
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
 	breakFlush, slow, crashReceiver, garble, flipBits, drain                                                        float64
-	slowDisk, hangDisk, fillDisk, failSync, breakReads, flipSegment, crashWriter                                    float64
+	slowDisk, hangDisk, fillDisk, failSync, breakReads, flipSegment, crashWriter, votes                             float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -58,6 +58,9 @@ func (w *world) drawPlan() {
 	p.slowDisk, p.hangDisk, p.fillDisk = maybe(0.002), maybe(0.001), maybe(0.001)
 	p.failSync, p.breakReads = maybe(0.001), maybe(0.001)
 	p.flipSegment, p.crashWriter = maybe(0.02), maybe(0.3)
+	if w.opt.votes {
+		p.votes = 0.06
+	}
 }
 
 func (p *plan) chance(rate float64) bool { return rate > 0 && p.w.rng.Float64() < rate }
@@ -169,6 +172,7 @@ func (p *plan) strike() {
 	p.strikeBits()
 	p.strikeSegments()
 	p.strikeDrain()
+	p.strikeVotes()
 	p.strikeNetwork()
 	p.strikeGroups()
 	p.w.bucket.strike()
@@ -209,7 +213,7 @@ func (p *plan) wake() {
 // complete reports that no member is on its way in or out of any group, as far as the leaders know. A disk may be
 // lost only then: to lose two copies at once is to lose data.
 func (p *plan) complete() bool {
-	if p.leaving != nil || p.w.hurt != nil {
+	if p.leaving != nil || p.w.hurt != nil || p.w.votes.ordered {
 		return false
 	}
 	for _, n := range p.w.nodes {
@@ -225,7 +229,8 @@ func (p *plan) complete() bool {
 	return true
 }
 
-// settled reports that a group has a leader and exactly the nodes' present replicas vote in it.
+// settled reports that a group has a leader, and that exactly the nodes' present replicas are in it: those that are to vote there do, and
+// the others observe it.
 func (w *world) settled(g shard.GroupID) bool {
 	var newest *simNode
 	term := uint64(0)
@@ -244,18 +249,19 @@ func (w *world) settled(g shard.GroupID) bool {
 		return false
 	}
 	seen := newest.manager.Glance(g)
-	if seen.Joint || len(seen.Learners) > 0 || len(seen.Voters) != len(w.nodes) {
+	if seen.Joint || len(seen.Learners)+len(seen.Voters) != len(w.nodes) {
 		return false
 	}
-	votes := 0
 	for _, n := range w.nodes {
-		for _, voter := range seen.Voters {
-			if voter == n.self.Replica {
-				votes++
-			}
+		here := seen.Voters
+		if w.votes.observes(n, g) {
+			here = seen.Learners
+		}
+		if !slices.Contains(here, n.self.Replica) {
+			return false
 		}
 	}
-	return votes == len(w.nodes)
+	return true
 }
 
 // quicken lets no node lose ticks any more; one of those that lose every one would stand still for ever.

@@ -54,6 +54,9 @@ func drawOptions(w *world) options {
 // pairsOf is of how many seeds one keeps its logs in a store of pairs; LOG=pebble lets all.
 const pairsOf = 11
 
+// votesOf is of how many seeds one has orders about votes in some groups; VOTES=all lets all.
+const votesOf = 7
+
 // simulate runs one seed: a cluster grows, works under faults, heals and is judged.
 func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	t.Helper()
@@ -67,6 +70,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	shape.local = seed%10 == 1 || seed%10 == 9
 	shape.backups = seed%24 == 4 || seed%24 == 10
 	shape.pairs = m == nil && (seed%pairsOf == 0 || os.Getenv("LOG") == config.LogPebble)
+	shape.votes = m == nil && (seed%votesOf == 2 || os.Getenv("VOTES") == "all")
 	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)
 	if *verbose {

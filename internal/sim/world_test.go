@@ -50,6 +50,7 @@ type options struct {
 	bucket       bool  // one of their tables has its segments in a bucket
 	backups      bool  // nodes make backups now and then
 	local        bool  // nodes have rows of their own, which are not replicated
+	votes        bool  // nodes lose their votes in some groups, and are given them again
 	verbose      bool
 	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
 	weighs       <-chan time.Time // when to look how much memory it takes; the same
@@ -88,6 +89,7 @@ type world struct {
 	step      int
 	cuts      map[[2]ident.NodeID]bool
 	handed    map[shard.GroupID]ident.ReplicaID // who was to lead next, by the last transfer
+	votes     votes                             // who is to vote where
 	sqlIDs    map[uint64]bool                   // tables whose rows SQL makes
 	store     *truth                            // what clients know
 	stats     stats
@@ -151,7 +153,7 @@ func newWorld(t *testing.T, seed uint64, opt options, faults *plan, m *mutant) *
 		t: t, seed: seed, rng: rng, random: randomReader{rng}, opt: opt, plan: faults, mutant: m,
 		start: time.Unix(1_700_000_000, 0), uid: ident.ClusterUID{1}, shards: opt.shards, groups: opt.shards.Groups(),
 		cuts: make(map[[2]ident.NodeID]bool), store: newTruth(), sqlIDs: make(map[uint64]bool),
-		handed: make(map[shard.GroupID]ident.ReplicaID),
+		handed: make(map[shard.GroupID]ident.ReplicaID), votes: newVotes(),
 		before: goleak.IgnoreCurrent(), over: make(chan struct{}),
 	}
 	if w.mutant == nil {
