@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ func votingCluster(t *testing.T, change ...func(*config.Config)) ([]*Node, clien
 
 // insertAll writes rows 1, 2, … one after the other until the context ends, each as often as it takes, and returns how many there are.
 func insertAll(ctx context.Context, t *testing.T, c client) int {
+	t.Helper()
 	for id := 1; ; id++ {
 		for again := false; ; again = true {
 			if !again && ctx.Err() != nil {
@@ -104,7 +106,7 @@ func TestLiveRowsOfAnObserver(t *testing.T) {
 	again.subscribe("t", "SELECT * FROM shop.t", fmt.Sprintf(`{"from":%d}`, last))
 	if f := again.next(); f.Type == "initial_data_batch" {
 		for _, row := range f.Rows { // what it has missed may come in the first batch
-			if got := fmt.Sprint(row["id"]); got != fmt.Sprint(next) {
+			if got := fmt.Sprint(row["id"]); got != strconv.Itoa(next) {
 				t.Fatalf("row %s of the batch, want %d", got, next)
 			}
 			next, last = next+1, seqOf(t, row)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -67,9 +68,9 @@ func (p *plan) strikeVotes() {
 	n := p.pick(upright)
 	switch kind := w.rng.IntN(8); {
 	case n == nil:
-	case kind == 0 && len(w.nodes) > 3 && running(n) && w.spares(n, 1):
+	case kind < 2 && len(w.nodes) > 3 && running(n) && w.spares(n, 1):
 		p.takeOut(n)
-	case kind < 3 && w.observesSome(n) && w.spares(n, 2):
+	case kind < 4 && w.observesSome(n) && w.spares(n, 2) && w.agreed():
 		w.loseDisk(n)
 	default:
 		take := w.rng.IntN(2) == 0
@@ -83,6 +84,24 @@ func (p *plan) strikeVotes() {
 			w.orderVotes(n, groups, take)
 		}
 	}
+}
+
+// agreed reports whether all nodes know the same voters and learners of each group. Before that a disk cannot be spared: of two voters
+// that let a third one in, the one that stays may not know yet that they have, and waits for the one that is gone.
+func (w *world) agreed() bool {
+	for _, g := range w.groups {
+		first := w.nodes[0]
+		for _, n := range w.nodes {
+			if !running(n) {
+				return false
+			}
+			seen, want := n.manager.Glance(g), first.manager.Glance(g)
+			if !slices.Equal(seen.Voters, want.Voters) || !slices.Equal(seen.Learners, want.Learners) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // orderVotes has the meta group record who votes, and waits until the groups have followed. It is ordered at any node.
