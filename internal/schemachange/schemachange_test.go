@@ -233,6 +233,36 @@ func TestNoRowIsMissing(t *testing.T) {
 	}
 }
 
+// TestOldWriterLeavesNoEntry: between the moment at which the first statement knows of an index and the fence, one that does not cannot take
+// away a row that has an entry, and leave the entry.
+func TestOldWriterLeavesNoEntry(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	old := c.create()
+	check(t, c.write(old, one, "u", 1, datum.NewText("x")))
+	c.alter(old.ID, func(next *schema.Table) {
+		addIndex(false)(next)
+		next.Version++ // as CREATE INDEX does
+	})
+	check(t, c.write(c.table(uint64(old.ID)), one, "u", 1, datum.NewText("y")))
+	row := []datum.Datum{datum.NewBigInt(1), datum.NewText("y")}
+	remove := &commandv1.Command{Body: &commandv1.Command_WriteRows{WriteRows: &commandv1.WriteRows{
+		Revisions: []*commandv1.TableRevision{{TableId: uint64(old.ID), Revision: old.Revision}},
+		Rows: []*commandv1.RowWrite{{
+			TableId: uint64(old.ID), User: "u", PrimaryKey: datum.AppendKey(nil, row[0]), Row: schema.EncodeRow(old, row), Deleted: true,
+		}},
+	}}}
+	if _, err := c.Execute(t.Context(), one, remove); fault.KindOf(err) != fault.Altered {
+		t.Errorf("a deletion by the old descriptor: %v", err)
+	}
+	if worked, err := c.worker.Finish(t.Context(), old.ID, nil); !worked || err != nil {
+		t.Fatalf("finish: %v, %v", worked, err)
+	}
+	if got := c.entries(one, old); got != 1 {
+		t.Errorf("%d entries for one row", got)
+	}
+}
+
 // TestInterruptedWorkGoesOn: whichever command is lost, the next worker finishes.
 func TestInterruptedWorkGoesOn(t *testing.T) {
 	t.Parallel()

@@ -127,3 +127,25 @@ func TestChangesByIndexDependOnItsRangeAlone(t *testing.T) {
 		})
 	}
 }
+
+// TestRowsOfANewIndexAreOfALaterVersion: statements that do not know an index cannot overwrite rows that have an entry in it, since these are of
+// a later version.
+func TestRowsOfANewIndexAreOfALaterVersion(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE SHARED TABLE t (id INT PRIMARY KEY, a INT)")
+	version := func() uint32 {
+		for _, found := range n.catalog.Current().Tables() {
+			if found.Name == "t" {
+				return found.Version
+			}
+		}
+		t.Fatal("there is no table")
+		return 0
+	}
+	before := version()
+	n.must(t, "CREATE INDEX by_a ON t (a)")
+	if now := version(); now <= before {
+		t.Errorf("the version went from %d to %d with a new index", before, now)
+	}
+}

@@ -53,6 +53,9 @@ func (e *Environment) createIndex(node *parse.CreateIndex) (Statement, error) {
 	if err = addIndex(a.next, node, name, columns, node.Unique); err != nil {
 		return nil, err
 	}
+	// A row with an entry is of a later version, so that statements which do not know the index yet cannot take it away and leave the
+	// entry. The groups are fenced against them only after some others know it.
+	a.next.Version++
 	return a.statement(fmt.Sprintf("Index '%s.%s' created successfully", found.Namespace, name)), nil
 }
 
