@@ -1,6 +1,11 @@
 package sim
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
+)
 
 func (p *plan) strikeProcesses() {
 	w := p.w
@@ -149,10 +154,15 @@ func (p *plan) strikeGroups() {
 		g := w.groups[w.rng.IntN(len(w.groups))]
 		if n != nil && to != nil && n != to && n.manager.Glance(g).Leading {
 			w.trace.event("node %d hands %s to node %d", n.id, g, to.id)
-			if err := n.manager.TransferLeadership(g, to.self.Replica); err != nil {
+			err := n.manager.TransferLeadership(g, to.self.Replica)
+			if _, early := errors.AsType[*multiraft.NotLeaderError](err); early {
+				err = nil // it was elected in this moment, and has not taken notice
+			} else {
+				w.handed[g] = to.self.Replica
+			}
+			if err != nil {
 				w.fail("transfer %s from node %d: %v", g, n.id, err)
 			}
-			w.handed[g] = to.self.Replica
 		}
 	}
 	if p.chance(p.remove) && len(w.nodes) > 3 && p.complete() {
