@@ -29,6 +29,9 @@ func (t *Transaction) AsOfNow() *Writes {
 	return &now
 }
 
+// All is the rows that were written, in the order of first writing. Whoever gets them changes nothing of them.
+func (w *Writes) All() []*commandv1.RowWrite { return w.rows }
+
 // Written returns what was written under a key.
 func (w *Writes) Written(scope *table.Scope, primaryKey []byte) (row *commandv1.RowWrite, ok bool) {
 	place, ok := w.places[keyOf(scope)][string(primaryKey)]

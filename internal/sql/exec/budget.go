@@ -13,6 +13,8 @@ import (
 const (
 	datumBytes = datum.Size
 	entryBytes = 48
+	// pointerBytes is the size of a pointer in a list.
+	pointerBytes = 8
 )
 
 // budget bounds the memory that one statement holds in sorts, groups and results. It belongs to the

@@ -35,16 +35,15 @@ const (
 func (e *Engine) change(
 	ctx context.Context, current *catalog.Catalog, caller session.Session, params []datum.Datum, statement plan.Statement,
 ) (outcome, error) {
-	wait, before := firstConflictWait, ""
+	wait := firstConflictWait
 	for attempt := 1; ; attempt++ {
 		result, err := e.changeOnce(onAttempt(ctx, attempt), nil, attempt, current, caller, params, statement)
 		if _, sent := errors.AsType[sentError](err); sent {
 			wasAltered(ctx, attempt, err)
 		}
-		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts || isOwnDuplicate(statement, err, before) {
+		if !runsAgain(statement, err) || attempt >= e.deps.Limits.ConflictAttempts {
 			return result, err
 		}
-		before = describe(err)
 		if err := e.pause(ctx, wait); err != nil {
 			return outcome{}, err
 		}
@@ -60,13 +59,6 @@ func runsAgain(statement plan.Statement, err error) bool {
 		return false
 	}
 	return kind == fault.Conflict || kind == fault.DuplicateKey && resolvesConflicts(statement)
-}
-
-// isOwnDuplicate reports whether a statement of several parts is refused for the same unique values as the time before: they are those of
-// a part that has no ON CONFLICT, not what another statement took meanwhile.
-func isOwnDuplicate(statement plan.Statement, err error, before string) bool {
-	_, ok := statement.(*plan.WithChanges)
-	return ok && fault.KindOf(err) == fault.DuplicateKey && describe(err) == before
 }
 
 // resolvesConflicts reports whether a statement, or a part of it, has ON CONFLICT.

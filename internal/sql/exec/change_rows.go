@@ -299,7 +299,7 @@ func (r *run) updateSet(ctx context.Context, s *plan.Update) (*writeSet, error) 
 			return err
 		}
 		if !differs {
-			return set.give(row)
+			return errors.Join(r.leave(set, row), set.give(row))
 		}
 		if err = checkNotNull(columns, changed); err != nil {
 			return err

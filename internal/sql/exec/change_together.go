@@ -6,11 +6,15 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
+	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 )
 
 // withinStatement names the savepoint that a statement of several parts goes back to when one of them fails. No statement can name it.
 const withinStatement = "\x00statement"
+
+// rememberedBytes is what the memory of one row takes that the transaction wrote before the statement: a pointer, its place and its turn.
+const rememberedBytes = pointerBytes + entryBytes + 16
 
 // changeTogether runs the changes of a WITH in the order in which they are written, and then the statement behind it. All parts see what
 // was there before; of two that change one row, the first does, and the other leaves it alone. What they write becomes one command, under
@@ -24,8 +28,10 @@ func (r *run) changeTogether(ctx context.Context, s *plan.WithChanges) (result o
 	} else if err = tx.Savepoint(withinStatement); err != nil {
 		return outcome{}, err
 	}
-	r.before = tx.AsOfNow()
 	result, err = r.parts(ctx, s)
+	if err == nil && own && r.state.attempt > 1 {
+		err = r.refuseDuplicates()
+	}
 	if own {
 		return r.sendTogether(ctx, s, result, err)
 	}
@@ -44,6 +50,10 @@ func (r *run) parts(ctx context.Context, s *plan.WithChanges) (outcome, error) {
 	if err := r.barrier(ctx, s.Scans); err != nil {
 		return outcome{}, err
 	}
+	if err := r.budget.takeBytes(int64(len(r.tx.All())) * rememberedBytes); err != nil {
+		return outcome{}, err
+	}
+	r.before = r.tx.AsOfNow()
 	r.state.work = map[*plan.WorkTable][][]datum.Datum{}
 	for i := range s.Parts {
 		r.inner = true
@@ -87,9 +97,30 @@ func (r *run) wroteBefore(set *writeSet, key []byte) bool {
 	if r.before == nil {
 		return false
 	}
+	if _, same := r.same[set.place(key)]; same {
+		return true
+	}
 	now, written := r.tx.Written(&set.scope, key)
 	old, _ := r.before.Written(&set.scope, key)
 	return written && now != old
+}
+
+// leave notes that a part has changed a row into what it was: no later one changes it.
+func (r *run) leave(set *writeSet, row []datum.Datum) error {
+	if r.before == nil {
+		return nil
+	}
+	if r.same == nil {
+		r.same = map[string]struct{}{}
+	}
+	place := set.place(datum.AppendKey(nil, row[set.key]))
+	r.same[place] = struct{}{}
+	return r.budget.takeBytes(int64(len(place)) + entryBytes)
+}
+
+// place is where the store has the row of a key.
+func (s *writeSet) place(key []byte) string {
+	return string(keys.Row(s.scope.Group, s.scope.Table.ID, s.scope.User, key))
 }
 
 // sendTogether sends what the parts have written, and what the statement answers if its request may be repeated.

@@ -19,6 +19,13 @@ func (n *node) meanwhile(do func()) {
 	n.before = do
 }
 
+// whileItWaits has something done after a statement was planned and before it reads.
+func (n *node) whileItWaits(do func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.atBarrier = do
+}
+
 // movingRows starts a node with two tables of which rows move from one to the other.
 func movingRows(t *testing.T) *node {
 	t.Helper()
@@ -176,14 +183,16 @@ func TestChangesTogetherNeedTheRights(t *testing.T) {
 	n.must(t, "CREATE SHARED TABLE open (id INT PRIMARY KEY, v INT) WITH (ACCESS_LEVEL = 'public')")
 	n.must(t, "CREATE USER TABLE own (id INT PRIMARY KEY, v INT)")
 	user := caller("ann", session.RoleUser)
-	for _, sql := range []string{
-		"WITH c AS (DELETE FROM a WHERE true RETURNING id) SELECT 1", "WITH c AS (INSERT INTO open VALUES (1, 1)) SELECT 1",
-		"WITH c AS (SELECT 1) , d AS (UPDATE own SET v = 1 WHERE id IN (SELECT id FROM a)) SELECT 1",
-		"WITH c AS (DELETE FROM own WHERE true RETURNING id) DELETE FROM a USING c WHERE a.id = c.id",
-		"WITH c AS (DELETE FROM own WHERE true RETURNING id) SELECT * FROM a",
+	for sql, want := range map[string]fault.Kind{ // a table that is not for all is not there for the others
+		"WITH c AS (DELETE FROM a WHERE true RETURNING id) SELECT 1":                                        fault.TableNotFound,
+		"WITH c AS (INSERT INTO open VALUES (1, 1)) SELECT 1":                                               fault.PermissionDenied,
+		"WITH c AS (SELECT 1) , d AS (UPDATE own SET v = 1 WHERE id IN (SELECT id FROM a)) SELECT 1":        fault.TableNotFound,
+		"WITH c AS (DELETE FROM own WHERE true RETURNING id) DELETE FROM a USING c WHERE a.id = c.id":       fault.TableNotFound,
+		"WITH c AS (DELETE FROM own WHERE true RETURNING id) DELETE FROM open USING c WHERE open.id = c.id": fault.PermissionDenied,
+		"WITH c AS (DELETE FROM own WHERE true RETURNING id) SELECT * FROM a":                               fault.TableNotFound,
 	} {
-		if _, err := n.run(t, user, sql); err == nil {
-			t.Errorf("a user may: %s", sql)
+		if _, err := n.run(t, user, sql); fault.KindOf(err) != want {
+			t.Errorf("a user runs %s: %v", sql, err)
 		}
 	}
 	for _, sql := range []string{

@@ -17,12 +17,12 @@ import (
 // unique in it.
 func (b *rowBuilder) resolve() (done bool, err error) {
 	key := datum.AppendKey(nil, b.row[b.set.key])
-	owner, err := b.arbitrate(key)
+	owner, by, err := b.arbitrate(key)
 	if err != nil {
 		return false, err
 	}
 	if owner != nil {
-		return true, b.resolveWith(owner)
+		return true, b.resolveWith(owner, by)
 	}
 	if !b.heedsKey() {
 		if err = b.refuseKey(key); err != nil {
@@ -41,14 +41,15 @@ func (b *rowBuilder) arbiter(m *maintained) bool {
 // heedsKey reports whether the primary key is an arbiter.
 func (b *rowBuilder) heedsKey() bool { return b.conflict.Any || b.conflict.Key }
 
-// arbitrate finds the row that has what the row at hand has in an arbiter; nil when there is none.
-func (b *rowBuilder) arbitrate(key []byte) (owner []byte, err error) {
+// arbitrate finds the row that has what the row at hand has in an arbiter, and the index that says so; nil when there is none, and a nil
+// index for the primary key.
+func (b *rowBuilder) arbitrate(key []byte) (owner []byte, by *maintained, err error) {
 	if b.heedsKey() {
 		if b.keys.has(key) {
-			return key, nil
+			return key, nil, nil
 		}
 		if there, failed := b.lookUp(key); there || failed != nil {
-			return key, failed
+			return key, nil, failed
 		}
 	}
 	for i := range b.set.indexes {
@@ -57,19 +58,20 @@ func (b *rowBuilder) arbitrate(key []byte) (owner []byte, err error) {
 			continue
 		}
 		if owner, err = b.ownerOf(m, b.row); owner != nil || err != nil {
-			return owner, err
+			return owner, m, err
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
-// resolveWith deals with a row that conflicts with another one.
-func (b *rowBuilder) resolveWith(owner []byte) error {
+// resolveWith deals with a row that conflicts with another one, by an index.
+func (b *rowBuilder) resolveWith(owner []byte, by *maintained) error {
 	own := b.keys.has(owner) || b.run.wroteBefore(b.set, owner)
 	switch {
-	case !b.conflict.Update:
-		b.skipped = b.skipped || !own
+	case !b.conflict.Update && own:
 		return nil
+	case !b.conflict.Update:
+		return b.skip(by)
 	case own:
 		return fault.New(fault.InvalidStatement, "ON CONFLICT DO UPDATE would change the row with key %s twice", b.keyTextOf(owner))
 	}
@@ -79,9 +81,27 @@ func (b *rowBuilder) resolveWith(owner []byte) error {
 	}
 	if !there || !b.stillConflicts() {
 		// An index that is being dropped points to rows that are not there any more.
-		return fault.New(fault.Altered, "an index of table '%s' was dropped meanwhile; run the statement again", b.set.scope.Table.FullName())
+		return b.droppedMeanwhile()
 	}
-	return b.update(owner)
+	return b.update(owner, by)
+}
+
+// droppedMeanwhile is the failure of a statement that was planned with an index which is gone. It is planned anew.
+func (b *rowBuilder) droppedMeanwhile() error {
+	return fault.New(fault.Altered, "an index of table '%s' was dropped meanwhile; run the statement again", b.set.scope.Table.FullName())
+}
+
+// skip leaves a row out because of one that has its value in an index. The command, which would meet the fence of a dropped index, may have no
+// rows and so not be sent: entries that nobody keeps any more must not be what decides.
+func (b *rowBuilder) skip(by *maintained) error {
+	b.skipped = true
+	if by == nil {
+		return nil
+	}
+	if ok, err := b.run.indexStands(b.set.scope.Table, by.index); ok || err != nil {
+		return err
+	}
+	return b.droppedMeanwhile()
 }
 
 // stillConflicts reports whether the row that was found has what the row at hand has, in an arbiter.
@@ -99,7 +119,7 @@ func (b *rowBuilder) stillConflicts() bool {
 }
 
 // update changes the row that was found as DO UPDATE says.
-func (b *rowBuilder) update(key []byte) error {
+func (b *rowBuilder) update(key []byte, by *maintained) error {
 	width := len(b.columns) + 2
 	copy(b.found[width:], b.row)
 	if b.conflict.Where != nil {
@@ -108,8 +128,7 @@ func (b *rowBuilder) update(key []byte) error {
 			return err
 		}
 		if !keep {
-			b.skipped = true
-			return nil
+			return b.skip(by)
 		}
 	}
 	b.keys.add(key)
@@ -202,6 +221,9 @@ func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(*maint
 			continue
 		}
 		place := b.place(entry)
+		if err := b.run.budget.takeBytes(int64(len(place)) + entryBytes); err != nil {
+			return err
+		}
 		if free(m) {
 			b.unique[string(place)] = key
 			continue
@@ -244,7 +266,9 @@ func (b *rowBuilder) freeUnique(key []byte, changed []datum.Datum) error {
 func (b *rowBuilder) uniqueOwner(place []byte) (owner []byte, found bool, err error) {
 	if b.unique == nil {
 		b.unique, b.freed = map[string][]byte{}, map[string]bool{}
-		b.overlayUnique()
+		if err = b.overlayUnique(); err != nil {
+			return nil, false, err
+		}
 	}
 	if owner, found = b.unique[string(place)]; found || b.freed[string(place)] {
 		return owner, found, nil
@@ -253,12 +277,16 @@ func (b *rowBuilder) uniqueOwner(place []byte) (owner []byte, found bool, err er
 }
 
 // overlayUnique notes which unique keys the transaction has taken and given up so far.
-func (b *rowBuilder) overlayUnique() {
+func (b *rowBuilder) overlayUnique() error {
 	if b.run.tx == nil {
-		return
+		return nil
 	}
-	scope := &b.set.scope
-	at := func(entry *commandv1.IndexEntry) string { return string(b.place(entry)) }
+	scope, held := &b.set.scope, 0
+	at := func(entry *commandv1.IndexEntry) string {
+		place := string(b.place(entry))
+		held += len(place) + entryBytes
+		return place
+	}
 	for _, row := range b.run.tx.Within(scope, &table.Bounds{}) {
 		for _, entry := range row.GetUnindex() {
 			if entry.GetUnique() {
@@ -270,7 +298,12 @@ func (b *rowBuilder) overlayUnique() {
 				b.unique[at(entry)] = row.GetPrimaryKey()
 			}
 		}
+		if err := b.run.budget.takeBytes(int64(held)); err != nil {
+			return err
+		}
+		held = 0
 	}
+	return nil
 }
 
 // silent is an error that adds no words.

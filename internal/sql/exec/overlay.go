@@ -3,6 +3,7 @@ package exec
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -64,8 +65,14 @@ func (r *run) openInside(n *plan.Scan, at *location) (operator, error) {
 	if err != nil {
 		return nil, err
 	}
+	written := r.overlaid().Within(scope, &at.bounds)
+	held := int64(len(written)) * pointerBytes
+	if err = r.budget.takeBytes(held); err != nil {
+		r.budget.usedBytes -= held
+		return nil, errors.Join(err, input.close())
+	}
 	return &overlayOperator{
-		input: input, written: r.overlaid().Within(scope, &at.bounds), table: scope.Table, key: scope.Table.PrimaryKey(),
+		input: input, written: written, budget: r.budget, held: held, table: scope.Table, key: scope.Table.PrimaryKey(),
 		decoder: whole.Decoder, includeDeleted: n.IncludeDeleted, eval: r.eval, condition: expr.Prepare(n.Condition, r.eval),
 		row: make([]datum.Datum, n.Width()),
 	}, nil
@@ -83,6 +90,8 @@ func (r *run) depend(scope *table.Scope, bounds *table.Bounds) error {
 type overlayOperator struct {
 	input          operator
 	written        []*commandv1.RowWrite // those that are left, ascending
+	budget         *budget
+	held           int64 // of the budget, for written
 	table          *schema.Table
 	key            int // position of the primary key
 	decoder        *schema.RowDecoder
@@ -165,4 +174,8 @@ func decodeWritten(decoder *schema.RowDecoder, t *schema.Table, write *commandv1
 	return nil
 }
 
-func (o *overlayOperator) close() error { return o.input.close() }
+func (o *overlayOperator) close() error {
+	o.budget.usedBytes -= o.held
+	o.written, o.held = nil, 0
+	return o.input.close()
+}

@@ -27,13 +27,14 @@ type run struct {
 	session  session.Session
 	eval     *expr.EvalContext
 	budget   *budget
-	tx       *txn.Transaction  // whose snapshot and writes are read; nil outside
-	before   *txn.Writes       // what tx had written before a statement whose parts do not see each other's changes; nil for others
-	inner    bool              // a part of a statement is run: what it gives back is for other parts, and not masked
-	snapshot *storage.Snapshot // opened by the first operator that needs it; nil inside a transaction
-	idError  error             // of a generator, which cannot return one
-	changes  *plan.Scan        // of the rows that the statement changes; nil for others
-	sink     RowSink           // takes the rows of the query; nil when they are collected
+	tx       *txn.Transaction    // whose snapshot and writes are read; nil outside
+	before   *txn.Writes         // what tx had written before a statement whose parts do not see each other's changes; nil for others
+	same     map[string]struct{} // places of rows that parts of such a statement have changed into what they were
+	inner    bool                // a part of a statement is run: what it gives back is for other parts, and not masked
+	snapshot *storage.Snapshot   // opened by the first operator that needs it; nil inside a transaction
+	idError  error               // of a generator, which cannot return one
+	changes  *plan.Scan          // of the rows that the statement changes; nil for others
+	sink     RowSink             // takes the rows of the query; nil when they are collected
 	// state is shared by a statement and its subqueries, and so is profile.
 	state   *runState
 	profile *profile // what the nodes do; nil when nobody asked

@@ -114,17 +114,23 @@ func (r *run) indexStands(t *schema.Table, x *schema.Index) (bool, error) {
 	if weak, ok := r.engine.deps.Executor.(executor.WeakReader); r.state.held || ok && r.tx == nil && weak.Weak(r.state.ctx) {
 		return false, nil
 	}
+	newest, err := r.newestCatalog()
+	return err == nil && isReady(newest, t, x) && (r.tx == nil || isReady(r.tx.Before, t, x)), err
+}
+
+// newestCatalog is the catalog of some time after the snapshot was taken.
+func (r *run) newestCatalog() (*catalog.Catalog, error) {
 	newest := &r.state.newest
 	if r.tx != nil {
 		newest = &r.tx.After
 	}
 	if *newest == nil {
 		if _, err := r.engine.deps.Executor.Barrier(r.state.ctx, shard.Meta); err != nil {
-			return false, err
+			return nil, err
 		}
 		*newest = r.engine.deps.Catalog.Current()
 	}
-	return isReady(*newest, t, x) && (r.tx == nil || isReady(r.tx.Before, t, x)), nil
+	return *newest, nil
 }
 
 // isReady reports whether an index is ready in a catalog.

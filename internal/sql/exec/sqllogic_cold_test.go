@@ -2,6 +2,7 @@ package exec_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -82,6 +83,12 @@ func (f *flusher) flushTable(t *testing.T, table *schema.Table) {
 	f.merged += did.Merged
 }
 
+// mayChange reports whether a record may have changed rows: RETURNING and WITH make queries of changes.
+func (r *logicRecord) mayChange() bool {
+	first, _, _ := strings.Cut(strings.ToUpper(r.sql), " ")
+	return r.words[0] == "statement" || first == "INSERT" || first == "UPDATE" || first == "DELETE" || first == "WITH"
+}
+
 // TestSQLLogicOnColdRows runs the scripts of TestSQLLogic with every row cold: after every statement that changed something, all
 // tables are flushed before the next record runs, and their segments merged every third time. The answers must be those of hot rows.
 func TestSQLLogicOnColdRows(t *testing.T) {
@@ -103,7 +110,7 @@ func TestSQLLogicOnColdRows(t *testing.T) {
 				if changed {
 					f.flush(t)
 				}
-				changed = record.words[0] == "statement"
+				changed = record.mayChange()
 				if message := record.check(t, n); message != "" {
 					t.Errorf("%s:%d: %s\n%s", file, record.line, message, record.sql)
 				}

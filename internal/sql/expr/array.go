@@ -210,6 +210,12 @@ func textArray(value Expr) datum.Type {
 }
 
 func (b *binder) bindQuantified(n *parse.Quantified) (Expr, error) {
+	if row, ok := n.Left.(*parse.Row); ok && n.Query != nil {
+		if n.Op == "=" && !n.All || n.Op == "<>" && n.All {
+			return b.bindSubquery(&parse.In{Pos: n.Pos, Not: n.All, Expr: row, Query: n.Query})
+		}
+		return nil, fault.New(fault.Unsupported, "a row value is compared with a query by IN, NOT IN, = ANY or <> ALL")
+	}
 	if n.Query != nil {
 		return b.bindSubquery(n)
 	}

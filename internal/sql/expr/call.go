@@ -78,6 +78,7 @@ func lookupFunction(name string) (definition, bool) {
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
 		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
 		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction, arrayJoinFunction,
+		normalFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true
@@ -93,7 +94,7 @@ func FunctionExists(name string) bool {
 		return true
 	}
 	switch name {
-	case "coalesce", "nullif":
+	case "coalesce", "nullif", "overlaps":
 		return true
 	}
 	return IsAggregateName(name)
@@ -142,6 +143,12 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 		return b.coalesce(operands, node, nodes)
 	case "nullif":
 		return b.nullif(operands, node, nodes)
+	case "overlaps":
+		return b.overlaps(operands, nodes)
+	case "substring":
+		if e, done, err := b.substringByPattern(operands, nodes); done {
+			return e, err
+		}
 	case "age":
 		if len(operands) == 1 { // since today's midnight
 			today, err := b.callBuiltin("current_date", nil, node, nil)

@@ -266,6 +266,11 @@ func (e *distinctExpr) rebuild(operands []Expr) Expr {
 func (e *distinctExpr) volatility() volatility { return immutable }
 
 func (b *binder) bindIsDistinct(n *parse.IsDistinct) (Expr, error) {
+	if left, ok := n.Left.(*parse.Row); ok {
+		if right, also := n.Right.(*parse.Row); also {
+			return b.bindRowsDistinct(n, left.Elements, right.Elements)
+		}
+	}
 	left, err := b.bind(n.Left)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,9 @@ func compileRegular(pattern string, ignoreCase bool) (*regular, error) {
 		flags = "(?is)"
 	}
 	invalid := func(err error) error {
+		if refused := refusedRegular(pattern); refused != nil {
+			return refused
+		}
 		return fault.New(fault.InvalidStatement, "invalid regular expression: %s", strings.Replace(err.Error(), flags, "", 1))
 	}
 	tree, err := syntax.Parse(flags+pattern, syntax.Perl)

@@ -55,3 +55,16 @@ func (b *binder) bindRowIn(n *parse.In, row *parse.Row) (Expr, error) {
 	e, err := b.bind(chainOf(n.Pos, true, choices))
 	return not(e, n.Not), err
 }
+
+// bindRowsDistinct is IS DISTINCT FROM between row values, which differ when some of their elements do.
+func (b *binder) bindRowsDistinct(n *parse.IsDistinct, left, right []parse.Expr) (Expr, error) {
+	if len(left) != len(right) || len(left) == 0 {
+		return nil, faultAt(n, fault.InvalidStatement, "a row of %d values cannot be compared with one of %d", len(left), len(right))
+	}
+	pairs := make([]parse.Expr, len(left))
+	for i := range pairs {
+		pairs[i] = &parse.IsDistinct{Pos: n.Pos, Left: left[i], Right: right[i]}
+	}
+	e, err := b.bind(chainOf(n.Pos, true, pairs))
+	return not(e, n.Not), err
+}

@@ -58,6 +58,8 @@ func similarPattern(pattern, escape string) (string, error) {
 		case r == '[':
 			inClass = true
 			b.WriteRune(r)
+		case r == '(': // nobody asks what a group has matched
+			b.WriteString("(?:")
 		case strings.ContainsRune(".^$\\", r):
 			b.WriteString(regexp.QuoteMeta(string(r)))
 		default:

@@ -53,7 +53,9 @@ func longCalls() map[string][]string {
 		"regexp_replace": {"regexp_replace(t, 'A', 'y', 'g')", "regexp_replace(t, 'zz', 'y')"}, "regexp_count": {"regexp_count(t, 'A.b')"},
 		"regexp_like": {"regexp_like(t, 'A.z')"}, "regexp_match": {"regexp_match(t, '(A)z')"}, "regexp_substr": {"regexp_substr(t, 'A.z')"},
 		"regexp_instr": {"regexp_instr(t, 'A.z')"}, "regexp_split_to_array": {"regexp_split_to_array(t, 'A.z')"},
-		"cast": {"CAST(l AS TEXT)::json IS NULL", "concat(n, '')::json IS NULL"}, "like": {"t LIKE '%A_z%'", "t ILIKE '%zz%'"},
+		"normalize": {"normalize(t, NFD)", "normalize(u || 'é', 'NFKC')"}, "is_normalized": {"is_normalized(t, 'NFC')"},
+		"substring by pattern": {"substring(t from 'A.z')", "substring(t similar '%#\"A#\"z' escape '#')"},
+		"cast":                 {"CAST(l AS TEXT)::json IS NULL", "concat(n, '')::json IS NULL"}, "like": {"t LIKE '%A_z%'", "t ILIKE '%zz%'"},
 	}
 }
 
@@ -69,7 +71,7 @@ func isShort(name string) bool {
 // functionNames reads the names of the text, JSON and pattern functions from the switches that know them.
 func functionNames(t *testing.T) (names []string) {
 	t.Helper()
-	for _, file := range []string{"functions_text.go", "functions_json.go", "json_operators.go", "functions_regexp.go"} {
+	for _, file := range []string{"functions_text.go", "functions_json.go", "json_operators.go", "functions_regexp.go", "functions_normal.go"} {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)

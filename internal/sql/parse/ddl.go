@@ -38,6 +38,11 @@ func (p *parser) create(at Pos) Statement {
 	case p.word("topic"):
 		return p.createTopic(at)
 	}
+	if p.token.kind == tokenWord {
+		if sentence := refusedObject(p.token.text); sentence != "" {
+			failUnsupported(at, "%s", sentence)
+		}
+	}
 	p.unexpected("TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC")
 	return nil
 }

@@ -10,7 +10,8 @@
 // unless they were quoted; every name in a tree is therefore in its final form.
 //
 // What always holds: no input makes the package panic; text, nesting, lists and tokens are bounded (see
-// limits.go) and exceeding a bound is a fault.LimitExceeded; every other failure is a fault.Syntax whose
+// limits.go) and exceeding a bound is a fault.LimitExceeded; what PostgreSQL has and this dialect has not is a fault.Unsupported
+// (refused.go); every other failure is a fault.Syntax whose
 // Line and Column point at the offending token, whose message names it and says what was expected.
 //
 // Some notations are read into the function call that PostgreSQL gives them, so that consumers see fewer

@@ -57,7 +57,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"SELECT a FROM t LIMIT", 1, 22, `unexpected end of statement, expected an expression`},
 		{"SELECT a b c", 1, 12, `unexpected "c", expected end of statement`},
 		{"SELECT a < b < c", 1, 14, `unexpected "<", expected parentheses around one of the comparisons`},
-		{"SELECT a IS 5", 1, 13, `unexpected "5", expected NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM`},
+		{"SELECT a IS 5", 1, 13, `unexpected "5", expected NULL, TRUE, FALSE, UNKNOWN, DISTINCT FROM or NORMALIZED`},
 		{"SELECT a IS NULL IS NULL", 1, 18, `unexpected "IS", expected parentheses around one of the comparisons`},
 		{"SELECT a LIKE b LIKE c", 1, 17, `unexpected "LIKE", expected parentheses around one of the comparisons`},
 		{"SELECT a IN 1", 1, 13, `unexpected "1", expected "("`},
@@ -93,7 +93,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"SELECT /* a /* b */ c", 1, 8, `unterminated comment, expected "*/"`},
 		{"SELECT a ; é \x01", 1, 12, `unexpected "é", expected end of statement`},
 		{"SELECT \u00a0 1", 1, 8, "unexpected character '\\u00a0'"},
-		{"SELECT @", 1, 8, `unexpected character '@'`},
+		{"SELECT \\", 1, 8, `unexpected character '\\'`},
 		{"SELECT a.b.c.d.e", 1, 15, `unexpected ".", expected a name of at most four parts`},
 		{"SELECT * FROM a.b.c.d", 1, 20, `unexpected ".", expected a name of at most three parts`},
 		{"SELECT EXISTS (1)", 1, 16, `unexpected "1", expected a query`},
@@ -119,7 +119,7 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"SELECT 1 UNION", 1, 15, `unexpected end of statement, expected SELECT, VALUES or a query in parentheses`},
 		{"SELECT 1 FOR LOCK", 1, 14, `unexpected "LOCK", expected UPDATE or SHARE`},
 		{"CREATE", 1, 7, `unexpected end of statement, expected TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC`},
-		{"CREATE TEMP TABLE t", 1, 8, `unexpected "TEMP", expected TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC`},
+		{"CREATE FAST TABLE t", 1, 8, `unexpected "FAST", expected TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC`},
 		{"CREATE TABLE t", 1, 15, `unexpected end of statement, expected "("`},
 		{"CREATE TABLE t ()", 1, 17, `unexpected ")", expected a column name`},
 		{"CREATE TABLE t (a)", 1, 18, `unexpected ")", expected the name of a type`},
@@ -253,5 +253,29 @@ func TestBatchLimit(t *testing.T) {
 	}
 	if _, err := parse.ParseBatch(strings.Repeat("COMMIT;", parse.MaxStatements+1)); fault.KindOf(err) != fault.LimitExceeded {
 		t.Errorf("ParseBatch beyond the limit = %v, want LimitExceeded", err)
+	}
+}
+
+// TestRefusalsSayWhatToDo: what PostgreSQL has and this dialect has not is no word out of place: everybody reads what to do instead, at its place.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	for text, column := range map[string]int{
+		"PREPARE p AS SELECT 1": 1, "DEALLOCATE p": 1, "EXECUTE p": 1, "DECLARE c CURSOR FOR SELECT 1": 1, "COPY t FROM stdin": 1, "NOTIFY c": 1, "LOCK t": 1, "REVOKE ALL ON t FROM b": 1,
+		"MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE": 1, "ANALYZE t": 1, "DO 'x'": 1, "CALL f()": 1, "COMMENT ON TABLE t IS 'x'": 1, "DISCARD ALL": 1,
+		"CREATE SCHEMA s": 1, "CREATE ROLE r": 1, "CREATE TEMP TABLE t (a INT)": 1, "CREATE MATERIALIZED VIEW v AS SELECT 1": 1, "CREATE SEQUENCE s": 1, "CREATE TRIGGER x": 1,
+		"CREATE EXTENSION e": 1, "CREATE POLICY p ON t": 1, "SELECT B'01'": 8, "SELECT a INTO b FROM c": 10, "SELECT * FROM t TABLESAMPLE SYSTEM (1)": 17, "SELECT f(a => 1)": 10,
+		"SELECT f(1, a := 2)": 15, "SELECT f(VARIADIC a)": 10, "SELECT f(1, VARIADIC a)": 13, "WITH RECURSIVE t AS (SELECT 1) SEARCH DEPTH FIRST BY a SET b SELECT 1": 32,
+		"SELECT * FROM ROWS FROM (f(), g())": 15, "DELETE FROM t WHERE CURRENT OF c": 21,
+	} {
+		if got := failed(t, text); got.Kind != fault.Unsupported || got.Column != column || got.Line != 1 {
+			t.Errorf("%s: %s at %d:%d: %v", text, got.Kind, got.Line, got.Column, got)
+		}
+	}
+	for _, text := range []string{ // such words are names where they can be
+		"SELECT prepare, declare, copy, variadic, cycle, search, overlaps, normalize, similar_to FROM merge", "SELECT rows FROM t AS rows", "SELECT current FROM t WHERE current > 1",
+	} {
+		if _, err := parse.Parse(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -1,5 +1,7 @@
 package parse
 
+import "strings"
+
 // expression reads an expression of any strength.
 func (p *parser) expression() Expr {
 	if p.depth == 0 {
@@ -68,10 +70,8 @@ func (p *parser) infix(left Expr, strength int) Expr {
 			return &Cast{Pos: at, Expr: left, Type: p.typeName()}
 		case operator == "[":
 			return p.subscript(at, left)
-		case p.isQuantifier():
-			return p.quantified(at, operator, left)
 		}
-		return &Binary{Pos: at, Op: operator, Left: left, Right: p.operand(strength + 1)}
+		return p.binary(at, operator, left, strength+1)
 	}
 	not := p.word("not")
 	var buffer wordBuffer
@@ -91,6 +91,9 @@ func (p *parser) infix(left Expr, strength int) Expr {
 	case "between":
 		p.advance()
 		return p.between(at, left, not)
+	case "overlaps":
+		p.advance()
+		return p.overlaps(at, left)
 	case "at":
 		p.advance()
 		p.advance()
@@ -124,10 +127,47 @@ func (p *parser) qualifiedOperator(at Pos, left Expr) Expr {
 	operator := Operator(p.token.text)
 	p.advance()
 	p.expect(")")
-	if p.isQuantifier() {
-		return p.quantified(at, operator, left)
+	return p.binary(at, operator, left, bindOther+1)
+}
+
+// binary reads the right operand of an operator. Those of PostgreSQL that have a name as well become what the name means.
+func (p *parser) binary(at Pos, operator Operator, left Expr, strength int) Expr {
+	like := &Like{Pos: at, Expr: left}
+	switch operator {
+	case "~~", "!~~":
+		operator, like.Not = "LIKE", operator == "!~~"
+	case "~~*", "!~~*":
+		operator, like.Not, like.Kind = "ILIKE", operator == "!~~*", LikeFold
+	default:
+		like = nil
 	}
-	return &Binary{Pos: at, Op: operator, Left: left, Right: p.operand(bindOther + 1)}
+	switch {
+	case p.isQuantifier():
+		if like != nil && like.Not {
+			operator = "NOT " + operator
+		}
+		return p.quantified(at, operator, left)
+	case like != nil:
+		like.Pattern = p.operand(strength)
+		return like
+	case operator == "^@":
+		return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "starts_with"}, Args: []Expr{left, p.operand(strength)}}
+	}
+	return &Binary{Pos: at, Op: operator, Left: left, Right: p.operand(strength)}
+}
+
+// overlaps reads the second of the two periods that OVERLAPS compares.
+func (p *parser) overlaps(at Pos, left Expr) Expr {
+	first, fine := left.(*Row)
+	ahead := p.token.pos
+	second, also := p.prefix().(*Row)
+	switch {
+	case !fine || len(first.Elements) != 2:
+		failSyntax(at, "unexpected OVERLAPS, expected (start, end) before it")
+	case !also || len(second.Elements) != 2:
+		failSyntax(ahead, "unexpected expression behind OVERLAPS, expected (start, end)")
+	}
+	return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "overlaps"}, Args: append(first.Elements[:2:2], second.Elements...)}
 }
 
 // isTest reads what follows IS.
@@ -146,8 +186,35 @@ func (p *parser) isTest(at Pos, left Expr) Expr {
 		p.expectWord("from")
 		return &IsDistinct{Pos: at, Not: not, Left: left, Right: p.operand(bindIs + 1)}
 	}
-	p.unexpected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM")
+	if test := p.normalized(at, left); test != nil && not {
+		return &Not{Pos: at, Expr: test}
+	} else if test != nil {
+		return test
+	}
+	p.unexpected("NULL, TRUE, FALSE, UNKNOWN, DISTINCT FROM or NORMALIZED")
 	return nil
+}
+
+// normalForm takes the name of a form of Unicode if it is in hand.
+func (p *parser) normalForm() (form string, found bool) {
+	for _, form := range []string{"nfc", "nfd", "nfkc", "nfkd"} {
+		if p.word(form) {
+			return strings.ToUpper(form), true
+		}
+	}
+	return "NFC", false
+}
+
+// normalized reads [NFC|NFD|NFKC|NFKD] NORMALIZED if it is in hand.
+func (p *parser) normalized(at Pos, left Expr) Expr {
+	form, found := p.normalForm()
+	if !p.word("normalized") {
+		if found {
+			p.unexpected("NORMALIZED")
+		}
+		return nil
+	}
+	return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "is_normalized"}, Args: []Expr{left, &StringLiteral{Pos: at, Value: form}}}
 }
 
 // in reads what follows IN.

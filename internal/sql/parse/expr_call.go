@@ -14,14 +14,37 @@ func (p *parser) call(name ObjectName) Expr {
 		} else {
 			p.word("all")
 		}
+		p.refuseNamed()
 		call.Args = p.arguments()
 		call.OrderBy = p.orderBy()
+		p.refuseBehind(call)
 	}
 	p.expect(")")
 	if p.token.kind == tokenString && isTypeWord(name.Name) && name.Namespace == "" {
 		return p.literalOfCall(call)
 	}
 	return p.callSuffix(call)
+}
+
+// refuseNamed refuses VARIADIC and the name of an argument.
+func (p *parser) refuseNamed() {
+	switch {
+	case p.isWord("variadic") && !p.peekIs(",") && !p.peekIs(")"):
+		failUnsupported(p.token.pos, "%s", refusedSpread)
+	case p.isName() && (p.peekIs("=>") || p.peekIs(":=")):
+		failUnsupported(p.token.pos, "%s", refusedNamed)
+	}
+}
+
+// refuseBehind refuses the same behind the first argument.
+func (p *parser) refuseBehind(call *FuncCall) {
+	last, isName := call.Args[len(call.Args)-1].(*ColumnRef)
+	switch {
+	case p.is("=>") || p.is(":="):
+		failUnsupported(p.token.pos, "%s", refusedNamed)
+	case isName && last.Name == "variadic" && last.Table == "" && !p.is(")"):
+		failUnsupported(last.Pos, "%s", refusedSpread)
+	}
 }
 
 // literalOfCall turns what looked like a call into a typed literal with arguments: TIMESTAMP(3) '..'.
@@ -183,7 +206,13 @@ func (p *parser) orderBy() []OrderItem {
 // orderItem reads one item of ORDER BY.
 func (p *parser) orderItem() OrderItem {
 	item := OrderItem{Pos: p.token.pos, Expr: p.expression()}
+	using := p.word("using")
+	greater := using && p.symbol(">")
+	if using && !greater {
+		p.expect("<")
+	}
 	item.Descending, item.Nulls = p.direction()
+	item.Descending = item.Descending || greater
 	return item
 }
 

@@ -28,7 +28,7 @@ func (p *parser) notation() Expr {
 			ahead.kind == tokenSymbol && ahead.text == "(" {
 			return p.interval()
 		}
-	case "extract", "substring", "position", "trim", "overlay":
+	case "extract", "substring", "position", "trim", "overlay", "normalize":
 		if p.peekIs("(") {
 			return p.namedArguments()
 		}
@@ -248,6 +248,16 @@ func (p *parser) namedArguments() Expr {
 		p.trimArguments(call)
 	case "position":
 		p.positionArguments(call)
+	case "normalize":
+		call.Args = []Expr{p.expression()}
+		if p.another(1) {
+			at := p.token.pos
+			if form, found := p.normalForm(); found {
+				call.Args = append(call.Args, &StringLiteral{Pos: at, Value: form})
+			} else {
+				call.Args = append(call.Args, p.expression())
+			}
+		}
 	default:
 		p.sliceArguments(call)
 	}
@@ -314,9 +324,15 @@ func (p *parser) sliceArguments(call *FuncCall) {
 		call.Args = append(call.Args, p.arguments()...)
 		return
 	}
-	if call.Name.Name == "overlay" {
+	switch {
+	case call.Name.Name == "overlay":
 		p.expectWord("placing")
 		call.Args = append(call.Args, p.expression())
+	case p.word("similar"):
+		call.Args = append(call.Args, p.expression())
+		p.expectWord("escape")
+		call.Args = append(call.Args, p.expression())
+		return
 	}
 	from := p.isWord("from")
 	if p.word("from") {

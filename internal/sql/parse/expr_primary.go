@@ -68,6 +68,10 @@ func (p *parser) symbolExpression() Expr {
 	case "~":
 		p.advance()
 		return &Unary{Pos: at, Op: "~", Expr: p.operand(bindOther + 1)}
+	case "|/", "||/", "@":
+		name := map[string]string{"|/": "sqrt", "||/": "cbrt", "@": "abs"}[p.token.text]
+		p.advance()
+		return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: name}, Args: []Expr{p.operand(bindOther + 1)}}
 	}
 	p.unexpected("an expression")
 	return nil

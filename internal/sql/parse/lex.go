@@ -153,12 +153,17 @@ func (l *lexer) blockComment() {
 // word reads an unquoted word, or the string constant that a one-letter prefix introduces.
 func (l *lexer) word(start Pos) token {
 	i := l.offset
+	if l.source[i]|0x20 == 'u' && l.follows(1, '&') && (l.follows(2, '\'') || l.follows(2, '"')) {
+		return l.unicodeEscaped(start)
+	}
 	if i+1 < len(l.source) && l.source[i+1] == '\'' {
 		switch l.source[i] {
 		case 'e', 'E':
 			return l.escaped(start)
 		case 'x', 'X':
 			return l.hexBytes(start)
+		case 'b', 'B':
+			failUnsupported(start, "%s", refusedBits)
 		case 'n', 'N':
 			return l.quoted(start, i+1, '\'', tokenString)
 		}
@@ -222,7 +227,7 @@ func (l *lexer) dollar(start Pos) token {
 // symbol reads an operator or punctuation: the longest spelling that exists.
 func (l *lexer) symbol(start Pos) token {
 	rest := l.source[l.offset:]
-	for size := min(3, len(rest)); size > 0; size-- {
+	for size := min(4, len(rest)); size > 0; size-- {
 		if isSymbol(rest[:size]) {
 			text := rest[:size]
 			if text == "!=" {
@@ -245,7 +250,7 @@ func isSymbol(s string) bool {
 		"+", "-", "*", "/", "%", "^", "=", "<", ">", "<=", ">=", "<>", "!=",
 		"~", "~*", "!~", "!~*", "|", "&", "#", "<<", ">>", "||", "&&",
 		"->", "->>", "#>", "#>>", "#-", "@>", "<@", "?", "?|", "?&", "@?", "@@",
-		"<->", "<=>", "<#>":
+		"<->", "<=>", "<#>", "~~", "~~*", "!~~", "!~~*", "^@", "|/", "||/", "@", "=>", ":=":
 		return true
 	}
 	return false

@@ -70,6 +70,44 @@ func (l *lexer) escaped(start Pos) token {
 	return token{}
 }
 
+// unicodeEscaped reads U&'..' and U&".." with their escapes: \0061, \+000061 and \\.
+func (l *lexer) unicodeEscaped(start Pos) token {
+	open := l.offset + 2
+	kind := tokenString
+	if l.source[open] == '"' {
+		kind = tokenQuoted
+	}
+	read := l.quoted(start, open, l.source[open], kind)
+	var text strings.Builder
+	for i := 0; i < len(read.text); i++ {
+		if read.text[i] != '\\' {
+			text.WriteByte(read.text[i])
+			continue
+		}
+		rest, width := read.text[i+1:], 4
+		if strings.HasPrefix(rest, `\`) {
+			text.WriteByte('\\')
+			i++
+			continue
+		}
+		if strings.HasPrefix(rest, "+") {
+			rest, width, i = rest[1:], 6, i+1
+		}
+		digits := lexer{source: rest}
+		value, count := digits.digits(0, width, 16)
+		if count != width || value == 0 || value > utf8.MaxRune || !utf8.ValidRune(rune(value)) { //nolint:gosec // six hexadecimal digits
+			failSyntax(start, `invalid escape in the Unicode string, expected \ and %d hexadecimal digits of a character`, width)
+		}
+		text.WriteRune(rune(value)) //nolint:gosec // six hexadecimal digits
+		i += width
+	}
+	read.text = text.String()
+	if kind == tokenQuoted {
+		checkQuoted(start, read.text)
+	}
+	return read
+}
+
 // escape writes the character that the escape at offset i stands for and returns how many bytes it took.
 func (l *lexer) escape(start Pos, i int, text *strings.Builder) int {
 	switch c := l.source[i+1]; c {

@@ -35,7 +35,7 @@ func operatorBinding(symbol string) int {
 	case "::", "[":
 		return bindPostfix
 	case "~", "~*", "!~", "!~*", "|", "&", "#", "<<", ">>", "||", "&&", "->", "->>", "#>", "#>>", "#-",
-		"@>", "<@", "?", "?|", "?&", "@?", "@@", "<->", "<=>", "<#>":
+		"@>", "<@", "?", "?|", "?&", "@?", "@@", "<->", "<=>", "<#>", "~~", "~~*", "!~~", "!~~*", "^@":
 		return bindOther
 	}
 	return bindNothing
@@ -55,8 +55,16 @@ func (p *parser) infixBinding() int {
 			return bindAnd
 		case "is", "isnull", "notnull":
 			return bindIs
-		case "in", "between", "like", "ilike", "similar":
+		case "in", "between", "like", "ilike":
 			return bindPattern
+		case "similar":
+			if p.peekWord("to") { // not the SIMILAR of SUBSTRING
+				return bindPattern
+			}
+		case "overlaps":
+			if p.peekIs("(") || p.peekWord("row") {
+				return bindPattern
+			}
 		case "not":
 			return p.negatedBinding()
 		case "at":

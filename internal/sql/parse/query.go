@@ -5,7 +5,7 @@ func (p *parser) beginsQuery() bool {
 	if p.token.kind != tokenWord {
 		return false
 	}
-	return p.isWord("select") || p.isWord("with") || p.isWord("values") && p.peekIs("(")
+	return p.isWord("select") || p.isWord("with") || p.isWord("table") || p.isWord("values") && p.peekIs("(")
 }
 
 // continuesQuery reports whether the token in hand extends a query in parentheses.
@@ -106,6 +106,8 @@ func (p *parser) queryOperand() QueryBody {
 		return p.selectBody()
 	case p.isWord("values"):
 		return p.values()
+	case p.isWord("table"):
+		return p.wholeTable()
 	case p.is("("):
 		p.enter()
 		defer p.leave()
@@ -116,6 +118,16 @@ func (p *parser) queryOperand() QueryBody {
 	}
 	p.unexpected("SELECT, VALUES or a query in parentheses")
 	return nil
+}
+
+// wholeTable reads TABLE name, which is SELECT * FROM name.
+func (p *parser) wholeTable() *Select {
+	body := &Select{Pos: p.token.pos}
+	p.advance()
+	name := p.objectName("the name of a table")
+	body.Items = []SelectItem{{Pos: name.Pos, Expr: &Star{Pos: name.Pos}}}
+	body.From = []TableExpr{&TableRef{Pos: name.Pos, Name: name}}
+	return body
 }
 
 // with reads WITH and its common tables.
@@ -169,6 +181,9 @@ func (p *parser) commonTable() CommonTable {
 	p.expect("(")
 	p.commonBody(&table)
 	p.expect(")")
+	if p.isWord("search") && (p.peekWord("depth") || p.peekWord("breadth")) || p.isWord("cycle") {
+		failUnsupported(p.token.pos, "%s", refusedCycle)
+	}
 	return table
 }
 
@@ -295,6 +310,9 @@ func (p *parser) selectBody() *Select {
 		p.word("all")
 	}
 	body.Items = p.selectItems()
+	if p.isWord("into") {
+		failUnsupported(p.token.pos, "%s", refusedInto)
+	}
 	if p.word("from") {
 		body.From = p.tables()
 	}
@@ -313,6 +331,9 @@ func (p *parser) selectBody() *Select {
 func (p *parser) where() Expr {
 	if !p.word("where") {
 		return nil
+	}
+	if p.isWord("current") && p.peekWord("of") {
+		failUnsupported(p.token.pos, "%s", refusedCursor)
 	}
 	return p.expression()
 }

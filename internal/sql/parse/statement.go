@@ -18,6 +18,9 @@ func (p *parser) statement() Statement {
 	if statement := p.sessionStatement(at); statement != nil {
 		return statement
 	}
+	if sentence := refusedStatement(p.token.text); sentence != "" {
+		failUnsupported(at, "%s", sentence)
+	}
 	p.unexpected("a statement")
 	return nil
 }
@@ -26,7 +29,7 @@ func (p *parser) statement() Statement {
 func (p *parser) rowStatement(at Pos) Statement {
 	var buffer wordBuffer
 	switch string(buffer.fold(p.token.text)) {
-	case "select", "values":
+	case "select", "values", "table":
 		return p.query()
 	case "with":
 		return p.withStatement()
@@ -156,6 +159,9 @@ func (p *parser) switched() bool {
 func (p *parser) executeAsUser() Statement {
 	execute := &ExecuteAsUser{Pos: p.token.pos}
 	p.advance()
+	if p.isName() && !p.isWord("as") {
+		failUnsupported(execute.Pos, "%s", refusedPrepare)
+	}
 	p.expectWord("as")
 	p.expectWord("user")
 	execute.User = p.nameOrString("the name of a user")

@@ -97,6 +97,9 @@ func (p *parser) tableItem() TableExpr {
 	if isNiladic(p.token.text) && p.token.kind == tokenWord {
 		return p.functionRef(at, lateral, p.qualified(p.takeName(), "a name"))
 	}
+	if p.isWord("rows") && p.peekWord("from") {
+		failUnsupported(at, "%s", refusedRows)
+	}
 	name := p.objectName("the name of a table")
 	if p.is("(") {
 		return p.functionRef(at, lateral, name)
@@ -104,7 +107,11 @@ func (p *parser) tableItem() TableExpr {
 	if lateral {
 		p.unexpected(`"("`)
 	}
-	return &TableRef{Pos: name.Pos, Name: name, Alias: p.alias()}
+	table := &TableRef{Pos: name.Pos, Name: name, Alias: p.alias()}
+	if p.isWord("tablesample") {
+		failUnsupported(p.token.pos, "%s", refusedSample)
+	}
+	return table
 }
 
 // functionRef reads the call of a table function and its alias.

@@ -82,7 +82,7 @@ func isNiladic(word string) bool {
 // Such a word is a name elsewhere; the printer quotes it to be safe.
 func isNotation(word string) bool {
 	switch word {
-	case "array", "exists", "extract", "interval", "overlay", "position", "row", "substring", "trim",
+	case "array", "exists", "extract", "interval", "normalize", "overlay", "position", "row", "substring", "trim",
 		"try_cast", "values":
 		return true
 	}

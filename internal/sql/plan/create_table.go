@@ -25,7 +25,7 @@ func (e *Environment) createTable(node *parse.CreateTable) (Statement, error) {
 		return nil, at(node.Name, fault.New(fault.PermissionDenied, "access denied: no table can be created in '%s'", namespace))
 	}
 	if node.As != nil {
-		return nil, unsupported(node, "CREATE TABLE ... AS is not supported; create the table, then use INSERT ... SELECT")
+		return nil, unsupported(node, "CREATE TABLE ... AS is not supported: a table needs a primary key, which a query does not name; create the table, then use INSERT INTO ... SELECT")
 	}
 	if err := checkObjectName(node.Name, "table", name); err != nil {
 		return nil, err

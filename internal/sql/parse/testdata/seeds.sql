@@ -316,3 +316,9 @@ EXPLAIN WITH d AS (DELETE FROM t WHERE true RETURNING a) UPDATE t SET a = 1 FROM
 SELECT a FROM t ORDER BY a FOR KEY SHARE OF t NOWAIT OFFSET 1
 TRUNCATE t
 EXPLAIN (COSTS OFF, FORMAT text) SELECT 1
+SELECT (a, b) OVERLAPS (c, INTERVAL '1 day'), ROW(a, b) OVERLAPS ROW(c, d), NOT (a, b) OVERLAPS (c, d) AND e, overlaps(1, 2, 3, 4)
+SELECT substring(a similar b escape '#'), substring(a from b for '#'), substring(a, b, c), normalize(a), normalize(a, NFKD), a IS NORMALIZED, a IS NOT NFC NORMALIZED AND b
+SELECT a ~~ b, a !~~ b, a ~~* ANY (b), a !~~* ALL (b), a ^@ b, |/ a, ||/ a + 1, @ -5, a OPERATOR(pg_catalog.~~) b, ~ ~a
+TABLE t ORDER BY a USING >, b USING < NULLS FIRST LIMIT 1
+SELECT a FROM (TABLE t) x WHERE a IN (TABLE app.u) UNION TABLE v; INSERT INTO t TABLE u; WITH x AS (TABLE t) TABLE x
+SELECT U&'d\0061t\+000061', U&"d\0061ta", "normalize"(a), "overlaps"(1, 2, 3, 4)
