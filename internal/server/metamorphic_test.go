@@ -18,6 +18,9 @@ func twinTables(c client) {
 		"CREATE NAMESPACE app", "CREATE SHARED TABLE app.pub (id INT PRIMARY KEY, n INT, t TEXT, d DECIMAL(8,2) NOT NULL DEFAULT 1.5)",
 		"CREATE USER TABLE app.own (id INT PRIMARY KEY, n INT, t TEXT, d DECIMAL(8,2) NOT NULL DEFAULT 1.5)",
 		"CREATE INDEX by_n ON app.pub (n)", "CREATE UNIQUE INDEX by_t ON app.own (t)",
+		"CREATE SHARED TABLE app.pub_kept (id INT PRIMARY KEY, n INT, t TEXT, CONSTRAINT pub_alike UNIQUE (n, t))",
+		"CREATE USER TABLE app.own_kept (id INT PRIMARY KEY, n INT, t TEXT, CONSTRAINT own_alike UNIQUE (n, t))",
+		"CREATE SHARED TABLE app.list (id INT PRIMARY KEY, tags INT[])",
 	} {
 		c.sql(sql)
 	}
@@ -35,7 +38,7 @@ func TestHotEqualsFlushed(t *testing.T) {
 	twinTables(flushed)
 	seed := rand.Uint64()
 	s := statements{rand.New(rand.NewPCG(seed, 4))}
-	for i := range 160 {
+	for i := range 240 {
 		sql := s.read()
 		if s.random.IntN(3) > 0 {
 			sql = s.write()
@@ -46,7 +49,7 @@ func TestHotEqualsFlushed(t *testing.T) {
 			t.Fatalf("seed %d: %s\nhot (-) and flushed (+):\n%s", seed, sql, diff)
 		}
 		if i%16 == 15 {
-			flushTable(t, flushed, cold, s.table())
+			flushTable(t, flushed, cold, s.one(s.table(), s.keep(s.table()), "app.list"))
 		}
 	}
 	if got := flushed.grid("SELECT count(*) FROM system.manifest WHERE namespace_id = 'app'"); got == "0" {
