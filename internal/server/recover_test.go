@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -54,7 +55,9 @@ func TestLateMemberOfALostCluster(t *testing.T) {
 	}
 	var one, other string
 	within(t, "both survivors have applied the same", func() bool {
-		applied := func() [2]uint64 { return [2]uint64{first.engine().Applied(shard.Meta), third.engine().Applied(shard.Meta)} }
+		applied := func() [2]uint64 {
+			return [2]uint64{first.engine().Applied(shard.Meta), third.engine().Applied(shard.Meta)}
+		}
 		before := applied()
 		one, other = state(first), state(third)
 		return before[0] == before[1] && before == applied()
@@ -83,11 +86,13 @@ func addMemberTo(t *testing.T, n *Node, node uint64, store byte, addr string) {
 	})
 }
 
-func memberLines(c *catalog.Catalog) (lines string) {
+func memberLines(c *catalog.Catalog) string {
+	var lines strings.Builder
 	for _, m := range c.Members() {
-		lines += fmt.Sprintf("%+v\n", *m)
+		fmt.Fprintf(&lines, "%+v\n", *m)
 	}
-	return lines + fmt.Sprintf("last replica %d\n", c.LastReplica())
+	fmt.Fprintf(&lines, "last replica %d\n", c.LastReplica())
+	return lines.String()
 }
 
 // handOver puts the entries of the meta group up to an index into the log of another stopped node, which learns nothing of their commit.

@@ -154,7 +154,8 @@ func TestShardsAreTheClusters(t *testing.T) {
 	first := openFirst(t)
 	have := first.who().Shards
 	for _, other := range []shard.Map{
-		{UserShards: have.UserShards + 1, SharedShards: have.SharedShards}, {UserShards: have.UserShards, SharedShards: have.SharedShards + 1},
+		{UserShards: have.UserShards + 1, SharedShards: have.SharedShards},
+		{UserShards: have.UserShards, SharedShards: have.SharedShards + 1},
 		{UserShards: have.UserShards},
 	} {
 		answer, err := first.admit(t.Context(), &nodev1.JoinRequest{

@@ -123,6 +123,9 @@ func Open(o Options) (*Engine, error) {
 		base = fresh{base}
 	}
 	e.fs, e.beside = &guarded{base, e, true}, &guarded{withoutWaiting(o.FS), e, false}
+	if o.WriteAhead {
+		e.fs = &ending{e.fs, e}
+	}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
 	exists, err := checkManifest(o.FS, o.Dir)

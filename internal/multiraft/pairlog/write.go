@@ -20,7 +20,7 @@ type request struct {
 	err     error
 }
 
-// Append is that of raftlog.Log. Where hardly any room is left it returns ErrNoSpare before anything is written.
+// Append is that of raftlog.Log. Where hardly any room is left it returns ErrNoSpare before anything of the updates is written.
 func (l *Log) Append(updates []raftlog.Update, sync bool) error {
 	r := &request{updates: updates}
 	if sync || !onlyHards(updates) {
@@ -71,7 +71,9 @@ func (l *Log) takeQueue() []*request {
 func (l *Log) serve(batch []*request) {
 	err := l.usable()
 	if err == nil && !l.hasRoom() {
-		err = fmt.Errorf("%w: less than %d bytes are free", raftlog.ErrNoSpare, l.cfg.ReserveBytes)
+		if err = l.makeRoom(); err == nil {
+			err = fmt.Errorf("%w: less than %d bytes are free", raftlog.ErrNoSpare, l.cfg.ReserveBytes)
+		}
 	}
 	var stages []*stage
 	for _, r := range batch {
@@ -208,6 +210,23 @@ func (l *Log) Truncate(group shard.GroupID, upto uint64) error {
 	g.hard.Commit = max(g.hard.Commit, upto)
 	g.mu.Unlock()
 	l.putOff(g)
+	return nil
+}
+
+// makeRoom lets entries that were cut leave a disk that has no room for more: their deletion, which waits for the next batch, is
+// written, into one half of the reserve, and the store below flushes it, into the other, and drops the tables that it covers. It needs mu.
+func (l *Log) makeRoom() error {
+	cut := slices.ContainsFunc(l.pending, func(g *Group) bool { return g.marker != g.stored })
+	if free, err := l.cfg.FreeBytes(); err != nil || free < l.cfg.ReserveBytes/2 || !cut {
+		return nil //nolint:nilerr // what is not known is asked again before the next batch
+	}
+	if err := l.writePending(); err != nil {
+		return err
+	}
+	if _, err := l.store.AsyncFlush(); err != nil { // nobody waits: there is room when it has ended
+		l.failure = fmt.Errorf("pairlog: %w", err)
+		return l.failure
+	}
 	return nil
 }
 

@@ -1,0 +1,175 @@
+package storage
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// ending is the file system of a store with a write-ahead log. Where a file of that log cannot be ended, begun or found in its directory, the
+// library panics, with a lock given back that its end gives back once more: nobody could catch that. So here what the disk fails in that
+// place ends the store and succeeds, as far as the library hears. Nobody is told that anything is durable: CommitSync fails from then on.
+// Nothing that is lost in a file of the log is taken for flushed, because the store begins no table once it has failed. Before it is open, the
+// library returns what fails, and so does this.
+type ending struct {
+	vfs.FS
+	engine *Engine
+}
+
+// over reports whether the store was open and has failed.
+func (f *ending) over() bool { return f.engine.opened.Load() && f.engine.Failure() != nil }
+
+// ends fails the store for an error, if there is one, and returns what the library is to hear.
+func (f *ending) ends(what, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	f.engine.fail(fmt.Errorf("%s %s: %w", what, path, err))
+	if f.engine.opened.Load() {
+		return nil
+	}
+	return err
+}
+
+// begun wraps a new file of the log. One that could not be begun is kept in memory, where nobody reads it.
+func (f *ending) begun(name string, category vfs.DiskWriteCategory, file vfs.File, err error) (vfs.File, error) {
+	if !strings.HasSuffix(name, WritesSuffix) {
+		return file, err
+	}
+	if err != nil {
+		if err = f.ends("begin", name, err); err == nil {
+			file, err = vfs.NewMem().Create("log", category)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &endingFile{File: file, f: f, name: name}, nil
+}
+
+// Create implements vfs.FS.
+func (f *ending) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, category)
+	return f.begun(name, category, file, err)
+}
+
+// ReuseForWrite implements vfs.FS.
+func (f *ending) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.ReuseForWrite(oldname, newname, category)
+	return f.begun(newname, category, file, err)
+}
+
+// OpenDir implements vfs.FS.
+func (f *ending) OpenDir(name string) (vfs.File, error) {
+	dir, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &endingDir{File: dir, f: f, name: name}, nil
+}
+
+// Unwrap implements vfs.FS.
+func (f *ending) Unwrap() vfs.FS { return f.FS }
+
+// endingDir is a directory, which the library syncs for the log and for its tables. Whoever does so for tables must hear of an error.
+type endingDir struct {
+	vfs.File
+	f    *ending
+	name string
+}
+
+// Sync implements vfs.File.
+func (d *endingDir) Sync() error {
+	err := d.File.Sync()
+	if err != nil && askedByTheLog() {
+		return d.f.ends("sync", d.name, err)
+	}
+	return err
+}
+
+// askedByTheLog reports whether the library's package of write-ahead logs is among the callers. Nothing else tells for whom a
+// directory is synced.
+func askedByTheLog() bool {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if strings.Contains(frame.Function, "/pebble/v2/wal.") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// endingFile is a file of the log.
+type endingFile struct {
+	vfs.File
+	f    *ending
+	name string
+}
+
+func (f *endingFile) change(what string, do func() error) error {
+	if f.f.over() {
+		return nil
+	}
+	return f.f.ends(what, f.name, do())
+}
+
+// Write implements vfs.File.
+func (f *endingFile) Write(p []byte) (n int, err error) {
+	err = f.change("write", func() error {
+		n, err = f.File.Write(p)
+		return err
+	})
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
+}
+
+// Sync implements vfs.File.
+func (f *endingFile) Sync() error { return f.change("sync", f.File.Sync) }
+
+// SyncData implements vfs.File.
+func (f *endingFile) SyncData() error { return f.change("sync", f.File.SyncData) }
+
+// SyncTo implements vfs.File.
+func (f *endingFile) SyncTo(length int64) (full bool, err error) {
+	err = f.change("sync", func() error {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// Preallocate implements vfs.File.
+func (f *endingFile) Preallocate(offset, length int64) error {
+	return f.change("set room aside in", func() error { return f.File.Preallocate(offset, length) })
+}
+
+// Stat implements vfs.File.
+func (f *endingFile) Stat() (info vfs.FileInfo, err error) {
+	if info, err = f.File.Stat(); err == nil {
+		return info, nil
+	}
+	if err = f.f.ends("look at", f.name, err); err != nil {
+		return nil, err
+	}
+	return emptyInfo()
+}
+
+// emptyInfo is what is to be known of an empty file.
+func emptyInfo() (vfs.FileInfo, error) {
+	file, err := vfs.NewMem().Create("log", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	return file.Stat()
+}
+
+// Close implements vfs.File.
+func (f *endingFile) Close() error { return f.f.ends("close", f.name, f.File.Close()) }
