@@ -54,6 +54,8 @@ type liveCase struct {
 	CPU           float64 `json:"cpu_us_per_frame"` // of the server, or of all servers
 	// AckP50 is until the writer has its answer: an event may come before, and hardly after.
 	AckP50 float64 `json:"ack_p50_us,omitempty"`
+	// CPUPerInsert is what an INSERT takes of the server in all.
+	CPUPerInsert float64 `json:"cpu_us_per_insert,omitempty"`
 }
 
 // liveCaseOf is one case; each has servers of its own. Without nodes it is a process that is a node up to its live
@@ -130,6 +132,7 @@ type liveLab struct {
 	readers liveReaders
 	writers liveWriters
 	nextID  atomic.Int64
+	untimed bool // sockets count events and do not look when they come
 }
 
 func (l *liveLab) print(c liveCase) error {
@@ -139,7 +142,7 @@ func (l *liveLab) print(c liveCase) error {
 	if c.Connections == 0 {
 		c.Connections = len(l.sockets)
 	}
-	c.Value, c.P50, c.P99, c.CPU = round(c.Value), round(c.P50), round(c.P99), round(c.CPU)
+	c.Value, c.P50, c.P99, c.CPU, c.CPUPerInsert = round(c.Value), round(c.P50), round(c.P99), round(c.CPU), round(c.CPUPerInsert)
 	return printJSON(l.out, c)
 }
 
@@ -306,70 +309,4 @@ func (l *liveLab) insertToEvent(subscriptions, rate, matching int) error {
 		P50: 1000 * took.quantile(0.5), P99: 1000 * took.quantile(0.99), CPU: float64((l.cpu() - cpu).Microseconds()) / float64(frames),
 		AckP50: round(1000 * l.writers.takeWaits().quantile(0.5)),
 	})
-}
-
-// insertsKept is what subscriptions cost writers.
-func (l *liveLab) insertsKept() error {
-	const subscriptions = 1000
-	base, _, err := l.closedLoop(1)
-	if err != nil {
-		return err
-	}
-	if err = l.print(liveCase{Case: "insert_without_subscriptions", Value: base, Unit: "inserts_per_s"}); err != nil {
-		return err
-	}
-	if err = l.connect(100); err != nil {
-		return err
-	}
-	if err = l.subscribeRooms(subscriptions, subscriptions/10); err != nil {
-		return err
-	}
-	filtered, cpu, err := l.closedLoop(subscriptions / 10)
-	if err != nil {
-		return err
-	}
-	err = l.print(liveCase{Case: "insert_filtered_10_match", Subscriptions: subscriptions, Value: filtered, Unit: "inserts_per_s", CPU: cpu / 10})
-	if err != nil {
-		return err
-	}
-	err = l.print(liveCase{Case: "insert_kept", Subscriptions: subscriptions, Value: 100 * filtered / base, Unit: "percent"})
-	if err != nil {
-		return err
-	}
-	l.disconnect()
-	if err = l.connect(100); err != nil {
-		return err
-	}
-	if err = l.subscribeAll(subscriptions); err != nil {
-		return err
-	}
-	matching, cpu, err := l.closedLoop(1)
-	if err != nil {
-		return err
-	}
-	return l.print(liveCase{Case: "insert_all_match", Subscriptions: subscriptions, Value: matching, Unit: "inserts_per_s", CPU: cpu / subscriptions})
-}
-
-// matchCurve is what an INSERT costs the server when ten of more and more subscriptions see it.
-func (l *liveLab) matchCurve() error {
-	if err := l.connect(max(1, l.options.Subscriptions/subscriptionsPerSocket)); err != nil {
-		return err
-	}
-	made := 0
-	for _, subscriptions := range []int{l.options.Subscriptions / 100, l.options.Subscriptions / 10, l.options.Subscriptions} {
-		// Rooms that are written to have ten subscribers; those of the larger steps come in further rooms.
-		if err := l.subscribeRange(made, subscriptions); err != nil {
-			return err
-		}
-		made = subscriptions
-		rate, cpu, err := l.closedLoop(subscriptions / 10)
-		if err != nil {
-			return err
-		}
-		err = l.print(liveCase{Subscriptions: subscriptions, Value: cpu, Unit: "cpu_us_per_insert", Rate: int(rate), CPU: cpu / 10})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

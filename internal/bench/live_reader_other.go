@@ -2,10 +2,15 @@
 
 package bench
 
-import "net"
+import (
+	"net"
+	"sync/atomic"
+)
 
 // liveReaders reads each socket on a goroutine of its own.
-type liveReaders struct{}
+type liveReaders struct {
+	unhurried atomic.Bool // they read as they always do
+}
 
 // liveWire is a connection.
 type liveWire struct{ net.Conn }

@@ -16,11 +16,12 @@ import (
 // liveSocket is one client connection. Its reader counts frames and does not parse them, so that the clients, which
 // share the machine with the servers, cost little.
 type liveSocket struct {
-	wire   *liveWire
-	ended  chan struct{}
-	acks   atomic.Int64
-	events atomic.Int64
-	part   []byte // the begin of a frame; belongs to the reader
+	wire    *liveWire
+	ended   chan struct{}
+	acks    atomic.Int64
+	events  atomic.Int64
+	part    []byte // the begin of a frame; belongs to the reader
+	untimed bool   // see liveLab
 
 	mu      sync.Mutex // guards what is below
 	waits   latencies
@@ -78,7 +79,7 @@ func (l *liveLab) dial(api string) (*liveSocket, error) {
 	if err != nil {
 		return nil, errors.Join(err, ws.Close())
 	}
-	s := &liveSocket{ended: make(chan struct{})}
+	s := &liveSocket{ended: make(chan struct{}), untimed: l.untimed}
 	if err = l.readers.adopt(ws.NetConn(), s); err != nil {
 		return nil, errors.Join(err, ws.Close())
 	}
@@ -139,7 +140,9 @@ func (s *liveSocket) took(data []byte) {
 		data = rest
 		switch {
 		case bytes.HasPrefix(frame, liveEvent):
-			s.note(frame)
+			if !s.untimed {
+				s.note(frame)
+			}
 			s.events.Add(1)
 		case bytes.HasPrefix(frame, liveAck):
 			s.acks.Add(1)

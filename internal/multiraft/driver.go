@@ -190,6 +190,13 @@ func (m *Manager) spawn(run func()) {
 	})
 }
 
+// letOthers lets who else is about to hand in work do so first, and share the pass; and who is made ready by that, such as the
+// reader of another stream. Nobody else ready, this is a few nanoseconds.
+func letOthers() {
+	runtime.Gosched()
+	runtime.Gosched()
+}
+
 // loop runs pass whenever it is woken, and again as long as it finds work.
 func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (bool, error)) {
 	for {
@@ -200,10 +207,7 @@ func (m *Manager) loop(ctx context.Context, wake <-chan struct{}, pass func() (b
 			return
 		case <-wake:
 		}
-		// Who else is about to hand in work does so first, and shares the pass; and who is made ready by that, such as the
-		// reader of another stream. Nobody else ready, this is a few nanoseconds.
-		runtime.Gosched()
-		runtime.Gosched()
+		letOthers()
 		for {
 			worked, err := pass()
 			if err != nil {

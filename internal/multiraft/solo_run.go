@@ -9,21 +9,23 @@ import (
 // Pump appends and applies what waits, on the caller's goroutine; it must not be mixed with Start.
 func (s *Solo) Pump() error {
 	for {
-		worked, err := s.commit()
-		if err != nil {
-			s.fail(err)
+		if worked, err := s.step(); err != nil || !worked {
 			return err
 		}
-		if worked {
-			continue
-		}
-		if len(s.apply.active) > 0 {
-			if err = s.applyAll(); err != nil {
-				s.fail(err)
-			}
-		}
-		return err
 	}
+}
+
+// step appends and applies what waits once, and reports whether there was anything. A failure is the end.
+func (s *Solo) step() (bool, error) {
+	worked, err := s.commit()
+	if err == nil && !worked && len(s.apply.active) > 0 {
+		err = s.applyAll()
+	}
+	if err != nil {
+		s.fail(err)
+		return false, err
+	}
+	return worked, nil
 }
 
 // Start runs the goroutines until Stop.
@@ -50,8 +52,14 @@ func (s *Solo) run(ctx context.Context) {
 			return
 		case <-s.wake:
 		}
-		if err := s.Pump(); err != nil {
-			return
+		for worked := true; worked; {
+			// Those whose commands were just applied have their answers, and those who are about to hand something in share
+			// the next sync, rather than all to wait while this goroutine's thread waits for the disk.
+			letOthers()
+			var err error
+			if worked, err = s.step(); err != nil {
+				return
+			}
 		}
 	}
 }
