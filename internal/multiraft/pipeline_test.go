@@ -31,6 +31,7 @@ type crew struct {
 	groups   []shard.GroupID
 	managers [3]*Manager
 	ready    atomic.Bool
+	snapshot func(ident.ReplicaID) error // see crewOptions
 }
 
 // crewOptions is what the tests of a crew want differently.
@@ -43,6 +44,8 @@ type crewOptions struct {
 	noRoom       [3]atomic.Bool // a node's log finds no room for another segment
 	onTable      [3]func()      // before each sync of a table of a node's store; nil does nothing
 	memTable     uint64         // bytes of the stores' memtables, into which commands go, too; zero is the default, and they do not
+
+	snapshot func(from ident.ReplicaID) error // in place of sending one, for nobody in a crew is ever so far behind; nil is an error
 }
 
 // wire is a crew's network, as one of its members sees it.
@@ -58,14 +61,17 @@ func (w wire) Send(to ident.ReplicaID, messages []transport.Message) {
 	}
 }
 
-// SendSnapshot implements Transport; nobody in a crew is ever so far behind.
+// SendSnapshot implements Transport.
 func (w wire) SendSnapshot(context.Context, ident.ReplicaID, *nodev1.SnapshotHeader, func() ([]byte, error)) error {
-	return transport.ErrStopped
+	if w.crew.snapshot == nil {
+		return transport.ErrStopped
+	}
+	return w.crew.snapshot(w.from)
 }
 
 func startCrew(tb testing.TB, options *crewOptions) *crew {
 	tb.Helper()
-	c := &crew{groups: shard.Map{UserShards: 4, SharedShards: 1}.Groups()}
+	c := &crew{groups: shard.Map{UserShards: 4, SharedShards: 1}.Groups(), snapshot: options.snapshot}
 	segmentBytes := cmp.Or(options.segmentBytes, 16<<20)
 	wall := cmp.Or[clock.Clock](options.clock, clock.Real{})
 	for i := range c.managers {
