@@ -77,7 +77,10 @@ func (n *Node) runClustered() error {
 	n.mu.Lock()
 	n.manager = manager
 	n.mu.Unlock()
-	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica})
+	if err := n.keepRoutes(); err != nil {
+		return err
+	}
+	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica, Address: n.advertisedRPC()})
 	draining, holds := n.orders.pending(n.clock.Now())
 	manager.Avoid(manager.Self(), draining)
 	for group, period := range holds {
@@ -272,6 +275,13 @@ func (p clusterPeers) Forward(
 ) executor.Attempt {
 	ctx, done := p.whileLeading(ctx, group, to)
 	defer done()
+	return p.ask(ctx, to, mode, group, id, data)
+}
+
+// ask runs one attempt at another replica, whoever leads.
+func (p clusterPeers) ask(
+	ctx context.Context, to ident.ReplicaID, mode executor.Mode, group shard.GroupID, id ident.RequestID, data []byte,
+) executor.Attempt {
 	answer, err := p.network.Forward(ctx, to, &nodev1.ForwardRequest{
 		Group: uint64(group), RequestId: id[:], Data: data, All: mode == executor.All,
 	})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/executor"
@@ -32,6 +33,9 @@ func (n *Node) keepHouse(ctx context.Context) {
 		n.gossip.usage.measure(n.clock.Now())
 		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
+		if err := n.keepRoutes(); err != nil {
+			n.logger.Warn("the ways to the peers could not be recorded; it is tried again", slog.Any("error", err))
+		}
 		n.raiseLogFormat(ctx)
 		n.keepDrained(ctx)
 		n.finishRepair(ctx)

@@ -54,34 +54,6 @@ func (n *Node) openNetwork(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// addressBook finds peers: what configuration says of a node wins, since its operator just wrote it; then
-// what the catalog records; then what the other members say; then what this node was told when it joined.
-type addressBook struct{ n *Node }
-
-// Address implements transport.Resolver.
-func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
-	node, known := b.node(replica)
-	if known {
-		for _, peer := range b.n.cfg.Cluster.Others() {
-			if peer.NodeID == uint64(node) {
-				return peer.RPCAddr, true
-			}
-		}
-	}
-	if m, ok := b.n.catalog.Current().Member(replica); ok {
-		return m.RPCAddr, m.RPCAddr != ""
-	}
-	if m, ok := b.n.gossip.told(replica); ok {
-		return m.GetRpcAddr(), m.GetRpcAddr() != ""
-	}
-	for _, m := range b.n.who().Members {
-		if m.Replica == replica {
-			return m.RPCAddr, m.RPCAddr != ""
-		}
-	}
-	return "", false
-}
-
 // node says which node a replica belongs to.
 func (b addressBook) node(replica ident.ReplicaID) (ident.NodeID, bool) {
 	if m, ok := b.n.catalog.Current().Member(replica); ok {

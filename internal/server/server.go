@@ -88,6 +88,7 @@ type Node struct {
 	network  *transport.GRPC // nil when standalone
 	exec     *lateExecutor
 	gossip   *gossip
+	said     saidAddresses
 	live     *liveParts
 	cold     *cold.Store // reads rows in segments
 	exports  *export.Shelf
@@ -110,6 +111,7 @@ type Node struct {
 	history   *executor.History
 	proposing *executor.Raft // nil when standalone
 
+	handOver time.Duration // how long Close waits for the leaderships to move
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 	failOnce sync.Once
@@ -139,7 +141,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 		metrics: metrics.New(metrics.Build{Version: opts.Build.Version}),
 		exec:    &lateExecutor{}, failed: make(chan struct{}), waiting: notAnnounced,
 		draining: make(chan struct{}), closed: make(chan struct{}), logFormat: command.LogFormat,
-		flushing: newFlushTurns(),
+		flushing: newFlushTurns(), handOver: drainPatience,
 	}
 	if opts.oldLogs {
 		n.logFormat = 0

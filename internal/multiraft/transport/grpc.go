@@ -166,6 +166,16 @@ func (t *GRPC) Forget(replica ident.ReplicaID) {
 	t.reporter.forget(replica)
 }
 
+// moved gives up the connection to a replica that is elsewhere now.
+func (t *GRPC) moved(replica ident.ReplicaID) {
+	t.mu.Lock()
+	p := t.peers[replica]
+	t.mu.Unlock()
+	if p != nil {
+		p.moved()
+	}
+}
+
 // peer returns the peer of a replica, made at first use.
 func (t *GRPC) peer(replica ident.ReplicaID) (*peer, error) {
 	t.mu.Lock()

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 
 	"google.golang.org/grpc/metadata"
@@ -16,6 +17,7 @@ const (
 	metadataProtocol = "kalamdb-protocol"
 	metadataFrom     = "kalamdb-from"
 	metadataTo       = "kalamdb-to"
+	metadataAddress  = "kalamdb-address"  // where the sender can be reached; nodes of earlier versions do not say it
 	metadataLane     = "kalamdb-lane"     // Raft streams only
 	metadataAccepted = "kalamdb-accepted" // in the response header of an accepted Raft stream
 )
@@ -25,15 +27,19 @@ type hello struct {
 	cluster  ident.ClusterUID
 	protocol uint64
 	from, to ident.ReplicaID
+	address  string // of from; empty when it is not said
 }
 
 // helloTo is what a node of the given identity says to a peer.
 func helloTo(own Identity, to ident.ReplicaID) hello {
-	return hello{cluster: own.ClusterUID, protocol: ProtocolVersion, from: own.Replica, to: to}
+	return hello{cluster: own.ClusterUID, protocol: ProtocolVersion, from: own.Replica, to: to, address: own.Address}
 }
 
 // attach adds the hello to an outgoing call.
 func (h hello) attach(ctx context.Context) context.Context {
+	if h.address != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, metadataAddress, h.address)
+	}
 	return metadata.AppendToOutgoingContext(ctx,
 		metadataCluster, h.cluster.String(),
 		metadataProtocol, strconv.FormatUint(h.protocol, 10),
@@ -80,7 +86,27 @@ func receiveHello(ctx context.Context) (hello, error) {
 		return h, err
 	}
 	h.from, h.to = ident.ReplicaID(from), ident.ReplicaID(to)
+	h.address = single(metadataAddress)
 	return h, nil
+}
+
+// maxAddressBytes bounds an address: a name of DNS has up to 255 bytes, a colon and a port up to six.
+const maxAddressBytes = 261
+
+// plausible reports whether a text can be an address.
+func plausible(addr string) bool {
+	if len(addr) > maxAddressBytes {
+		return false
+	}
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && port != ""
+}
+
+// tell hands what a member says of its address to a handler that keeps addresses. What can be none counts as not said:
+// nothing but a way to the sender is lost.
+func (h hello) tell(handler Handler) (moved bool) {
+	keeper, ok := handler.(AddressKeeper)
+	return ok && plausible(h.address) && keeper.HandleAddress(h.from, h.address)
 }
 
 // Reasons of refusal, as the metrics name them.

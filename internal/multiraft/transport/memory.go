@@ -230,6 +230,7 @@ func (m *Memory) receive(h hello, lane Lane, frame []byte) error {
 	if r := h.check(own); r != nil {
 		return m.refuse(r)
 	}
+	h.tell(m.handler)
 	msgs, err := decodeFrame(frame, m.cfg.Limits.FrameLimit)
 	if err != nil {
 		return m.refuse(&refusal{reason: refusedFrame, sentence: err.Error()})

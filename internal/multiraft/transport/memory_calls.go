@@ -37,6 +37,7 @@ func (m *Memory) member(to ident.ReplicaID) (*Memory, hello, error) {
 	if r := h.check(theirs); r != nil {
 		return nil, h, peer.refuse(r)
 	}
+	h.tell(peer.handler)
 	return peer, h, nil
 }
 

@@ -97,6 +97,15 @@ func (p *peer) connection() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
+// moved breaks the connection when it leads elsewhere than the address does now; whoever uses it makes another.
+func (p *peer) moved() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if addr, ok := p.transport.cfg.Resolver.Address(p.replica); ok && p.conn != nil && addr != p.addr {
+		_ = p.conn.Close() // nobody is there any more
+	}
+}
+
 // hasFailed reports whether a connection gave up connecting. gRPC would try again by itself, at its own
 // pace and the old address; a new connection follows ours.
 func hasFailed(conn *grpc.ClientConn) bool {

@@ -75,6 +75,9 @@ func (s *service) admit(ctx context.Context) (own Identity, from ident.ReplicaID
 	if r := s.checkCertificate(ctx, h.from); r != nil {
 		return own, 0, s.refuse(ctx, r)
 	}
+	if h.tell(s.transport.handler) {
+		s.transport.moved(h.from)
+	}
 	return own, h.from, nil
 }
 

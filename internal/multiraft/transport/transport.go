@@ -64,10 +64,19 @@ type Resolver interface {
 	Address(replica ident.ReplicaID) (addr string, ok bool)
 }
 
-// Identity is who this node is. Both fields are set or the node is no member yet.
+// AddressKeeper is what a Handler also implements when it learns from members themselves where they are.
+type AddressKeeper interface {
+	// HandleAddress takes what a member that was let in says of where it can be reached; moved is true when the Resolver
+	// finds it elsewhere than before because of that. It must not block.
+	HandleAddress(from ident.ReplicaID, addr string) (moved bool)
+}
+
+// Identity is who this node is. Cluster and replica are set or the node is no member yet.
 type Identity struct {
 	ClusterUID ident.ClusterUID
 	Replica    ident.ReplicaID
+	// Address is where peers reach this node, which it says with every stream and call; empty is not said.
+	Address string
 }
 
 // known reports whether the node is a member.

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
@@ -111,6 +112,45 @@ func restart(t *testing.T, cluster Cluster) {
 	resp, err := f.a.Forward(t.Context(), replicaB, &nodev1.ForwardRequest{Data: []byte("again")})
 	if err != nil || string(resp.GetResult()) != "again" {
 		t.Errorf("Forward after the restart = %v, %v", resp, err)
+	}
+}
+
+// movesAndSays stops a node and starts it at another address, of which the other learns by nothing but what the node itself
+// sends; and what cannot be an address is not taken for one.
+func movesAndSays(t *testing.T, cluster Cluster) {
+	t.Helper()
+	f := newFixture(t, cluster, transport.Limits{})
+	f.recA.KeepAddresses(f.directory)
+	sendUntilArrived(t, f.a, f.recB, bulk(1))
+	f.b.Stop(t.Context())
+	rec := NewRecorder()
+	// The directory of the one that moved knows the other.
+	own := &Directory{}
+	addrA, _ := f.directory.Address(replicaA)
+	own.Set(replicaA, addrA)
+	b, addr := f.cluster.Start(t, "b", own, rec, transport.Limits{})
+	before, _ := f.directory.Address(replicaB)
+	for _, said := range []string{"", "nowhere", ":1", strings.Repeat("x", 300) + ":1"} {
+		identity := identityOf(replicaB)
+		identity.Address = said
+		b.SetIdentity(identity)
+		if _, err := b.Forward(t.Context(), replicaA, &nodev1.ForwardRequest{Data: []byte("x")}); err != nil {
+			t.Errorf("a member whose address is %q is answered %v", said, err)
+		}
+		b.Forget(replicaA) // who has an identity keeps it for its peers
+		if now, _ := f.directory.Address(replicaB); now != before {
+			t.Fatalf("%q is taken for the address %q", said, now)
+		}
+	}
+	identity := identityOf(replicaB)
+	identity.Address = addr
+	b.SetIdentity(identity)
+	back := bulk(2)
+	back.Raft.From, back.Raft.To = new(uint64(replicaB)), new(uint64(replicaA))
+	sendUntilArrived(t, b, f.recA, back)
+	sendUntilArrived(t, f.a, rec, bulk(3))
+	if resp, err := f.a.Forward(t.Context(), replicaB, &nodev1.ForwardRequest{Data: []byte("there")}); err != nil || string(resp.GetResult()) != "there" {
+		t.Errorf("Forward to the node that moved = %v, %v", resp, err)
 	}
 }
 

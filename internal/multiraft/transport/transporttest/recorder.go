@@ -45,9 +45,10 @@ type Recorder struct {
 	// InstallError is the answer to a snapshot that arrived whole.
 	InstallError error
 
-	mu      sync.Mutex // guards state and changed
-	state   State
-	changed chan struct{} // closed and replaced at every change
+	mu        sync.Mutex // guards all below
+	state     State
+	changed   chan struct{} // closed and replaced at every change
+	addresses *Directory    // takes what members say of where they are; may be nil
 }
 
 // NewRecorder returns a recorder without gates.
@@ -125,6 +126,25 @@ func (r *Recorder) HandleMessages(from ident.ReplicaID, msgs []transport.Message
 			s.From = append(s.From, from)
 		}
 	})
+}
+
+// HandleAddress implements transport.AddressKeeper.
+func (r *Recorder) HandleAddress(from ident.ReplicaID, addr string) (moved bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.addresses == nil {
+		return false
+	}
+	before, _ := r.addresses.Address(from)
+	r.addresses.Set(from, addr)
+	return before != addr
+}
+
+// KeepAddresses makes a directory take what members say of where they are.
+func (r *Recorder) KeepAddresses(d *Directory) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.addresses = d
 }
 
 // HandleUnreachable implements transport.Handler.

@@ -118,6 +118,7 @@ func Run(t *testing.T, newCluster func(t *testing.T) Cluster) {
 		{"a peer that claims the receiver's own id is refused", ownID},
 		{"before membership only strangers' calls work", strangers},
 		{"a restarted peer at another address heals", restart},
+		{"a member that moved is found where it says", movesAndSays},
 		{"a partition drops, reports and heals", partition},
 		{"a replica without address is reported", unknownAddress},
 		{"a snapshot arrives whole", snapshotWhole},
