@@ -55,6 +55,7 @@ type group struct {
 	lease      lease
 	succession succession
 	ledAt      int    // tick at which a leader was last heard
+	unled      int    // ticks of being awake since then
 	ledSince   int    // tick at which this replica was last elected
 	ownTerm    uint64 // the last term of which this replica, as its leader, has committed an entry
 	skipTicks  int    // ticks that Raft does not see, see alignHeartbeats

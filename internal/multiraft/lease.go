@@ -137,7 +137,7 @@ func (w *worker) takeLeaseRead(g *group, m *raftpb.Message) bool {
 func (g *group) noteHeard(m *raftpb.Message, tick int) {
 	switch m.GetType() { //nolint:exhaustive // only leaders send these
 	case raftpb.MsgHeartbeat, raftpb.MsgApp, raftpb.MsgSnap:
-		g.ledAt = tick
+		g.ledAt, g.unled = tick, 0
 	}
 }
 

@@ -39,15 +39,21 @@ func sleepingLab(t *testing.T, seed uint64) *lab {
 	for id := ident.ReplicaID(1); id <= 3; id++ {
 		l.add(id)
 	}
+	l.untilStill()
+	return l
+}
+
+// untilStill waits until nothing happens any more.
+func (l *lab) untilStill() {
+	l.t.Helper()
 	still := 0
-	l.until(1000, "all groups have three voters and sleep, and the balancer rests", func() bool {
+	l.until(3000, "all members vote everywhere, all groups sleep, and the balancer rests", func() bool {
 		still++
 		if !l.settled() || !l.allAsleep() {
 			still = 0
 		}
 		return still > balanceRest+balanceEvery
 	})
-	return l
 }
 
 // TestIdleGroupsFallAsleep also counts what is still sent: one beat for each pair of nodes and heartbeat interval.

@@ -44,16 +44,8 @@ type PeerProgress struct {
 func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
 	all := make([]GroupStatus, 0, len(m.order))
 	for _, w := range m.workers {
-		reply := make(chan []GroupStatus, 1)
-		w.enqueue(item{do: func(*group) {
-			statuses := make([]GroupStatus, len(w.groups))
-			for i, g := range w.groups {
-				statuses[i] = g.describe(m)
-			}
-			reply <- statuses
-		}})
 		select {
-		case statuses := <-reply:
+		case statuses := <-w.describe():
 			all = append(all, statuses...)
 		case <-m.failed:
 			return nil, m.failure
@@ -65,12 +57,25 @@ func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
 	return all, nil
 }
 
+// describe asks the worker for its groups.
+func (w *worker) describe() <-chan []GroupStatus {
+	reply := make(chan []GroupStatus, 1)
+	w.enqueue(item{do: func(*group) {
+		statuses := make([]GroupStatus, len(w.groups))
+		for i, g := range w.groups {
+			statuses[i] = g.describe(w.m)
+		}
+		reply <- statuses
+	}})
+	return reply
+}
+
 // describe runs on the worker.
 func (g *group) describe(m *Manager) GroupStatus {
 	status := g.node.Status()
 	described := GroupStatus{
 		Group: g.id, Term: status.GetTerm(), Vote: ident.ReplicaID(status.GetVote()),
-		Leader: ident.ReplicaID(status.Lead), State: g.role(status.RaftState, m),
+		Leader: g.heardLeader(m, status.Lead), State: g.role(status.RaftState, m),
 		FirstIndex: g.log.FirstIndex(), LastIndex: g.log.LastIndex(),
 		Committed: status.GetCommit(), Applied: g.visible.Load(), Snapshot: g.snapIndex.Load(),
 		QuorumAck: m.quorumAck(g, status.RaftState),
@@ -84,6 +89,15 @@ func (g *group) describe(m *Manager) GroupStatus {
 	}
 	slices.SortFunc(described.Progress, func(a, b PeerProgress) int { return cmp.Compare(a.Replica, b.Replica) })
 	return described
+}
+
+// heardLeader is the leader that Raft knows, if it was heard of. A replica without a vote never stands for election, and so
+// Raft never lets go of a leader there.
+func (g *group) heardLeader(m *Manager, lead uint64) ident.ReplicaID {
+	if longest := m.cfg.MaxElectionTicks; lead != uint64(m.cfg.Replica) && g.unled > longest+longest/2 {
+		return 0
+	}
+	return ident.ReplicaID(lead)
 }
 
 func (g *group) role(state raft.StateType, m *Manager) string {
@@ -112,14 +126,50 @@ func replicaIDs(raw []uint64) []ident.ReplicaID {
 	return ids
 }
 
-// Lagging returns, for every group in which this replica cannot serve yet, the reason: it is no voter, no
-// leader is known, or it has not applied what it knows to be committed.
+// Lagging returns, for every group in which this replica cannot serve now, the reason: it is no voter, no
+// leader is known, it has not applied what it knows to be committed, or its log stands still. It takes no longer than a heartbeat.
 func (m *Manager) Lagging(ctx context.Context) (map[shard.GroupID]string, error) {
-	statuses, err := m.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
 	reasons := make(map[shard.GroupID]string)
+	for _, w := range m.workers {
+		statuses, stands, err := w.describeSoon(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range w.groups {
+			if stands != "" {
+				reasons[g.id] = stands
+			}
+		}
+		addLagging(reasons, statuses)
+	}
+	return reasons, nil
+}
+
+// describeSoon is describe, or why the worker gets nowhere.
+func (w *worker) describeSoon(ctx context.Context) (statuses []GroupStatus, stands string, err error) {
+	reply := w.describe()
+	for range w.m.cfg.HeartbeatTicks {
+		timer := w.m.cfg.Clock.NewTimer(w.m.cfg.TickInterval)
+		select {
+		case statuses = <-reply:
+		case <-w.m.failed:
+			err = w.m.failure
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-timer.C():
+			if w.roomless() {
+				return nil, "the log finds no room on the disk", nil
+			}
+			continue
+		}
+		timer.Stop()
+		return statuses, "", err
+	}
+	return nil, "the disk of the log does not answer", nil
+}
+
+// addLagging adds why groups cannot serve.
+func addLagging(reasons map[shard.GroupID]string, statuses []GroupStatus) {
 	for _, s := range statuses {
 		switch {
 		case s.State == "learner" || s.State == "outside":
@@ -130,7 +180,6 @@ func (m *Manager) Lagging(ctx context.Context) (map[shard.GroupID]string, error)
 			reasons[s.Group] = fmt.Sprintf("%d committed entries are not applied", s.Committed-s.Applied)
 		}
 	}
-	return reasons, nil
 }
 
 // maxReadyLag is how many committed entries a ready replica may still have to apply.

@@ -45,6 +45,7 @@ func (c *Config) standAfter(rank int, g *group) int {
 
 // succeed lets this replica campaign when it is its turn. It runs once a tick, for groups that are awake.
 func (w *worker) succeed(g *group) {
+	g.unled++
 	if g.leading.Load() || g.install != nil {
 		g.succession = succession{}
 		return

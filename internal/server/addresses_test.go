@@ -22,9 +22,9 @@ func TestAddressOfAReplicaThatIsNotInTheCatalogYet(t *testing.T) {
 	}
 	n.gossip.store(2, &nodev1.GetNodeInfoResponse{Members: []*nodev1.MemberAddress{
 		{ReplicaId: 6, NodeId: 3, RpcAddr: "old:1"}, {ReplicaId: 2, NodeId: 2, RpcAddr: "two:1"},
-	}})
+	}}, hands.Now())
 	hands.Advance(time.Second)
-	n.gossip.store(4, &nodev1.GetNodeInfoResponse{Members: []*nodev1.MemberAddress{{ReplicaId: 6, NodeId: 3, RpcAddr: "new:1"}}})
+	n.gossip.store(4, &nodev1.GetNodeInfoResponse{Members: []*nodev1.MemberAddress{{ReplicaId: 6, NodeId: 3, RpcAddr: "new:1"}}}, hands.Now())
 	if addr, ok := book.Address(6); !ok || addr != "new:1" {
 		t.Errorf("Address(6) = %q, %v; want what was heard last", addr, ok)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// drainPatience bounds how long a closing node waits for its leaderships to move.
+// drainPatience bounds how long a closing node waits for its leaderships to move, and for each of the parts that end after that.
 const drainPatience = 3 * time.Second
 
 // Close takes the node down: it stops being ready, hands its leaderships over, lets requests under way
@@ -29,7 +29,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	n.stopJobs()
 	manager := n.engine()
 	if manager != nil && manager.Failure() == nil {
-		bound, cancel := context.WithTimeout(ctx, drainPatience)
+		bound, cancel := context.WithTimeout(ctx, n.handOver)
 		if answer := n.drain(bound, manager); answer.GetRefused() != "" {
 			n.logger.Warn("the node stops before it has drained", slog.Any("reason", answer.GetRefused()))
 		}

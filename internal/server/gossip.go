@@ -31,9 +31,10 @@ type gossip struct {
 	usage usage // of the processor; belongs to the goroutine that keeps house
 }
 
-// heard is one node's description of itself and when it arrived.
+// heard is one node's description of itself.
 type heard struct {
-	info   *nodev1.GetNodeInfoResponse
+	info *nodev1.GetNodeInfoResponse
+	// at is when it was asked for: the node was alive then, and may have died before its answer arrived.
 	at     time.Time
 	offset time.Duration // of its clock from this node's, and what the answer took; zero when it was not told
 }
@@ -78,18 +79,19 @@ func (g *gossip) ask(ctx context.Context, patience time.Duration, withGroups boo
 			continue
 		}
 		if m.Replica == g.n.self() {
-			g.store(m.Replica, g.n.describe(bound, withGroups))
+			g.store(m.Replica, g.n.describe(bound, withGroups), g.n.clock.Now())
 			continue
 		}
 		if g.n.network == nil || !which(m) {
 			continue
 		}
 		asking.Go(func() {
+			asked := g.n.clock.Now()
 			info, err := g.n.network.MemberInfo(bound, m.Replica, &nodev1.GetNodeInfoRequest{
 				WithGroups: withGroups, Caller: uint64(g.n.self()),
 			})
 			if err == nil && info.GetReplicaId() == uint64(m.Replica) {
-				g.hear(m.Replica, info)
+				g.hear(m.Replica, info, asked)
 			}
 		})
 	}
@@ -99,9 +101,9 @@ func (g *gossip) ask(ctx context.Context, patience time.Duration, withGroups boo
 	}
 }
 
-// hear takes in what another member says of itself, and of this node.
-func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
-	g.store(replica, info)
+// hear takes in what another member, asked at that time, says of itself and of this node.
+func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse, asked time.Time) {
+	g.store(replica, info, asked)
 	if manager := g.n.engine(); manager != nil {
 		manager.Avoid(replica, info.GetDraining())
 	}
@@ -110,18 +112,18 @@ func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse)
 	}
 }
 
-func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse) {
+func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse, asked time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if before, ok := g.infos[replica]; ok && len(info.GetGroups()) == 0 {
 		// It was not asked for its groups: what it said of them last still counts.
 		info.Groups, info.Members, info.MemoryBytes = before.info.GetGroups(), before.info.GetMembers(), before.info.GetMemoryBytes()
 	}
-	now, offset := g.n.clock.Now(), time.Duration(0)
+	offset := time.Duration(0)
 	if told := info.GetClockMicros(); told != 0 {
-		offset = time.UnixMicro(told).Sub(now)
+		offset = time.UnixMicro(told).Sub(g.n.clock.Now())
 	}
-	g.infos[replica] = heard{info: info, at: now, offset: offset}
+	g.infos[replica] = heard{info: info, at: asked, offset: offset}
 }
 
 // offset is by how much the clock of a member differs from this node's; told is false when that is not known.
@@ -167,8 +169,10 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased
 	if m := n.engine(); m != nil {
-		// Without an answer the groups are left out: the engine is stopping.
-		statuses, err := m.Status(ctx)
+		// Without an answer the groups are left out: the engine is stopping, or its log stands still.
+		bound, cancel := context.WithTimeout(ctx, housePeriod)
+		defer cancel()
+		statuses, err := m.Status(bound)
 		if err == nil {
 			info.Groups = groupInfos(id.seen(statuses))
 			n.gossip.describeActivity(m, info.GetGroups())

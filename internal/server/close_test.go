@@ -1,0 +1,161 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
+	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
+)
+
+// ending is a listener that says when it is closed, before it is.
+type ending struct {
+	net.Listener
+	before func()
+	again  atomic.Bool
+}
+
+func (e *ending) Close() error {
+	if !e.again.Swap(true) {
+		e.before()
+	}
+	return e.Listener.Close()
+}
+
+// halfway sends the head of a statement and the first byte of its body, and returns when the node reads the body: then the request is under way.
+// The function that it returns sends the rest and returns the answer.
+func halfway(t *testing.T, c client, n *Node, sql string) (finish func() (int, string)) {
+	t.Helper()
+	conn, err := net.Dial("tcp", n.APIAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	body := fmt.Sprintf(`{"sql":%q}`, sql)
+	_, err = fmt.Fprintf(conn, "POST /v1/api/sql HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n%c", n.APIAddr(), c.token, len(body), body[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	line, err := answers.ReadString('\n')
+	if err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("the head is answered %q, %v", line, err)
+	}
+	if _, err = answers.ReadString('\n'); err != nil { // the empty line after it
+		t.Fatal(err)
+	}
+	return func() (int, string) {
+		t.Helper()
+		if _, err := io.WriteString(conn, body[1:]); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(response.Body)
+		if err = errors.Join(err, response.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(answer)
+	}
+}
+
+// fresh sends a request on a connection of its own.
+func fresh(ctx context.Context, method, url, token, body string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+token)
+	wire := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: wire}).Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	answer, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(answer), errors.Join(err, response.Body.Close())
+}
+
+// TestCloseMovesLeadersFirst closes the node that leads everything, with a request under way. As long as its leaderships cannot move, because the
+// others' disks stand still, it takes new connections and serves them. Its listener closes when it leads nothing any more; the request that was
+// under way is answered after that, with its change made.
+func TestCloseMovesLeadersFirst(t *testing.T) {
+	t.Parallel()
+	second, third := newTroubled(), newTroubled()
+	patient := func(cfg *config.Config) { cfg.Cluster.ElectionTimeoutMillis = []int64{1500, 3000} } // of a leader whose followers' disks stand still
+	nodes := openClusterOn(t, [3]disk.FS{1: second, 2: third}, patient)
+	waitReady(t, nodes...)
+	closeNode(t, nodes[0])
+	api := &ending{Listener: relisten(t, nodes[0].apiAddr)}
+	var atEnd atomic.Int64
+	atEnd.Store(-1)
+	first := openNode(t, nodes[0].cfg, Options{APIListener: api, RPCListener: relisten(t, nodes[0].rpcAddr)})
+	api.before = func() { atEnd.Store(int64(first.engine().LeaderCount())) }
+	first.handOver = tooLong
+	waitReady(t, first)
+	c := login(t, first, "root", rootPassword)
+	c.sql("CREATE NAMESPACE shop")
+	c.sql("CREATE TABLE shop.t (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	groups := len(first.who().Shards.Groups())
+	within(t, "the first node leads everything", func() bool {
+		c.cluster("CLUSTER TRANSFER LEADER 1")
+		return first.engine().LeaderCount() == groups
+	})
+	finish := halfway(t, c, first, "INSERT INTO shop.t VALUES (1)")
+
+	still := make(chan struct{})
+	for _, d := range []*troubled{second, third} {
+		d.on("/log/", func() error { <-still; return nil }, faultfs.Write, faultfs.Sync)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- first.Close(context.WithoutCancel(t.Context())) }()
+	<-first.draining
+	status, answer, err := fresh(t.Context(), http.MethodGet, c.url+"/readyz", "", "")
+	if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(answer, "the node is shutting down") {
+		t.Errorf("/readyz of a node that drains: %d %s, %v", status, answer, err)
+	}
+	status, answer, err = fresh(t.Context(), http.MethodPost, c.url+"/v1/api/sql", c.token, `{"sql":"SELECT count(*) FROM shop.t","read_level":"local"}`)
+	if err != nil || status != http.StatusOK || !strings.Contains(answer, `[["0"]]`) {
+		t.Errorf("a query of a node that drains: %d %s, %v", status, answer, err)
+	}
+	if n := first.engine().LeaderCount(); n == 0 {
+		t.Error("the node leads nothing although nobody could take over; the test shows nothing")
+	}
+	close(still)
+
+	within(t, "the listener is closed", func() bool {
+		_, _, err := fresh(t.Context(), http.MethodGet, c.url+"/livez", "", "")
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	if led := atEnd.Load(); led != 0 {
+		t.Errorf("the node led %d groups when its listener was closed", led)
+	}
+	within(t, "the others lead everything", func() bool { return nodes[1].engine().LeaderCount()+nodes[2].engine().LeaderCount() == groups })
+	select {
+	case err := <-closed:
+		t.Errorf("the node is closed, %v, with a request under way", err)
+	default:
+	}
+	if status, answer := finish(); status != http.StatusOK {
+		t.Errorf("the request that was under way is answered %d %s", status, answer)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if got := login(t, nodes[1], "root", rootPassword).grid("SELECT id FROM shop.t"); got != "1" {
+		t.Errorf("rows afterwards: %q", got)
+	}
+}
