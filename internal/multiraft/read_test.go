@@ -151,7 +151,7 @@ func TestDrainMovesEveryLeadership(t *testing.T) {
 	l := threeNodes(t, 25)
 	n := l.leader(shard.Meta)
 	for _, w := range n.manager.workers {
-		w.enqueue(item{do: func(*group) { w.handOver() }})
+		w.enqueue(item{do: func(*group) { w.handOver(map[*group]bool{}) }})
 	}
 	l.until(100, "the node leads nothing", func() bool { return n.manager.LeaderCount() == 0 })
 	l.until(100, "leaders elsewhere", l.settled)

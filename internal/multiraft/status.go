@@ -209,14 +209,15 @@ func (m *Manager) TransferLeadership(id shard.GroupID, to ident.ReplicaID) error
 	return nil
 }
 
-// Drain hands every leadership to the best live peer and returns when this replica leads nothing any more,
-// or with the context's error. Groups without a live peer stay.
+// Drain hands every leadership to the best live peer and returns when this replica leads nothing any more and has heard of
+// the new leaders, or with the context's error. Groups without a live peer stay.
 func (m *Manager) Drain(ctx context.Context) error {
+	handed := make(map[*group]bool) // used by the workers, one at a time
 	for {
 		waiting := false
 		for _, w := range m.workers {
 			reply := make(chan int, 1)
-			w.enqueue(item{do: func(*group) { reply <- w.handOver() }})
+			w.enqueue(item{do: func(*group) { reply <- w.handOver(handed) }})
 			select {
 			case moving := <-reply:
 				waiting = waiting || moving > 0
@@ -239,11 +240,15 @@ func (m *Manager) Drain(ctx context.Context) error {
 	}
 }
 
-// handOver starts a transfer of every group this worker leads and counts those that can move.
-func (w *worker) handOver() int {
+// handOver starts a transfer of every group this worker leads and counts those that can move, and those handed over before
+// of which no new leader is known: who is to take over asks for votes first, and may be slow to write its own.
+func (w *worker) handOver(handed map[*group]bool) int {
 	moving := 0
 	for _, g := range w.groups {
 		if !g.leading.Load() {
+			if handed[g] && g.lead.Load() == 0 {
+				moving++
+			}
 			continue
 		}
 		status := g.node.Status()
@@ -252,6 +257,7 @@ func (w *worker) handOver() int {
 			continue
 		}
 		moving++
+		handed[g] = true
 		g.transferred = w.tick
 		if status.LeadTransferee == 0 {
 			w.stir(g)
