@@ -138,6 +138,12 @@ func TestCloseMovesLeadersFirst(t *testing.T) {
 	if err != nil || status != http.StatusOK || !strings.Contains(answer, `[["0"]]`) {
 		t.Errorf("a query of a node that drains: %d %s, %v", status, answer, err)
 	}
+	within(t, "the node has let go", func() bool { return first.engine().LeaderCount() == 0 })
+	for range 300 { // many times as long as it takes to see that
+		if _, _, err := fresh(t.Context(), http.MethodGet, c.url+"/livez", "", ""); err != nil {
+			t.Fatalf("a node whose groups nobody leads: %v", err)
+		}
+	}
 	if n := nodes[1].engine().LeaderCount() + nodes[2].engine().LeaderCount(); n > 0 {
 		t.Errorf("the others lead %d groups although they cannot take over; the test shows nothing", n)
 	}
