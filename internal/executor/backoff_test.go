@@ -166,7 +166,6 @@ func (h *hanging) Forward(ctx context.Context, to ident.ReplicaID, mode Mode, g 
 // TestRetriesEndAtTheDeadline: attempts and pauses together take as long as the caller or the executor's patience allows, whichever is less, and
 // not a nanosecond of the bubble's clock more; no attempt is given more.
 func TestRetriesEndAtTheDeadline(t *testing.T) {
-	t.Parallel()
 	nobody := func(int) Attempt { return Attempt{Outcome: Unreachable} }
 	loop := func(i int) Attempt { return Attempt{Outcome: NotLeader, Leader: ident.ReplicaID(2 + (i+1)%2)} }
 	unknown := func(int) Attempt { return Attempt{Outcome: Unknown} }

@@ -18,7 +18,7 @@ import (
 )
 
 // readyz asks a node over HTTP.
-func readyz(t *testing.T, n *Node) (status int, answer httpapi.Readiness) {
+func readyz(t *testing.T, n *Node) (answer httpapi.Readiness) {
 	t.Helper()
 	status, body, err := fresh(t.Context(), http.MethodGet, "http://"+n.APIAddr()+"/readyz", "", "")
 	if err != nil {
@@ -30,7 +30,7 @@ func readyz(t *testing.T, n *Node) (status int, answer httpapi.Readiness) {
 	if answer.Ready != (status == http.StatusOK) || answer.Ready != (len(answer.Reasons) == 0) {
 		t.Errorf("/readyz of node %d: %d %s", n.cfg.Cluster.NodeID, status, body)
 	}
-	return status, answer
+	return answer
 }
 
 // wantReasons waits until a node gives exactly these reasons.
@@ -44,7 +44,7 @@ func wantReasons(t *testing.T, n *Node, what string, want []httpapi.NotReady) {
 		}
 	}()
 	within(t, what, func() bool {
-		_, last = readyz(t, n)
+		last = readyz(t, n)
 		groups := last.Groups
 		return cmp.Equal(last.Reasons, want) && groups != nil && *groups == httpapi.GroupCount{Total: total, Ready: total - len(want)}
 	})
@@ -72,7 +72,7 @@ func TestReadyzOfOneThatIsNoMember(t *testing.T) {
 	cfg.Cluster.Join = config.Join{Wanted: true, Addresses: []string{addr}}
 	n := openNode(t, cfg, opts)
 	within(t, "the node says where it looks", func() bool {
-		_, answer := readyz(t, n)
+		answer := readyz(t, n)
 		if answer.Ready || len(answer.Reasons) != 1 || answer.Reasons[0].GroupID != 0 || answer.Groups != nil {
 			t.Fatalf("%+v", answer)
 		}
@@ -125,7 +125,7 @@ func TestReadyzOfALogThatStandsStill(t *testing.T) {
 	body := strings.Repeat("x", 100<<10)
 	for id := 0; ; id++ {
 		c.sql(fmt.Sprintf("INSERT INTO shop.t VALUES (%d, '%s')", id, body))
-		if _, answer := readyz(t, stuck); !answer.Ready {
+		if answer := readyz(t, stuck); !answer.Ready {
 			break
 		}
 		if id > 1000 {

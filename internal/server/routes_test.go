@@ -82,7 +82,9 @@ func TestRouteOfTheOperatorsOwn(t *testing.T) {
 		newest string
 		moved  bool
 	}{
-		{2, "two:1", false}, {2, "", false}, {2, "two:2", true},
+		{2, "two:1", false},
+		{2, "", false},
+		{2, "two:2", true},
 		{3, "three:1", false}, // nothing was known of it before
 		{4, "four:1", false},  // nothing is configured of it
 	} {
