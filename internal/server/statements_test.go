@@ -148,19 +148,19 @@ func (s statements) together() string {
 
 // array draws changes of a column that is declared as an array.
 func (s statements) array() string {
-	value := s.one("ARRAY[3, 1, 2]", "'{}'", "'{4,NULL,5}'", "NULL", "array_append(ARRAY[7], 8)", "ARRAY(SELECT id FROM app.pub ORDER BY id LIMIT 3)", "'{1,x}'", "ARRAY[1, 2] || 9")
+	value := s.one("ARRAY[3, 1, 2]", "'{}'", "'{4,NULL,5}'", "NULL", "array_append(ARRAY[7], 8)", "ARRAY(SELECT id FROM app.pub ORDER BY id LIMIT 3)", "'{6}'", "ARRAY[1, 2] || 9")
 	if s.random.IntN(2) == 0 {
 		return fmt.Sprintf("INSERT INTO app.list (id, tags) VALUES (%d, %s) ON CONFLICT (id) DO UPDATE SET tags = excluded.tags RETURNING id, tags", s.random.IntN(9), value)
 	}
-	return fmt.Sprintf("UPDATE app.list SET tags = %s WHERE %s RETURNING id, tags", value, s.one("id = 3", "1 = ANY (tags)", "tags[1] > 2", "tags IS NULL", "id < 4"))
+	return fmt.Sprintf("UPDATE app.list SET tags = %s WHERE %s RETURNING id, tags", value, s.one("id = 3", "1 = ANY (tags)", "tags[1] = '3'", "tags IS NULL", "id < 4"))
 }
 
 // arrayRead draws queries about it.
 func (s statements) arrayRead() string {
 	return s.one(
-		"SELECT id, tags, tags[1], tags[2:3] FROM app.list ORDER BY id", "SELECT id FROM app.list WHERE 2 = ANY (tags) ORDER BY id",
+		"SELECT id, tags, tags[1], (tags::int[])[2:3] FROM app.list ORDER BY id", "SELECT id FROM app.list WHERE 2 = ANY (tags) ORDER BY id",
 		"SELECT l.id, u FROM app.list l, unnest(l.tags) AS u ORDER BY 1, 2", "SELECT id FROM app.list WHERE 3 > ALL (tags) ORDER BY id",
-		"SELECT array_agg(id ORDER BY id DESC) FROM app.list", "SELECT id, cardinality(tags), array_length(tags, 1) FROM app.list ORDER BY id",
+		"SELECT array_agg(id ORDER BY id DESC) FROM app.list", "SELECT id, cardinality(tags::int[]), array_length(tags::int[], 1) FROM app.list ORDER BY id",
 		"SELECT count(*) FROM app.list a JOIN app.list b ON a.tags = b.tags",
 	)
 }

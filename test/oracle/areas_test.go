@@ -21,6 +21,7 @@ var areas = []struct {
 	{"texts", (*areaSpeaker).texts},
 	{"subqueries", (*areaSpeaker).subqueries},
 	{"sets", (*areaSpeaker).sets},
+	{"notations", (*areaSpeaker).notations},
 }
 
 // areaSpeaker makes queries about one area.
@@ -217,4 +218,33 @@ func (s *areaSpeaker) sets() string {
 		return "(" + part() + " " + op() + " " + part() + ") " + op() + " " + part()
 	}
 	return fmt.Sprintf("SELECT count(*), count(DISTINCT c), sum(a) FROM (%s %s %s) x", part(), op(), part())
+}
+
+// notation writes a condition in one of the ways that PostgreSQL's grammar has beside the usual ones.
+func (s *speaker) notation(prefix string, depth int) string {
+	switch s.random.IntN(5) {
+	case 0:
+		return fmt.Sprintf("(%s %s (ARRAY[%s, 2, %s]))", s.number(prefix, depth-1), s.pick("= ANY", "<> ALL", "< ANY", ">= ALL"), s.pick("NULL", "7", "-1"), s.pick("0", "5", "9"))
+	case 1:
+		return fmt.Sprintf("(%s %s '%s')", s.text(prefix, depth-1), s.pick("~~", "!~~", "^@"), s.pick("text%", "%3", "te", "_"))
+	case 2: // without NULLs, which DuckDB orders within rows
+		return fmt.Sprintf("((coalesce(%sid, 0) %% 5, coalesce(%sid, 0)) %s (%s, %s))", prefix, prefix, s.pick("<", ">=", "=", "<>"), s.pick("1", "3"), s.pick("4", "11", "20"))
+	case 3:
+		return fmt.Sprintf("(POSITION('t' IN %s) %s 1)", s.text(prefix, depth-1), s.pick("=", ">"))
+	}
+	return fmt.Sprintf("(%s LIKE '%s' ESCAPE '#')", s.text(prefix, depth-1), s.pick("text#_%", "#%%", "t%#%", "%"))
+}
+
+func (s *areaSpeaker) notations() string {
+	value := s.pick("TRIM(BOTH 't' FROM c)", "TRIM(LEADING FROM c)", "SUBSTRING(c FROM 2 FOR 3)", "SUBSTRING(c FROM 4)", "POSITION('x' IN c)", "EXTRACT(year FROM DATE '2024-02-29')",
+		"CASE WHEN e THEN 1 END", "(id, a) IN ((1, 2), (3, 4))", "id = ANY (SELECT a FROM u)", "ARRAY(SELECT id FROM u WHERE u.id < 3 ORDER BY id)", "(SELECT max(v) FROM (VALUES (1), (id)) AS w(v))")
+	switch s.random.IntN(4) {
+	case 0:
+		return fmt.Sprintf("SELECT %s, count(*) FROM t WHERE %s GROUP BY %s", s.pick("e, c", "c, e"), s.notation("", 1), s.pick("ROLLUP (e, c)", "CUBE (c, e)", "GROUPING SETS ((e, c), (c), ())"))
+	case 1:
+		return fmt.Sprintf("SELECT x.id, l.n FROM t x, LATERAL (SELECT count(*) AS n FROM u WHERE u.a = x.a AND %s) l WHERE %s", s.notation("u.", 1), s.notation("x.", 1))
+	case 2:
+		return fmt.Sprintf("SELECT count(*) FROM (VALUES (1, 'a'), (2, NULL), (%s, 'text 3')) AS v(a, c) JOIN t ON t.a = v.a WHERE %s", s.whole(), s.notation("t.", 1))
+	}
+	return fmt.Sprintf("SELECT id, %s FROM t WHERE %s", value, s.notation("", 1))
 }

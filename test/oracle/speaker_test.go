@@ -59,7 +59,9 @@ func (s *speaker) condition(prefix string, depth int) string {
 	if depth <= 0 {
 		return s.pick(prefix+"a > 3", prefix+"e", prefix+"c IS NULL", prefix+"id <> 4", prefix+"m < 20.5", prefix+"d >= 0.25", prefix+"c = 'text 3'")
 	}
-	switch s.random.IntN(13) {
+	switch s.random.IntN(17) {
+	case 13, 14, 15, 16:
+		return s.notation(prefix, depth)
 	case 0:
 		return fmt.Sprintf("(%s AND %s)", s.condition(prefix, depth-1), s.condition(prefix, depth-1))
 	case 1:

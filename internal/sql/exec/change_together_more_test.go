@@ -30,6 +30,7 @@ func TestChangesTogetherAccountForTheTransaction(t *testing.T) {
 		"many rows and another, simple": {25, "INSERT INTO b VALUES (-1, -1)", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tx := n.begin(t)
 			for i := range c.batches {
 				tx.must("INSERT INTO a SELECT g, 0 FROM generate_series(" + strconv.Itoa(100*i) + ", " + strconv.Itoa(100*i+99) + ") AS g(g)")

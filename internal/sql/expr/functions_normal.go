@@ -40,7 +40,7 @@ func normalFunction(name string) (definition, bool) {
 func eachNormalPiece(ctx *EvalContext, a arguments, visit func(form norm.Form, piece string) (goOn bool, err error)) error {
 	form, text := norm.NFC, a[0].Str()
 	if len(a) == 2 {
-		known := false
+		var known bool
 		if form, known = normalForm(a[1].Str()); !known {
 			return fault.New(fault.InvalidStatement, "the normal form must be NFC, NFD, NFKC or NFKD")
 		}

@@ -62,8 +62,13 @@ func refusedEscape(c byte, inClass bool) error {
 func refusedGroup(rest string) error {
 	const instead = "test with a second expression"
 	for _, group := range []struct{ text, what string }{
-		{"(?=", "look-ahead"}, {"(?!", "look-ahead"}, {"(?<=", "look-behind"}, {"(?<!", "look-behind"},
-		{"(?>", "atomic group"}, {"(?(", "condition"}, {"(?#", "comment"},
+		{"(?=", "look-ahead"},
+		{"(?!", "look-ahead"},
+		{"(?<=", "look-behind"},
+		{"(?<!", "look-behind"},
+		{"(?>", "atomic group"},
+		{"(?(", "condition"},
+		{"(?#", "comment"},
 	} {
 		if strings.HasPrefix(rest, group.text) {
 			return noRegular(group.what+" "+group.text, instead)

@@ -40,7 +40,7 @@ func (p *parser) create(at Pos) Statement {
 	}
 	if p.token.kind == tokenWord {
 		if sentence := refusedObject(p.token.text); sentence != "" {
-			failUnsupported(at, "%s", sentence)
+			failUnsupported(at, sentence)
 		}
 	}
 	p.unexpected("TABLE, VIEW, INDEX, NAMESPACE, USER, STORAGE or TOPIC")

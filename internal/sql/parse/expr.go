@@ -65,10 +65,10 @@ func (p *parser) infix(left Expr, strength int) Expr {
 	if p.token.kind == tokenSymbol {
 		operator := Operator(p.token.text)
 		p.advance()
-		switch {
-		case operator == "::":
+		switch operator {
+		case "::":
 			return &Cast{Pos: at, Expr: left, Type: p.typeName()}
-		case operator == "[":
+		case "[":
 			return p.subscript(at, left)
 		}
 		return p.binary(at, operator, left, strength+1)
@@ -214,7 +214,11 @@ func (p *parser) normalized(at Pos, left Expr) Expr {
 		}
 		return nil
 	}
-	return &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "is_normalized"}, Args: []Expr{left, &StringLiteral{Pos: at, Value: form}}}
+	call := &FuncCall{Pos: at, Name: ObjectName{Pos: at, Name: "is_normalized"}, Args: []Expr{left}}
+	if found {
+		call.Args = append(call.Args, &StringLiteral{Pos: at, Value: form})
+	}
+	return call
 }
 
 // in reads what follows IN.

@@ -30,9 +30,9 @@ func (p *parser) call(name ObjectName) Expr {
 func (p *parser) refuseNamed() {
 	switch {
 	case p.isWord("variadic") && !p.peekIs(",") && !p.peekIs(")"):
-		failUnsupported(p.token.pos, "%s", refusedSpread)
+		failUnsupported(p.token.pos, refusedSpread)
 	case p.isName() && (p.peekIs("=>") || p.peekIs(":=")):
-		failUnsupported(p.token.pos, "%s", refusedNamed)
+		failUnsupported(p.token.pos, refusedNamed)
 	}
 }
 
@@ -41,9 +41,9 @@ func (p *parser) refuseBehind(call *FuncCall) {
 	last, isName := call.Args[len(call.Args)-1].(*ColumnRef)
 	switch {
 	case p.is("=>") || p.is(":="):
-		failUnsupported(p.token.pos, "%s", refusedNamed)
+		failUnsupported(p.token.pos, refusedNamed)
 	case isName && last.Name == "variadic" && last.Table == "" && !p.is(")"):
-		failUnsupported(last.Pos, "%s", refusedSpread)
+		failUnsupported(last.Pos, refusedSpread)
 	}
 }
 

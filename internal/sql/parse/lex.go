@@ -163,7 +163,7 @@ func (l *lexer) word(start Pos) token {
 		case 'x', 'X':
 			return l.hexBytes(start)
 		case 'b', 'B':
-			failUnsupported(start, "%s", refusedBits)
+			failUnsupported(start, refusedBits)
 		case 'n', 'N':
 			return l.quoted(start, i+1, '\'', tokenString)
 		}

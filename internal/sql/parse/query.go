@@ -182,7 +182,7 @@ func (p *parser) commonTable() CommonTable {
 	p.commonBody(&table)
 	p.expect(")")
 	if p.isWord("search") && (p.peekWord("depth") || p.peekWord("breadth")) || p.isWord("cycle") {
-		failUnsupported(p.token.pos, "%s", refusedCycle)
+		failUnsupported(p.token.pos, refusedCycle)
 	}
 	return table
 }
@@ -311,7 +311,7 @@ func (p *parser) selectBody() *Select {
 	}
 	body.Items = p.selectItems()
 	if p.isWord("into") {
-		failUnsupported(p.token.pos, "%s", refusedInto)
+		failUnsupported(p.token.pos, refusedInto)
 	}
 	if p.word("from") {
 		body.From = p.tables()
@@ -333,7 +333,7 @@ func (p *parser) where() Expr {
 		return nil
 	}
 	if p.isWord("current") && p.peekWord("of") {
-		failUnsupported(p.token.pos, "%s", refusedCursor)
+		failUnsupported(p.token.pos, refusedCursor)
 	}
 	return p.expression()
 }

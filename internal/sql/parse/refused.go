@@ -1,18 +1,13 @@
 package parse
 
-import (
-	"fmt"
-
-	"github.com/kalamdb/kalamdb-go/internal/fault"
-)
+import "github.com/kalamdb/kalamdb-go/internal/fault"
 
 // What PostgreSQL has and this dialect has not is refused by a sentence that says what to do instead, where it would otherwise be a word out
 // of place.
 
 // failUnsupported ends parsing at something that is understood and not there.
-func failUnsupported(at Pos, format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	located := fault.New(fault.Unsupported, "not supported, at line %d, column %d: %s", at.Line, at.Column, message)
+func failUnsupported(at Pos, sentence string) {
+	located := fault.New(fault.Unsupported, "not supported, at line %d, column %d: %s", at.Line, at.Column, sentence)
 	panic(failure{located.At(int(at.Line), int(at.Column))})
 }
 

@@ -19,7 +19,7 @@ func (p *parser) statement() Statement {
 		return statement
 	}
 	if sentence := refusedStatement(p.token.text); sentence != "" {
-		failUnsupported(at, "%s", sentence)
+		failUnsupported(at, sentence)
 	}
 	p.unexpected("a statement")
 	return nil
@@ -160,7 +160,7 @@ func (p *parser) executeAsUser() Statement {
 	execute := &ExecuteAsUser{Pos: p.token.pos}
 	p.advance()
 	if p.isName() && !p.isWord("as") {
-		failUnsupported(execute.Pos, "%s", refusedPrepare)
+		failUnsupported(execute.Pos, refusedPrepare)
 	}
 	p.expectWord("as")
 	p.expectWord("user")

@@ -98,7 +98,7 @@ func (p *parser) tableItem() TableExpr {
 		return p.functionRef(at, lateral, p.qualified(p.takeName(), "a name"))
 	}
 	if p.isWord("rows") && p.peekWord("from") {
-		failUnsupported(at, "%s", refusedRows)
+		failUnsupported(at, refusedRows)
 	}
 	name := p.objectName("the name of a table")
 	if p.is("(") {
@@ -109,7 +109,7 @@ func (p *parser) tableItem() TableExpr {
 	}
 	table := &TableRef{Pos: name.Pos, Name: name, Alias: p.alias()}
 	if p.isWord("tablesample") {
-		failUnsupported(p.token.pos, "%s", refusedSample)
+		failUnsupported(p.token.pos, refusedSample)
 	}
 	return table
 }

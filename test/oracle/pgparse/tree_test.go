@@ -25,7 +25,12 @@ var differences = []struct {
 	{"LIMIT ALL is none", regexp.MustCompile(`(?i)limit all`)},
 	{"a plus sign in front is dropped", regexp.MustCompile(`SELECT \+a`)},
 	{"an operator ends before a sign, here; PostgreSQL reads ||-", regexp.MustCompile(`\|\|-`)},
-	{"SUBSTRING(x FOR n) casts n in PostgreSQL", regexp.MustCompile(`(?i)substring\(a for`)},
+	{"SUBSTRING(x FOR n) casts n in PostgreSQL", regexp.MustCompile(`(?i)substring\((a|'hello') for`)},
+	{"operators that have a word are printed as the word", regexp.MustCompile(`~~`)},
+	{"operators that are functions are printed as such", regexp.MustCompile(`\^@|\|/|@ -`)},
+	{"ORDER BY x USING > is DESC", regexp.MustCompile(`(?i) using [<>]`)},
+	{"FOR UPDATE and its sisters are not kept", regexp.MustCompile(`(?i) for (no key update|update|key share|share)\b`)},
+	{"TRUNCATE is a DELETE of all rows", regexp.MustCompile(`(?i)^truncate\b`)},
 	{"N'..' is text, not BPCHAR", regexp.MustCompile(`N'x'`)},
 }
 
