@@ -39,7 +39,7 @@ func (h *health) look(m *Manager, ticks int) {
 	case hangs || h.stood > ailsAfter:
 		h.well = 0
 		if !h.ails.Swap(true) {
-			m.cfg.Logger.Error("the store does not answer: other nodes are to lead this node's groups", slog.Bool("apply_stands", h.stood > ailsAfter))
+			m.cfg.Logger.Warn("the store does not answer: other nodes are to lead this node's groups", slog.Bool("apply_stands", h.stood > ailsAfter))
 		}
 	case h.ails.Load():
 		if h.well += ticks; h.well >= wellAfter {
