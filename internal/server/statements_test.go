@@ -158,7 +158,7 @@ func (s statements) array() string {
 // arrayRead draws queries about it.
 func (s statements) arrayRead() string {
 	return s.one(
-		"SELECT id, tags, tags[1], (tags::int[])[2:3] FROM app.list ORDER BY id", "SELECT id FROM app.list WHERE 2 = ANY (tags) ORDER BY id",
+		"SELECT id, tags, tags[1], tags[2:3] FROM app.list ORDER BY id", "SELECT id FROM app.list WHERE 2 = ANY (tags) ORDER BY id",
 		"SELECT l.id, u FROM app.list l, unnest(l.tags) AS u ORDER BY 1, 2", "SELECT id FROM app.list WHERE 3 > ALL (tags) ORDER BY id",
 		"SELECT array_agg(id ORDER BY id DESC) FROM app.list", "SELECT id, cardinality(tags::int[]), array_length(tags::int[], 1) FROM app.list ORDER BY id",
 		"SELECT count(*) FROM app.list a JOIN app.list b ON a.tags = b.tags",

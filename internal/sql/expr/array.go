@@ -71,10 +71,8 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 		}
 		return b.callBuiltin("json_get", []Expr{operand, index}, n, []parse.Expr{n.Expr, n.Index})
 	}
-	if operand.Type().Kind == datum.Text && !isUntyped(operand) { // as columns that are declared as arrays are
-		if operand, err = b.convert(operand, datum.Type{Kind: datum.Array, Elem: datum.Text}, n.Expr); err != nil {
-			return nil, err
-		}
+	if operand, err = b.declaredArray(operand, n.Expr); err != nil {
+		return nil, err
 	}
 	if operand.Type().Kind != datum.Array {
 		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot subscript a value of type %s", operand.Type())
@@ -83,6 +81,14 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 		return nil, err
 	}
 	return &binaryExpr{op: "[]", left: operand, right: index, typ: datum.Of(operand.Type().Elem), apply: element}, nil
+}
+
+// declaredArray makes an array of texts of a text, which columns that are declared as arrays hold.
+func (b *binder) declaredArray(operand Expr, node parse.Expr) (Expr, error) {
+	if operand.Type().Kind != datum.Text || isUntyped(operand) {
+		return operand, nil
+	}
+	return b.convert(operand, datum.Type{Kind: datum.Array, Elem: datum.Text}, node)
 }
 
 // element is the one of an array at a place, NULL outside.
@@ -97,6 +103,9 @@ func element(x, y datum.Datum) (datum.Datum, error) {
 func (b *binder) bindSlice(n *parse.Subscript) (Expr, error) {
 	operand, err := b.bind(n.Expr)
 	if err != nil {
+		return nil, err
+	}
+	if operand, err = b.declaredArray(operand, n.Expr); err != nil {
 		return nil, err
 	}
 	if operand.Type().Kind != datum.Array {

@@ -217,12 +217,13 @@ func (b *queryBuilder) merge(node *parse.Join, joined, left, right relation, nam
 		case parse.RightJoin:
 			column.Type, column.Position = r.Type, r.Position+left.node.Width()
 		case parse.FullJoin:
-			if l.Type != r.Type {
-				return relation{}, unsupported(node, "a full join over columns %q of different types is not supported", name.Name)
+			common, ok := expr.CommonType(l.Type, r.Type)
+			if !ok {
+				return relation{}, unsupported(node, "a full join over columns %q of types %s and %s is not supported; cast one of them", name.Name, l.Type, r.Type)
 			}
-			column.Position = join.Width() + len(values)
-			values = append(values, expr.NewCoalesce(l.Type,
-				expr.NewColumn(l.Position, l.Type, l.Name), expr.NewColumn(r.Position+left.node.Width(), r.Type, r.Name)))
+			column.Type, column.Position = common, join.Width()+len(values)
+			values = append(values, expr.NewCoalesce(common, expr.NewCast(expr.NewColumn(l.Position, l.Type, l.Name), common),
+				expr.NewCast(expr.NewColumn(r.Position+left.node.Width(), r.Type, r.Name), common)))
 		case parse.InnerJoin, parse.LeftJoin, parse.CrossJoin:
 		}
 		merged = append(merged, column)
