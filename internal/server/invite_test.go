@@ -35,7 +35,7 @@ func TestInvitationOutlivesARestart(t *testing.T) {
 
 	second = openNode(t, cfg, Options{APIListener: relisten(t, second.apiAddr), RPCListener: relisten(t, second.rpcAddr)})
 	if got := second.who().Invited; !slices.Equal(got.Addresses, []string{"127.0.0.1:1", first.rpcAddr}) || !slices.Equal(got.VotesIn, []uint64{200, 100}) {
-		t.Errorf("after the restart the node is invited by %+v", got)
+		t.Fatalf("after the restart the node is invited by %+v", got)
 	}
 	again := openNode(t, first.cfg, Options{APIListener: relisten(t, first.apiAddr), RPCListener: relisten(t, first.rpcAddr)})
 	waitReady(t, again, second)

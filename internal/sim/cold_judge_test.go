@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,7 +129,7 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 			}
 			continue
 		}
-		if o.w.unsettled != 0 && o.w.step-o.w.unsettled < int(2*filesLast/stepTime) {
+		if o.w.unsettled != 0 && o.w.step-o.w.unsettled < int(2*filesLast/stepTime) || o.w.somebodyIsEmpty() {
 			continue // one that kept it may have lost it since, or more are needed than were
 		}
 		have := 0
@@ -152,6 +153,11 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 			o.w.fail("entry %d of %s names %s, which %d of %d members have durably", index, g, s.GetPath(), have, members)
 		}
 	}
+}
+
+// somebodyIsEmpty reports whether a node has lost its disk and has not joined again.
+func (w *world) somebodyIsEmpty() bool {
+	return slices.ContainsFunc(w.nodes, func(n *simNode) bool { return n.self.Replica == 0 })
 }
 
 func liveMembers(c *catalog.Catalog) int {
