@@ -110,6 +110,10 @@ func TestOperatorSeesTrouble(t *testing.T) {
 		}
 		return nil
 	})
+	if code, _, stderr := command(t, "cluster", "init", "--timeout", "1s", "--url", c.nodes[0].url(), "--password", rootPassword); code != exitDegraded ||
+		!strings.Contains(stderr, "node 3 is offline") {
+		t.Errorf("waiting for a cluster with a dead node: exit code %d, %s", code, stderr)
+	}
 	c.nodes[0].operate(t, exitFailed, "remove-node", "2")
 	c.nodes[0].operate(t, exitDegraded, "snapshot") // the dead node did not take part
 	c.nodes[0].operate(t, exitUsage, "transfer", "nobody")
