@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
@@ -56,5 +57,34 @@ func TestStepsToObservers(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s: the next step is %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// TestLostVoteIsNotNeededAfterACrash: of two voters one gives up its vote, or leaves, and is gone for good; the other one loses power in the
+// moment in which it is told that this is done. It needs no vote of the other.
+func TestLostVoteIsNotNeededAfterACrash(t *testing.T) {
+	for name, change := range map[string]func(*lab, *labNode, shard.GroupID){
+		"observes": func(l *lab, n *labNode, g shard.GroupID) { l.observe(n, g) },
+		"leaves": func(l *lab, n *labNode, _ shard.GroupID) {
+			l.members = slices.Clone(l.members)
+			l.members[n.replica-1].Removed = true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, 71, 1)
+			stays, goes := l.add(1), l.add(2)
+			l.until(3000, "two voters everywhere", l.settled)
+			g := shard.UserShard(0)
+			change(l, goes, g)
+			l.until(2000, "one voter is left", func() bool {
+				s := stays.manager.groups[g].describe(stays.manager)
+				return stays.manager.groups[g].leading.Load() && slices.Equal(s.Voters, []ident.ReplicaID{1})
+			})
+			goes.crash()
+			goes.manager = nil
+			stays.crash()
+			stays.restart()
+			l.until(400, "the voter that stayed leads alone", func() bool { return stays.manager.groups[g].leading.Load() })
+		})
 	}
 }

@@ -3,6 +3,7 @@ package multiraft
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -266,6 +267,7 @@ func (w *worker) take(g *group, rd raft.Ready) error {
 			}
 		case raft.LocalApplyThread:
 			w.out.tasks = append(w.out.tasks, w.applyTask(g, m, waits))
+			w.out.sync = w.out.sync || changesMembers(m.GetEntries())
 		default:
 			if isEmptyAppend(m) && isOutdone(rd.Messages, i) {
 				continue
@@ -314,6 +316,12 @@ func (g *group) binds(update raftlog.Update) bool {
 	}
 	durable := g.log.HardState()
 	return update.Hard.Term != durable.Term || update.Hard.Vote != durable.Vote
+}
+
+// changesMembers reports whether there is a change of members among entries that are committed. Such a commit is made durable at once: a
+// replica that forgot it would go on to need the votes of those that the change has let go, and that may be gone for good since.
+func changesMembers(entries []*raftpb.Entry) bool {
+	return slices.ContainsFunc(entries, func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
 }
 
 // hardState reads the hard state that a storage message carries, nil when it is unchanged.
