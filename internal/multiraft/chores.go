@@ -34,8 +34,9 @@ func (w *worker) chores() {
 			w.noteObservers(members)
 		}
 		for _, g := range w.groups {
-			// A sleeping group has the membership that was recorded when it fell asleep.
-			if g.leading.Load() && (changed || !g.quiet.asleep) {
+			g.agrees = g.agrees && !changed
+			// A sleeping group that agreed with the record has nothing to do before the record changes.
+			if g.leading.Load() && (!g.agrees || !g.quiet.asleep) {
 				w.reconcile(g, members)
 			}
 		}
@@ -73,8 +74,12 @@ func (w *worker) reconcile(g *group, members []Member) {
 		return ok && progress.State == tracker.StateReplicate && progress.Match+caughtUpWithin >= g.log.LastIndex() && w.present(id)
 	})
 	if len(changes) == 0 {
+		// What has to wait for somebody is not done: the group may sleep before it can be.
+		always := func(uint64) bool { return true }
+		g.agrees = g.agrees || len(membershipChanges(g.id, conf, members, always, always)) == 0
 		return
 	}
+	g.agrees = false
 	w.stir(g)
 	for _, change := range changes {
 		if change.GetType() != raftpb.ConfChangeAddNode && change.GetNodeId() == self {

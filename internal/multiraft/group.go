@@ -52,6 +52,7 @@ type group struct {
 	tacit int    // messages of this pass that told of a commit only
 
 	quiet      quiet
+	agrees     bool // its members were the recorded ones when this was last looked at, and the record is the same since
 	lease      lease
 	succession succession
 	ledAt      int    // tick at which a leader was last heard

@@ -88,3 +88,28 @@ func TestLostVoteIsNotNeededAfterACrash(t *testing.T) {
 		})
 	}
 }
+
+// TestSleepForgetsNoChangeOfMembers: the record of who votes changes while the leader can do nothing about it, because a transfer of the
+// leadership is under way. That ends in nothing, and the group sleeps before it has looked again. It makes the change all the same.
+func TestSleepForgetsNoChangeOfMembers(t *testing.T) {
+	l := sleepingLab(t, 72)
+	g := l.groups[1]
+	leader := l.leader(g)
+	to := l.otherThan(leader)
+	group := leader.manager.groups[g]
+	group.node.TransferLeader(uint64(to.replica)) // nobody hears of it
+	l.observe(to, g)
+	for range 3 * reconcileEvery {
+		l.tick()
+	}
+	for range 2 * leader.manager.cfg.ElectionTicks {
+		group.node.Tick() // until it is given up
+	}
+	if status := group.node.Status(); status.LeadTransferee != 0 || !group.quiet.asleep {
+		t.Fatalf("the transfer goes on to %d, or the group is awake", status.LeadTransferee)
+	}
+	l.until(600, "the vote is taken, and all groups sleep", func() bool {
+		n := l.leader(g)
+		return n != nil && slices.Equal(n.manager.groups[g].describe(n.manager).Learners, []ident.ReplicaID{to.replica}) && l.allAsleep()
+	})
+}
