@@ -143,7 +143,7 @@ func (b *binder) bindNode(node parse.Expr) (Expr, error) {
 	case *parse.DefaultValue:
 		return nil, fault.New(fault.InvalidStatement, "DEFAULT is only allowed as a whole value of INSERT or UPDATE")
 	case *parse.Row:
-		return nil, fault.New(fault.Unsupported, "a row value can only be compared with another one, or with a query by IN, = ANY or <> ALL")
+		return nil, fault.New(fault.Unsupported, "a row value can only be compared with another one, or with a query by IN, = ANY or <> ALL; as one value use json_build_array")
 	}
 	return nil, fault.New(fault.Unsupported, "this expression is not supported")
 }
