@@ -36,6 +36,8 @@ type Raft struct {
 	clock    clock.Clock
 	random   io.Reader
 	patience time.Duration
+	attempts clock.Limits // of first attempts, which share marks since they have one length
+	waits    clock.Limits // of reads
 	modes    Modes
 	reads    Reads // of queries that do not ask for another level
 	fresh    *freshness
@@ -101,15 +103,15 @@ func (r *Raft) Execute(ctx context.Context, group shard.GroupID, cmd *commandv1.
 	if mode == All {
 		limit = r.patience
 	}
-	first, cancel := context.WithTimeout(ctx, limit)
+	first := r.attempts.Within(ctx, limit)
 	begun, _ := first.Deadline()
 	attempt := r.attempt(first, 0, mode, group, id, data)
-	cancel()
+	first.Release()
 	if attempt.Outcome == Done {
 		r.retries[Done].Add(1)
 		return readResponse(attempt.Result)
 	}
-	ctx, cancel = context.WithDeadline(ctx, begun.Add(r.patience-limit))
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(r.patience-limit))
 	defer cancel()
 	return r.goOn(ctx, attempt, mode, group, id, data)
 }
@@ -214,14 +216,14 @@ func (r *Raft) Barrier(ctx context.Context, group shard.GroupID) (uint64, error)
 		r.spared.Add(1)
 		return r.proposer.Applied(group), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.patience)
-	defer cancel()
+	bound := r.waits.Within(ctx, r.patience)
+	defer bound.Release()
 	ask := r.proposer.Barrier
 	if leases, ok := r.proposer.(LeaseReader); ok && reads.Level == Lease {
 		ask = leases.LeaseBarrier
 	}
 	begun := r.clock.Now()
-	index, err := barrier(ctx, ask, group)
+	index, err := barrier(bound, ask, group)
 	if err == nil && reads.Level != Lease {
 		r.fresh.note(group, begun)
 	}

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
@@ -59,6 +60,7 @@ func (m *Manager) barrier(ctx context.Context, id shard.GroupID, read *readReque
 		return 0, fmt.Errorf("%w: %s", ErrUnknownGroup, id)
 	}
 	g.worker.enqueue(item{group: g, read: read})
+	ended, late := clock.Ends(ctx)
 	select {
 	case answer := <-read.done:
 		if answer.err != nil {
@@ -67,9 +69,10 @@ func (m *Manager) barrier(ctx context.Context, id shard.GroupID, read *readReque
 		return answer.index, g.waitApplied(ctx, answer.index)
 	case <-m.failed:
 		return 0, fmt.Errorf("%w: %w", ErrStopped, m.failure)
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	case <-ended:
+	case <-late:
 	}
+	return 0, ctx.Err()
 }
 
 // leaseHolds reports whether this replica leads and a majority has confirmed it a moment ago.

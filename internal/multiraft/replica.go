@@ -8,6 +8,7 @@ import (
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -224,15 +225,17 @@ func (r *replica) fail(err error, closing bool) {
 // await waits for a proposal's result. When the context ends first the outcome is unknown to the caller;
 // the error says so and carries the context's.
 func (r *replica) await(ctx context.Context, w *waiter) ([]byte, uint64, error) {
+	ended, late := clock.Ends(ctx)
 	select {
 	case result := <-w.done:
 		w.older = nil
 		idleWaiters.Put(w)
 		return result.data, result.index, result.err
-	case <-ctx.Done():
-		r.drop(w)
-		return nil, 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+	case <-ended:
+	case <-late:
 	}
+	r.drop(w)
+	return nil, 0, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
 }
 
 // advance makes an applied index visible and wakes the reads that waited for it.
@@ -292,13 +295,15 @@ func (r *replica) waitApplied(ctx context.Context, index uint64) error {
 	done := make(chan struct{})
 	r.readers = append(r.readers, indexWaiter{index: index, done: done})
 	r.mu.Unlock()
+	ended, late := clock.Ends(ctx)
 	select {
 	case <-done:
 		return nil
-	case <-ctx.Done():
-		r.forgetReader(done)
-		return ctx.Err()
+	case <-ended:
+	case <-late:
 	}
+	r.forgetReader(done)
+	return ctx.Err()
 }
 
 func (r *replica) forgetReader(done chan struct{}) {

@@ -1,0 +1,118 @@
+package clock
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLimitedEndsInTime(t *testing.T) {
+	for name, wait := range map[string]func(context.Context){
+		"by Ends": func(ctx context.Context) {
+			done, limit := Ends(ctx)
+			select {
+			case <-done:
+			case <-limit:
+			}
+		},
+		"by Done": func(ctx context.Context) { <-ctx.Done() },
+		"behind a value": func(ctx context.Context) {
+			type key struct{}
+			done, limit := Ends(context.WithValue(ctx, key{}, 1))
+			select {
+			case <-done:
+			case <-limit:
+				t.Error("a context that hides a limit gave one")
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var limits Limits
+			time.Sleep(37 * time.Millisecond)
+			begun := time.Now()
+			ctx := limits.Within(t.Context(), 2*time.Second)
+			if at, ok := ctx.Deadline(); !ok || at.Sub(begun) != 2*time.Second || ctx.Err() != nil {
+				t.Fatalf("%s: the deadline is %v, %v, the error %v", name, at, ok, ctx.Err())
+			}
+			wait(ctx)
+			if took := time.Since(begun); took < 2*time.Second || took > 2*time.Second+limitStep || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				t.Errorf("%s: ended after %v: %v", name, took, ctx.Err())
+			}
+			time.Sleep(limitStep) // the mark, which Done may come before
+			if len(limits.marks) != 0 {
+				t.Errorf("%s: %d marks stay", name, len(limits.marks))
+			}
+		})
+	}
+}
+
+func TestLimitedEndsWithItsParent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limits Limits
+		parent, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no matter"))
+		defer cancel()
+		ctx := limits.Within(parent, time.Minute)
+		if at, _ := ctx.Deadline(); time.Until(at) != time.Second {
+			t.Errorf("the deadline is %v away, that of the parent is sooner", time.Until(at))
+		}
+		cancel()
+		for _, end := range []func() <-chan struct{}{ctx.Done, func() <-chan struct{} { done, _ := Ends(ctx); return done }} {
+			<-end()
+		}
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			t.Errorf("the error is %v", ctx.Err())
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+func TestLimitedIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limits Limits
+		before, after := limits.Within(t.Context(), time.Minute), limits.Within(t.Context(), time.Minute)
+		waiting := before.Done()
+		before.Release()
+		after.Release()
+		<-waiting
+		<-after.Done()
+		if !errors.Is(before.Err(), context.Canceled) || !errors.Is(after.Err(), context.Canceled) {
+			t.Errorf("released contexts say %v and %v", before.Err(), after.Err())
+		}
+		if len(limits.marks) != 1 {
+			t.Errorf("%d marks for two limits of one moment", len(limits.marks))
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+func BenchmarkLimit(b *testing.B) {
+	parent, cancel := context.WithTimeout(b.Context(), time.Hour)
+	defer cancel()
+	b.Run("Limited", func(b *testing.B) {
+		var limits Limits
+		b.ReportAllocs()
+		for b.Loop() {
+			ctx := limits.Within(parent, 2*time.Second)
+			done, limit := Ends(ctx)
+			select {
+			case <-done:
+			case <-limit:
+			default:
+			}
+			ctx.Release()
+		}
+	})
+	b.Run("WithTimeout", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			ctx, cancel := context.WithTimeout(parent, 2*time.Second)
+			select {
+			case <-ctx.Done():
+			default:
+			}
+			cancel()
+		}
+	})
+}
