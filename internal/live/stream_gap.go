@@ -17,7 +17,7 @@ func (s *stream) reread(position uint64) error {
 	defer snapshot.Close() //nolint:errcheck // nothing was written
 	err := changelog.Check(snapshot, s.group, position)
 	if errors.Is(err, changelog.ErrTooOld) {
-		return s.skip(snapshot, position)
+		position, err = s.skip(snapshot, position)
 	}
 	if err != nil {
 		return err
@@ -40,18 +40,27 @@ func (s *stream) reread(position uint64) error {
 	return nil
 }
 
-// skip ends the subscriptions that missed something and moves the others on.
-func (s *stream) skip(snapshot changelogReader, position uint64) error {
-	last, err := changelog.Last(snapshot, s.group)
+// skip ends the subscriptions that missed something, moves the stream to where the log begins and returns that position. The others
+// missed nothing, but may be told of what comes behind it: one that began with rows that the stream had not come to is further than the stream.
+func (s *stream) skip(snapshot changelogReader, position uint64) (uint64, error) {
+	state, err := changelog.Describe(snapshot, s.group)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, index := range s.scopes {
-		if err := changelog.CheckScope(snapshot, s.group, key.table, key.user, position); err != nil {
-			for _, sub := range index.all() {
-				s.end(sub, judge(err, CodeFailed))
+		missed := changelog.CheckScope(snapshot, s.group, key.table, key.user, position)
+		if missed == nil {
+			continue
+		}
+		for _, sub := range index.all() {
+			gone := missed
+			if sub.position > position {
+				gone = changelog.CheckScope(snapshot, s.group, key.table, key.user, sub.position)
+			}
+			if gone != nil {
+				s.end(sub, judge(gone, CodeFailed))
 			}
 		}
 	}
@@ -61,8 +70,8 @@ func (s *stream) skip(snapshot changelogReader, position uint64) error {
 			v.soil()
 		}
 	}
-	s.position = max(s.position, last)
-	return nil
+	s.position = max(s.position, state.Floor)
+	return s.position, nil
 }
 
 // abandon ends everybody: the store cannot be read.

@@ -167,6 +167,7 @@ func (w *watcher) judge() {
 	if d, ok := w.next(); ok && d.seq>>16 <= applied {
 		w.fail("node %d has applied %d and does not tell of %+v", w.n.id, applied, d)
 	}
+	w.seen = applied
 	want := w.stateAt(w.told())
 	for id, row := range want {
 		if got, ok := w.rows[id]; !ok || !w.equal(row, got) {

@@ -58,6 +58,7 @@ type watcher struct {
 	full   bool              // it had no room: it takes nothing more and will be closed
 	rows   map[string]stored // what is there as far as it was told
 	state  logState          // what the log says of the query
+	seen   uint64            // the index up to which its node had given it what there was
 }
 
 type stored struct {
@@ -236,7 +237,7 @@ func (w *watcher) begin(s *session) {
 	if !resumed {
 		w.wholeAt()
 	}
-	w.ready = true
+	w.ready, w.seen = true, 0
 	if err := sub.Follow(s, func(context.Context) error { return nil }); err != nil {
 		w.ended(err)
 	}
@@ -290,7 +291,8 @@ func (w *watcher) ended(err error) {
 func (w *watcher) tooOld() {
 	cursor := w.cursor
 	if w.sub != nil && w.ready {
-		cursor = w.told()
+		// What its node's stream had not come to may be dropped before it is known to be none of this query's.
+		cursor = max(cursor, min(w.told(), w.seen<<16|0xffff))
 	}
 	if !w.c.w.dropped(w.group, cursor) {
 		w.fail("it is told that the cursor is too old, and every change since is kept")
