@@ -14,6 +14,7 @@ const limitStep = 100 * time.Millisecond
 // ready. It holds one timer for each step that some limit ends in, so at most a limit's length divided by a tenth of a second.
 type Limits struct {
 	mu     sync.Mutex              // guards what follows
+	base   time.Time               // what steps are counted from, on the clock that nobody sets
 	marks  map[int64]chan struct{} // by the step that they end with
 	newest chan struct{}           // of marks
 	step   int64                   // of newest
@@ -21,9 +22,12 @@ type Limits struct {
 
 // mark returns what is closed within a step after until.
 func (l *Limits) mark(now, until time.Time) <-chan struct{} {
-	step := until.UnixNano()/int64(limitStep) + 1
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.base.IsZero() {
+		l.base = now
+	}
+	step := int64(until.Sub(l.base)/limitStep) + 1
 	if step == l.step { // limits of one length, as nearly all are
 		return l.newest
 	}
@@ -34,7 +38,7 @@ func (l *Limits) mark(now, until time.Time) <-chan struct{} {
 			l.marks = make(map[int64]chan struct{})
 		}
 		l.marks[step] = ended
-		time.AfterFunc(time.Unix(0, step*int64(limitStep)).Sub(now), func() { l.end(step, ended) })
+		time.AfterFunc(time.Duration(step)*limitStep-now.Sub(l.base), func() { l.end(step, ended) })
 	}
 	l.newest, l.step = ended, step
 	return ended
@@ -99,6 +103,17 @@ func (c *Limited) Done() <-chan struct{} {
 		}
 	}
 	return c.full.Done()
+}
+
+// Value implements context.Context. Contexts below this one find so what it stands for, and need no goroutine to watch it.
+func (c *Limited) Value(key any) any {
+	c.mu.Lock()
+	full := c.full
+	c.mu.Unlock()
+	if full != nil {
+		return full.Value(key)
+	}
+	return c.Context.Value(key)
 }
 
 // Err implements context.Context.

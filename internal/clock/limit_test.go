@@ -3,6 +3,7 @@ package clock
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,42 @@ func TestLimitedIsReleased(t *testing.T) {
 			t.Errorf("%d marks for two limits of one moment", len(limits.marks))
 		}
 		time.Sleep(2 * time.Minute)
+	})
+}
+
+// TestLimitedNeedsNoGoroutine: contexts below one are told of its end as those below the standard library's are.
+func TestLimitedNeedsNoGoroutine(t *testing.T) {
+	var limits Limits
+	ctx := limits.Within(t.Context(), time.Minute)
+	before := runtime.NumGoroutine()
+	child, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if more := runtime.NumGoroutine() - before; more != 0 {
+		t.Errorf("a context below it takes %d goroutines", more)
+	}
+	ctx.Release()
+	<-child.Done()
+	if !errors.Is(child.Err(), context.Canceled) {
+		t.Errorf("the error is %v", child.Err())
+	}
+}
+
+// TestLimitsShareByTheSteadyClock: a wall clock that is set back lets no limit end early.
+func TestLimitsShareByTheSteadyClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limits Limits
+		first := limits.Within(t.Context(), 2*time.Second)
+		time.Sleep(1900 * time.Millisecond)
+		now := time.Now()
+		// The same moment on the wall, later on the clock that nobody sets: so a wall clock looks that was set back.
+		ended := limits.mark(now, now.Add(2*time.Second))
+		if ended == first.ended {
+			t.Error("a limit shares the end of one that began 1.9 s before")
+		}
+		<-ended
+		if took := time.Since(now); took < 2*time.Second {
+			t.Errorf("a limit of 2 s is over after %v", took)
+		}
 	})
 }
 
