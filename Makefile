@@ -22,7 +22,7 @@ UNIT     = ./client/... ./cmd/... ./examples/... ./internal/... ./proto/...
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: upgrade pgo sqllogic oracle pyarrow pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo demo-build cluster bench gobench vuln fuzz check
+.PHONY: upgrade pgo sqllogic oracle pyarrow pgparse help build fmt gen lint test unit processes race race-build race-quick e2e sim sim-speed mutant mutants linear linear-mutants tidy demo demo-build cluster bench compare gobench vuln fuzz check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,6 +151,10 @@ cluster: build ## three server processes from deploy/local, logs side by side
 
 bench: build ## the benchmarks whose figures have goals, in ROUNDS; keeps what they print in docs/benchmarks.md
 	$(GO) run -C tools ./figures ../bin/kalamdb ../docs/benchmarks.md $(ROUNDS)
+
+compare: build ## dragonboat, with 1 and with 16 workers, and this system in turn, in ROUNDS: the table of docs/benchmarks.md, "Beside others"
+	$(GO) build -C test/compare -trimpath -o ../../bin/compare .
+	bin/compare table bin/kalamdb $(ROUNDS)
 
 gobench: ## benchmarks of PKG
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)

@@ -73,7 +73,7 @@ func imports(file *ast.File, wanted string) bool {
 func NotAskedForLeaks() map[string]string {
 	const program, byServer = "a program: its goroutines end with the process", "runs in the tests of internal/server, which ask"
 	return map[string]string{
-		"cmd/kalam": program, "cmd/kalamdb": program, "examples/chat": program, "examples/presence": program,
+		"cmd/kalam": program, "cmd/kalamdb": program, "examples/chat": program, "examples/presence": program, "test/compare": program,
 		"internal/admin": byServer, "internal/backup": byServer, "internal/export": byServer,
 		"internal/demo": "runs as a process, in test/e2e",
 		"internal/multiraft/transport/transporttest": "runs in the tests of internal/multiraft/transport, which ask",
