@@ -77,9 +77,6 @@ func (n *Node) runClustered() error {
 	n.mu.Lock()
 	n.manager = manager
 	n.mu.Unlock()
-	if err := n.keepRoutes(); err != nil {
-		return err
-	}
 	n.network.SetIdentity(transport.Identity{ClusterUID: id.Cluster, Replica: id.Replica, Address: n.advertisedRPC()})
 	draining, holds := n.orders.pending(n.clock.Now())
 	manager.Avoid(manager.Self(), draining)

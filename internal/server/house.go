@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/executor"
@@ -33,9 +32,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		n.gossip.usage.measure(n.clock.Now())
 		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
-		if err := n.keepRoutes(); err != nil {
-			n.logger.Warn("the ways to the peers could not be recorded; it is tried again", slog.Any("error", err))
-		}
+		n.ways.keep(addressBook{n}.member)
 		n.raiseLogFormat(ctx)
 		n.keepDrained(ctx)
 		n.finishRepair(ctx)

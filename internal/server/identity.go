@@ -57,7 +57,6 @@ type identity struct {
 	Window    uint64        // entries for which requests are remembered; zero is the default, as in directories without it
 	Members   []knownMember // addresses learned when joining, until the catalog arrives
 	Damage    *damage       // what was found here, until every group is repaired
-	Routes    []route       // what the configured addresses of peers stood for, see routes.go
 	LogStore  string        // what the log is kept in, as raft.log_store has it; "" is segments
 	Invited   invitation    // of a directory that belongs to no cluster yet
 }
@@ -93,7 +92,6 @@ type identityJSON struct {
 	Damage       *damage       `json:"damage,omitempty"`
 	LogStore     string        `json:"log_store,omitempty"`
 	Invited      *invitation   `json:"invited,omitempty"`
-	Routes       []route       `json:"routes,omitempty"`
 }
 
 // loadIdentity reads the directory's identity, or draws a new store id for an empty directory. A directory
@@ -137,7 +135,7 @@ func (id identity) save(fsys disk.FS, dir string) error {
 	stored := identityJSON{
 		Version: id.Version, Program: id.Program, State: id.State, Store: id.Store.String(), Node: id.Node, ClusterID: id.ClusterID,
 		Replica: uint64(id.Replica), UserShards: id.Shards.UserShards, SharedShards: id.Shards.SharedShards,
-		Window: id.Window, Members: id.Members, Damage: id.Damage, LogStore: id.LogStore, Routes: id.Routes,
+		Window: id.Window, Members: id.Members, Damage: id.Damage, LogStore: id.LogStore,
 	}
 	if len(id.Invited.Addresses) > 0 {
 		stored.Invited = &id.Invited
@@ -176,7 +174,7 @@ func parseIdentityUpTo(raw []byte, newest int) (identity, error) {
 	id := identity{
 		Version: stored.Version, Program: stored.Program, State: stored.State, Node: stored.Node, ClusterID: stored.ClusterID,
 		Replica: ident.ReplicaID(stored.Replica), Members: stored.Members,
-		Damage: stored.Damage, Window: stored.Window, LogStore: stored.LogStore, Routes: stored.Routes,
+		Damage: stored.Damage, Window: stored.Window, LogStore: stored.LogStore,
 		Shards: shard.Map{UserShards: stored.UserShards, SharedShards: stored.SharedShards},
 	}
 	store, err := ident.ParseID16(stored.Store)

@@ -1,125 +1,132 @@
 package server
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
-	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 )
 
 // This file finds peers, also those that have moved. A node that comes back at another address says so with every stream
-// that it opens, for before the others can answer it, it can neither ask a leader nor have its address recorded. What is
-// configured may be a way of the operator's own, through a proxy or another network, so it is not held against what the
-// node says, but against what the node said when it was configured: as long as that has not changed, the way is good.
+// that it opens, for before the others can answer it, it can neither ask a leader nor have its address recorded. None of
+// the addresses that are known of a peer is trusted: what is configured may be out of date, or a way of the operator's own,
+// through a proxy or another network; what the peer says may be good in its own network only; what is recorded may be older
+// than both. So they are tried in turn, each after the one before has failed, and a way that is good is kept.
 
-// route is the configured address of a peer, and what the peer called its address when that was configured.
-type route struct {
-	Node       ident.NodeID `json:"node_id"`
-	Configured string       `json:"configured"`
-	Called     string       `json:"called,omitempty"` // empty as long as nothing is recorded of the peer
-}
-
-// keepRoutes brings the stored routes in line with the configuration.
-func (n *Node) keepRoutes() error {
-	id, current := n.who(), n.catalog.Current()
-	if id.State != stateMember {
-		return nil
-	}
-	var routes []route
-	for _, peer := range n.cfg.Cluster.Others() {
-		want := route{Node: ident.NodeID(peer.NodeID), Configured: peer.RPCAddr}
-		for _, known := range id.Routes {
-			if known.Node == want.Node && known.Configured == want.Configured {
-				want.Called = known.Called
-			}
-		}
-		if m, ok := catalogMember(current, want.Node); ok && want.Called == "" {
-			want.Called = m.RPCAddr
-		}
-		routes = append(routes, want)
-	}
-	if slices.Equal(routes, id.Routes) {
-		return nil
-	}
-	id.Routes = routes
-	return n.become(id)
-}
-
-// saidAddresses is what members said of their addresses themselves, since the start. The zero value is ready.
-type saidAddresses struct {
+// ways is which way to each peer is taken, and what the peers said of their addresses since the start. The zero value is ready.
+type ways struct {
 	mu sync.Mutex // guards by
-	by map[ident.ReplicaID]saidAddress
+	by map[ident.ReplicaID]way
 }
 
-// saidAddress counts until something else is recorded than was when it was said.
-type saidAddress struct{ addr, recorded string }
-
-// take notes what a replica says, and reports whether that is news.
-func (s *saidAddresses) take(replica ident.ReplicaID, addr, recorded string) (news bool) {
-	said := saidAddress{addr: addr, recorded: recorded}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.by[replica]
-	if before == said {
-		return false
-	}
-	if s.by == nil {
-		s.by = make(map[ident.ReplicaID]saidAddress)
-	}
-	s.by[replica] = said
-	return before.addr != addr
+type way struct {
+	said  string // by the peer itself; empty as long as it has said nothing
+	taken string // empty for the first of the addresses that are known
 }
 
-// newest is what a replica calls its address, as it said itself or as it is recorded, whichever is newer.
-func (s *saidAddresses) newest(replica ident.ReplicaID, recorded string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if said, ok := s.by[replica]; ok && said.recorded == recorded {
-		return said.addr
+// addresses lists what is known of a peer, each once and the first choice first.
+func (w way) addresses(configured string, known []string) []string {
+	var all []string
+	for _, addr := range append([]string{configured, w.said}, known...) {
+		if addr != "" && !slices.Contains(all, addr) {
+			all = append(all, addr)
+		}
 	}
-	return recorded
+	return all
 }
 
-// recordedAddress is what the catalog says of a replica's address, empty when it says nothing.
-func recordedAddress(current *catalog.Catalog, replica ident.ReplicaID) string {
-	if m, ok := current.Member(replica); ok {
-		return m.RPCAddr
+// among returns the one of a peer's addresses that is taken; there is at least one.
+func (w way) among(addresses []string) string {
+	if slices.Contains(addresses, w.taken) {
+		return w.taken
+	}
+	return addresses[0]
+}
+
+// find returns the address to use, empty when none is known.
+func (w *ways) find(replica ident.ReplicaID, configured string, known ...string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.by[replica]
+	if all := one.addresses(configured, known); len(all) > 0 {
+		return one.among(all)
 	}
 	return ""
 }
 
-// HandleAddress implements transport.AddressKeeper.
+// failed goes on to the next address, if it is still the one in use that has failed.
+func (w *ways) failed(replica ident.ReplicaID, addr, configured string, known ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.by[replica]
+	all := one.addresses(configured, known)
+	if len(all) < 2 || one.among(all) != addr {
+		return
+	}
+	one.taken = "" // after the last it is the first again
+	if next := slices.Index(all, addr) + 1; next < len(all) {
+		one.taken = all[next]
+	}
+	w.set(replica, one)
+}
+
+// take notes what a peer says, and reports whether it says another address than before. Who is not looked for where it is
+// configured to be, is looked for there first.
+func (w *ways) take(replica ident.ReplicaID, addr, recorded string) (moved bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.by[replica]
+	if one.said == addr {
+		return false
+	}
+	before := cmp.Or(one.said, recorded, addr)
+	one.said = addr
+	if one.taken != "" {
+		one.taken = addr
+	}
+	w.set(replica, one)
+	return before != addr
+}
+
+func (w *ways) set(replica ident.ReplicaID, one way) {
+	if w.by == nil {
+		w.by = make(map[ident.ReplicaID]way)
+	}
+	w.by[replica] = one
+}
+
+// keep forgets all but members.
+func (w *ways) keep(member func(ident.ReplicaID) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.by, func(replica ident.ReplicaID, _ way) bool { return !member(replica) })
+}
+
+// HandleAddress implements transport.AddressKeeper. Without certificates anybody can claim to be any replica, so nothing
+// is kept of who is no member; a member that is not known here yet says it again with its next stream or call.
 func (h peerHandler) HandleAddress(from ident.ReplicaID, addr string) (moved bool) {
-	return h.n.said.take(from, addr, recordedAddress(h.n.catalog.Current(), from))
+	book := addressBook(h)
+	return book.member(from) && h.n.ways.take(from, addr, book.recorded(from))
 }
 
 var _ transport.AddressKeeper = peerHandler{}
 
-// addressBook finds peers: what configuration says of a node wins, since its operator wrote it, unless the node has moved
-// since; then what the node itself says, or the catalog records; then what the other members say; then what this node was
-// told when it joined.
+// addressBook finds peers: first where configuration says, since its operator wrote it; then where the node itself says;
+// then where the catalog has it, or the other members; where nothing else is known, where this node was told when it joined.
 type addressBook struct{ n *Node }
+
+var _ transport.WayChooser = addressBook{}
 
 // Address implements transport.Resolver.
 func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
-	newest := b.n.said.newest(replica, recordedAddress(b.n.catalog.Current(), replica))
-	id := b.n.who()
-	if node, known := b.node(replica); known {
-		for _, peer := range b.n.cfg.Cluster.Others() {
-			if peer.NodeID == uint64(node) && !id.movedSince(node, newest) {
-				return peer.RPCAddr, true
-			}
-		}
+	configured, known := b.known(replica)
+	if addr := b.n.ways.find(replica, configured, known...); addr != "" {
+		return addr, true
 	}
-	if newest != "" {
-		return newest, true
-	}
-	if m, ok := b.n.gossip.told(replica); ok {
-		return m.GetRpcAddr(), m.GetRpcAddr() != ""
-	}
-	for _, m := range id.Members {
+	for _, m := range b.n.who().Members {
 		if m.Replica == replica {
 			return m.RPCAddr, m.RPCAddr != ""
 		}
@@ -127,12 +134,41 @@ func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
 	return "", false
 }
 
-// movedSince reports whether a peer calls its address otherwise now than when it was configured.
-func (id identity) movedSince(node ident.NodeID, newest string) bool {
-	for _, r := range id.Routes {
-		if r.Node == node {
-			return newest != "" && r.Called != "" && r.Called != newest
+// AddressFailed implements transport.WayChooser.
+func (b addressBook) AddressFailed(replica ident.ReplicaID, addr string) {
+	configured, known := b.known(replica)
+	b.n.ways.failed(replica, addr, configured, known...)
+}
+
+// known is what is known of a replica's address but for what it says itself.
+func (b addressBook) known(replica ident.ReplicaID) (configured string, known []string) {
+	if node, ok := b.node(replica); ok {
+		for _, peer := range b.n.cfg.Cluster.Others() {
+			if peer.NodeID == uint64(node) {
+				configured = peer.RPCAddr
+			}
 		}
 	}
-	return false
+	known = append(known, b.recorded(replica))
+	if m, ok := b.n.gossip.told(replica); ok {
+		known = append(known, m.GetRpcAddr())
+	}
+	return configured, known
+}
+
+// recorded is what the catalog says of a replica's address, empty when it says nothing.
+func (b addressBook) recorded(replica ident.ReplicaID) string {
+	if m, ok := b.n.catalog.Current().Member(replica); ok {
+		return m.RPCAddr
+	}
+	return ""
+}
+
+// member reports whether a replica is one of the cluster's, as far as this node has heard.
+func (b addressBook) member(replica ident.ReplicaID) bool {
+	if m, ok := b.n.catalog.Current().Member(replica); ok {
+		return !m.Removed
+	}
+	_, ok := b.node(replica)
+	return ok
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kalamdb/kalamdb-go/internal/config"
@@ -28,6 +30,16 @@ func wantAt(t *testing.T, moved *Node, nodes ...*Node) {
 		within(t, fmt.Sprintf("node %d shows where node %d is", n.cfg.Cluster.NodeID, moved.cfg.Cluster.NodeID), func() bool {
 			return c.grid(fmt.Sprintf("SELECT rpc_addr, api_addr, status FROM system.cluster WHERE node_id = %d", moved.cfg.Cluster.NodeID)) == want
 		})
+	}
+	wantLeads(t, moved, nodes...)
+}
+
+// wantLeads checks that a node is ready and leads what others ask it to.
+func wantLeads(t *testing.T, moved *Node, nodes ...*Node) {
+	t.Helper()
+	waitReady(t, moved)
+	for _, n := range nodes {
+		c := login(t, n, "root", rootPassword)
 		within(t, fmt.Sprintf("node %d gives its leadership to node %d", n.cfg.Cluster.NodeID, moved.cfg.Cluster.NodeID), func() bool {
 			c.cluster(fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP 200", n.cfg.Cluster.NodeID))
 			c.cluster(fmt.Sprintf("CLUSTER TRANSFER LEADER %d ON GROUP 200", moved.cfg.Cluster.NodeID))
@@ -72,46 +84,144 @@ func TestJoinedNodeThatMoved(t *testing.T) {
 	}
 }
 
-// TestRouteOfTheOperatorsOwn: what is configured of a peer may be another way to it than the address it knows of itself. It is used as long as
-// the peer's own address is what it was when that was configured.
+// TestRouteOfTheOperatorsOwn: what is configured of a peer leads to it, and goes on doing so when the peer takes to calling its address something that
+// nobody else can use.
 func TestRouteOfTheOperatorsOwn(t *testing.T) {
 	t.Parallel()
-	id := identity{Routes: []route{{Node: 2, Configured: "proxy:1", Called: "two:1"}, {Node: 3, Configured: "proxy:2"}}}
-	for _, test := range []struct {
-		node   uint64
-		newest string
-		moved  bool
-	}{
-		{2, "two:1", false},
-		{2, "", false},
-		{2, "two:2", true},
-		{3, "three:1", false}, // nothing was known of it before
-		{4, "four:1", false},  // nothing is configured of it
-	} {
-		if got := id.movedSince(ident.NodeID(test.node), test.newest); got != test.moved {
-			t.Errorf("node %d at %q has moved: %v, want %v", test.node, test.newest, got, test.moved)
+	for _, own := range []string{"127.0.0.2:1", "0.0.0.0:9188"} {
+		t.Run(own, func(t *testing.T) {
+			t.Parallel()
+			nodes := openCluster(t)
+			waitReady(t, nodes...)
+			closeNode(t, nodes[1])
+			cfg := *nodes[1].cfg
+			way := cfg.Cluster.RPCAddr
+			cfg.Cluster.RPCAddr, cfg.Cluster.AllowInsecureRPC = own, true
+			nodes[1] = openNode(t, &cfg, Options{APIListener: relisten(t, nodes[1].apiAddr), RPCListener: relisten(t, way)})
+			for _, n := range []*Node{nodes[0], nodes[2]} {
+				within(t, fmt.Sprintf("node %d has what node 2 calls its address", n.cfg.Cluster.NodeID), func() bool {
+					m, ok := n.catalog.Current().Member(nodes[1].self())
+					return ok && m.RPCAddr == own
+				})
+			}
+			wantLeads(t, nodes[1], nodes...)
+			for _, n := range []*Node{nodes[0], nodes[2]} {
+				within(t, fmt.Sprintf("node %d uses the configured way", n.cfg.Cluster.NodeID), func() bool {
+					addr, _ := addressBook{n}.Address(nodes[1].self())
+					return addr == way
+				})
+			}
+		})
+	}
+}
+
+// TestWayConfiguredWithAMove: in one stop of all nodes, one gets an address of its own that nobody else can use, and the others another way to it.
+func TestWayConfiguredWithAMove(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	for _, n := range nodes {
+		closeNode(t, n)
+	}
+	rpc := listen(t)
+	way := rpc.Addr().String()
+	for _, i := range []int{0, 2, 1} {
+		cfg := *nodes[i].cfg
+		cfg.Cluster.Peers = slices.Clone(cfg.Cluster.Peers)
+		cfg.Cluster.Peers[1].RPCAddr = way
+		opts := Options{APIListener: relisten(t, nodes[i].apiAddr), RPCListener: rpc}
+		if i == 1 {
+			cfg.Cluster.RPCAddr = "127.0.0.2:1"
+		} else {
+			opts.RPCListener = relisten(t, nodes[i].rpcAddr)
+		}
+		nodes[i] = openNode(t, &cfg, opts)
+		if i == 2 {
+			waitReady(t, nodes[0], nodes[2])
 		}
 	}
-	var said saidAddresses
-	for _, step := range []struct {
-		say, recorded string // say: empty for nothing
-		news          bool
-		newest        string
+	wantLeads(t, nodes[1], nodes...)
+}
+
+// TestWaysInTurn: of what is known of a peer's address, one after the other is tried, and what is good is kept.
+func TestWaysInTurn(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		configured, recorded string
+		steps                []string // "say x", "fail x" or "record x", what is looked for then, and whether that is a move
 	}{
-		{"", "a:1", false, "a:1"},
-		{"a:1", "a:1", true, "a:1"},
-		{"a:1", "a:1", false, "a:1"},
-		{"a:2", "a:1", true, "a:2"}, // it moved, which is not recorded yet
-		{"", "a:2", false, "a:2"},
-		{"", "a:3", false, "a:3"}, // it moved again, and others have heard of it
-		{"a:4", "a:3", true, "a:4"},
+		"nothing is known": {"", "", []string{
+			"fail a:1||", "say a:1|a:1|",
+		}},
+		"the configured way comes first and again": {"proxy:1", "a:1", []string{
+			"say a:1|proxy:1|", "say a:2|proxy:1|moved", "fail proxy:1|a:2|", "fail proxy:1|a:2|", "fail a:2|a:1|", "fail a:1|proxy:1|",
+		}},
+		"who is looked for elsewhere is looked for where it says": {"proxy:1", "a:1", []string{
+			"fail proxy:1|a:1|", "say a:2|a:2|moved", "record a:2|a:2|", "say a:2|a:2|", "fail a:2|proxy:1|",
+		}},
+		"what is recorded may be older than what is said": {"", "a:1", []string{
+			"say c:1|c:1|moved", "record b:1|c:1|", "record c:1|c:1|", "record d:1|c:1|", "fail c:1|d:1|",
+		}},
+		"one way is not given up": {"a:1", "a:1", []string{
+			"say a:1|a:1|", "fail a:1|a:1|",
+		}},
 	} {
-		news := false
-		if step.say != "" {
-			news = said.take(7, step.say, step.recorded)
+		var w ways
+		recorded := test.recorded
+		for _, step := range test.steps {
+			parts := strings.Split(step, "|")
+			does, addr, _ := strings.Cut(parts[0], " ")
+			moved := ""
+			switch does {
+			case "say":
+				if w.take(7, addr, recorded) {
+					moved = "moved"
+				}
+			case "fail":
+				w.failed(7, addr, test.configured, recorded)
+			case "record":
+				recorded = addr
+			}
+			if got := w.find(7, test.configured, recorded); got != parts[1] || moved != parts[2] {
+				t.Errorf("%s: %s: %q, %q", name, step, got, moved)
+			}
 		}
-		if got := said.newest(7, step.recorded); news != step.news || got != step.newest {
-			t.Errorf("%+v: %q, news %v", step, got, news)
+	}
+}
+
+// TestOnlyMembersAreHeard: what replicas that are none say of their addresses is not kept, nor what one said before it was removed.
+func TestOnlyMembersAreHeard(t *testing.T) {
+	t.Parallel()
+	nodes := openCluster(t)
+	waitReady(t, nodes...)
+	n := nodes[0]
+	addMemberTo(t, n, 4, 4, "n4:1")
+	var fourth ident.ReplicaID
+	within(t, "node 4 is recorded", func() bool {
+		m, ok := catalogMember(n.catalog.Current(), 4)
+		if ok {
+			fourth = m.Replica
 		}
+		return ok
+	})
+	heard := func(replica ident.ReplicaID) bool {
+		n.ways.mu.Lock()
+		defer n.ways.mu.Unlock()
+		_, ok := n.ways.by[replica]
+		return ok
+	}
+	handler := peerHandler{n}
+	if !handler.HandleAddress(fourth, "n4:2") || !heard(fourth) {
+		t.Errorf("what a member says is not heard")
+	}
+	for replica := range ident.ReplicaID(100) {
+		if stranger := 1000 + replica; handler.HandleAddress(stranger, "x:1") || heard(stranger) {
+			t.Fatalf("what replica %d says is kept", stranger)
+		}
+	}
+	addMemberTo(t, n, 4, 5, "n4:1") // takes its place
+	within(t, "the removed one is forgotten", func() bool { return !heard(fourth) })
+	if handler.HandleAddress(fourth, "n4:3") || heard(fourth) {
+		t.Error("what a removed replica says is kept")
 	}
 }

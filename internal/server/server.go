@@ -88,7 +88,7 @@ type Node struct {
 	network  *transport.GRPC // nil when standalone
 	exec     *lateExecutor
 	gossip   *gossip
-	said     saidAddresses
+	ways     ways
 	live     *liveParts
 	cold     *cold.Store // reads rows in segments
 	exports  *export.Shelf

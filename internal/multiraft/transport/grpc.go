@@ -166,13 +166,13 @@ func (t *GRPC) Forget(replica ident.ReplicaID) {
 	t.reporter.forget(replica)
 }
 
-// moved gives up the connection to a replica that is elsewhere now.
-func (t *GRPC) moved(replica ident.ReplicaID) {
+// moved gives up the connection to a replica that is at another address now.
+func (t *GRPC) moved(replica ident.ReplicaID, to string) {
 	t.mu.Lock()
 	p := t.peers[replica]
 	t.mu.Unlock()
 	if p != nil {
-		p.moved()
+		p.moved(to)
 	}
 }
 

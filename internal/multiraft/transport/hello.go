@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
+	"net/netip"
 	"strconv"
 
 	"google.golang.org/grpc/metadata"
@@ -93,13 +95,20 @@ func receiveHello(ctx context.Context) (hello, error) {
 // maxAddressBytes bounds an address: a name of DNS has up to 255 bytes, a colon and a port up to six.
 const maxAddressBytes = 261
 
-// plausible reports whether a text can be an address.
+// plausible reports whether a text can be the address of somebody else. One to listen on, as 0.0.0.0:9188, leads nowhere.
 func plausible(addr string) bool {
 	if len(addr) > maxAddressBytes {
 		return false
 	}
 	host, port, err := net.SplitHostPort(addr)
-	return err == nil && host != "" && port != ""
+	if err != nil || host == "" || port == "" {
+		return false
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		return false
+	}
+	number, err := strconv.Atoi(port)
+	return err != nil || number > 0 && number <= math.MaxUint16 // services have names too
 }
 
 // tell hands what a member says of its address to a handler that keeps addresses. What can be none counts as not said:

@@ -173,6 +173,7 @@ func (l *lane) connect(ctx context.Context) (*raftStream, error) {
 	}
 	if err != nil {
 		cancel()
+		l.peer.missed(conn)
 		return nil, describe(err)
 	}
 	s := &raftStream{ClientStream: stream, cancel: cancel, broken: make(chan struct{}), pool: l.peer.transport.pool}

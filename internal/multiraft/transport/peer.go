@@ -97,12 +97,22 @@ func (p *peer) connection() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// moved breaks the connection when it leads elsewhere than the address does now; whoever uses it makes another.
-func (p *peer) moved() {
+// moved breaks the connection when it leads elsewhere than to where the peer says it is now, for nobody may be there any
+// more; whoever uses it makes another.
+func (p *peer) moved(to string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if addr, ok := p.transport.cfg.Resolver.Address(p.replica); ok && p.conn != nil && addr != p.addr {
-		_ = p.conn.Close() // nobody is there any more
+	if p.conn != nil && p.addr != to {
+		_ = p.conn.Close() // whether the way is still good shows when it is connected again
+	}
+}
+
+// missed tells the Resolver that the peer was not reached by a connection. What others have replaced meanwhile does not count.
+func (p *peer) missed(conn *grpc.ClientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if chooser, ok := p.transport.cfg.Resolver.(WayChooser); ok && !p.closed && p.conn == conn {
+		chooser.AddressFailed(p.replica, p.addr)
 	}
 }
 

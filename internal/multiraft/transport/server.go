@@ -76,7 +76,7 @@ func (s *service) admit(ctx context.Context) (own Identity, from ident.ReplicaID
 		return own, 0, s.refuse(ctx, r)
 	}
 	if h.tell(s.transport.handler) {
-		s.transport.moved(h.from)
+		s.transport.moved(h.from, h.address)
 	}
 	return own, h.from, nil
 }

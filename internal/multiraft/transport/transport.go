@@ -64,10 +64,17 @@ type Resolver interface {
 	Address(replica ident.ReplicaID) (addr string, ok bool)
 }
 
+// WayChooser is what a Resolver also implements when it can know several addresses of a replica.
+type WayChooser interface {
+	// AddressFailed says that a replica did not accept a stream at an address that the Resolver named: nobody was there, or
+	// somebody else. It must be quick.
+	AddressFailed(replica ident.ReplicaID, addr string)
+}
+
 // AddressKeeper is what a Handler also implements when it learns from members themselves where they are.
 type AddressKeeper interface {
-	// HandleAddress takes what a member that was let in says of where it can be reached; moved is true when the Resolver
-	// finds it elsewhere than before because of that. It must not block.
+	// HandleAddress takes what a member that was let in says of where it can be reached; moved is true when it is another
+	// place than before: what leads elsewhere is then connected anew. It must not block.
 	HandleAddress(from ident.ReplicaID, addr string) (moved bool)
 }
 

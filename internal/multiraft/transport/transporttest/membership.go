@@ -130,7 +130,7 @@ func movesAndSays(t *testing.T, cluster Cluster) {
 	own.Set(replicaA, addrA)
 	b, addr := f.cluster.Start(t, "b", own, rec, transport.Limits{})
 	before, _ := f.directory.Address(replicaB)
-	for _, said := range []string{"", "nowhere", ":1", strings.Repeat("x", 300) + ":1"} {
+	for _, said := range []string{"", "nowhere", ":1", strings.Repeat("x", 300) + ":1", "0.0.0.0:9188", "[::]:9188", "localhost:0", "localhost:65536"} {
 		identity := identityOf(replicaB)
 		identity.Address = said
 		b.SetIdentity(identity)
