@@ -41,7 +41,7 @@ func TestLimitedEndsInTime(t *testing.T) {
 			if took := time.Since(begun); took < 2*time.Second || took > 2*time.Second+limitStep || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				t.Errorf("%s: ended after %v: %v", name, took, ctx.Err())
 			}
-			time.Sleep(limitStep) // the mark, which Done may come before
+			time.Sleep(2 * limitStep) // the mark, which Done may come before
 			if len(limits.marks) != 0 {
 				t.Errorf("%s: %d marks stay", name, len(limits.marks))
 			}
