@@ -2,6 +2,7 @@ package expr
 
 import (
 	"math"
+	"strconv"
 
 	"github.com/cockroachdb/apd/v3"
 
@@ -66,6 +67,8 @@ func mathFunction(name string) (definition, bool) {
 		return definition{result: datum.Of(datum.Double), apply: func(*EvalContext, arguments) (datum.Datum, error) {
 			return datum.NewDouble(math.Pi), nil
 		}}, true
+	case "to_hex":
+		return definition{operands: []operandClass{numberOperand}, result: datum.Of(datum.Text), check: onlyWhole, apply: hexText}, true
 	case "greatest", "least":
 		return definition{
 			operands: []operandClass{anyOperand}, variadic: true, takesNull: true, common: true,
@@ -323,4 +326,21 @@ func extreme(greatest bool, values []datum.Datum) datum.Datum {
 		}
 	}
 	return best
+}
+
+// onlyWhole refuses operands of to_hex that are no whole numbers, as PostgreSQL does.
+func onlyWhole(operands []Expr) error {
+	if k := operands[0].Type().Kind; !k.IsInteger() && !isNull(operands[0]) {
+		return fault.New(fault.InvalidStatement, "to_hex takes a whole number, not %s", operands[0].Type())
+	}
+	return nil
+}
+
+// hexText writes a number in the digits of its type's two's complement: 32 bits, or 64 of a BIGINT.
+func hexText(_ *EvalContext, a arguments) (datum.Datum, error) {
+	bits := uint64(a[0].Int()) //nolint:gosec // the bits, whatever they stand for
+	if a[0].Kind() != datum.BigInt {
+		bits &= math.MaxUint32
+	}
+	return datum.NewText(strconv.FormatUint(bits, 16)), nil
 }

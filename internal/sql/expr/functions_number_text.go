@@ -23,14 +23,15 @@ type numberForm struct {
 	sign        bool // S; leading or not
 	signFirst   bool
 	minus, pair bool // MI or SG, which leave no room for a sign; PR
+	marked      bool // MI, SG or PL
 	shifted     int  // digits behind V
 	roman, e    bool
 	point       bool
 	ordinal     string
 }
 
-// numberItem is one sign of the template: '9' is a digit, ',' a separator of groups, '.' the point, 'S', 'M', 'P', 'G' signs, 'L' the currency;
-// zero is text.
+// numberItem is one sign of the template: '9' is a digit, ',' a separator of groups, '.' the point, 'S', 'M', 'P', 'G' signs, 'L' the currency,
+// 'T' the ending of an ordinal; zero is text.
 type numberItem struct {
 	kind byte
 	text string
@@ -49,6 +50,9 @@ func readNumberForm(text string) (*numberForm, error) {
 	}
 	for text != "" {
 		taken, item := 1, numberItem{}
+		if err := f.refused(has); err != nil {
+			return nil, err
+		}
 		switch {
 		case has("FM"):
 			f.fill, taken = true, 2
@@ -57,25 +61,24 @@ func readNumberForm(text string) (*numberForm, error) {
 		case has("RN"):
 			f.roman, taken = true, 2
 		case has("TH"):
-			f.ordinal, taken = text[:2], 2
+			f.ordinal, taken, item.kind = text[:2], 2, 'T'
 		case has("PR"):
 			f.pair, taken = true, 2
 		case has("MI"):
-			item.kind, taken, f.minus = 'M', 2, true
+			item.kind, taken, f.minus, f.marked = 'M', 2, true, true
 		case has("SG"):
-			item.kind, taken, f.minus = 'G', 2, true
+			item.kind, taken, f.minus, f.marked = 'G', 2, true, true
 		case has("PL"):
-			item.kind, taken = 'P', 2
+			item.kind, taken, f.marked = 'P', 2, true
+		case has("SP"): // PostgreSQL knows it, and does nothing
+			taken = 2
 		case has("S"):
 			item.kind, f.sign, f.signFirst = 'S', true, f.before+f.behind == 0
 		case has("L"):
 			item.kind = 'L'
 		case has("V"):
-			f.shifted, f.point = 1, true // counted below
+			f.shifted, f.point = max(f.shifted, 1), true // counted below
 		case has("D") || text[0] == '.':
-			if f.point {
-				return nil, fault.New(fault.InvalidStatement, "multiple decimal points")
-			}
 			item.kind, f.point = '.', true
 		case has("G") || text[0] == ',':
 			item.kind = ','
@@ -106,13 +109,45 @@ func readNumberForm(text string) (*numberForm, error) {
 	return f, nil
 }
 
+// refused refuses what must not follow what was read of a template.
+func (f *numberForm) refused(has func(letters string) bool) error {
+	sentence := ""
+	switch {
+	case has("PR"), has("MI"), has("SG"), has("PL"):
+		if f.sign || f.marked && has("PR") {
+			sentence = `"S" and "PR" do not go together, nor with "MI", "PL" or "SG"`
+		}
+	case has("SP"):
+	case has("S"):
+		if f.sign || f.marked || f.pair {
+			sentence = `"S" goes once, and not with "MI", "PL", "SG" or "PR"`
+		}
+	case has("9"), has("0"):
+		if f.pair {
+			sentence = `digits must be ahead of "PR"`
+		}
+	case has("V"):
+		if f.point && f.shifted == 0 {
+			sentence = `"V" and a decimal point do not go together`
+		}
+	case has("D"), has("."):
+		if f.point {
+			sentence = "a template has one decimal point, and none with \"V\""
+		}
+	}
+	if sentence == "" {
+		return nil
+	}
+	return fault.New(fault.InvalidStatement, "%s", sentence)
+}
+
 // digit counts a digit of the template.
 func (f *numberForm) digit(written byte) {
 	switch {
-	case f.shifted > 0: // behind V
+	case f.shifted > 0 && written == '9': // behind V
 		f.before++
 		f.shifted++
-	case f.point:
+	case f.point && f.shifted == 0:
 		if f.behind++; written == '0' {
 			f.zeroUpTo = f.behind
 		}
@@ -223,6 +258,7 @@ func (w *numberWriter) item(i *numberItem) {
 		}
 	case 'L':
 		w.blank()
+	case 'T': // stands behind the whole number
 	default:
 		w.out.WriteString(i.text)
 	}

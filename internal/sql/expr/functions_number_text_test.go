@@ -28,3 +28,24 @@ func FuzzNumberTemplates(f *testing.F) {
 		}
 	})
 }
+
+// FuzzNumberReading reads texts as templates say: whatever both are, the answer is a number with as many digits as the template has at most, or
+// a refusal.
+func FuzzNumberReading(f *testing.F) {
+	for _, pair := range [][2]string{
+		{"12,454.8-", "99G999D9S"}, {"<5>", "9PR"}, {"5.01-", "FM9.999999MI"}, {"$1,234.5", "L9,999.9"}, {"485th", "999TH"}, {"12345", "999V99"},
+		{"é5", `"x"9`}, {"123", "9.9"}, {"+ 7", "SG9PL"}, {"\xff9", "é9"}, {"-", "S9"}, {".", "D"},
+	} {
+		f.Add(pair[0], pair[1])
+	}
+	f.Fuzz(func(t *testing.T, text, form string) {
+		read, err := readNumber(text, form)
+		kind := fault.KindOf(err)
+		switch {
+		case err != nil && kind != fault.InvalidStatement && kind != fault.LimitExceeded && kind != fault.OutOfRange && kind != fault.Unsupported:
+			t.Fatalf("to_number(%q, %q): %v", text, form, err)
+		case err == nil && !read.IsNull() && len(read.Decimal().Text('f')) > len(form)+3:
+			t.Fatalf("to_number(%q, %q) gives %v", text, form, read)
+		}
+	})
+}

@@ -13,6 +13,10 @@ func templateFunction(name string) (definition, bool) {
 		return definition{operands: []operandClass{anyOperand, textOperand}, result: datum.Of(datum.Text), apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			return writeTemplate(a[0], a[1].Str())
 		}}, true
+	case "to_number":
+		return definition{operands: []operandClass{textOperand, textOperand}, result: datum.Of(datum.Decimal), apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
+			return readNumber(a[0].Str(), a[1].Str())
+		}}, true
 	case "to_date":
 		return definition{operands: []operandClass{textOperand, textOperand}, result: datum.Of(datum.Date), apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
 			return readTemplate(a[0], a[1], datum.Date)
