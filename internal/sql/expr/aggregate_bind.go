@@ -217,7 +217,7 @@ func aggregateType(name string, args []Expr) (datum.Type, error) {
 		return datum.Of(datum.JSON), nil
 	case "array_agg":
 		if t.Kind == datum.Array {
-			return datum.Type{}, unfit
+			return datum.Type{}, fault.New(fault.Unsupported, "%s", ArrayOfArrays)
 		}
 		return datum.Type{Kind: datum.Array, Elem: t.Kind}, nil
 	}

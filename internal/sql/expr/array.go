@@ -28,6 +28,9 @@ func ArrayOf(elements []datum.Datum) (datum.Datum, error) {
 	return datum.NewArray(elements), nil
 }
 
+// ArrayOfArrays refuses an array as an element of one.
+const ArrayOfArrays = "arrays of arrays are not supported; use JSON: json_build_array, or json_agg"
+
 func (b *binder) bindArray(n *parse.Array) (Expr, error) {
 	if n.Query != nil {
 		return b.bindSubquery(n)
@@ -39,7 +42,7 @@ func (b *binder) bindArray(n *parse.Array) (Expr, error) {
 			return nil, err
 		}
 		if e.Type().Kind == datum.Array {
-			return nil, faultAt(node, fault.Unsupported, "arrays of arrays are not supported")
+			return nil, faultAt(node, fault.Unsupported, "%s", ArrayOfArrays)
 		}
 		elements[i] = e
 	}

@@ -266,6 +266,9 @@ func (b *binder) bindColumn(n *parse.ColumnRef) (Expr, error) {
 		if n.Table == "" && n.Name == "user" { // a word of PostgreSQL's own; here a column may be named so
 			return b.callBuiltin(n.Name, nil, n, nil)
 		}
+		if b.scope.NamesTable(n) {
+			return nil, WholeRow(n)
+		}
 		return nil, err
 	}
 	name := printedName(column.Name)

@@ -163,6 +163,9 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 	}
 	f, ok := lookupFunction(name)
 	if !ok {
+		if sentence := refusedInExpression(name); sentence != "" {
+			return nil, faultAt(node, fault.Unsupported, "%s", sentence)
+		}
 		return nil, faultAt(node, fault.InvalidStatement, "function %s does not exist", name)
 	}
 	if len(operands) < len(f.operands)-f.optional || len(operands) > len(f.operands) && !f.variadic {

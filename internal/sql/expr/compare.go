@@ -167,14 +167,11 @@ func (b *binder) meet(e Expr, t datum.Type, node parse.Expr) (Expr, error) {
 }
 
 func (b *binder) bindComparison(op Comparison, n *parse.Binary) (Expr, error) {
-	if l, ok := n.Left.(*parse.Row); ok {
-		if r, ok := n.Right.(*parse.Row); ok {
-			spelled, err := compareRows(n, n.Op, l.Elements, r.Elements)
-			if err != nil {
-				return nil, err
-			}
-			return b.bind(spelled)
-		}
+	switch spelled, err := spelledRows(n); {
+	case err != nil:
+		return nil, err
+	case spelled != nil:
+		return b.bind(spelled)
 	}
 	left, err := b.bind(n.Left)
 	if err != nil {

@@ -72,8 +72,11 @@ func FieldsOf(e Expr) []string {
 	return nil
 }
 
-// bindField is a field of a column that has some.
+// bindField is a field of a column that has some, or of the row of a table: (t).x is t.x.
 func (b *binder) bindField(n *parse.Field) (Expr, error) {
+	if row, ok := n.Expr.(*parse.ColumnRef); ok && b.scope.NamesTable(row) {
+		return b.bindColumn(&parse.ColumnRef{Pos: row.Pos, Table: row.Name, Name: n.Name})
+	}
 	operand, err := b.bind(n.Expr)
 	if err != nil {
 		return nil, err

@@ -68,3 +68,19 @@ func (b *binder) bindRowsDistinct(n *parse.IsDistinct, left, right []parse.Expr)
 	e, err := b.bind(chainOf(n.Pos, true, pairs))
 	return not(e, n.Not), err
 }
+
+// spelledRows is a comparison between two row values as one of their elements, and nil for every other one. It refuses a row beside a query.
+func spelledRows(n *parse.Binary) (parse.Expr, error) {
+	left, rowLeft := n.Left.(*parse.Row)
+	right, rowRight := n.Right.(*parse.Row)
+	_, queryLeft := n.Left.(*parse.Subquery)
+	_, queryRight := n.Right.(*parse.Subquery)
+	switch {
+	case rowLeft && rowRight:
+		return compareRows(n, n.Op, left.Elements, right.Elements)
+	case rowLeft && queryRight, rowRight && queryLeft:
+		return nil, faultAt(n, fault.Unsupported, "a row is compared with a query by (a, b) IN (SELECT ...), = ANY or <> ALL; "+
+			"otherwise put the query into FROM and compare with its columns")
+	}
+	return nil, nil
+}

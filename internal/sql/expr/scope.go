@@ -91,6 +91,16 @@ func (s *Scope) Names(ref *parse.ColumnRef) bool {
 	return s != nil && len(s.byName[ref.Name]) > 0
 }
 
+// NamesTable reports whether a reference is the name of a table here, which stands for a whole row.
+func (s *Scope) NamesTable(ref *parse.ColumnRef) bool {
+	return ref.Table == "" && !s.Names(ref) && s.hasTable("", ref.Name)
+}
+
+// WholeRow refuses the name of a table as a value.
+func WholeRow(ref *parse.ColumnRef) error {
+	return faultAt(ref, fault.Unsupported, "%q is a table here, and its row is no value; name its columns, or use row_to_json(%s)", ref.Name, ref.Name)
+}
+
 func (c *Column) matches(namespace, table string) bool {
 	return (table == "" || c.Table == table) && (namespace == "" || c.Namespace == namespace)
 }

@@ -44,6 +44,9 @@ func (c *TableCall) Start(ctx *EvalContext) (RowSource, error) {
 func BindTableFunction(call *parse.FuncCall, options Options) (*TableCall, error) {
 	b := &binder{scope: NewScope(), options: options}
 	name := strings.ToLower(call.Name.Name)
+	if name == BesideEachOther {
+		return besideEachOther(call, options)
+	}
 	maker, known := tableFunction(name)
 	if !known || !inNamespace(call, name) {
 		value, err := b.bindRoot(call)
@@ -101,6 +104,14 @@ func GivesRows(call *parse.FuncCall) bool {
 	}
 	_, known := tableFunction(name)
 	return known && !strings.Contains(name, "_each") && (name != "unnest" || len(call.Args) == 1)
+}
+
+// refusedInExpression says where a function that gives rows is to stand; "" for every other name.
+func refusedInExpression(name string) string {
+	if _, known := tableFunction(name); !known && name != "generate_subscripts" {
+		return ""
+	}
+	return name + " gives rows, which is no value of an expression; put it into FROM, and name its column here"
 }
 
 // rowsOf gives rows that are there already.

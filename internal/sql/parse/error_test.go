@@ -42,7 +42,6 @@ func TestErrorsNamePlaceTokenAndExpectation(t *testing.T) {
 		{"CREATE VIEW v AS WITH d AS (INSERT INTO t VALUES (1)) SELECT 1", 1, 29, `a WITH that changes rows must stand at the top of the statement`},
 		{"WITH d AS (DROP TABLE t) SELECT 1", 1, 12, `unexpected "DROP", expected SELECT, VALUES or a query in parentheses`},
 		{"SELECT", 1, 7, `unexpected end of statement, expected an expression`},
-		{"SELECT FROM t", 1, 8, `unexpected "FROM", expected an expression`},
 		{"SELECT a FROM", 1, 14, `unexpected end of statement, expected the name of a table`},
 		{"SELECT a FROM t WHERE", 1, 22, `unexpected end of statement, expected an expression`},
 		{"SELECT a\nFROM t\n WHERE a = = 1", 3, 12, `unexpected "=", expected an expression`},
@@ -265,6 +264,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"CREATE SCHEMA s": 1, "CREATE ROLE r": 1, "CREATE TEMP TABLE t (a INT)": 1, "CREATE MATERIALIZED VIEW v AS SELECT 1": 1, "CREATE SEQUENCE s": 1, "CREATE TRIGGER x": 1,
 		"CREATE EXTENSION e": 1, "CREATE POLICY p ON t": 1, "SELECT B'01'": 8, "SELECT a INTO b FROM c": 10, "SELECT * FROM t TABLESAMPLE SYSTEM (1)": 17, "SELECT f(a => 1)": 10,
 		"SELECT f(1, a := 2)": 15, "SELECT f(VARIADIC a)": 10, "SELECT f(1, VARIADIC a)": 13, "WITH RECURSIVE t AS (SELECT 1) SEARCH DEPTH FIRST BY a SET b SELECT 1": 32,
+		"SELECT FROM t": 8, "SELECT (SELECT FROM t)": 16, "SELECT EXISTS (SELECT 1 FROM (SELECT FROM t) x)": 38, "SELECT EXISTS ((SELECT FROM t))": 24,
+		"SELECT * FROM f() AS x(a int)": 26, "SELECT * FROM f() AS (a int)": 19, "SELECT * FROM f() x(a, b text)": 26, "SELECT (t).* FROM t": 12,
 		"SELECT * FROM ROWS FROM (f(), g())": 15, "DELETE FROM t WHERE CURRENT OF c": 21,
 	} {
 		if got := failed(t, text); got.Kind != fault.Unsupported || got.Column != column || got.Line != 1 {

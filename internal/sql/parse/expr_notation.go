@@ -104,6 +104,7 @@ func (p *parser) exists() Expr {
 	if !p.beginsQuery() && !p.is("(") {
 		p.unexpected("a query")
 	}
+	p.tested = p.token.pos
 	if _, test.Query = p.valueOrQuery(); test.Query == nil {
 		failSyntax(test.Pos, "unexpected expression in EXISTS (..), expected a query")
 	}

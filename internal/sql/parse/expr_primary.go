@@ -85,6 +85,9 @@ func (p *parser) fields(value Expr) Expr {
 		}
 		at := p.token.pos
 		p.advance()
+		if p.is("*") {
+			failUnsupported(p.token.pos, refusedAll)
+		}
 		value = &Field{Pos: at, Expr: value, Name: p.label("the name of a field").Name}
 	}
 	return value

@@ -9,6 +9,7 @@ type parser struct {
 	depth       int   // nesting of expressions, queries and statements
 	chain       int   // links of left-deep chains in the outermost expression
 	parameters  int   // highest parameter of the statement
+	tested      Pos   // of the query in hand, or read last, that stands directly within EXISTS
 }
 
 // advance takes the next token in hand.
@@ -249,12 +250,18 @@ func (p *parser) dottedName(what string) Ident {
 
 // columnNames takes a list of column names in parentheses.
 func (p *parser) columnNames() []Ident {
-	const what = "a column name"
 	p.expect("(")
+	list := p.columnList()
+	p.expect(")")
+	return list
+}
+
+// columnList reads names of columns, separated by commas.
+func (p *parser) columnList() []Ident {
+	const what = "a column name"
 	list := []Ident{p.name(what)}
 	for p.another(len(list)) {
 		list = append(list, p.name(what))
 	}
-	p.expect(")")
 	return list
 }

@@ -309,7 +309,11 @@ func (p *parser) selectBody() *Select {
 	} else {
 		p.word("all")
 	}
-	body.Items = p.selectItems()
+	if p.isWord("from") {
+		body.Items = p.emptyList(body.Pos)
+	} else {
+		body.Items = p.selectItems()
+	}
 	if p.isWord("into") {
 		failUnsupported(p.token.pos, refusedInto)
 	}
@@ -325,6 +329,14 @@ func (p *parser) selectBody() *Select {
 		body.Windows = p.namedWindows()
 	}
 	return body
+}
+
+// emptyList is the select list of a SELECT without one, which EXISTS takes: it reads as SELECT 1.
+func (p *parser) emptyList(at Pos) []SelectItem {
+	if p.tested != at {
+		failUnsupported(p.token.pos, refusedList)
+	}
+	return []SelectItem{{Pos: p.token.pos, Expr: &IntegerLiteral{Pos: p.token.pos, Value: 1}}}
 }
 
 // where reads WHERE if it is in hand.

@@ -51,6 +51,9 @@ const (
 	refusedSpread  = "there is no VARIADIC; give the values one by one"
 	refusedCycle   = "there is no SEARCH or CYCLE; let the recursive query carry an array of what it has seen, and test it with = ANY"
 	refusedRows    = "there is no ROWS FROM; join the functions, each WITH ORDINALITY, by their ordinality"
+	refusedTypes   = "the columns of an alias have no types; name them alone and cast them, and in place of json_to_recordset take json_array_elements(...) AS e and (e->>'a')::INT"
+	refusedAll     = "of a value in parentheses one field is taken; write t.* for the columns of a table"
+	refusedList    = "an empty select list is taken directly within EXISTS only; name a column, or write SELECT 1"
 	refusedCursor  = "there are no cursors; name the row by its primary key"
 )
 

@@ -125,6 +125,9 @@ func (p *parser) functionRef(at Pos, lateral bool, name ObjectName) TableExpr {
 	}
 	reference.Call = call
 	reference.Ordinality = p.words("with", "ordinality")
+	if p.isWord("as") && p.peekIs("(") {
+		failUnsupported(p.token.pos, refusedTypes)
+	}
 	reference.Alias = p.alias()
 	return reference
 }
@@ -181,7 +184,12 @@ func (p *parser) alias() TableAlias {
 	}
 	alias := TableAlias{Pos: name.Pos, Name: name.Name}
 	if p.is("(") {
-		alias.Columns = p.columnNames()
+		p.advance()
+		alias.Columns = p.columnList()
+		if p.isName() {
+			failUnsupported(p.token.pos, refusedTypes)
+		}
+		p.expect(")")
 	}
 	return alias
 }

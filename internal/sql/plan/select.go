@@ -178,8 +178,11 @@ func outputName(item *parse.SelectItem) string {
 	if item.Alias != "" {
 		return item.Alias
 	}
-	if ref, ok := item.Expr.(*parse.ColumnRef); ok {
-		return ref.Name
+	switch e := item.Expr.(type) {
+	case *parse.ColumnRef:
+		return e.Name
+	case *parse.Field:
+		return e.Name
 	}
 	return parse.Print(item.Expr)
 }

@@ -40,7 +40,7 @@ func rowsItems(items []parse.SelectItem) (found []rowsItem) {
 func expands(call *parse.FuncCall) bool { return strings.EqualFold(call.Name.Name, expr.ExpandArray) }
 
 // withoutRows moves functions that give rows out of a select list: SELECT a, unnest(b) FROM t is SELECT a, u FROM t, unnest(b) AS x(u).
-// A statement has one of them, or several of unnest, generate_subscripts and _pg_expandarray, which go side by side, as in PostgreSQL.
+// Several of them go side by side, with NULLs for those that end first, as in PostgreSQL.
 func withoutRows(body *parse.Select) (*parse.Select, error) {
 	found := rowsItems(body.Items)
 	if len(found) == 0 {
@@ -53,10 +53,7 @@ func withoutRows(body *parse.Select) (*parse.Select, error) {
 	if slices.ContainsFunc(body.Items, func(item parse.SelectItem) bool { _, star := item.Expr.(*parse.Star); return star }) {
 		return nil, unsupported(first, "%s beside * is not supported; put it into FROM", first.Name.Name)
 	}
-	function, columns, err := besideEachOther(found)
-	if err != nil {
-		return nil, err
-	}
+	function, columns := besideEachOther(found)
 	moved := *body
 	moved.Items = slices.Clone(body.Items)
 	reference := &parse.FunctionRef{Pos: first.Pos, Call: function, Alias: parse.TableAlias{Name: rowsAlias}}
@@ -97,29 +94,27 @@ func (i rowsItem) replace(item *parse.SelectItem, column int) error {
 }
 
 // besideEachOther makes one call of several, and says at which column the values of each begin; the number of all columns is last.
-func besideEachOther(found []rowsItem) (*parse.FuncCall, []int, error) {
+func besideEachOther(found []rowsItem) (*parse.FuncCall, []int) {
 	first := found[0].call
-	if len(found) == 1 && !strings.EqualFold(first.Name.Name, "generate_subscripts") && !expands(first) {
-		return first, []int{0, 1}, nil
-	}
-	all := &parse.FuncCall{Pos: first.Pos, Name: parse.ObjectName{Pos: first.Pos, Name: "unnest"}}
-	subscripts := func(call *parse.FuncCall, args ...parse.Expr) parse.Expr {
-		return &parse.FuncCall{Pos: call.Pos, Name: parse.ObjectName{Pos: call.Pos, Name: "array_subscripts"}, Args: args}
-	}
-	begins := make([]int, 0, len(found)+1)
+	all := &parse.FuncCall{Pos: first.Pos, Name: parse.ObjectName{Pos: first.Pos, Name: expr.BesideEachOther}}
+	begins, width := make([]int, 0, len(found)+1), 0
 	for _, item := range found {
 		call := item.call
-		begins = append(begins, len(all.Args))
+		begins = append(begins, width)
+		width++
 		switch {
-		case strings.EqualFold(call.Name.Name, "unnest") && len(call.Args) == 1:
-			all.Args = append(all.Args, call.Args[0])
 		case strings.EqualFold(call.Name.Name, "generate_subscripts"):
-			all.Args = append(all.Args, subscripts(call, call.Args...))
-		case expands(call) && len(call.Args) == 1:
-			all.Args = append(all.Args, call.Args[0], subscripts(call, call.Args[0], &parse.IntegerLiteral{Pos: call.Pos, Value: 1}))
-		default:
-			return nil, nil, unsupported(call, "%s beside another function that gives rows is not supported; put them into FROM", call.Name.Name)
+			named := parse.ObjectName{Pos: call.Pos, Name: "array_subscripts"}
+			subscripts := &parse.FuncCall{Pos: call.Pos, Name: named, Args: call.Args}
+			call = &parse.FuncCall{Pos: call.Pos, Name: parse.ObjectName{Pos: call.Pos, Name: "unnest"}, Args: []parse.Expr{subscripts}}
+		case expands(call):
+			width++ // it gives two values
 		}
+		all.Args = append(all.Args, call)
 	}
-	return all, append(begins, len(all.Args)), nil
+	begins = append(begins, width)
+	if only, ok := all.Args[0].(*parse.FuncCall); ok && len(all.Args) == 1 {
+		return only, begins
+	}
+	return all, begins
 }

@@ -62,6 +62,11 @@ func (b *queryBuilder) outerColumn(ref *parse.ColumnRef) (e expr.Expr, found boo
 		around.deep = true
 		levels++
 	}
+	for around := b.outer; around != nil; around = around.builder.outer {
+		if around.scope.NamesTable(ref) {
+			return nil, true, expr.WholeRow(ref)
+		}
+	}
 	return nil, false, nil
 }
 
@@ -101,7 +106,7 @@ func (b *queryBuilder) subquery(node parse.Expr, scope *expr.Scope, options expr
 		external.Compute = sub.scalar
 	case *parse.Array:
 		if columns[0].Type.Kind == datum.Array {
-			return nil, unsupported(n, "arrays of arrays are not supported")
+			return nil, unsupported(n, "%s", expr.ArrayOfArrays)
 		}
 		external.Result = datum.Type{Kind: datum.Array, Elem: columns[0].Type.Kind}
 		external.Compute = sub.array
