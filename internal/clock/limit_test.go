@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+func (l *Limits) left() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.marks)
+}
+
 func TestLimitedEndsInTime(t *testing.T) {
 	for name, wait := range map[string]func(context.Context){
 		"by Ends": func(ctx context.Context) {
@@ -42,8 +48,8 @@ func TestLimitedEndsInTime(t *testing.T) {
 				t.Errorf("%s: ended after %v: %v", name, took, ctx.Err())
 			}
 			time.Sleep(2 * limitStep) // the mark, which Done may come before
-			if len(limits.marks) != 0 {
-				t.Errorf("%s: %d marks stay", name, len(limits.marks))
+			if left := limits.left(); left != 0 {
+				t.Errorf("%s: %d marks stay", name, left)
 			}
 		})
 	}
@@ -81,8 +87,8 @@ func TestLimitedIsReleased(t *testing.T) {
 		if !errors.Is(before.Err(), context.Canceled) || !errors.Is(after.Err(), context.Canceled) {
 			t.Errorf("released contexts say %v and %v", before.Err(), after.Err())
 		}
-		if len(limits.marks) != 1 {
-			t.Errorf("%d marks for two limits of one moment", len(limits.marks))
+		if left := limits.left(); left != 1 {
+			t.Errorf("%d marks for two limits of one moment", left)
 		}
 		time.Sleep(2 * time.Minute)
 	})
