@@ -318,8 +318,9 @@ func (g *group) binds(update raftlog.Update) bool {
 	return update.Hard.Term != durable.Term || update.Hard.Vote != durable.Vote
 }
 
-// changesMembers reports whether there is a change of members among entries that are committed. Such a commit is made durable at once: a
-// replica that forgot it would go on to need the votes of those that the change has let go, and that may be gone for good since.
+// changesMembers reports whether there is a change of members among entries that are committed. Such a commit is made durable at once, in
+// whichever pass the log heard of it: a replica that forgot it would go on to need the votes of those that the change has let go, and that
+// may be gone for good since.
 func changesMembers(entries []*raftpb.Entry) bool {
 	return slices.ContainsFunc(entries, func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
 }

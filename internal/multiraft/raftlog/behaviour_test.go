@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -98,6 +99,63 @@ func TestCommitIndexIsCarried(t *testing.T) {
 	raise(9)
 	closeLog(t, l)
 	check("after close", 9)
+}
+
+// What a call without a sync has left in memory is durable after one with a sync, whatever that brings along, and costs no
+// second sync once it is.
+func TestSyncTakesAlongWhatIsInMemory(t *testing.T) {
+	t.Parallel()
+	same := func(commits ...uint64) (updates []raftlog.Update) {
+		for i, commit := range commits {
+			updates = append(updates, raftlog.Update{
+				Group: shard.GroupID(i + 1), Hard: &raftlog.HardState{Term: 2, Vote: 1, Commit: commit},
+			})
+		}
+		return updates
+	}
+	for name, groups := range map[string]int{"one group": 1, "more groups than a record carries": 600} {
+		for what, again := range map[string]bool{"nothing": false, "the same": true} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				mem := vfs.NewCrashableMem()
+				l := open(t, smallConfig(mem))
+				updates := same(make([]uint64, groups)...)
+				for i := range updates {
+					updates[i].Entries = entries(1, 1, 2, 10)
+				}
+				raised := same(slices.Repeat([]uint64{1}, groups)...)
+				for _, u := range updates {
+					if err := l.Append([]raftlog.Update{u}, true); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := l.Append(raised, false); err != nil {
+					t.Fatal(err)
+				}
+				if !again {
+					raised = nil
+				}
+				if err := l.Append(raised, true); err != nil {
+					t.Fatal(err)
+				}
+				before := l.Stats().Syncs
+				if err := l.Append(raised, true); err != nil {
+					t.Fatal(err)
+				}
+				if got := l.Stats().Syncs - before; got != 0 {
+					t.Errorf("%d syncs for what is durable", got)
+				}
+				after := reopenAfterCrash(t, mem)
+				for g := range groups {
+					if got := after.Group(shard.GroupID(g + 1)).HardState().Commit; got != 1 {
+						t.Fatalf("group %d: commit %d after a crash, want 1", g+1, got)
+					}
+				}
+				closeLog(t, after)
+				closeLog(t, l)
+			})
+		}
+	}
 }
 
 // A term with its vote is saved even when the caller does not ask for a sync.

@@ -71,6 +71,7 @@ type Log struct {
 // request is one call of Append on its way through the queue.
 type request struct {
 	updates []Update
+	sync    bool // what earlier calls have kept in memory becomes durable with it
 	bytes   int64
 	done    bool // guarded by Log.mu
 	err     error
@@ -115,7 +116,8 @@ func Open(cfg Config) (*Log, error) {
 }
 
 // Append makes updates durable, all of them or none, and returns when they are. With sync false, updates that
-// only raise a commit index return at once: a crash may lose them, and a later record carries them. Several
+// only raise a commit index return at once: a crash may lose them, and a later record carries them. With sync true, what
+// earlier calls have left in memory is durable, too, even if there is nothing else to write. Several
 // goroutines may call it; callers that wait together share a record and a sync. A call whose updates are larger
 // than a segment is written in parts, each of which is a valid state of its groups.
 //
@@ -124,7 +126,7 @@ func (l *Log) Append(updates []Update, sync bool) error {
 	if !sync && l.raiseCommits(updates) {
 		return nil
 	}
-	r := &request{updates: updates}
+	r := &request{updates: updates, sync: sync}
 	for i := range updates {
 		r.bytes += updateBytes(&updates[i])
 	}

@@ -270,10 +270,18 @@ func (l *Log) markDirty(g *Group, flag *bool) {
 	*flag = true
 }
 
+// carryBytes is how much of a record may be what was pending in memory.
+func (l *Log) carryBytes() int64 { return capacityOf(l.cfg.SegmentBytes) / 4 }
+
+// carriesAll reports whether one record carries all that is pending in memory. It needs state.
+func (l *Log) carriesAll() bool {
+	return int64(len(l.dirty))*(hardSectionBytes+markerSectionBytes) <= l.carryBytes()
+}
+
 // carry appends what is pending in memory to a record, as far as it takes no more than a quarter of it.
 // It needs state.
 func (l *Log) carry(ops []op) []op {
-	room := capacityOf(l.cfg.SegmentBytes) / 4
+	room := l.carryBytes()
 	taken := 0
 	for _, g := range l.dirty {
 		if room < hardSectionBytes+markerSectionBytes {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	raftpb "go.etcd.io/raft/v3/raftpb"
 )
@@ -30,7 +31,16 @@ const keepBufferBytes = 8 << 20
 // writeBatch writes the requests as one record, or as few as they need. It sets the error of each.
 func (l *Log) writeBatch(batch []*request) {
 	w := &l.writer
+	sync := slices.ContainsFunc(batch, func(r *request) bool { return r.sync })
 	l.state.Lock()
+	if sync && !l.carriesAll() {
+		l.state.Unlock()
+		if err := l.writePending(); err != nil {
+			failAll(batch, err)
+			return
+		}
+		l.state.Lock()
+	}
 	ops := l.carry(w.ops[:0])
 	carried := len(ops)
 	for _, r := range batch {
@@ -39,11 +49,12 @@ func (l *Log) writeBatch(batch []*request) {
 	l.state.Unlock()
 
 	var err error
-	if len(ops) > carried {
+	writes := len(ops) > carried || sync && carried > 0
+	if writes {
 		err = l.writeOps(ops, false)
 	}
 	l.state.Lock()
-	if err != nil || len(ops) == carried {
+	if err != nil || !writes {
 		l.abandon(ops)
 	}
 	for i := range ops {
