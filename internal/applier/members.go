@@ -102,7 +102,8 @@ func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog
 
 // addMember lets a data directory take part. A directory that is known keeps its replica id and may change its
 // addresses; a new one takes the place of every other directory of its node. An order of a cluster that was recovered since leaves what it left,
-// together with the recovery, where it was applied before: a new directory gets its id and is removed, and addresses change even so.
+// together with the recovery, where it was applied before: a new directory gets its id and is removed, as by the recovery, and addresses change
+// of those that no order had removed then.
 func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, error) {
 	if c.Cluster() == nil {
 		return notFounded(), nil
@@ -122,14 +123,13 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 			return refusal, nil
 		}
 		if late {
-			wanted.Removed, wanted.Observes = true, nil
-			return c.recordMember(wanted)
+			return c.admitLost(wanted)
 		}
 		return c.admitMember(wanted)
 	case known.Node != wanted.Node:
 		return command.Refuse(fault.InvalidStatement, "the data directory belongs to node %d, not to node %d",
 			known.Node, wanted.Node), nil
-	case known.Removed && !late:
+	case known.Removed && !(late && known.Lost()):
 		return command.Refuse(fault.PermissionDenied,
 			"the data directory was removed from the cluster and may not join again; start the node with an empty one"), nil
 	}
@@ -186,6 +186,29 @@ func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, err
 	return c.recordMember(member)
 }
 
+// admitLost is admitMember in a cluster that was recovered since.
+func (c *metaCall) admitLost(member *catalog.Member) (*commandv1.Response, error) {
+	for _, other := range c.Members() {
+		if other.Node == member.Node {
+			if err := c.removeLost(other); err != nil {
+				return nil, err
+			}
+		}
+	}
+	member.Lose(c.LastReplica() + 1)
+	return c.recordMember(member)
+}
+
+// removeLost notes that an order removed a member that a recovery had removed, because it comes later in the log, or was applied later here.
+func (c *metaCall) removeLost(member *catalog.Member) error {
+	if !member.Lost() {
+		return nil
+	}
+	removed := *member
+	removed.Replaces = 0
+	return c.putMember(&removed)
+}
+
 // recordMember hands out the next replica id.
 func (c *metaCall) recordMember(member *catalog.Member) (*commandv1.Response, error) {
 	member.Replica = c.LastReplica() + 1
@@ -230,7 +253,7 @@ func (c *metaCall) removeMember(body *commandv1.RemoveMember) (*commandv1.Respon
 	response := done("Replica %d removed successfully", replica)
 	response.ObjectId = uint64(replica)
 	if member.Removed {
-		return response, nil
+		return response, c.removeLost(member)
 	}
 	left := 0
 	for _, other := range c.Members() {

@@ -114,7 +114,7 @@ type recoveryPlan struct {
 	uid      ident.ClusterUID
 	cluster  *catalog.Cluster
 	lost     []*catalog.Member
-	gone     []*catalog.Member // left before, and may still say in whose place they came
+	gone     []*catalog.Member // left by an order, and may still say in whose place they came
 
 	observers []*catalog.Member // survivors without a vote in some groups; they vote everywhere from now on
 }
@@ -149,7 +149,7 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 		return plan, fmt.Errorf("node %d has another data directory by now; this one was replaced", uint64(n.identity.Node))
 	}
 	for _, m := range current.Members() {
-		if m.Removed && (m.Replaces != 0 || len(m.Observes) > 0) {
+		if m.Removed && !m.Lost() && (m.Replaces != 0 || len(m.Observes) > 0) {
 			plan.gone = append(plan.gone, m)
 		}
 	}
@@ -213,7 +213,10 @@ func (p *recoveryPlan) stage(batch *storage.Batch) error {
 	// In whose place the lost ones came is told by none: a survivor that has one of them in its log only, and applies that later, could not.
 	for _, m := range slices.Concat(p.lost, p.gone) {
 		removed := *m
-		removed.Removed, removed.Replaces, removed.Observes = true, 0, nil
+		removed.Lose(m.Replica)
+		if m.Removed { // by an order, not by this
+			removed.Replaces = 0
+		}
 		if value, err = catalog.Marshal(catalog.MemberToProto(&removed)); err != nil {
 			return err
 		}

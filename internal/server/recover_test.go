@@ -8,17 +8,19 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/command"
+	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/keys"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
+	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
 // TestLateMemberOfALostCluster: of two survivors one has applied the orders that add a node, that give it a new disk, and that tell of an
-// address, and the other has them in its log only. After the recovery both have the same members, none of the lost cluster's, and
-// go on to count alike.
+// address, also of the disk that was replaced, and the other has them in its log only. After the recovery both have the same members, none
+// of the lost cluster's, remember the same answers, and go on to count alike.
 func TestLateMemberOfALostCluster(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
@@ -29,13 +31,21 @@ func TestLateMemberOfALostCluster(t *testing.T) {
 	})
 	closeNode(t, nodes[2])
 	addMemberTo(t, nodes[0], 4, 4, "n4:1")
+	addMemberTo(t, nodes[0], 4, 4, "n4:0")
 	addMemberTo(t, nodes[0], 4, 5, "n4:1") // which nobody has seen alive, so that another disk may stand in for it
 	addMemberTo(t, nodes[0], 4, 5, "n4:2")
 	addMemberTo(t, nodes[0], 5, 6, "n5:1")
-	want := nodes[0].catalog.Current()
+	announceRemoved(t, nodes[0], 4, 4, "n4:9")
+	if _, err := nodes[0].exec.Execute(t.Context(), shard.Meta, &commandv1.Command{
+		Body: &commandv1.Command_RemoveMember{RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(nodes[0].catalog.Current().LastReplica())}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	announceRemoved(t, nodes[0], 5, 6, "n5:9")
+	last, ids := nodes[0].engine().Applied(shard.Meta), nodes[0].catalog.Current().LastReplica()
 	closeNode(t, nodes[1])
 	closeNode(t, nodes[0])
-	handOver(t, nodes[0], nodes[2], want.Index())
+	handOver(t, nodes[0], nodes[2], last)
 
 	for _, n := range []*Node{nodes[0], nodes[2]} {
 		if _, err := Recover(n.cfg.Storage.DataPath, []ident.NodeID{1, 3}, true); err != nil {
@@ -65,13 +75,26 @@ func TestLateMemberOfALostCluster(t *testing.T) {
 	if one != other {
 		t.Errorf("node 1:\n%s\nnode 3:\n%s", one, other)
 	}
-	if first.catalog.Current().LastReplica() != want.LastReplica()+1 {
+	if first.catalog.Current().LastReplica() != ids+1 {
 		t.Errorf("%d ids are used", first.catalog.Current().LastReplica())
 	}
 	for _, m := range first.catalog.Current().Members() {
 		if lost := m.Node != 1 && m.Node != 3 && m.Node != 6; m.Removed != lost {
 			t.Errorf("member %+v", m)
 		}
+	}
+}
+
+// announceRemoved has a store that an order removed tell of its address, which is refused.
+func announceRemoved(t *testing.T, n *Node, node uint64, store byte, addr string) {
+	t.Helper()
+	uid := n.catalog.Current().Cluster().UID
+	_, err := n.exec.Execute(t.Context(), shard.Meta, &commandv1.Command{Body: &commandv1.Command_AddMember{AddMember: &commandv1.AddMember{
+		Member:    &commandv1.Member{NodeId: node, StoreId: bytes.Repeat([]byte{store}, 16), RpcAddr: addr},
+		LogFormat: command.LogFormat, ClusterUid: uid[:],
+	}}})
+	if fault.KindOf(err) != fault.PermissionDenied {
+		t.Fatalf("a removed store is answered: %v", err)
 	}
 }
 

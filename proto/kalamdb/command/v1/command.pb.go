@@ -2861,7 +2861,7 @@ type Member struct {
 	StoreId       []byte                 `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"` // 16 bytes
 	RpcAddr       string                 `protobuf:"bytes,4,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"`
 	ApiAddr       string                 `protobuf:"bytes,5,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
-	Replaces      uint64                 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"` // replica id of the node's lost store that this one takes the place of
+	Replaces      uint64                 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"` // replica id of the node's lost store that this one takes the place of; its own: removed by a recovery
 	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
 	JoinedMicros  int64                  `protobuf:"zigzag64,8,opt,name=joined_micros,json=joinedMicros,proto3" json:"joined_micros,omitempty"`
 	Observes      []uint64               `protobuf:"varint,9,rep,packed,name=observes,proto3" json:"observes,omitempty"` // groups in which its replica has no vote, ascending; from log format 7 on
