@@ -104,7 +104,7 @@ func plausible(addr string) bool {
 	if err != nil || host == "" || port == "" {
 		return false
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+	if ip, notIP := netip.ParseAddr(host); notIP == nil && ip.IsUnspecified() {
 		return false
 	}
 	number, err := strconv.Atoi(port)
