@@ -55,8 +55,12 @@ func (f *ending) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 	return f.begun(name, category, file, err)
 }
 
-// ReuseForWrite implements vfs.FS.
+// ReuseForWrite implements vfs.FS. Once the store has failed no file is begun, as with Create: behind one that is torn, which is read strictly
+// unless it is the last, it would keep the store from being opened again.
 func (f *ending) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.over() {
+		return f.begun(newname, category, nil, f.engine.Failure())
+	}
 	file, err := f.FS.ReuseForWrite(oldname, newname, category)
 	return f.begun(newname, category, file, err)
 }
@@ -146,9 +150,13 @@ func (f *endingFile) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// Preallocate implements vfs.File.
+// Preallocate implements vfs.File. What it fails is nobody's business: there are file systems without it, a signal may interrupt it, and whoever
+// writes without the room that was to be set aside hears of it then, if there is none.
 func (f *endingFile) Preallocate(offset, length int64) error {
-	return f.change("set room aside in", func() error { return f.File.Preallocate(offset, length) })
+	if !f.f.over() {
+		_ = f.File.Preallocate(offset, length)
+	}
+	return nil
 }
 
 // Stat implements vfs.File.

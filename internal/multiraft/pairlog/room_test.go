@@ -2,9 +2,7 @@ package pairlog_test
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/raftlog/raftlogtest"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
-	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
 )
 
 // usedBytes is what the files of a directory take.
@@ -35,8 +32,11 @@ func usedBytes(fs disk.FS, dir string) (used int64) {
 }
 
 // one is the update that appends one entry of 4 KiB, which cannot be compressed.
-func one(group shard.GroupID, index uint64) []raftlog.Update {
-	data := make([]byte, 4<<10)
+func one(group shard.GroupID, index uint64) []raftlog.Update { return sized(group, index, 4<<10) }
+
+// sized is one with an entry of so many bytes.
+func sized(group shard.GroupID, index uint64, bytes int) []raftlog.Update {
+	data := make([]byte, bytes)
 	rng := rand.New(rand.NewPCG(uint64(group), index))
 	for i := range data {
 		data[i] = byte(rng.Uint32())
@@ -120,79 +120,4 @@ func TestFullDiskIsFreedByCutting(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// TestDiskErrorsOfTheStoresLogEndTheLog lets the disk fail what the store below does to the files of its log and to their directory, each for the first,
-// the second and the third time, once or from then on: while entries are appended, and while a file is ended, begun and found in its
-// directory. Each time the log ends with that error and not with the process, closes, and has what it acknowledged, also when
-// the power fails.
-func TestDiskErrorsOfTheStoresLogEndTheLog(t *testing.T) {
-	t.Parallel()
-	for _, kind := range []faultfs.Kind{faultfs.Create, faultfs.Write, faultfs.Sync, faultfs.SyncDir, faultfs.Remove} {
-		for _, once := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%v, once %v", kind, once), func(t *testing.T) {
-				t.Parallel()
-				for nth := range int64(60) {
-					if !diskErrorAt(t, kind, nth+1, once) && nth < 2 && kind != faultfs.Remove {
-						t.Errorf("there are %d of these changes only; the test shows too little", nth)
-					}
-				}
-			})
-		}
-	}
-}
-
-// diskErrorAt reports whether there were as many changes of the kind, of which the last failed.
-func diskErrorAt(t *testing.T, kind faultfs.Kind, nth int64, once bool) bool {
-	t.Helper()
-	injected := errors.New("injected")
-	mem := vfs.NewCrashableMem()
-	var armed, failed atomic.Bool
-	var changes atomic.Int64
-	fs := faultfs.Wrap(mem, func(op faultfs.Op) error {
-		if !armed.Load() || op.Kind != kind || kind != faultfs.SyncDir && !strings.HasSuffix(op.Path, ".log") {
-			return nil
-		}
-		if n := changes.Add(1); n < nth || n > nth && once {
-			return nil
-		}
-		failed.Store(true)
-		return injected
-	})
-	told := make(chan error, 1)
-	l, err := pairlog.Open(pairlog.Config{FS: fs, Dir: "log", CacheBytes: -1, MemTableBytes: 64 << 10, OnFatal: func(err error) { told <- err }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	armed.Store(true)
-	acknowledged := uint64(0)
-	const entries = 50 // three files and more, and never so many memtables that an append waits for a flush, which may fail
-	for err == nil && acknowledged < entries {
-		if err = l.Append(one(1, acknowledged+1), true); err == nil {
-			acknowledged++
-		}
-	}
-	if err != nil && (!errors.Is(err, injected) || !errors.Is(l.Err(), injected) || !errors.Is(<-told, injected)) {
-		t.Errorf("%v %d: the log ends with %v, and says %v", kind, nth, err, l.Err())
-	}
-	if got := l.Group(1).LastIndex(); got != acknowledged {
-		t.Errorf("%v %d: the log has entry %d, and acknowledged %d", kind, nth, got, acknowledged)
-	}
-	crashed := mem.CrashClone(vfs.CrashCloneCfg{})
-	met := failed.Load()
-	armed.Store(false)
-	if closed := l.Close(); err != nil && closed == nil {
-		t.Errorf("%v %d: the log was closed as if nothing had happened", kind, nth)
-	}
-	again, err := pairlog.Open(pairlog.Config{FS: crashed, Dir: "log", CacheBytes: -1})
-	if err != nil {
-		t.Fatalf("%v %d: %v", kind, nth, err)
-	}
-	if got := again.Group(1).LastIndex(); got < acknowledged {
-		t.Errorf("%v %d: entry %d is the last after a crash, and %d was acknowledged", kind, nth, got, acknowledged)
-	}
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
-	return met
 }
