@@ -129,7 +129,7 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 	case known.Node != wanted.Node:
 		return command.Refuse(fault.InvalidStatement, "the data directory belongs to node %d, not to node %d",
 			known.Node, wanted.Node), nil
-	case known.Removed && !(late && known.Lost()):
+	case known.Removed && (!late || !known.Lost()):
 		return command.Refuse(fault.PermissionDenied,
 			"the data directory was removed from the cluster and may not join again; start the node with an empty one"), nil
 	}

@@ -88,13 +88,12 @@ func backward(tree *syntax.Regexp) *syntax.Regexp {
 	for i, part := range tree.Sub {
 		turned.Sub[i] = backward(part)
 	}
-	switch tree.Op {
-	case syntax.OpConcat:
+	if tree.Op == syntax.OpConcat {
 		slices.Reverse(turned.Sub)
-	case syntax.OpLiteral:
+	}
+	if tree.Op == syntax.OpLiteral {
 		turned.Rune = slices.Clone(tree.Rune)
 		slices.Reverse(turned.Rune)
-	default: // the order of alternatives and the rest mean the same in both directions
 	}
 	return &turned
 }
@@ -102,8 +101,8 @@ func backward(tree *syntax.Regexp) *syntax.Regexp {
 // find returns where the middle part is, or all of the text without separators; to is negative without a match.
 func (s *similarPieces) find(ctx *EvalContext, text string) (from, to int, err error) {
 	if s.parts == 1 {
-		found, err := s.whole.matches(ctx, text)
-		if err != nil || !found {
+		var found bool
+		if found, err = s.whole.matches(ctx, text); err != nil || !found {
 			return 0, -1, err
 		}
 		return 0, len(text), nil
@@ -112,14 +111,14 @@ func (s *similarPieces) find(ctx *EvalContext, text string) (from, to int, err e
 		return 0, -1, errTooLongToFold
 	}
 	rests, middles := newPlaces(text), newPlaces(text)
-	if err := newRegularMachine(s.fromRest, ctx, 0).ends(text, len(text), true, rests.add); err != nil {
+	if err = newRegularMachine(s.fromRest, ctx, 0).ends(text, len(text), true, rests.add); err != nil {
 		return 0, -1, err
 	}
-	if err := newRegularMachine(s.fromMiddle, ctx, 0).ends(text, len(text), true, middles.add); err != nil {
+	if err = newRegularMachine(s.fromMiddle, ctx, 0).ends(text, len(text), true, middles.add); err != nil {
 		return 0, -1, err
 	}
 	from, to = -1, -1
-	if err := newRegularMachine(s.first, ctx, 0).ends(text, 0, false, func(at int) bool {
+	if err = newRegularMachine(s.first, ctx, 0).ends(text, 0, false, func(at int) bool {
 		if middles.has(at) {
 			from = at
 		}
