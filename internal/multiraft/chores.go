@@ -48,7 +48,7 @@ func (w *worker) chores() {
 	case w.tick%balanceEvery != 0:
 	case w.tick-w.metaSeen > liveWithin:
 		w.yield()
-	case !w.m.cfg.NoBalance || w.m.Ailing():
+	case !w.m.cfg.NoBalance || w.m.health.cedes.Load():
 		w.balance()
 	}
 	if w.tick%truncateEvery == 0 {
@@ -168,13 +168,17 @@ func (w *worker) yield() {
 // balance hands leaderships to the nodes that should have them, so that each live voter leads about as many
 // groups as any other. Meta stays where it is, unless this replica wants no leaderships. Only a caught-up, live replica is
 // handed anything. A node whose disk is nearly full, or whose store hangs, does not wait for a group to rest, nor for the membership to settle,
-// as long as somebody has room and a store that works; if it hangs, nor for balancing to be wanted.
+// as long as somebody has room and a store that works; if it hangs, nor for balancing to be wanted. One that ails and does not hand over, since others
+// may be about to say that they ail or its store answers again, moves nothing.
 func (w *worker) balance() {
 	self := uint64(w.m.cfg.Replica)
 	own := w.m.policy.reluctance(w.m.cfg.Replica)
 	moved, most := 0, max(balanceAtOnce, len(w.groups)/balanceShare)
-	if w.m.Ailing() {
+	switch {
+	case w.m.health.cedes.Load():
 		most = len(w.groups) // who is led from here waits, so nothing is gained by moving some at a time
+	case own == tightDisk && !w.m.room.tight.Load():
+		return
 	}
 	for _, g := range w.groups {
 		if moved == most {
@@ -184,8 +188,8 @@ func (w *worker) balance() {
 			continue
 		}
 		to := w.preferredLeader(g)
-		if to == 0 && own == tightDisk {
-			to = w.bestSuccessor(g, g.node.Status())
+		if own == tightDisk && to != self {
+			to = w.relief(g, to)
 		}
 		if to == 0 || to == self {
 			continue
@@ -204,6 +208,19 @@ func (w *worker) balance() {
 		w.mark(g)
 		moved++
 	}
+}
+
+// relief is the preferred leader of a group that is led by a node with a nearly full disk or a store that hangs, or another voter that wants
+// leaderships more than this one, where the preferred one is none or could not take over without a pause.
+func (w *worker) relief(g *group, preferred uint64) uint64 {
+	status := g.node.Status()
+	if preferred != 0 && w.canLead(status, preferred) {
+		return preferred
+	}
+	if to := w.bestSuccessor(g, status); to != 0 && w.m.policy.reluctance(ident.ReplicaID(to)) < tightDisk {
+		return to
+	}
+	return preferred
 }
 
 // preferredLeader spreads groups over the live voters by the group's place in the list of groups, as long as there are

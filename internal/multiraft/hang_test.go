@@ -13,7 +13,7 @@ import (
 )
 
 // TestLeadershipsLeaveAHangingDisk: a node that is told that its disk hangs hands over all that it leads, meta and what an operator put
-// there included, at once and not some at a time, is handed nothing meanwhile, and leads again a while after the disk does. Where all hang, the
+// there included, soon and not some at a time, is handed nothing meanwhile, and leads again a while after the disk does. Where all hang, the
 // leaderships stay spread. Without balancing it is the same, except that nothing comes back.
 func TestLeadershipsLeaveAHangingDisk(t *testing.T) {
 	l := newLab(t, 36, 30)
@@ -29,7 +29,7 @@ func TestLeadershipsLeaveAHangingDisk(t *testing.T) {
 		return l.leader(g) == sick
 	})
 	sick.hangs = true
-	l.until(2*balanceEvery, "the node leads nothing", func() bool { return sick.manager.LeaderCount() == 0 })
+	l.until(saysFirst+2*balanceEvery, "the node leads nothing", func() bool { return sick.manager.LeaderCount() == 0 })
 	if !sick.manager.Ailing() || sick.manager.DiskTight() {
 		t.Error("the node leads nothing for another reason")
 	}
@@ -66,13 +66,69 @@ func TestLeadershipsLeaveAHangingDisk(t *testing.T) {
 	}
 	sick = l.leader(g)
 	sick.hangs = true
-	l.until(2*balanceEvery, "the node leads nothing", func() bool { return sick.manager.LeaderCount() == 0 })
+	l.until(saysFirst+2*balanceEvery, "the node leads nothing", func() bool { return sick.manager.LeaderCount() == 0 })
 	sick.hangs = false
 	for range 3 * balanceRest {
 		l.tick()
 	}
 	if n := sick.manager.LeaderCount(); n > 0 {
 		t.Errorf("without balancing %d leaderships came back", n)
+	}
+}
+
+// TestNothingMovesWhereAllAil: nobody who ails hands anything over where all do. What one node applies for long all do, each some ticks after the other. Whoever ails first hands nothing to those
+// that are about to, whoever is well first is handed nothing by those that are not yet, and neither does one that ails for a moment hand anything over.
+func TestNothingMovesWhereAllAil(t *testing.T) {
+	l := newLab(t, 36, 30)
+	l.startThree()
+	all := []*labNode{l.nodes[1], l.nodes[2], l.nodes[3]}
+	l.until(1000, "leaders spread over all nodes", func() bool { return l.leads(all...) })
+	for range 2 * balanceRest {
+		l.tick()
+	}
+	was := map[shard.GroupID]*labNode{}
+	for _, g := range l.groups {
+		was[g] = l.leader(g)
+	}
+	for _, test := range []struct{ nodes, ticks int }{{1, saysFirst - 1}, {3, 1}, {3, saysFirst}, {3, 6 * saysFirst}} {
+		for phase := range balanceEvery {
+			for tick := range phase + test.ticks + wellAfter + 2*balanceEvery {
+				for i, n := range all[:test.nodes] {
+					since := tick - phase - 2*i
+					n.hangs = since >= 0 && since < test.ticks
+				}
+				l.tick()
+				if tick == phase && !all[0].manager.Ailing() {
+					t.Fatal("nothing ails; the test shows nothing")
+				}
+				for _, g := range l.groups {
+					before := was[g]
+					was[g] = l.leader(g)
+					if was[g] != before && before.manager.policy.reluctance(before.replica) == tightDisk {
+						t.Fatalf("%d nodes ail for %d ticks: in tick %d, phase %d, another one leads %v", test.nodes, test.ticks, tick, phase, g)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPreferredVoterThatLagsKeepsNoGroupOnAHangingDisk: the voter that the balancer prefers waits for a snapshot; a node whose disk hangs
+// hands its groups to one that has everything.
+func TestPreferredVoterThatLagsKeepsNoGroupOnAHangingDisk(t *testing.T) {
+	l, g, away, _ := behind(t, 26)
+	away.narrow = true
+	away.restart()
+	l.until(400, "the node that is away is heard of", func() bool { return l.leader(g).manager.peers.live(away.replica) })
+	sick := l.leader(g)
+	sick.hangs = true
+	l.until(saysFirst+3*balanceEvery, "the node leads nothing", func() bool { return sick.manager.LeaderCount() == 0 })
+	group := sick.manager.groups[g]
+	if preferred := group.worker.preferredLeader(group); preferred != uint64(away.replica) {
+		t.Errorf("replica %d is preferred, and not the one that lags; the test shows nothing", preferred)
+	}
+	if leader := l.leader(g); leader == nil || leader == away {
+		t.Error("who lags leads")
 	}
 }
 
