@@ -76,9 +76,9 @@ func TestLeadershipsLeaveAHangingDisk(t *testing.T) {
 	}
 }
 
-// TestNothingMovesWhereAllAil: nobody who ails hands anything over where all do. What one node applies for long all do, each some ticks after the other. Whoever ails first hands nothing to those
+// TestNobodyHandsOverWhereAllAil: nobody who ails hands anything over where all do. What one node applies for long all do, each some ticks after the other. Whoever ails first hands nothing to those
 // that are about to, whoever is well first is handed nothing by those that are not yet, and neither does one that ails for a moment hand anything over.
-func TestNothingMovesWhereAllAil(t *testing.T) {
+func TestNobodyHandsOverWhereAllAil(t *testing.T) {
 	l := newLab(t, 36, 30)
 	l.startThree()
 	all := []*labNode{l.nodes[1], l.nodes[2], l.nodes[3]}
