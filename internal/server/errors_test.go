@@ -175,7 +175,7 @@ func TestEveryErrorCodeOverHTTP(t *testing.T) {
 		{"missing parameter", statement("SELECT $2", 1), 400, "INVALID_PARAMETER", "$2", false},
 		{"parameter of no SQL type", request{body: `{"sql":"SELECT $1","params":[[1]]}`}, 400, "INVALID_PARAMETER", "$1", false},
 		{"no statement", statement("SELEC secret_place"), 400, "BATCH_PARSE_ERROR", "SELEC", true},
-		{"second of two", statement("SELECT 1; SELECT FROM secret_place WHERE"), 400, "BATCH_PARSE_ERROR", "line 1", true},
+		{"second of two", statement("SELECT 1; SELECT x FROM secret_place WHERE"), 400, "BATCH_PARSE_ERROR", "line 1", true},
 		{"too deep", deep, 400, "INVALID_SQL", "200 levels", true},
 		{"no table", statement("SELECT * FROM app.secret_place"), 400, "SQL_EXECUTION_ERROR", "table 'app.secret_place' not found", true},
 		{"no namespace", statement("SELECT * FROM secret_place.t"), 400, "SQL_EXECUTION_ERROR", "not found", true},

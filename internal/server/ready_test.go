@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,16 +124,18 @@ func TestReadyzOfALogThatStandsStill(t *testing.T) {
 	d.fault.Store(&full)
 	stuck := nodes[2]
 	body := strings.Repeat("x", 100<<10)
+	noRoom := ofAllGroups(stuck, "the log finds no room on the disk")
 	for id := 0; ; id++ {
 		c.sql(fmt.Sprintf("INSERT INTO shop.t VALUES (%d, '%s')", id, body))
-		if answer := readyz(t, stuck); !answer.Ready {
+		// A node that others starve may say something else on the way.
+		if slices.Contains(readyz(t, stuck).Reasons, noRoom[0]) {
 			break
 		}
 		if id > 1000 {
 			t.Fatal("the log never runs out of room")
 		}
 	}
-	wantReasons(t, stuck, "the log finds no room", ofAllGroups(stuck, "the log finds no room on the disk"))
+	wantReasons(t, stuck, "the log finds no room", noRoom)
 	var health struct {
 		Status string `json:"status"`
 	}
