@@ -26,8 +26,8 @@ func plantedBugs() []plantedBug {
 	return []plantedBug{
 		{
 			name: "reads do not wait", file: "internal/executor/raft.go",
-			was:       "	index, err := barrier(ctx, ask, group)\n",
-			is:        "	_ = ask\n	index, err := r.proposer.Applied(group), ctx.Err()\n",
+			was:       "	index, err := barrier(bound, ask, group)\n",
+			is:        "	_ = ask\n	index, err := r.proposer.Applied(group), bound.Err()\n",
 			workloads: []string{"register", "set", "monotonic", "list-append", "bank"},
 		},
 		{
