@@ -11,11 +11,15 @@ import (
 // ending is the file system of a store with a write-ahead log. Where a file of that log cannot be ended, begun or found in its directory, the
 // library panics, with a lock given back that its end gives back once more: nobody could catch that. So here what the disk fails in that
 // place ends the store and succeeds, as far as the library hears. Nobody is told that anything is durable: CommitSync fails from then on.
-// Nothing that is lost in a file of the log is taken for flushed, because the store begins no table once it has failed. Before it is open, the
-// library returns what fails, and so does this.
+// Before it is open, the library returns what fails, and so does this.
+//
+// Once the store has failed, nothing that lies on the disk changes, so that nothing that is lost in a file of the log is taken for flushed.
+// What the library begins then goes to memory (see after): a flush that failed for ever would hold up whoever commits meanwhile, and
+// has to wait until one is done.
 type ending struct {
 	vfs.FS
 	engine *Engine
+	after  after
 }
 
 // over reports whether the store was open and has failed.
@@ -33,14 +37,14 @@ func (f *ending) ends(what, path string, err error) error {
 	return err
 }
 
-// begun wraps a new file of the log. One that could not be begun is kept in memory, where nobody reads it.
+// begun wraps a new file. One of the log that could not be begun is kept in memory.
 func (f *ending) begun(name string, category vfs.DiskWriteCategory, file vfs.File, err error) (vfs.File, error) {
 	if !strings.HasSuffix(name, WritesSuffix) {
-		return file, err
+		return f.kept(name, category, file, err)
 	}
 	if err != nil {
 		if err = f.ends("begin", name, err); err == nil {
-			file, err = vfs.NewMem().Create("log", category)
+			file, err = vfs.NewMem().Create("log", category) // nobody reads it
 		}
 	}
 	if err != nil {
@@ -51,6 +55,9 @@ func (f *ending) begun(name string, category vfs.DiskWriteCategory, file vfs.Fil
 
 // Create implements vfs.FS.
 func (f *ending) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.over() && !strings.HasSuffix(name, WritesSuffix) {
+		return f.after.create(name, category)
+	}
 	file, err := f.FS.Create(name, category)
 	return f.begun(name, category, file, err)
 }
@@ -77,7 +84,8 @@ func (f *ending) OpenDir(name string) (vfs.File, error) {
 // Unwrap implements vfs.FS.
 func (f *ending) Unwrap() vfs.FS { return f.FS }
 
-// endingDir is a directory, which the library syncs for the log and for its tables. Whoever does so for tables must hear of an error.
+// endingDir is a directory, which the library syncs for the log, for its list of tables and for tables. Whoever does so for tables must hear of
+// an error.
 type endingDir struct {
 	vfs.File
 	f    *ending
@@ -86,21 +94,24 @@ type endingDir struct {
 
 // Sync implements vfs.File.
 func (d *endingDir) Sync() error {
+	if d.f.over() {
+		return nil
+	}
 	err := d.File.Sync()
-	if err != nil && askedByTheLog() {
+	if err != nil && wouldPanic() {
 		return d.f.ends("sync", d.name, err)
 	}
 	return err
 }
 
-// askedByTheLog reports whether the library's package of write-ahead logs is among the callers. Nothing else tells for whom a
-// directory is synced.
-func askedByTheLog() bool {
+// wouldPanic reports whether the library's package of write-ahead logs, or that of its list of tables, is among the callers. Nothing else
+// tells for whom a directory is synced.
+func wouldPanic() bool {
 	var callers [16]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
 	for {
 		frame, more := frames.Next()
-		if strings.Contains(frame.Function, "/pebble/v2/wal.") {
+		if strings.Contains(frame.Function, "/pebble/v2/wal.") || strings.Contains(frame.Function, "/vfs/atomicfs.") {
 			return true
 		}
 		if !more {

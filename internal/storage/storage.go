@@ -124,7 +124,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.fs, e.beside = &guarded{base, e, true}, &guarded{withoutWaiting(o.FS), e, false}
 	if o.WriteAhead {
-		e.fs = &ending{e.fs, e}
+		e.fs = &ending{FS: e.fs, engine: e}
 	}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
