@@ -29,6 +29,7 @@ type replica struct {
 	waitMeta uint64       // meta index that the first pending entry waits for, or zero
 
 	visible atomic.Uint64 // applied index that readers may count on: its batch is committed
+	idle    sync.Pool     // of waiters whose one result was taken, so that nobody else knows them
 
 	mu           sync.Mutex                  // guards the fields below
 	closed       error                       // why no waiter is taken any more
@@ -52,9 +53,6 @@ type waiter struct {
 	done  chan proposalResult // has room for the one result
 	older *waiter             // another caller that waits for the same request
 }
-
-// idleWaiters are waiters whose one result was taken, so that nobody else knows them.
-var idleWaiters = sync.Pool{New: func() any { return &waiter{done: make(chan proposalResult, 1)} }} //nolint:gochecknoglobals // a pool
 
 // proposalResult is how a proposal ended.
 type proposalResult struct {
@@ -119,7 +117,10 @@ func (r *replica) register(id ident.RequestID, bytes int, cfg *Config) (*waiter,
 	if r.waitingCount >= cfg.MaxWaiting || r.waitingBytes+int64(bytes) > cfg.MaxWaitingBytes {
 		return nil, ErrOverloaded
 	}
-	w, _ := idleWaiters.Get().(*waiter)
+	w, ok := r.idle.Get().(*waiter)
+	if !ok {
+		w = &waiter{done: make(chan proposalResult, 1)}
+	}
 	w.id, w.bytes, w.older = id, int64(bytes), r.waiting[id]
 	r.waiting[id] = w
 	r.waitingCount++
@@ -229,7 +230,7 @@ func (r *replica) await(ctx context.Context, w *waiter) ([]byte, uint64, error) 
 	select {
 	case result := <-w.done:
 		w.older = nil
-		idleWaiters.Put(w)
+		r.idle.Put(w)
 		return result.data, result.index, result.err
 	case <-ended:
 	case <-late:

@@ -24,7 +24,8 @@ import (
 // one per group and peer; SnapshotSends run at once. One that follows failures waits for longer each time, since building
 // a state that a peer cannot take, because its disk is full, costs as much as sending it.
 type snapshotSender struct {
-	m *Manager
+	m        *Manager
+	encoders snapshot.Encoders
 
 	mu      sync.Mutex // guards the fields below
 	queue   []snapshotJob
@@ -140,7 +141,7 @@ func (s *snapshotSender) send(ctx context.Context, job snapshotJob) (err error) 
 		return fmt.Errorf("encode configuration: %w", err)
 	}
 	lo, hi := keys.GroupSpan(job.group.id)
-	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{ChunkBytes: s.m.cfg.SnapshotChunkBytes})
+	builder, err := snapshot.NewBuilder(view, lo, hi, snapshot.Config{ChunkBytes: s.m.cfg.SnapshotChunkBytes, Encoders: &s.encoders})
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,7 @@ func (c *crew) wait(ctx context.Context, tb testing.TB, what string, ok func() b
 	}
 }
 
-// propose proposes and waits for the result. Manager.Propose keeps what its callers wait for, and would take it from one bubble of synctest
-// into the next.
+// propose proposes and waits for the result.
 func (c *crew) propose(ctx context.Context, tb testing.TB, m *Manager, g shard.GroupID, id ident.RequestID, data []byte) []byte {
 	tb.Helper()
 	s, err := m.Submit(g, id, data)

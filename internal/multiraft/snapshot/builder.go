@@ -36,13 +36,15 @@ type Builder struct {
 	raw      []byte // reused between chunks
 }
 
-// encoders are kept for the next snapshot. One has half a megabyte of tables, and a small group is sent in less time than
-// it takes to make them.
-var encoders sync.Pool
+// Encoders are kept for the next snapshot of who shares them. One has half a megabyte of tables, and a small group is sent in less time than
+// it takes to make them. The zero value is ready.
+type Encoders struct{ pool sync.Pool }
 
-func takeEncoder() (*zstd.Encoder, error) {
-	if zip, ok := encoders.Get().(*zstd.Encoder); ok {
-		return zip, nil
+func (e *Encoders) take() (*zstd.Encoder, error) {
+	if e != nil {
+		if zip, ok := e.pool.Get().(*zstd.Encoder); ok {
+			return zip, nil
+		}
 	}
 	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
@@ -51,19 +53,26 @@ func takeEncoder() (*zstd.Encoder, error) {
 	return zip, nil
 }
 
+// give takes an encoder back; nothing of a chunk stays in it.
+func (e *Encoders) give(zip *zstd.Encoder) {
+	if e != nil {
+		e.pool.Put(zip)
+	}
+}
+
 // NewBuilder starts reading lo <= key < hi from a consistent view.
 func NewBuilder(view storage.Reader, lo, hi []byte, cfg Config) (*Builder, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	zip, err := takeEncoder()
+	zip, err := cfg.Encoders.take()
 	if err != nil {
 		return nil, err
 	}
 	it, err := view.Scan(lo, hi)
 	if err != nil {
-		encoders.Put(zip)
+		cfg.Encoders.give(zip)
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	return &Builder{cfg: cfg, it: it, zip: zip, lo: bytes.Clone(lo), hi: bytes.Clone(hi), digest: xxhash.New()}, nil
@@ -238,7 +247,7 @@ func (b *Builder) keep() (bool, error) {
 // Close ends the reading.
 func (b *Builder) Close() error {
 	if b.zip != nil {
-		encoders.Put(b.zip) // nothing of a chunk stays in it
+		b.cfg.Encoders.give(b.zip)
 		b.zip = nil
 	}
 	return b.it.Close()

@@ -31,6 +31,8 @@ type Config struct {
 	// VerifyInstalled makes Install read the group back from the store and compare it with the trailer. It takes
 	// as long as reading the group; the files are compared with it before in any case.
 	VerifyInstalled bool
+	// Encoders are shared by builders that follow each other; nil: each makes its own.
+	Encoders *Encoders
 }
 
 const (
