@@ -18,6 +18,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/client"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 	"github.com/kalamdb/kalamdb-go/internal/server"
 )
 
@@ -33,7 +34,11 @@ type node struct {
 
 func start(t *testing.T) *node {
 	t.Helper()
-	n := &node{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+	addresses, err := loopback.Addresses(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, dir: t.TempDir(), addr: addresses[0]}
 	n.open()
 	t.Cleanup(n.close)
 	return n

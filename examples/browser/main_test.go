@@ -18,6 +18,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/client"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 	"github.com/kalamdb/kalamdb-go/internal/server"
 )
 
@@ -242,7 +243,11 @@ func TestPage(t *testing.T) {
 	defer pages.Close()
 	b := startBrowser(t, pages.URL)
 	dir := t.TempDir()
-	node, addr := startServer(t, dir, "127.0.0.1:0", pages.URL)
+	addresses, err := loopback.Addresses(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, addr := startServer(t, dir, addresses[0], pages.URL)
 	db, err := client.New(client.Config{URLs: []string{"http://" + addr}, User: "root", Password: password, Attempts: 20})
 	if err != nil {
 		t.Fatal(err)

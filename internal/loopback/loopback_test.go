@@ -27,8 +27,42 @@ func TestAddressesAreFreeAndNeverGivenTwice(t *testing.T) {
 	}
 }
 
-func TestAddressesSaysWhenThereAreNoMore(t *testing.T) {
-	if _, err := Addresses(t.Context(), lastPort-firstPort+2); !errors.Is(err, ErrNoPort) {
-		t.Fatalf("more addresses than there are ports: %v, want ErrNoPort", err)
+// TestProcessesShareNoBlock: while somebody else listens on the first port of every block but one, addresses come from that one only, and
+// then there are no more.
+func TestProcessesShareNoBlock(t *testing.T) {
+	mu.Lock()
+	next = nil
+	mu.Unlock()
+	var others []net.Listener
+	left := -1
+	for block := range allBlocks {
+		other, err := net.Listen("tcp", at(firstPort+block*blockPorts))
+		switch {
+		case err != nil: // this process's, or another's
+		case left < 0:
+			left = firstPort + block*blockPorts
+			_ = other.Close()
+		default:
+			others = append(others, other)
+		}
+	}
+	t.Cleanup(func() {
+		for _, other := range others {
+			_ = other.Close()
+		}
+	})
+	if left < 0 || len(others) == 0 {
+		t.Fatal("no block is free; the test shows nothing")
+	}
+	listener, err := Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	if port := listener.Addr().(*net.TCPAddr).Port; port <= left || port >= left+blockPorts { //nolint:forcetypeassert // it listens on TCP
+		t.Errorf("port %d does not belong to the block at %d", port, left)
+	}
+	if _, err := Addresses(t.Context(), blockPorts); !errors.Is(err, ErrNoPort) {
+		t.Errorf("more addresses than the block has: %v, want ErrNoPort", err)
 	}
 }

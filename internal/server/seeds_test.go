@@ -14,6 +14,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
+	"github.com/kalamdb/kalamdb-go/internal/loopback"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
@@ -58,7 +59,7 @@ func newcomer(t *testing.T, id uint64, of *Node) (*config.Config, Options) {
 
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := loopback.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,12 +162,7 @@ func openClusterOn(t *testing.T, disks [3]disk.FS, change ...func(*config.Config
 	api, rpc := make([]net.Listener, n), make([]net.Listener, n)
 	var peers []config.Peer
 	for i := range n {
-		for _, l := range []*net.Listener{&api[i], &rpc[i]} {
-			var err error
-			if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-				t.Fatal(err)
-			}
-		}
+		api[i], rpc[i] = listen(t), listen(t)
 		peers = append(peers, config.Peer{
 			NodeID: uint64(i + 1), RPCAddr: rpc[i].Addr().String(), APIAddr: api[i].Addr().String(),
 		})
