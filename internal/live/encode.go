@@ -11,7 +11,8 @@ import (
 const Forms = 4
 
 // Event is one change as the subscribers of one projection see it. It is encoded once for all of them. An
-// event belongs to the goroutine that calls Sink.Deliver, until Deliver returns.
+// event belongs to the goroutine that calls Sink.Deliver, until Deliver returns. A Sink may keep it, and ask it from any goroutine for
+// those forms that it has asked for while it was delivered: they do not change.
 type Event struct {
 	Kind changefeed.Kind
 	Seq  uint64 // the cursor after this event

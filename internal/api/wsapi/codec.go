@@ -65,17 +65,31 @@ const (
 	maxStored      = 1<<16 - 1
 )
 
-// appendSpliced appends a gzip stream of head and body, where deflated is the compressed body: the head
-// goes in as a stored block, which ends on a byte, and the compressed blocks follow as they are.
-func appendSpliced(dst, head, body, deflated []byte) []byte {
+// appendStored appends what a gzip stream has before the compressed body: the head goes in as a stored block, which ends on a byte, so that
+// compressed blocks follow as they are. An empty one does no harm.
+func appendStored(dst []byte, head ...[]byte) []byte {
+	size := 0
+	for _, part := range head {
+		size += len(part)
+	}
 	dst = append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff)
-	dst = append(dst, 0)                                            // stored, not the last block
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(head)))  //nolint:gosec // the caller checked
-	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(len(head))) //nolint:gosec // the caller checked
-	dst = append(append(dst, head...), deflated...)
-	sum := crc32.Update(crc32.ChecksumIEEE(head), crc32.IEEETable, body)
+	dst = append(dst, 0)                                       // stored, not the last block
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(size))  //nolint:gosec // the caller checked
+	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(size)) //nolint:gosec // the caller checked
+	for _, part := range head {
+		dst = append(dst, part...)
+	}
+	return dst
+}
+
+// appendTrailer appends what is behind the compressed body, where plain is everything that is compressed.
+func appendTrailer(dst []byte, plain ...[]byte) []byte {
+	sum, size := uint32(0), 0
+	for _, part := range plain {
+		sum, size = crc32.Update(sum, crc32.IEEETable, part), size+len(part)
+	}
 	dst = binary.LittleEndian.AppendUint32(dst, sum)
-	return binary.LittleEndian.AppendUint32(dst, uint32(len(head)+len(body))) //nolint:gosec // modulo 2^32, as the format says
+	return binary.LittleEndian.AppendUint32(dst, uint32(size)) //nolint:gosec // modulo 2^32, as the format says
 }
 
 // appendMessage appends the frame of a JSON message.
@@ -88,7 +102,8 @@ func (c *codec) appendMessage(dst []byte, p protocol, message []byte) []byte {
 	if p.gzip && len(message) >= minCompressed {
 		deflated := c.deflate(message)
 		if size := gzipHeaderLen + storedBlockLen + len(deflated) + gzipTrailerLen; size < len(message) {
-			return appendSpliced(appendFrame(dst, opBinary, size), nil, message, deflated)
+			dst = append(appendStored(appendFrame(dst, opBinary, size)), deflated...)
+			return appendTrailer(dst, message)
 		}
 	}
 	return append(appendFrame(dst, opcode, len(message)), message...)
@@ -131,7 +146,7 @@ func (c *codec) changeOf(p protocol, n live.Notification) change {
 	}
 	deflated := e.Form(slot, func(*live.Event) []byte { return c.deflate(out.body) })
 	if gzipHeaderLen+storedBlockLen+len(out.first)+len(out.tag)+len(deflated)+gzipTrailerLen < raw {
-		out.deflated = deflated
+		out.opcode, out.deflated = opBinary, deflated
 	}
 	return out
 }
@@ -145,16 +160,33 @@ func (ch *change) size() int {
 	return head + len(ch.body)
 }
 
+// frameSize is the number of bytes that append appends.
+func (ch *change) frameSize() int { return frameHeaderSize(ch.size()) + ch.size() }
+
 func (ch *change) append(dst []byte) []byte {
-	if len(ch.deflated) > 0 {
-		dst = appendFrame(dst, opBinary, ch.size())
-		if len(ch.first) == 0 {
-			return appendSpliced(dst, ch.tag, ch.body, ch.deflated)
-		}
-		return appendSpliced(dst, append(append([]byte{}, ch.first...), ch.tag...), ch.body, ch.deflated)
+	dst = appendFrame(dst, ch.opcode, ch.size())
+	if len(ch.deflated) == 0 {
+		return append(append(append(dst, ch.first...), ch.tag...), ch.body...)
 	}
-	dst = append(appendFrame(dst, ch.opcode, ch.size()), ch.first...)
-	return append(append(dst, ch.tag...), ch.body...)
+	dst = append(appendStored(dst, ch.first, ch.tag), ch.deflated...)
+	return appendTrailer(dst, ch.first, ch.tag, ch.body)
+}
+
+// split appends the frame up to its body, and returns the body, which is shared, and what comes behind it.
+func (ch *change) split(dst []byte) (out, body, tail []byte) {
+	dst = appendFrame(dst, ch.opcode, ch.size())
+	if len(ch.deflated) == 0 {
+		return append(append(dst, ch.first...), ch.tag...), ch.body, nil
+	}
+	return appendStored(dst, ch.first, ch.tag), ch.deflated, appendTrailer(nil, ch.first, ch.tag, ch.body)
+}
+
+// encode is an encoding in which large bodies are shared.
+func (ch *change) encode(dst []byte) (out, body, tail []byte) {
+	if ch.size() > portionBytes {
+		return ch.split(dst)
+	}
+	return ch.append(dst), nil, nil
 }
 
 var errTooLarge = errors.New("message is too large")

@@ -48,6 +48,7 @@ func (c *Conn) open(conn net.Conn) {
 	cfg := &c.server.config
 	c.in.conn = conn
 	c.out = newOutbox(conn, cfg.OutboxBytes, cfg.WriteTimeout, &c.server.drains, c.tooSlow)
+	c.out.encode = c.encode
 	c.deadline = time.Now().Add(cfg.AuthTimeout)
 	c.tokens, c.refilled = float64(cfg.MaxMessagesPerSec), time.Now()
 }
@@ -243,21 +244,32 @@ func (c *Conn) tooSlow() {
 
 // Deliver implements live.Sink.
 func (c *Conn) Deliver(notifications []live.Notification) {
-	frames := make([]change, len(notifications))
-	size := 0
-	for i, n := range notifications {
-		frames[i] = c.server.codec.changeOf(c.speaks(), n)
-		size += frames[i].size() + maxFrameHeader
+	p, size := c.speaks(), 0
+	for _, n := range notifications {
+		frame := c.server.codec.changeOf(p, n)
+		size += frame.frameSize()
 	}
-	ok := c.out.put(size, func(dst []byte) []byte {
-		for i := range frames {
-			dst = frames[i].append(dst)
-		}
-		return dst
-	})
+	ok := false
+	if size >= sharedFrom {
+		ok = c.out.share(size, notifications)
+	} else {
+		ok = c.out.put(size, func(dst []byte) []byte {
+			for _, n := range notifications {
+				frame := c.server.codec.changeOf(p, n)
+				dst = frame.append(dst)
+			}
+			return dst
+		})
+	}
 	if !ok {
 		c.tooSlow()
 	}
+}
+
+// encode is the encoding of its outbox. Deliver has made whatever form of the event it needs.
+func (c *Conn) encode(dst []byte, n live.Notification) (out, body, tail []byte) {
+	frame := c.server.codec.changeOf(c.speaks(), n)
+	return frame.encode(dst)
 }
 
 // Ended implements live.Sink.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -60,18 +61,18 @@ func (d *drains) take() *outbox {
 func (d *drains) work() {
 	var w promptWriter
 	for o := d.take(); o != nil; o = d.take() {
-		out := o.take()
-		if out == nil {
+		p := o.take()
+		if p.left() == 0 {
 			continue
 		}
-		switch written, err := w.write(o.prompt, out); {
+		switch err := w.writePortion(o.prompt, &p); {
 		case err != nil:
-			d.release(out)
+			d.release(p.own)
 			o.abort()
 			o.take() // it is over
-		case written < len(out):
-			go o.drain(out, written)
-		case o.wrote(out):
+		case p.left() > 0:
+			go o.drain(p)
+		case o.wrote(p.own):
 			d.add(o)
 		}
 	}
@@ -96,18 +97,33 @@ func (d *drains) release(buffer []byte) {
 	}
 }
 
-// take returns what is to be written; nil when that is nothing, and then nobody drains the outbox any more.
-func (o *outbox) take() []byte {
+// writePortion writes what is taken at once.
+func (w *promptWriter) writePortion(conn syscall.RawConn, p *portion) error {
+	for p.left() > 0 {
+		first := p.first()
+		written, err := w.write(conn, first)
+		if err != nil {
+			return err
+		}
+		if p.wrote(written); written < len(first) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// take returns what is to be written; when that is nothing, nobody drains the outbox any more.
+func (o *outbox) take() portion {
 	o.mu.Lock()
-	if len(o.pending) > 0 && !o.gone {
-		out := o.pending
-		o.pending, o.writing = nil, len(out)
+	if o.held.bytes > 0 && !o.gone {
+		p, _ := o.held.next(o.encode, o.drains.buffer)
+		o.writing = p.left()
 		o.mu.Unlock()
-		return out
+		return p
 	}
 	o.draining, o.writing = false, 0
-	o.drains.release(o.pending)
-	o.pending = nil
+	o.drains.release(o.held.own)
+	o.held = backlog{}
 	over := o.ending && !o.gone
 	o.gone = o.gone || over
 	o.mu.Unlock()
@@ -116,7 +132,7 @@ func (o *outbox) take() []byte {
 	}
 	o.signal()
 	o.workers.Done()
-	return nil
+	return portion{}
 }
 
 // wrote notes that everything taken is written, and reports whether there is more.
@@ -124,7 +140,7 @@ func (o *outbox) wrote(out []byte) (more bool) {
 	o.drains.release(out)
 	o.mu.Lock()
 	o.writing = 0
-	more = len(o.pending) > 0 || o.ending || o.gone
+	more = o.held.bytes > 0 || o.ending || o.gone
 	if !more {
 		o.draining = false
 		o.workers.Done()
@@ -134,19 +150,19 @@ func (o *outbox) wrote(out []byte) (more bool) {
 	return more
 }
 
-// drain writes until nothing is held, and waits for the client. Of out the first bytes are written already.
+// drain writes until nothing is held, and waits for the client. Of p a part may be written already.
 //
 // A client that takes nothing for the timeout is too slow, whatever is held: it is to be told so, but a frame has begun and
 // the notice can only come behind it. So what is left of that frame stays, all other frames are given up, and the notice and
 // the close frame come next. If the client does not take them within the grace it is cut off; then there is no way to tell it.
-func (o *outbox) drain(out []byte, written int) {
+func (o *outbox) drain(p portion) {
 	var last time.Time // when it is cut off; zero while it is not too slow
 	for {
-		if written == len(out) {
-			if out != nil && !o.wrote(out) {
+		if p.left() == 0 {
+			if p.own != nil && !o.wrote(p.own) {
 				return
 			}
-			if out, written = o.take(), 0; out == nil {
+			if p = o.take(); p.left() == 0 {
 				return
 			}
 		}
@@ -154,15 +170,15 @@ func (o *outbox) drain(out []byte, written int) {
 		if last.IsZero() {
 			until = time.Now().Add(o.timeout)
 		}
-		n, err := o.waitingWrite(out[written:], until)
-		written += n
+		n, err := o.waitingWrite(p.first(), until)
+		p.wrote(n)
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded) || !last.IsZero():
 			o.abort()
-			written = len(out)
+			p.parts = [3][]byte{}
 		case n == 0 || o.over():
-			out = out[:frameEnd(out, written)]
+			p.giveUp()
 			last = time.Now().Add(o.grace)
 			o.giveUp()
 		}
@@ -174,7 +190,8 @@ func (o *outbox) giveUp() {
 	o.mu.Lock()
 	if !o.told {
 		// An end that was to come behind what is held would hide that it is missing.
-		o.pending, o.ending = o.pending[:0], false
+		o.held.clear()
+		o.ending = false
 	}
 	o.mu.Unlock()
 	o.stuck()

@@ -163,14 +163,21 @@ func answerFailure(w http.ResponseWriter, status int, code, message string) {
 
 // appendEvent appends one event; id is the cursor behind it, zero for none.
 func appendEvent(dst []byte, name string, id uint64, parts ...[]byte) []byte {
-	if id != 0 {
-		dst = append(strconv.AppendUint(append(dst, "id: "...), id, 10), '\n')
-	}
-	dst = append(append(append(dst, "event: "...), name...), "\ndata: "...)
+	dst = appendEventHead(dst, name, id)
 	for _, part := range parts {
 		dst = append(dst, part...) // JSON has no line breaks
 	}
-	return append(dst, "\n\n"...)
+	return append(dst, eventEnd...)
+}
+
+const eventEnd = "\n\n"
+
+// appendEventHead appends what is before the data.
+func appendEventHead(dst []byte, name string, id uint64) []byte {
+	if id != 0 {
+		dst = append(strconv.AppendUint(append(dst, "id: "...), id, 10), '\n')
+	}
+	return append(append(append(dst, "event: "...), name...), "\ndata: "...)
 }
 
 // appendFailure says why the stream ends; id is the cursor to resume from, zero to keep that of the last event. A cursor that is of no

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,8 +18,7 @@ type eventStream struct {
 
 	mu      sync.Mutex // guards what is below
 	allowed allowance
-	pending []byte
-	last    uint64 // cursor behind what is pending; zero for none
+	held    backlog
 	taken   uint64 // cursor behind what was taken to be written
 	ended   bool   // nothing more is taken in
 }
@@ -42,27 +43,51 @@ func (e *eventStream) Deliver(notifications []live.Notification) {
 	}
 	size := 0
 	for _, n := range notifications {
-		size += len(n.Event.JSON) + len(n.Sub.Tag) + eventBytes
+		size += eventSize(n)
 	}
-	if !e.allowed.takes(len(e.pending), size) {
+	switch {
+	case !e.allowed.takes(e.held.bytes, size):
 		e.giveUp()
-		notifications = nil
-	}
-	for _, n := range notifications {
-		e.pending, e.last = appendEvent(e.pending, "change", n.Event.Seq, n.Sub.Tag, n.Event.JSON), n.Event.Seq
+	case size >= sharedFrom:
+		e.held.share(size, slices.Clone(notifications)) // whoever delivers uses the list again
+	default:
+		for _, n := range notifications {
+			e.append(appendEvent(e.held.own, changeName, n.Event.Seq, n.Sub.Tag, n.Event.JSON))
+			e.held.cursor = n.Event.Seq
+		}
 	}
 	e.signal()
 }
 
-// eventBytes is at least what an event takes beside what it says.
-const eventBytes = len("id: 18446744073709551615\nevent: change\ndata: \n\n")
+const changeName = "change"
+
+// append makes own what is pending behind the shared deliveries. The caller holds mu.
+func (e *eventStream) append(own []byte) {
+	e.held.bytes += len(own) - len(e.held.own)
+	e.held.own = own
+}
+
+// eventSize is how many bytes appendEvent appends for a change.
+func eventSize(n live.Notification) int {
+	var digits [20]byte
+	return len("id: \nevent: \ndata: \n\n") + len(strconv.AppendUint(digits[:0], n.Event.Seq, 10)) + len(changeName) + len(n.Sub.Tag) + len(n.Event.JSON)
+}
+
+// encodeEvent is an encoding.
+func encodeEvent(dst []byte, n live.Notification) (out, body, tail []byte) {
+	if len(n.Event.JSON) <= portionBytes {
+		return appendEvent(dst, changeName, n.Event.Seq, n.Sub.Tag, n.Event.JSON), nil, nil
+	}
+	return append(appendEventHead(dst, changeName, n.Event.Seq), n.Sub.Tag...), n.Event.JSON, []byte(eventEnd)
+}
 
 // Ended implements live.Sink.
 func (e *eventStream) Ended(_ *live.Subscription, why *live.Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.ended {
-		e.pending, e.ended = appendFailure(e.pending, 0, why), true
+		e.append(appendFailure(e.held.own, 0, why))
+		e.ended = true
 	}
 	e.signal()
 }
@@ -71,7 +96,9 @@ func (e *eventStream) Ended(_ *live.Subscription, why *live.Error) {
 // still gets or has. The caller holds mu.
 func (e *eventStream) giveUp() {
 	slow := &live.Error{Code: codeSlowConsumer, Message: "the client reads too slowly; resume from the last id received"}
-	e.pending, e.ended = appendFailure(e.pending[:0], e.taken, slow), true
+	e.held.clear()
+	e.append(appendFailure(e.held.own, e.taken, slow))
+	e.ended = true
 }
 
 // stuck is giveUp for a reader that has taken nothing of a write for too long.
@@ -84,15 +111,15 @@ func (e *eventStream) stuck() {
 	e.signal()
 }
 
-// take returns what is pending.
-func (e *eventStream) take() (pending []byte, ended bool) {
+// take returns what is to be written next; ended says that it is the last.
+func (e *eventStream) take() (next portion, ended bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	pending, e.pending = e.pending, nil
-	if e.last != 0 {
-		e.taken, e.last = e.last, 0
+	next, cursor := e.held.next(encodeEvent, func() []byte { return make([]byte, 0, smallBuffer) })
+	if cursor != 0 {
+		e.taken = cursor
 	}
-	return pending, e.ended
+	return next, e.ended && e.held.bytes == 0
 }
 
 // passed notes the cursor of rows that are written without having been pending, and reports whether the stream has ended meanwhile.
@@ -153,11 +180,20 @@ func (o *eventWriter) write(data []byte) error {
 
 // drain writes what is pending; it is errGone when that was the last.
 func (o *eventWriter) drain() error {
-	pending, ended := o.stream.take()
-	if err := o.write(pending); err != nil || ended {
-		return errGone
+	for {
+		next, ended := o.stream.take()
+		if next.left() == 0 && !ended {
+			return nil
+		}
+		for _, part := range next.parts {
+			if o.write(part) != nil {
+				return errGone
+			}
+		}
+		if ended {
+			return errGone
+		}
 	}
-	return nil
 }
 
 // follow sends what is there and then what comes. errGone is an end that needs no words.

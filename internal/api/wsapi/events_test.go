@@ -84,13 +84,14 @@ func TestFullEventsAreTold(t *testing.T) {
 		e.Deliver([]live.Notification{{Sub: sub, Event: &live.Event{Seq: seq, JSON: bytes.Repeat([]byte("x"), 60)}}})
 	}
 	deliver(7)
-	if pending, ended := e.take(); ended || !bytes.HasPrefix(pending, []byte("id: 7\n")) {
-		t.Fatalf("%q, ended %v", pending, ended)
+	if next, ended := e.take(); ended || !bytes.HasPrefix(next.first(), []byte("id: 7\n")) {
+		t.Fatalf("%q, ended %v", next.first(), ended)
 	}
 	for seq := range uint64(10) {
 		deliver(8 + seq)
 	}
-	pending, ended := e.take()
+	next, ended := e.take()
+	pending := next.first()
 	if want := "id: 7\nevent: failure\n"; !ended || !strings.HasPrefix(string(pending), want) || bytes.Contains(pending, []byte("xxx")) {
 		t.Errorf("%q, ended %v", pending, ended)
 	}
@@ -106,8 +107,8 @@ func TestOneCommandIsTakenWhole(t *testing.T) {
 		all[i] = live.Notification{Sub: sub, Event: &live.Event{Seq: uint64(i + 1), JSON: bytes.Repeat([]byte("x"), 60)}}
 	}
 	e.Deliver(all)
-	if pending, ended := e.take(); ended || bytes.Count(pending, []byte("event: change")) != len(all) {
-		t.Errorf("%d changes, ended %v", bytes.Count(pending, []byte("event: change")), ended)
+	if next, ended := e.take(); ended || bytes.Count(next.first(), []byte("event: change")) != len(all) {
+		t.Errorf("%d changes, ended %v", bytes.Count(next.first(), []byte("event: change")), ended)
 	}
 }
 

@@ -42,6 +42,17 @@ func appendFrame(dst []byte, opcode byte, size int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
 }
 
+// frameHeaderSize is how many bytes appendFrame appends.
+func frameHeaderSize(size int) int {
+	switch {
+	case size < 126:
+		return 2
+	case size < 1<<16:
+		return 4
+	}
+	return maxFrameHeader
+}
+
 // frameEnd is where the frame ends of which the byte before at is a part; frames are those of appendFrame, one behind the other.
 func frameEnd(frames []byte, at int) int {
 	end := 0

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/live"
 )
 
 // errGone says that the connection has ended.
@@ -21,10 +24,11 @@ type outbox struct {
 	grace   time.Duration   // for the notice to a client that took nothing for so long
 	stuck   func()          // gives the notice; it must call endWith
 	drains  *drains
+	encode  encoding // of what is shared; set before anything is
 
 	mu       sync.Mutex // guards everything below
 	allowed  allowance
-	pending  []byte
+	held     backlog
 	writing  int  // bytes of the write under way
 	draining bool // a goroutine is at work, or will be
 	ending   bool // nothing more is taken; the connection is closed when all is written
@@ -69,19 +73,41 @@ func (o *outbox) put(size int, write func(dst []byte) []byte) bool {
 	if o.ending || o.gone {
 		return true
 	}
-	if !o.allowed.takes(len(o.pending)+o.writing, size) {
+	if !o.allowed.takes(o.held.bytes+o.writing, size) {
 		return false
 	}
 	o.write(write)
 	return true
 }
 
-// write appends to the pending bytes and sees that they are drained.
-func (o *outbox) write(write func(dst []byte) []byte) {
-	if o.pending == nil {
-		o.pending = o.drains.buffer()
+// share is put for what is encoded as it is written, of exactly size bytes then.
+func (o *outbox) share(size int, notifications []live.Notification) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.gone {
+		return true
 	}
-	o.pending = write(o.pending)
+	if !o.allowed.takes(o.held.bytes+o.writing, size) {
+		return false
+	}
+	o.held.share(size, slices.Clone(notifications)) // whoever delivers uses the list again
+	o.begin()
+	return true
+}
+
+// write appends to what is held and sees that it is drained.
+func (o *outbox) write(write func(dst []byte) []byte) {
+	if o.held.own == nil {
+		o.held.own = o.drains.buffer()
+	}
+	before := len(o.held.own)
+	o.held.own = write(o.held.own)
+	o.held.bytes += len(o.held.own) - before
+	o.begin()
+}
+
+// begin sees that what is held is drained.
+func (o *outbox) begin() {
 	if o.draining {
 		return
 	}
@@ -90,7 +116,7 @@ func (o *outbox) write(write func(dst []byte) []byte) {
 	if o.prompt != nil {
 		o.drains.add(o)
 	} else {
-		go o.drain(nil, 0)
+		go o.drain(portion{})
 	}
 }
 
@@ -114,7 +140,7 @@ func (o *outbox) endWith(code int, reason string, dropped bool, last func(dst []
 		return
 	}
 	if dropped {
-		o.pending = o.pending[:0]
+		o.held.clear()
 	}
 	o.write(func(dst []byte) []byte {
 		if last != nil {
@@ -129,7 +155,7 @@ func (o *outbox) endWith(code int, reason string, dropped bool, last func(dst []
 func (o *outbox) abort() {
 	o.mu.Lock()
 	o.gone = true
-	o.pending = nil
+	o.held = backlog{}
 	o.mu.Unlock()
 	_ = o.conn.Close() // nothing is owed to the peer any more
 	o.signal()
@@ -150,7 +176,7 @@ func (o *outbox) signal() {
 func (o *outbox) pace(ctx context.Context) error {
 	for {
 		o.mu.Lock()
-		held, over := len(o.pending)+o.writing, o.gone || o.ending
+		held, over := o.held.bytes+o.writing, o.gone || o.ending
 		o.mu.Unlock()
 		if over {
 			return errGone

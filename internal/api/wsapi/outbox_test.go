@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -111,35 +112,40 @@ func TestWriteTimeout(t *testing.T) {
 func TestClientThatReadsTooLateIsTold(t *testing.T) {
 	t.Parallel()
 	for _, ending := range []bool{false, true} {
-		o, client := newPipe(t, 1<<20, time.Millisecond)
-		o.grace = time.Minute
-		stuck, told := make(chan struct{}), o.stuck
-		o.stuck = func() {
-			told()
-			close(stuck)
-		}
-		frame := func(text string) func([]byte) []byte {
-			return func(dst []byte) []byte { return append(appendFrame(dst, opText, len(text)), text...) }
-		}
-		first := strings.Repeat("a", 70_000)
-		o.mu.Lock() // so that all go out in one write
-		o.pending = frame("b")(frame(first)(nil))
-		o.write(frame("b"))
-		o.mu.Unlock()
-		begun := read(t, client, 5)
-		o.put(1, frame("b"))
-		if ending {
-			o.end(1000, "")
-		}
-		<-stuck
-		rest, err := io.ReadAll(client)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := string(appendClose(append(frame(first)(nil), "xxx"...), 1013, "slow"))
-		if got := begun + string(rest); got != want {
-			t.Errorf("ending %v: got %d bytes that end in %q, want %d that end in %q", ending, len(got), got[len(got)-20:], len(want), want[len(want)-20:])
-		}
+		synctest.Test(t, func(t *testing.T) { testReaderTooLate(t, ending) })
+	}
+}
+
+func testReaderTooLate(t *testing.T, ending bool) {
+	t.Helper()
+	o, client := newPipe(t, 1<<20, time.Second)
+	stuck, told := make(chan struct{}), o.stuck
+	o.stuck = func() {
+		told()
+		close(stuck)
+	}
+	frame := func(text string) func([]byte) []byte {
+		return func(dst []byte) []byte { return append(appendFrame(dst, opText, len(text)), text...) }
+	}
+	first := strings.Repeat("a", 70_000)
+	o.mu.Lock() // so that all go out in one write
+	o.held.own = frame("b")(frame(first)(nil))
+	o.held.bytes = len(o.held.own)
+	o.write(frame("b"))
+	o.mu.Unlock()
+	begun := read(t, client, 5)
+	o.put(1, frame("b"))
+	if ending {
+		o.end(1000, "")
+	}
+	<-stuck
+	rest, err := io.ReadAll(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(appendClose(append(frame(first)(nil), "xxx"...), 1013, "slow"))
+	if got := begun + string(rest); got != want {
+		t.Errorf("ending %v: got %d bytes that end in %q, want %d that end in %q", ending, len(got), got[len(got)-20:], len(want), want[len(want)-20:])
 	}
 }
 

@@ -14,6 +14,7 @@
 //     behind the frame that had begun; whoever does not take them within WriteTimeout is cut off without a word.
 //   - A frame of a change is encoded once for all receivers that see the same; only the subscription's id is
 //     put in for each, also into compressed frames.
+//   - A large delivery is held once for all receivers and encoded as it is written to each; see backlog.
 //   - A message over the limit is answered and the connection kept; a message that is no message ends it.
 //   - Callers prove who they are within the time limit, by the header of the upgrade or by the first message.
 //
