@@ -74,6 +74,50 @@ func TestFailedRemovalLeavesNoDrain(t *testing.T) {
 	}
 }
 
+// heard is a fleet that tells what it was to execute, and refuses it.
+type heard struct {
+	fleet
+	commands []*commandv1.Command
+}
+
+func (h *heard) Execute(_ context.Context, _ shard.GroupID, cmd *commandv1.Command) (*commandv1.Response, error) {
+	if h.commands = append(h.commands, cmd); cmd.GetRemoveMember() != nil {
+		return nil, fault.New(fault.Timeout, "nobody answered")
+	}
+	return &commandv1.Response{}, nil
+}
+
+// TestRemovalIsNoOrderOfALostCluster: a removal names no cluster. Where orders of a lost one may still come, an order of this one comes before it.
+func TestRemovalIsNoOrderOfALostCluster(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		store := threeMembers()
+		if lost {
+			edit := store.Current().Edit()
+			cluster, members := store.Current().Recovered(ident.ClusterUID{7}, ident.ClusterUID{8}, []ident.ReplicaID{1, 2, 3})
+			edit.SetCluster(cluster)
+			for _, m := range members {
+				edit.SetMember(m)
+			}
+			store.Publish(edit.Picture())
+		}
+		f := &heard{}
+		c := New(Config{Catalog: store, Executor: f, Nodes: f, Clock: clock.NewManual(time.Unix(1, 0))})
+		if _, err := c.Operate(t.Context(), exec.ClusterOrder{Action: parse.ClusterLeave, Node: 3}); fault.KindOf(err) != fault.Timeout {
+			t.Errorf("the removal failed with %v", err)
+		}
+		if last := f.commands[len(f.commands)-1].GetRemoveMember(); last.GetReplicaId() != 3 {
+			t.Errorf("the removal is %v", f.commands)
+		}
+		uid := ident.ClusterUID{8}
+		ends := len(f.commands) > 1 && string(f.commands[0].GetChangeVotes().GetClusterUid()) == string(uid[:]) &&
+			len(f.commands[0].GetChangeVotes().GetGroups()) == 0
+		if ends != lost || len(f.commands) > 2 {
+			t.Errorf("after a recovery (%v): %v", lost, f.commands)
+		}
+	}
+}
+
 // forgetful is a node that starts anew with an empty directory after each invitation but the third.
 type forgetful struct {
 	fleet

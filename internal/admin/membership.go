@@ -38,14 +38,26 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 			return rows, err
 		}
 	}
-	if _, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RemoveMember{
-		RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(member.Replica)},
-	}}); err != nil {
+	if err := c.remove(ctx, member); err != nil {
 		// If it was recorded all the same, the node leads nothing anyway.
 		c.resume(ctx, member)
 		return nil, err
 	}
 	return c.awaitLeave(ctx, member), nil
+}
+
+// remove records that a member is none any more. The command names no cluster: in one that was recovered, and has given no order since, it could
+// be the lost one's.
+func (c *Cluster) remove(ctx context.Context, member *catalog.Member) error {
+	if len(c.cfg.Catalog.Current().Cluster().Lost) > 0 {
+		if err := c.changeVotes(ctx, member.Replica, nil, true); err != nil {
+			return err
+		}
+	}
+	_, err := c.cfg.Executor.Execute(ctx, shard.Meta, &commandv1.Command{Body: &commandv1.Command_RemoveMember{
+		RemoveMember: &commandv1.RemoveMember{ReplicaId: uint64(member.Replica)},
+	}})
+	return err
 }
 
 // resume takes back a drain that led to nothing; when the node does not hear it, its operator can repeat it.

@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -92,8 +91,12 @@ func (c *metaCall) putFirstTable(place int, stored *commandv1.Table) error {
 
 func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog.Member) *commandv1.Response {
 	member, known := c.MemberByStore(first.Store)
-	if existing.UID != cluster.UID || existing.Shards != cluster.Shards || existing.RequestWindow != cluster.RequestWindow || !known {
-		return command.Refuse(fault.AlreadyExists, "the cluster already exists: '%s' (%s)", existing.ID, existing.UID)
+	uid := existing.UID
+	if len(existing.Lost) > 0 {
+		uid = existing.Lost[0] // nobody founds one that was recovered
+	}
+	if uid != cluster.UID || existing.Shards != cluster.Shards || existing.RequestWindow != cluster.RequestWindow || !known {
+		return command.Refuse(fault.AlreadyExists, "the cluster already exists: '%s' (%s)", existing.ID, uid)
 	}
 	response := done("Cluster '%s' already exists", existing.ID)
 	response.ObjectId = uint64(member.Replica)
@@ -101,9 +104,7 @@ func (c *metaCall) foundAgain(existing, cluster *catalog.Cluster, first *catalog
 }
 
 // addMember lets a data directory take part. A directory that is known keeps its replica id and may change its
-// addresses; a new one takes the place of every other directory of its node. An order of a cluster that was recovered since leaves what it left,
-// together with the recovery, where it was applied before: a new directory gets its id and is removed, as by the recovery, and addresses change
-// of those that no order had removed then.
+// addresses; a new one takes the place of every other directory of its node.
 func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, error) {
 	if c.Cluster() == nil {
 		return notFounded(), nil
@@ -113,7 +114,6 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 		return refusal, nil
 	}
 	known, ok := c.MemberByStore(wanted.Store)
-	late := c.recoveredSince(body.GetClusterUid())
 	switch {
 	case !ok && body.GetLogFormat() < c.Cluster().LogFormat:
 		return command.Refuse(fault.InvalidStatement, "the logs of this cluster have format %d, the program of node %d reads %d; "+
@@ -122,14 +122,11 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 		if refusal := c.observeOutside(wanted, body.GetVotesIn()); refusal != nil {
 			return refusal, nil
 		}
-		if late {
-			return c.admitLost(wanted)
-		}
 		return c.admitMember(wanted)
 	case known.Node != wanted.Node:
 		return command.Refuse(fault.InvalidStatement, "the data directory belongs to node %d, not to node %d",
 			known.Node, wanted.Node), nil
-	case known.Removed && (!late || !known.Lost()):
+	case known.Removed:
 		return command.Refuse(fault.PermissionDenied,
 			"the data directory was removed from the cluster and may not join again; start the node with an empty one"), nil
 	}
@@ -141,12 +138,6 @@ func (c *metaCall) addMember(body *commandv1.AddMember) (*commandv1.Response, er
 	moved := *known
 	moved.RPCAddr, moved.APIAddr = wanted.RPCAddr, wanted.APIAddr
 	return response, c.putMember(&moved)
-}
-
-// recoveredSince reports whether a command is of another cluster than this one, which is what was recovered of it. Some survivors may have
-// applied the command before, and others have it in their logs only.
-func (c *metaCall) recoveredSince(uid []byte) bool {
-	return len(uid) > 0 && !bytes.Equal(uid, c.Cluster().UID[:])
 }
 
 // checkMember reads the identity and addresses of a member; all else is decided here.
@@ -184,29 +175,6 @@ func (c *metaCall) admitMember(member *catalog.Member) (*commandv1.Response, err
 		}
 	}
 	return c.recordMember(member)
-}
-
-// admitLost is admitMember in a cluster that was recovered since.
-func (c *metaCall) admitLost(member *catalog.Member) (*commandv1.Response, error) {
-	for _, other := range c.Members() {
-		if other.Node == member.Node {
-			if err := c.removeLost(other); err != nil {
-				return nil, err
-			}
-		}
-	}
-	member.Lose(c.LastReplica() + 1)
-	return c.recordMember(member)
-}
-
-// removeLost notes that an order removed a member that a recovery had removed, because it comes later in the log, or was applied later here.
-func (c *metaCall) removeLost(member *catalog.Member) error {
-	if !member.Lost() {
-		return nil
-	}
-	removed := *member
-	removed.Replaces = 0
-	return c.putMember(&removed)
 }
 
 // recordMember hands out the next replica id.
@@ -253,7 +221,7 @@ func (c *metaCall) removeMember(body *commandv1.RemoveMember) (*commandv1.Respon
 	response := done("Replica %d removed successfully", replica)
 	response.ObjectId = uint64(replica)
 	if member.Removed {
-		return response, c.removeLost(member)
+		return response, nil
 	}
 	left := 0
 	for _, other := range c.Members() {

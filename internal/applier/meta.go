@@ -93,13 +93,13 @@ func (c *metaCall) apply(cmd *commandv1.Command) (*commandv1.Response, error) {
 	case *commandv1.Command_RotateToken:
 		return c.rotateToken(body.RotateToken)
 	case *commandv1.Command_AddMember:
-		return c.addMember(body.AddMember)
+		return c.ordered(body.AddMember.GetClusterUid(), func() (*commandv1.Response, error) { return c.addMember(body.AddMember) })
 	case *commandv1.Command_RaiseLogFormat:
 		return c.raiseLogFormat(body.RaiseLogFormat)
 	case *commandv1.Command_ChangeVotes:
-		return c.changeVotes(body.ChangeVotes)
+		return c.ordered(body.ChangeVotes.GetClusterUid(), func() (*commandv1.Response, error) { return c.changeVotes(body.ChangeVotes) })
 	case *commandv1.Command_RemoveMember:
-		return c.removeMember(body.RemoveMember)
+		return c.ordered(nil, func() (*commandv1.Response, error) { return c.removeMember(body.RemoveMember) })
 	case *commandv1.Command_CleanupDone:
 		return c.cleanupDone(body.CleanupDone)
 	case *commandv1.Command_CreateStorage:
@@ -131,6 +131,7 @@ type metaCall struct {
 	index uint64
 	now   int64
 	note  *commandv1.AuditNote // nil when the audit log says nothing of the command
+	late  bool                 // it is an order about members of the cluster that is the first of Lost
 }
 
 func (c *metaCall) put(key []byte, record proto.Message) error {
@@ -151,6 +152,9 @@ func (c *metaCall) putCluster(cluster *catalog.Cluster) error {
 }
 
 func (c *metaCall) putMember(member *catalog.Member) error {
+	if c.late {
+		member = c.ofLost(member)
+	}
 	c.SetMember(member)
 	return c.put(keys.Member(member.Replica), catalog.MemberToProto(member))
 }

@@ -16,9 +16,6 @@ func (c *metaCall) changeVotes(body *commandv1.ChangeVotes) (*commandv1.Response
 	if c.Cluster() == nil {
 		return notFounded(), nil
 	}
-	if c.recoveredSince(body.GetClusterUid()) {
-		return command.Refuse(fault.InvalidStatement, "the cluster was recovered meanwhile; look at who votes now, and order it again"), nil
-	}
 	replica := ident.ReplicaID(body.GetReplicaId())
 	member, ok := c.Member(replica)
 	if !ok || member.Removed {

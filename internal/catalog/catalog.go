@@ -18,7 +18,8 @@ type Cluster struct {
 	Shards        shard.Map
 	RequestWindow uint64 // entries for which requests are remembered; zero is the default
 	FoundedMicros int64
-	LogFormat     uint32 // of log entries that every member reads; zero is one command in an entry
+	LogFormat     uint32             // of log entries that every member reads; zero is one command in an entry
+	Lost          []ident.ClusterUID // see Recovered
 }
 
 // Member is one data directory that takes, or took, part in the cluster.
@@ -28,23 +29,17 @@ type Member struct {
 	Store        ident.StoreID
 	RPCAddr      string
 	APIAddr      string
-	Replaces     ident.ReplicaID // zero when it came as a new node; see Lost
+	Replaces     ident.ReplicaID // zero when it came as a new node
 	Removed      bool            // it left, or its node came back with another store
 	JoinedMicros int64
 	Observes     []shard.GroupID // groups in which its replica has no vote, ascending; a published one is never changed
+	Lost         []Standing      // what each of the cluster's Lost says of it
 }
 
 // Votes reports whether the member is to vote in a group.
 func (m *Member) Votes(group shard.GroupID) bool {
 	return !m.Removed && !slices.Contains(m.Observes, group)
 }
-
-// Lost reports whether a recovery removed the member, and no order of the cluster: one that stands in for itself. What survivors of the lost
-// cluster have of its orders only in their logs then does the same to it as where it was applied before.
-func (m *Member) Lost() bool { return m.Removed && m.Replaces == m.Replica }
-
-// Lose removes a member, of which this is or will be the replica id, as a recovery does.
-func (m *Member) Lose(id ident.ReplicaID) { m.Removed, m.Replaces, m.Observes = true, id, nil }
 
 // Namespace is a named set of tables.
 type Namespace struct {

@@ -82,9 +82,10 @@ func TestTableFromProtoRefusesNonsense(t *testing.T) {
 
 // samplePicture is a picture with everything in it, and its records by key.
 func samplePicture() (*Catalog, map[string]proto.Message) {
-	cluster := &Cluster{UID: ident.ClusterUID{1}, ID: "local", Shards: shard.Default(), FoundedMicros: 5}
+	cluster := &Cluster{UID: ident.ClusterUID{1}, ID: "local", Shards: shard.Default(), FoundedMicros: 5, Lost: []ident.ClusterUID{{2}, {3}}}
 	member := &Member{Replica: 2, Node: 7, Store: ident.StoreID{9}, RPCAddr: "r", APIAddr: "a", Replaces: 1, JoinedMicros: 6}
-	removed := &Member{Replica: 1, Node: 7, Store: ident.StoreID{8}, Removed: true}
+	member.Lost = []Standing{{Replaces: 1, Observes: []shard.GroupID{shard.SharedShard(0)}}, {Removed: true}}
+	removed := &Member{Replica: 1, Node: 7, Store: ident.StoreID{8}, Removed: true, Lost: []Standing{{}, Gone()}}
 	namespace := &Namespace{Name: "app", Options: map[string]string{"k": "v"}, CreatedMicros: 7}
 	table := sampleTable()
 	dropped := sampleTable()

@@ -83,6 +83,11 @@ func (c *Catalog) loadCluster(reader storage.Reader) error {
 func (c *Catalog) loadMembers(reader storage.Reader) error {
 	sorted, err := loadKind(reader, keys.KindMember, MemberFromProto, func(m *Member) []byte { return keys.Member(m.Replica) })
 	c.members = treeOf(sorted, func(m *Member) ident.ReplicaID { return m.Replica })
+	for _, m := range sorted {
+		if c.cluster == nil && len(m.Lost) > 0 || c.cluster != nil && len(m.Lost) != len(c.cluster.Lost) {
+			return fmt.Errorf("%w: of member %d %d lost clusters are known", errMalformed, m.Replica, len(m.Lost))
+		}
+	}
 	return err
 }
 

@@ -40,7 +40,7 @@ func unmarshal(data []byte, record proto.Message) error {
 
 // ClusterToProto converts to the stored form.
 func ClusterToProto(c *Cluster) *commandv1.Cluster {
-	return &commandv1.Cluster{
+	p := &commandv1.Cluster{
 		ClusterUid:    c.UID[:],
 		ClusterId:     c.ID,
 		UserShards:    c.Shards.UserShards,
@@ -49,6 +49,10 @@ func ClusterToProto(c *Cluster) *commandv1.Cluster {
 		RequestWindow: c.RequestWindow,
 		LogFormat:     c.LogFormat,
 	}
+	for _, lost := range c.Lost {
+		p.LostUids = append(p.LostUids, lost[:])
+	}
+	return p
 }
 
 // raisedFormat is the first byte of the record of a cluster whose log format is raised, so that a program that knows no
@@ -94,15 +98,21 @@ func ClusterFromProto(p *commandv1.Cluster) (*Cluster, error) {
 		RequestWindow: p.GetRequestWindow(),
 		LogFormat:     p.GetLogFormat(),
 	}
-	if err := c.Shards.Validate(); err != nil {
+	if err = c.Shards.Validate(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	for _, raw := range p.GetLostUids() {
+		if uid, err = id16(raw); err != nil {
+			return nil, fmt.Errorf("uid of a lost cluster: %w", err)
+		}
+		c.Lost = append(c.Lost, uid)
 	}
 	return c, nil
 }
 
 // MemberToProto converts to the stored form.
 func MemberToProto(m *Member) *commandv1.Member {
-	return &commandv1.Member{
+	p := &commandv1.Member{
 		ReplicaId:    uint64(m.Replica),
 		NodeId:       uint64(m.Node),
 		StoreId:      m.Store[:],
@@ -113,6 +123,10 @@ func MemberToProto(m *Member) *commandv1.Member {
 		JoinedMicros: m.JoinedMicros,
 		Observes:     groupNumbers(m.Observes),
 	}
+	for _, s := range m.Lost {
+		p.Lost = append(p.Lost, &commandv1.Standing{Replaces: uint64(s.Replaces), Removed: s.Removed, Observes: groupNumbers(s.Observes)})
+	}
+	return p
 }
 
 func groupNumbers(groups []shard.GroupID) []uint64 {
@@ -137,7 +151,7 @@ func MemberFromProto(p *commandv1.Member) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("member store id: %w", err)
 	}
-	return &Member{
+	m := &Member{
 		Replica:      ident.ReplicaID(p.GetReplicaId()),
 		Node:         ident.NodeID(p.GetNodeId()),
 		Store:        store,
@@ -147,7 +161,11 @@ func MemberFromProto(p *commandv1.Member) (*Member, error) {
 		Removed:      p.GetRemoved(),
 		JoinedMicros: p.GetJoinedMicros(),
 		Observes:     groupIDs(p.GetObserves()),
-	}, nil
+	}
+	for _, s := range p.GetLost() {
+		m.Lost = append(m.Lost, Standing{ident.ReplicaID(s.GetReplaces()), s.GetRemoved(), groupIDs(s.GetObserves())})
+	}
+	return m, nil
 }
 
 // NamespaceToProto converts to the stored form.

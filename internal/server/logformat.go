@@ -99,8 +99,8 @@ func addMember(current *catalog.Catalog, member *commandv1.Member, format uint32
 	if current.Cluster().LogFormat > 0 {
 		add.LogFormat = format
 	}
-	if current.Cluster().LogFormat >= command.VotesFormat {
-		add.ClusterUid = current.Cluster().UID[:]
+	if cluster := current.Cluster(); cluster.LogFormat >= command.VotesFormat || len(cluster.Lost) > 0 {
+		add.ClusterUid = cluster.UID[:]
 	}
 	return add
 }

@@ -113,8 +113,7 @@ type recoveryPlan struct {
 	replicas []ident.ReplicaID
 	uid      ident.ClusterUID
 	cluster  *catalog.Cluster
-	lost     []*catalog.Member
-	gone     []*catalog.Member // left by an order, and may still say in whose place they came
+	members  []*catalog.Member
 
 	observers []*catalog.Member // survivors without a vote in some groups; they vote everywhere from now on
 }
@@ -136,7 +135,6 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 				plan.observers = append(plan.observers, m)
 			}
 		} else {
-			plan.lost = append(plan.lost, m)
 			plan.report.Lost = append(plan.report.Lost, m.Node)
 		}
 	}
@@ -148,18 +146,14 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 	if !slices.Contains(plan.replicas, self) {
 		return plan, fmt.Errorf("node %d has another data directory by now; this one was replaced", uint64(n.identity.Node))
 	}
-	for _, m := range current.Members() {
-		if m.Removed && !m.Lost() && (m.Replaces != 0 || len(m.Observes) > 0) {
-			plan.gone = append(plan.gone, m)
-		}
-	}
 	slices.Sort(plan.replicas)
-	plan.report.AlreadyDone = len(plan.lost)+len(plan.observers) == 0 && n.identity.Cluster == plan.cluster.UID
+	plan.report.AlreadyDone = len(plan.report.Lost)+len(plan.observers) == 0 && n.identity.Cluster == plan.cluster.UID
 	for _, g := range plan.report.Groups {
 		plan.report.AlreadyDone = plan.report.AlreadyDone && slices.Equal(g.Voters, plan.replicas)
 	}
 	plan.noteObserved(self)
 	plan.uid = recoveredUID(n.identity.Cluster, plan.replicas)
+	plan.cluster, plan.members = current.Recovered(n.identity.Cluster, plan.uid, plan.replicas)
 	return plan, nil
 }
 
@@ -191,33 +185,15 @@ func recoveredUID(old ident.ClusterUID, survivors []ident.ReplicaID) (uid ident.
 
 // stage writes what the meta group will know from now on.
 func (p *recoveryPlan) stage(batch *storage.Batch) error {
-	cluster := *p.cluster
-	cluster.UID = p.uid
-	value, err := catalog.MarshalCluster(&cluster)
+	value, err := catalog.MarshalCluster(p.cluster)
 	if err != nil {
 		return err
 	}
 	if err = batch.Set(keys.Cluster(), value); err != nil {
 		return fmt.Errorf("rewrite the cluster: %w", err)
 	}
-	for _, m := range p.observers {
-		voting := *m
-		voting.Observes = nil
-		if value, err = catalog.Marshal(catalog.MemberToProto(&voting)); err != nil {
-			return err
-		}
-		if err = batch.Set(keys.Member(m.Replica), value); err != nil {
-			return fmt.Errorf("rewrite member %d: %w", uint64(m.Replica), err)
-		}
-	}
-	// In whose place the lost ones came is told by none: a survivor that has one of them in its log only, and applies that later, could not.
-	for _, m := range slices.Concat(p.lost, p.gone) {
-		removed := *m
-		removed.Lose(m.Replica)
-		if m.Removed { // by an order, not by this
-			removed.Replaces = 0
-		}
-		if value, err = catalog.Marshal(catalog.MemberToProto(&removed)); err != nil {
+	for _, m := range p.members {
+		if value, err = catalog.Marshal(catalog.MemberToProto(m)); err != nil {
 			return err
 		}
 		if err = batch.Set(keys.Member(m.Replica), value); err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // TestLateMemberOfALostCluster: of two survivors one has applied the orders that add a node, that give it a new disk, and that tell of an
-// address, also of the disk that was replaced, and the other has them in its log only. After the recovery both have the same members, none
+// address, also of the disk that was replaced, and orders about votes and a removal that were refused; the other has them in its log only. After the recovery both have the same members, none
 // of the lost cluster's, remember the same answers, and go on to count alike.
 func TestLateMemberOfALostCluster(t *testing.T) {
 	t.Parallel()
@@ -30,6 +30,7 @@ func TestLateMemberOfALostCluster(t *testing.T) {
 		return nodes[2].catalog.Current().Index() == nodes[0].catalog.Current().Index() && len(nodes[2].catalog.Current().Members()) == 3
 	})
 	closeNode(t, nodes[2])
+	orderVotes(t, nodes[0])
 	addMemberTo(t, nodes[0], 4, 4, "n4:1")
 	addMemberTo(t, nodes[0], 4, 4, "n4:0")
 	addMemberTo(t, nodes[0], 4, 5, "n4:1") // which nobody has seen alive, so that another disk may stand in for it
@@ -81,6 +82,32 @@ func TestLateMemberOfALostCluster(t *testing.T) {
 	for _, m := range first.catalog.Current().Members() {
 		if lost := m.Node != 1 && m.Node != 3 && m.Node != 6; m.Removed != lost {
 			t.Errorf("member %+v", m)
+		}
+	}
+}
+
+// orderVotes takes all votes of a group but those of node 1, whose last vote and place then cannot be taken.
+func orderVotes(t *testing.T, n *Node) {
+	t.Helper()
+	group, uid := shard.SharedShard(0), n.catalog.Current().Cluster().UID
+	take := func(replica uint64) *commandv1.Command {
+		return &commandv1.Command{Body: &commandv1.Command_ChangeVotes{ChangeVotes: &commandv1.ChangeVotes{
+			ReplicaId: replica, Groups: []uint64{uint64(group)}, ClusterUid: uid[:],
+		}}}
+	}
+	last := uint64(n.self())
+	for _, m := range n.catalog.Current().Members() {
+		if replica := uint64(m.Replica); replica != last {
+			if _, err := n.exec.Execute(t.Context(), shard.Meta, take(replica)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, order := range []*commandv1.Command{
+		take(last), {Body: &commandv1.Command_RemoveMember{RemoveMember: &commandv1.RemoveMember{ReplicaId: last}}},
+	} {
+		if _, err := n.exec.Execute(t.Context(), shard.Meta, order); fault.KindOf(err) != fault.InvalidStatement {
+			t.Fatalf("the only voter of a group: %v", err)
 		}
 	}
 }

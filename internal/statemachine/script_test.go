@@ -30,6 +30,7 @@ import (
 //	skip to=N                      the next entry has index N
 //	apply                          one run of entries, one a line; prints responses and changed keys
 //	restart | crash                a new state machine; a power cut
+//	recover uid=N survivors=N,…    what a recovery writes into the meta group
 //	catalog                        the published picture
 //	jobs                           the records of jobs and schedules
 //
@@ -75,6 +76,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "crash":
 		s.crash(t)
 		return fmt.Sprintf("applied index %d", s.applied(t))
+	case "recover":
+		f := fields{t, []string{"uid=" + d.CmdArgs[0].Vals[0], "survivors=" + strings.Join(d.CmdArgs[1].Vals, ",")}}
+		var uid ident.ClusterUID
+		copy(uid[:], f.id("uid"))
+		s.recover(t, uid, f.numbers("survivors"))
 	case "flush":
 		must(t, s.engine.Flush())
 	case "catalog":

@@ -14,6 +14,9 @@ func summary(c *catalog.Catalog) string {
 	if cluster := c.Cluster(); cluster != nil {
 		fmt.Fprintf(&b, "cluster %s %s, %d user shards, %d shared shards, founded %d\n",
 			cluster.ID, cluster.UID, cluster.Shards.UserShards, cluster.Shards.SharedShards, cluster.FoundedMicros)
+		for _, uid := range cluster.Lost {
+			fmt.Fprintf(&b, "recovered from %s\n", uid)
+		}
 	}
 	for _, m := range c.Members() {
 		fmt.Fprintf(&b, "member %d: node %d store %s rpc %q api %q", m.Replica, m.Node, m.Store.String()[30:], m.RPCAddr, m.APIAddr)
@@ -25,6 +28,9 @@ func summary(c *catalog.Catalog) string {
 		}
 		if len(m.Observes) > 0 {
 			fmt.Fprintf(&b, " observes %v", m.Observes)
+		}
+		for _, s := range m.Lost {
+			fmt.Fprintf(&b, "; was: replaces %d removed %v observes %v", s.Replaces, s.Removed, s.Observes)
 		}
 		b.WriteString("\n")
 	}

@@ -2861,10 +2861,11 @@ type Member struct {
 	StoreId       []byte                 `protobuf:"bytes,3,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"` // 16 bytes
 	RpcAddr       string                 `protobuf:"bytes,4,opt,name=rpc_addr,json=rpcAddr,proto3" json:"rpc_addr,omitempty"`
 	ApiAddr       string                 `protobuf:"bytes,5,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
-	Replaces      uint64                 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"` // replica id of the node's lost store that this one takes the place of; its own: removed by a recovery
+	Replaces      uint64                 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"` // replica id of the node's lost store that this one takes the place of
 	Removed       bool                   `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
 	JoinedMicros  int64                  `protobuf:"zigzag64,8,opt,name=joined_micros,json=joinedMicros,proto3" json:"joined_micros,omitempty"`
 	Observes      []uint64               `protobuf:"varint,9,rep,packed,name=observes,proto3" json:"observes,omitempty"` // groups in which its replica has no vote, ascending; from log format 7 on
+	Lost          []*Standing            `protobuf:"bytes,10,rep,name=lost,proto3" json:"lost,omitempty"`                // in the stored form: by each of the cluster's lost_uids, what that one says of the member
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2962,6 +2963,74 @@ func (x *Member) GetObserves() []uint64 {
 	return nil
 }
 
+func (x *Member) GetLost() []*Standing {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+// Standing is what a cluster that was recovered since says of a member, as in Member.
+type Standing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replaces      uint64                 `protobuf:"varint,1,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Removed       bool                   `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	Observes      []uint64               `protobuf:"varint,3,rep,packed,name=observes,proto3" json:"observes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Standing) GetReplaces() uint64 {
+	if x != nil {
+		return x.Replaces
+	}
+	return 0
+}
+
+func (x *Standing) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *Standing) GetObserves() []uint64 {
+	if x != nil {
+		return x.Observes
+	}
+	return nil
+}
+
 // AddMember is idempotent by store id; the response's object_id is the replica id. A member of the same
 // node id with another store is marked removed and named in `replaces`. A known store may change its
 // addresses this way.
@@ -2970,8 +3039,8 @@ type AddMember struct {
 	Member    *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	LogFormat uint32                 `protobuf:"varint,2,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`  // what the program of a new store reads; set only where the cluster's format is raised
 	VotesIn   []uint64               `protobuf:"varint,3,rep,packed,name=votes_in,json=votesIn,proto3" json:"votes_in,omitempty"` // of a new node: the only groups in which it gets a vote; none is all. From log format 7 on
-	// The cluster that the sender knew, 16 bytes; set from log format 7 on, empty is any. Where survivors of a lost majority are another cluster
-	// by now, the store belongs to the lost one: it is recorded as removed.
+	// The cluster that the sender knew, 16 bytes; set from log format 7 on. Where survivors of a lost majority are another cluster by now, the store
+	// belongs to the lost one: it is recorded as removed. Empty is this cluster, or the first of its lost_uids, if there are any.
 	ClusterUid    []byte `protobuf:"bytes,4,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2979,7 +3048,7 @@ type AddMember struct {
 
 func (x *AddMember) Reset() {
 	*x = AddMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2991,7 +3060,7 @@ func (x *AddMember) String() string {
 func (*AddMember) ProtoMessage() {}
 
 func (x *AddMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[26]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3004,7 +3073,7 @@ func (x *AddMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMember.ProtoReflect.Descriptor instead.
 func (*AddMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddMember) GetMember() *Member {
@@ -3042,8 +3111,8 @@ type ChangeVotes struct {
 	ReplicaId uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
 	Groups    []uint64               `protobuf:"varint,2,rep,packed,name=groups,proto3" json:"groups,omitempty"`
 	Votes     bool                   `protobuf:"varint,3,opt,name=votes,proto3" json:"votes,omitempty"`
-	// The cluster that the sender knew, 16 bytes; empty is any. Survivors of a lost majority, of which some had applied an order and others
-	// had it in their logs only, are another cluster, in which nobody carries it out.
+	// The cluster that the sender knew, 16 bytes; empty as in AddMember. Survivors of a lost majority, of which some had applied an order and others
+	// had it in their logs only, are another cluster, in which nobody carries it out, and which answers as the lost one did.
 	ClusterUid    []byte `protobuf:"bytes,4,opt,name=cluster_uid,json=clusterUid,proto3" json:"cluster_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3051,7 +3120,7 @@ type ChangeVotes struct {
 
 func (x *ChangeVotes) Reset() {
 	*x = ChangeVotes{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3132,7 @@ func (x *ChangeVotes) String() string {
 func (*ChangeVotes) ProtoMessage() {}
 
 func (x *ChangeVotes) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[27]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3145,7 @@ func (x *ChangeVotes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVotes.ProtoReflect.Descriptor instead.
 func (*ChangeVotes) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ChangeVotes) GetReplicaId() uint64 {
@@ -3107,6 +3176,7 @@ func (x *ChangeVotes) GetClusterUid() []byte {
 	return nil
 }
 
+// RemoveMember names no cluster: it is an order of the first of lost_uids, if there are any. Whoever proposes it has another order end that before.
 type RemoveMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
@@ -3116,7 +3186,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3198,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[28]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3211,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemoveMember) GetReplicaId() uint64 {
@@ -3167,7 +3237,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3249,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[29]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3262,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Found) GetClusterUid() []byte {
@@ -3256,7 +3326,7 @@ type RaiseLogFormat struct {
 
 func (x *RaiseLogFormat) Reset() {
 	*x = RaiseLogFormat{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3338,7 @@ func (x *RaiseLogFormat) String() string {
 func (*RaiseLogFormat) ProtoMessage() {}
 
 func (x *RaiseLogFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[30]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3351,7 @@ func (x *RaiseLogFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseLogFormat.ProtoReflect.Descriptor instead.
 func (*RaiseLogFormat) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RaiseLogFormat) GetLogFormat() uint32 {
@@ -3308,13 +3378,15 @@ type Cluster struct {
 	FoundedMicros int64                  `protobuf:"zigzag64,5,opt,name=founded_micros,json=foundedMicros,proto3" json:"founded_micros,omitempty"`
 	RequestWindow uint64                 `protobuf:"varint,6,opt,name=request_window,json=requestWindow,proto3" json:"request_window,omitempty"` // as in Found
 	LogFormat     uint32                 `protobuf:"varint,7,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`             // what every member reads, as in RaiseLogFormat; zero is one command in an entry
+	// Clusters from which this one was recovered, the oldest first, whose orders about members may still lie in logs: until an order of a later one comes.
+	LostUids      [][]byte `protobuf:"bytes,8,rep,name=lost_uids,json=lostUids,proto3" json:"lost_uids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
 	*x = Cluster{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3326,7 +3398,7 @@ func (x *Cluster) String() string {
 func (*Cluster) ProtoMessage() {}
 
 func (x *Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[31]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3339,7 +3411,7 @@ func (x *Cluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cluster.ProtoReflect.Descriptor instead.
 func (*Cluster) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Cluster) GetClusterUid() []byte {
@@ -3391,6 +3463,13 @@ func (x *Cluster) GetLogFormat() uint32 {
 	return 0
 }
 
+func (x *Cluster) GetLostUids() [][]byte {
+	if x != nil {
+		return x.LostUids
+	}
+	return nil
+}
+
 // Namespace is the stored form of a namespace.
 type Namespace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3403,7 +3482,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3494,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[32]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3507,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Namespace) GetName() string {
@@ -3462,7 +3541,7 @@ type CleanupDone struct {
 
 func (x *CleanupDone) Reset() {
 	*x = CleanupDone{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3474,7 +3553,7 @@ func (x *CleanupDone) String() string {
 func (*CleanupDone) ProtoMessage() {}
 
 func (x *CleanupDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[33]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3487,7 +3566,7 @@ func (x *CleanupDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupDone.ProtoReflect.Descriptor instead.
 func (*CleanupDone) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CleanupDone) GetTableId() uint64 {
@@ -3521,7 +3600,7 @@ type WriteRows struct {
 
 func (x *WriteRows) Reset() {
 	*x = WriteRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3533,7 +3612,7 @@ func (x *WriteRows) String() string {
 func (*WriteRows) ProtoMessage() {}
 
 func (x *WriteRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[34]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3546,7 +3625,7 @@ func (x *WriteRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRows.ProtoReflect.Descriptor instead.
 func (*WriteRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WriteRows) GetScopes() []*ScopeUnchanged {
@@ -3641,7 +3720,7 @@ type ColdRead struct {
 
 func (x *ColdRead) Reset() {
 	*x = ColdRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3732,7 @@ func (x *ColdRead) String() string {
 func (*ColdRead) ProtoMessage() {}
 
 func (x *ColdRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[35]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3745,7 @@ func (x *ColdRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColdRead.ProtoReflect.Descriptor instead.
 func (*ColdRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ColdRead) GetTableId() uint64 {
@@ -3710,7 +3789,7 @@ type RowRead struct {
 
 func (x *RowRead) Reset() {
 	*x = RowRead{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3722,7 +3801,7 @@ func (x *RowRead) String() string {
 func (*RowRead) ProtoMessage() {}
 
 func (x *RowRead) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[36]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3735,7 +3814,7 @@ func (x *RowRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRead.ProtoReflect.Descriptor instead.
 func (*RowRead) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RowRead) GetTableId() uint64 {
@@ -3782,7 +3861,7 @@ type SpanUnchanged struct {
 
 func (x *SpanUnchanged) Reset() {
 	*x = SpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +3873,7 @@ func (x *SpanUnchanged) String() string {
 func (*SpanUnchanged) ProtoMessage() {}
 
 func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[37]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +3886,7 @@ func (x *SpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanUnchanged.ProtoReflect.Descriptor instead.
 func (*SpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SpanUnchanged) GetTableId() uint64 {
@@ -3864,7 +3943,7 @@ type IndexSpanUnchanged struct {
 
 func (x *IndexSpanUnchanged) Reset() {
 	*x = IndexSpanUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3876,7 +3955,7 @@ func (x *IndexSpanUnchanged) String() string {
 func (*IndexSpanUnchanged) ProtoMessage() {}
 
 func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[38]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3889,7 +3968,7 @@ func (x *IndexSpanUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexSpanUnchanged.ProtoReflect.Descriptor instead.
 func (*IndexSpanUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *IndexSpanUnchanged) GetTableId() uint64 {
@@ -3951,7 +4030,7 @@ type TableRevision struct {
 
 func (x *TableRevision) Reset() {
 	*x = TableRevision{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3963,7 +4042,7 @@ func (x *TableRevision) String() string {
 func (*TableRevision) ProtoMessage() {}
 
 func (x *TableRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[39]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3976,7 +4055,7 @@ func (x *TableRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRevision.ProtoReflect.Descriptor instead.
 func (*TableRevision) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TableRevision) GetTableId() uint64 {
@@ -4006,7 +4085,7 @@ type IndexEntry struct {
 
 func (x *IndexEntry) Reset() {
 	*x = IndexEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4097,7 @@ func (x *IndexEntry) String() string {
 func (*IndexEntry) ProtoMessage() {}
 
 func (x *IndexEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[40]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4110,7 @@ func (x *IndexEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexEntry.ProtoReflect.Descriptor instead.
 func (*IndexEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *IndexEntry) GetIndexId() uint32 {
@@ -4075,7 +4154,7 @@ type ScopeUnchanged struct {
 
 func (x *ScopeUnchanged) Reset() {
 	*x = ScopeUnchanged{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4087,7 +4166,7 @@ func (x *ScopeUnchanged) String() string {
 func (*ScopeUnchanged) ProtoMessage() {}
 
 func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[41]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4100,7 +4179,7 @@ func (x *ScopeUnchanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeUnchanged.ProtoReflect.Descriptor instead.
 func (*ScopeUnchanged) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{41}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ScopeUnchanged) GetTableId() uint64 {
@@ -4145,7 +4224,7 @@ type RowWrite struct {
 
 func (x *RowWrite) Reset() {
 	*x = RowWrite{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4157,7 +4236,7 @@ func (x *RowWrite) String() string {
 func (*RowWrite) ProtoMessage() {}
 
 func (x *RowWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[42]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4170,7 +4249,7 @@ func (x *RowWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowWrite.ProtoReflect.Descriptor instead.
 func (*RowWrite) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{42}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RowWrite) GetTableId() uint64 {
@@ -4268,7 +4347,7 @@ type FenceTable struct {
 
 func (x *FenceTable) Reset() {
 	*x = FenceTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4280,7 +4359,7 @@ func (x *FenceTable) String() string {
 func (*FenceTable) ProtoMessage() {}
 
 func (x *FenceTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[43]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4293,7 +4372,7 @@ func (x *FenceTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceTable.ProtoReflect.Descriptor instead.
 func (*FenceTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{43}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FenceTable) GetTableId() uint64 {
@@ -4322,7 +4401,7 @@ type RetainChanges struct {
 
 func (x *RetainChanges) Reset() {
 	*x = RetainChanges{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4334,7 +4413,7 @@ func (x *RetainChanges) String() string {
 func (*RetainChanges) ProtoMessage() {}
 
 func (x *RetainChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[44]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4347,7 +4426,7 @@ func (x *RetainChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainChanges.ProtoReflect.Descriptor instead.
 func (*RetainChanges) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{44}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RetainChanges) GetEntries() uint64 {
@@ -4384,7 +4463,7 @@ type IndexRows struct {
 
 func (x *IndexRows) Reset() {
 	*x = IndexRows{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4396,7 +4475,7 @@ func (x *IndexRows) String() string {
 func (*IndexRows) ProtoMessage() {}
 
 func (x *IndexRows) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[45]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4409,7 +4488,7 @@ func (x *IndexRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRows.ProtoReflect.Descriptor instead.
 func (*IndexRows) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{45}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *IndexRows) GetTableId() uint64 {
@@ -4439,7 +4518,7 @@ type IndexRow struct {
 
 func (x *IndexRow) Reset() {
 	*x = IndexRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4451,7 +4530,7 @@ func (x *IndexRow) String() string {
 func (*IndexRow) ProtoMessage() {}
 
 func (x *IndexRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[46]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4464,7 +4543,7 @@ func (x *IndexRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRow.ProtoReflect.Descriptor instead.
 func (*IndexRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{46}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *IndexRow) GetUser() string {
@@ -4513,7 +4592,7 @@ type PurgeIndex struct {
 
 func (x *PurgeIndex) Reset() {
 	*x = PurgeIndex{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4525,7 +4604,7 @@ func (x *PurgeIndex) String() string {
 func (*PurgeIndex) ProtoMessage() {}
 
 func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[47]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4538,7 +4617,7 @@ func (x *PurgeIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeIndex.ProtoReflect.Descriptor instead.
 func (*PurgeIndex) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{47}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PurgeIndex) GetTableId() uint64 {
@@ -4570,7 +4649,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4582,7 +4661,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[48]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4595,7 +4674,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{48}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Manifest) GetVersion() uint64 {
@@ -4654,7 +4733,7 @@ type ReplacedSegments struct {
 
 func (x *ReplacedSegments) Reset() {
 	*x = ReplacedSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4666,7 +4745,7 @@ func (x *ReplacedSegments) String() string {
 func (*ReplacedSegments) ProtoMessage() {}
 
 func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[49]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4679,7 +4758,7 @@ func (x *ReplacedSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplacedSegments.ProtoReflect.Descriptor instead.
 func (*ReplacedSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{49}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReplacedSegments) GetMinKey() []byte {
@@ -4739,7 +4818,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4830,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[50]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4843,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{50}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Segment) GetNumber() uint64 {
@@ -4904,7 +4983,7 @@ type SegmentAge struct {
 
 func (x *SegmentAge) Reset() {
 	*x = SegmentAge{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4916,7 +4995,7 @@ func (x *SegmentAge) String() string {
 func (*SegmentAge) ProtoMessage() {}
 
 func (x *SegmentAge) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[51]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4929,7 +5008,7 @@ func (x *SegmentAge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentAge.ProtoReflect.Descriptor instead.
 func (*SegmentAge) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{51}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SegmentAge) GetSeq() uint64 {
@@ -4959,7 +5038,7 @@ type SegmentColumn struct {
 
 func (x *SegmentColumn) Reset() {
 	*x = SegmentColumn{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4971,7 +5050,7 @@ func (x *SegmentColumn) String() string {
 func (*SegmentColumn) ProtoMessage() {}
 
 func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[52]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4984,7 +5063,7 @@ func (x *SegmentColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentColumn.ProtoReflect.Descriptor instead.
 func (*SegmentColumn) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{52}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SegmentColumn) GetId() uint32 {
@@ -5031,7 +5110,7 @@ type CommitSegment struct {
 
 func (x *CommitSegment) Reset() {
 	*x = CommitSegment{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5043,7 +5122,7 @@ func (x *CommitSegment) String() string {
 func (*CommitSegment) ProtoMessage() {}
 
 func (x *CommitSegment) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[53]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +5135,7 @@ func (x *CommitSegment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitSegment.ProtoReflect.Descriptor instead.
 func (*CommitSegment) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{53}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CommitSegment) GetTableId() uint64 {
@@ -5117,7 +5196,7 @@ type ReplaceSegments struct {
 
 func (x *ReplaceSegments) Reset() {
 	*x = ReplaceSegments{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5129,7 +5208,7 @@ func (x *ReplaceSegments) String() string {
 func (*ReplaceSegments) ProtoMessage() {}
 
 func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[54]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5142,7 +5221,7 @@ func (x *ReplaceSegments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSegments.ProtoReflect.Descriptor instead.
 func (*ReplaceSegments) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{54}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReplaceSegments) GetTableId() uint64 {
@@ -5197,7 +5276,7 @@ type PurgeTable struct {
 
 func (x *PurgeTable) Reset() {
 	*x = PurgeTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5209,7 +5288,7 @@ func (x *PurgeTable) String() string {
 func (*PurgeTable) ProtoMessage() {}
 
 func (x *PurgeTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[55]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5222,7 +5301,7 @@ func (x *PurgeTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeTable.ProtoReflect.Descriptor instead.
 func (*PurgeTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{55}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PurgeTable) GetTableId() uint64 {
@@ -5265,7 +5344,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5277,7 +5356,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[56]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5290,7 +5369,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{56}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Job) GetNumber() uint64 {
@@ -5475,7 +5554,7 @@ type JobClaim struct {
 
 func (x *JobClaim) Reset() {
 	*x = JobClaim{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5487,7 +5566,7 @@ func (x *JobClaim) String() string {
 func (*JobClaim) ProtoMessage() {}
 
 func (x *JobClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[57]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5500,7 +5579,7 @@ func (x *JobClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobClaim.ProtoReflect.Descriptor instead.
 func (*JobClaim) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{57}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *JobClaim) GetNumber() uint64 {
@@ -5554,7 +5633,7 @@ type JobRun struct {
 
 func (x *JobRun) Reset() {
 	*x = JobRun{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5566,7 +5645,7 @@ func (x *JobRun) String() string {
 func (*JobRun) ProtoMessage() {}
 
 func (x *JobRun) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[58]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5579,7 +5658,7 @@ func (x *JobRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRun.ProtoReflect.Descriptor instead.
 func (*JobRun) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{58}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *JobRun) GetNodeId() uint64 {
@@ -5643,7 +5722,7 @@ type CreateJob struct {
 
 func (x *CreateJob) Reset() {
 	*x = CreateJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5655,7 +5734,7 @@ func (x *CreateJob) String() string {
 func (*CreateJob) ProtoMessage() {}
 
 func (x *CreateJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[59]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5668,7 +5747,7 @@ func (x *CreateJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJob.ProtoReflect.Descriptor instead.
 func (*CreateJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{59}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CreateJob) GetJob() *Job {
@@ -5693,7 +5772,7 @@ type ClaimJob struct {
 
 func (x *ClaimJob) Reset() {
 	*x = ClaimJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5705,7 +5784,7 @@ func (x *ClaimJob) String() string {
 func (*ClaimJob) ProtoMessage() {}
 
 func (x *ClaimJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[60]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5718,7 +5797,7 @@ func (x *ClaimJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimJob.ProtoReflect.Descriptor instead.
 func (*ClaimJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{60}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ClaimJob) GetNumber() uint64 {
@@ -5768,7 +5847,7 @@ type HeartbeatJob struct {
 
 func (x *HeartbeatJob) Reset() {
 	*x = HeartbeatJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5780,7 +5859,7 @@ func (x *HeartbeatJob) String() string {
 func (*HeartbeatJob) ProtoMessage() {}
 
 func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[61]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5793,7 +5872,7 @@ func (x *HeartbeatJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatJob.ProtoReflect.Descriptor instead.
 func (*HeartbeatJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{61}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *HeartbeatJob) GetClaim() *JobClaim {
@@ -5834,7 +5913,7 @@ type ReleaseJob struct {
 
 func (x *ReleaseJob) Reset() {
 	*x = ReleaseJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5846,7 +5925,7 @@ func (x *ReleaseJob) String() string {
 func (*ReleaseJob) ProtoMessage() {}
 
 func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[62]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5859,7 +5938,7 @@ func (x *ReleaseJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseJob.ProtoReflect.Descriptor instead.
 func (*ReleaseJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{62}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ReleaseJob) GetClaim() *JobClaim {
@@ -5880,7 +5959,7 @@ type CompleteJob struct {
 
 func (x *CompleteJob) Reset() {
 	*x = CompleteJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5892,7 +5971,7 @@ func (x *CompleteJob) String() string {
 func (*CompleteJob) ProtoMessage() {}
 
 func (x *CompleteJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[63]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5905,7 +5984,7 @@ func (x *CompleteJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteJob.ProtoReflect.Descriptor instead.
 func (*CompleteJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{63}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CompleteJob) GetClaim() *JobClaim {
@@ -5941,7 +6020,7 @@ type FailJob struct {
 
 func (x *FailJob) Reset() {
 	*x = FailJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5953,7 +6032,7 @@ func (x *FailJob) String() string {
 func (*FailJob) ProtoMessage() {}
 
 func (x *FailJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[64]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5966,7 +6045,7 @@ func (x *FailJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailJob.ProtoReflect.Descriptor instead.
 func (*FailJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{64}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *FailJob) GetClaim() *JobClaim {
@@ -6007,7 +6086,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6019,7 +6098,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[65]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6032,7 +6111,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{65}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CancelJob) GetId() string {
@@ -6052,7 +6131,7 @@ type SkipJob struct {
 
 func (x *SkipJob) Reset() {
 	*x = SkipJob{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6064,7 +6143,7 @@ func (x *SkipJob) String() string {
 func (*SkipJob) ProtoMessage() {}
 
 func (x *SkipJob) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[66]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6077,7 +6156,7 @@ func (x *SkipJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipJob.ProtoReflect.Descriptor instead.
 func (*SkipJob) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{66}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SkipJob) GetClaim() *JobClaim {
@@ -6103,7 +6182,7 @@ type ExpireClaims struct {
 
 func (x *ExpireClaims) Reset() {
 	*x = ExpireClaims{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6115,7 +6194,7 @@ func (x *ExpireClaims) String() string {
 func (*ExpireClaims) ProtoMessage() {}
 
 func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[67]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6128,7 +6207,7 @@ func (x *ExpireClaims) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireClaims.ProtoReflect.Descriptor instead.
 func (*ExpireClaims) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{67}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
 }
 
 // EvictJobs forgets jobs that finished before a time.
@@ -6141,7 +6220,7 @@ type EvictJobs struct {
 
 func (x *EvictJobs) Reset() {
 	*x = EvictJobs{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6153,7 +6232,7 @@ func (x *EvictJobs) String() string {
 func (*EvictJobs) ProtoMessage() {}
 
 func (x *EvictJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[68]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6166,7 +6245,7 @@ func (x *EvictJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvictJobs.ProtoReflect.Descriptor instead.
 func (*EvictJobs) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{68}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *EvictJobs) GetBeforeMicros() int64 {
@@ -6201,7 +6280,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6213,7 +6292,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[69]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6226,7 +6305,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{69}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Schedule) GetName() string {
@@ -6351,7 +6430,7 @@ type CreateSchedule struct {
 
 func (x *CreateSchedule) Reset() {
 	*x = CreateSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6363,7 +6442,7 @@ func (x *CreateSchedule) String() string {
 func (*CreateSchedule) ProtoMessage() {}
 
 func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[70]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6376,7 +6455,7 @@ func (x *CreateSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSchedule.ProtoReflect.Descriptor instead.
 func (*CreateSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{70}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *CreateSchedule) GetSchedule() *Schedule {
@@ -6408,7 +6487,7 @@ type AlterSchedule struct {
 
 func (x *AlterSchedule) Reset() {
 	*x = AlterSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6420,7 +6499,7 @@ func (x *AlterSchedule) String() string {
 func (*AlterSchedule) ProtoMessage() {}
 
 func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[71]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6433,7 +6512,7 @@ func (x *AlterSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterSchedule.ProtoReflect.Descriptor instead.
 func (*AlterSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{71}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AlterSchedule) GetName() string {
@@ -6488,7 +6567,7 @@ type DropSchedule struct {
 
 func (x *DropSchedule) Reset() {
 	*x = DropSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6500,7 +6579,7 @@ func (x *DropSchedule) String() string {
 func (*DropSchedule) ProtoMessage() {}
 
 func (x *DropSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[72]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6513,7 +6592,7 @@ func (x *DropSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropSchedule.ProtoReflect.Descriptor instead.
 func (*DropSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{72}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *DropSchedule) GetName() string {
@@ -6544,7 +6623,7 @@ type FireSchedule struct {
 
 func (x *FireSchedule) Reset() {
 	*x = FireSchedule{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6556,7 +6635,7 @@ func (x *FireSchedule) String() string {
 func (*FireSchedule) ProtoMessage() {}
 
 func (x *FireSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[73]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6569,7 +6648,7 @@ func (x *FireSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FireSchedule.ProtoReflect.Descriptor instead.
 func (*FireSchedule) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{73}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *FireSchedule) GetName() string {
@@ -6616,7 +6695,7 @@ type AuditNote struct {
 
 func (x *AuditNote) Reset() {
 	*x = AuditNote{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6628,7 +6707,7 @@ func (x *AuditNote) String() string {
 func (*AuditNote) ProtoMessage() {}
 
 func (x *AuditNote) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[74]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6641,7 +6720,7 @@ func (x *AuditNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditNote.ProtoReflect.Descriptor instead.
 func (*AuditNote) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{74}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AuditNote) GetAction() string {
@@ -6703,7 +6782,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6715,7 +6794,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[75]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6728,7 +6807,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{75}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *AuditEntry) GetNumber() uint64 {
@@ -6796,7 +6875,7 @@ type RecordAudit struct {
 
 func (x *RecordAudit) Reset() {
 	*x = RecordAudit{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6808,7 +6887,7 @@ func (x *RecordAudit) String() string {
 func (*RecordAudit) ProtoMessage() {}
 
 func (x *RecordAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[76]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6821,7 +6900,7 @@ func (x *RecordAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordAudit.ProtoReflect.Descriptor instead.
 func (*RecordAudit) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{76}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
 }
 
 // Storage is the stored form of a place for the files of tables.
@@ -6844,7 +6923,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6856,7 +6935,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[77]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6869,7 +6948,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{77}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Storage) GetId() string {
@@ -6959,7 +7038,7 @@ type CreateStorage struct {
 
 func (x *CreateStorage) Reset() {
 	*x = CreateStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6971,7 +7050,7 @@ func (x *CreateStorage) String() string {
 func (*CreateStorage) ProtoMessage() {}
 
 func (x *CreateStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[78]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6984,7 +7063,7 @@ func (x *CreateStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStorage.ProtoReflect.Descriptor instead.
 func (*CreateStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{78}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *CreateStorage) GetStorage() *Storage {
@@ -7018,7 +7097,7 @@ type AlterStorage struct {
 
 func (x *AlterStorage) Reset() {
 	*x = AlterStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7030,7 +7109,7 @@ func (x *AlterStorage) String() string {
 func (*AlterStorage) ProtoMessage() {}
 
 func (x *AlterStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[79]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7043,7 +7122,7 @@ func (x *AlterStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterStorage.ProtoReflect.Descriptor instead.
 func (*AlterStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{79}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *AlterStorage) GetId() string {
@@ -7113,7 +7192,7 @@ type DropStorage struct {
 
 func (x *DropStorage) Reset() {
 	*x = DropStorage{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7125,7 +7204,7 @@ func (x *DropStorage) String() string {
 func (*DropStorage) ProtoMessage() {}
 
 func (x *DropStorage) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[80]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7138,7 +7217,7 @@ func (x *DropStorage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropStorage.ProtoReflect.Descriptor instead.
 func (*DropStorage) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{80}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *DropStorage) GetId() string {
@@ -7171,7 +7250,7 @@ type RestoreCatalog struct {
 
 func (x *RestoreCatalog) Reset() {
 	*x = RestoreCatalog{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7183,7 +7262,7 @@ func (x *RestoreCatalog) String() string {
 func (*RestoreCatalog) ProtoMessage() {}
 
 func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[81]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7196,7 +7275,7 @@ func (x *RestoreCatalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreCatalog.ProtoReflect.Descriptor instead.
 func (*RestoreCatalog) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{81}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RestoreCatalog) GetBackup() string {
@@ -7252,7 +7331,7 @@ type CatalogRecord struct {
 
 func (x *CatalogRecord) Reset() {
 	*x = CatalogRecord{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7264,7 +7343,7 @@ func (x *CatalogRecord) String() string {
 func (*CatalogRecord) ProtoMessage() {}
 
 func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[82]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7277,7 +7356,7 @@ func (x *CatalogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogRecord.ProtoReflect.Descriptor instead.
 func (*CatalogRecord) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{82}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *CatalogRecord) GetKey() []byte {
@@ -7312,7 +7391,7 @@ type Backup struct {
 
 func (x *Backup) Reset() {
 	*x = Backup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7324,7 +7403,7 @@ func (x *Backup) String() string {
 func (*Backup) ProtoMessage() {}
 
 func (x *Backup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[83]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7337,7 +7416,7 @@ func (x *Backup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backup.ProtoReflect.Descriptor instead.
 func (*Backup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{83}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Backup) GetName() string {
@@ -7414,7 +7493,7 @@ type RecordBackup struct {
 
 func (x *RecordBackup) Reset() {
 	*x = RecordBackup{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7426,7 +7505,7 @@ func (x *RecordBackup) String() string {
 func (*RecordBackup) ProtoMessage() {}
 
 func (x *RecordBackup) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[84]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7439,7 +7518,7 @@ func (x *RecordBackup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordBackup.ProtoReflect.Descriptor instead.
 func (*RecordBackup) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{84}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RecordBackup) GetBackup() *Backup {
@@ -7467,7 +7546,7 @@ type ForgetUser struct {
 
 func (x *ForgetUser) Reset() {
 	*x = ForgetUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7479,7 +7558,7 @@ func (x *ForgetUser) String() string {
 func (*ForgetUser) ProtoMessage() {}
 
 func (x *ForgetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[85]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7492,7 +7571,7 @@ func (x *ForgetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetUser.ProtoReflect.Descriptor instead.
 func (*ForgetUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{85}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ForgetUser) GetId() string {
@@ -7523,7 +7602,7 @@ type PurgeUser struct {
 
 func (x *PurgeUser) Reset() {
 	*x = PurgeUser{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7535,7 +7614,7 @@ func (x *PurgeUser) String() string {
 func (*PurgeUser) ProtoMessage() {}
 
 func (x *PurgeUser) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[86]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7548,7 +7627,7 @@ func (x *PurgeUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeUser.ProtoReflect.Descriptor instead.
 func (*PurgeUser) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{86}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PurgeUser) GetUser() string {
@@ -7582,7 +7661,7 @@ type UserTable struct {
 
 func (x *UserTable) Reset() {
 	*x = UserTable{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7594,7 +7673,7 @@ func (x *UserTable) String() string {
 func (*UserTable) ProtoMessage() {}
 
 func (x *UserTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[87]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7607,7 +7686,7 @@ func (x *UserTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserTable.ProtoReflect.Descriptor instead.
 func (*UserTable) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{87}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *UserTable) GetTableId() uint64 {
@@ -7633,7 +7712,7 @@ type MarkTime struct {
 
 func (x *MarkTime) Reset() {
 	*x = MarkTime{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7645,7 +7724,7 @@ func (x *MarkTime) String() string {
 func (*MarkTime) ProtoMessage() {}
 
 func (x *MarkTime) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[88]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7658,7 +7737,7 @@ func (x *MarkTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkTime.ProtoReflect.Descriptor instead.
 func (*MarkTime) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{88}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
 }
 
 // PurgeDeleted removes deletions from the row store for good: those that are still the newest version of their key, in scopes whose manifest
@@ -7673,7 +7752,7 @@ type PurgeDeleted struct {
 
 func (x *PurgeDeleted) Reset() {
 	*x = PurgeDeleted{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7685,7 +7764,7 @@ func (x *PurgeDeleted) String() string {
 func (*PurgeDeleted) ProtoMessage() {}
 
 func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[89]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7698,7 +7777,7 @@ func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
 func (*PurgeDeleted) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{89}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *PurgeDeleted) GetTableId() uint64 {
@@ -7726,7 +7805,7 @@ type DeletedScope struct {
 
 func (x *DeletedScope) Reset() {
 	*x = DeletedScope{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7738,7 +7817,7 @@ func (x *DeletedScope) String() string {
 func (*DeletedScope) ProtoMessage() {}
 
 func (x *DeletedScope) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[90]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7751,7 +7830,7 @@ func (x *DeletedScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedScope.ProtoReflect.Descriptor instead.
 func (*DeletedScope) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{90}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DeletedScope) GetUser() string {
@@ -7785,7 +7864,7 @@ type DeletedRow struct {
 
 func (x *DeletedRow) Reset() {
 	*x = DeletedRow{}
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7797,7 +7876,7 @@ func (x *DeletedRow) String() string {
 func (*DeletedRow) ProtoMessage() {}
 
 func (x *DeletedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kalamdb_command_v1_command_proto_msgTypes[91]
+	mi := &file_kalamdb_command_v1_command_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7810,7 +7889,7 @@ func (x *DeletedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedRow.ProtoReflect.Descriptor instead.
 func (*DeletedRow) Descriptor() ([]byte, []int) {
-	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{91}
+	return file_kalamdb_command_v1_command_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *DeletedRow) GetPrimaryKey() []byte {
@@ -8084,7 +8163,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\asuccess\x18\x02 \x01(\bR\asuccess\x12\x1d\n" +
 	"\n" +
 	"lock_after\x18\x03 \x01(\rR\tlockAfter\x12&\n" +
-	"\x0flock_for_micros\x18\x04 \x01(\x12R\rlockForMicros\"\x88\x02\n" +
+	"\x0flock_for_micros\x18\x04 \x01(\x12R\rlockForMicros\"\xba\x02\n" +
 	"\x06Member\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12\x17\n" +
@@ -8095,7 +8174,13 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\breplaces\x18\x06 \x01(\x04R\breplaces\x12\x18\n" +
 	"\aremoved\x18\a \x01(\bR\aremoved\x12#\n" +
 	"\rjoined_micros\x18\b \x01(\x12R\fjoinedMicros\x12\x1a\n" +
-	"\bobserves\x18\t \x03(\x04R\bobserves\"\x9a\x01\n" +
+	"\bobserves\x18\t \x03(\x04R\bobserves\x120\n" +
+	"\x04lost\x18\n" +
+	" \x03(\v2\x1c.kalamdb.command.v1.StandingR\x04lost\"\\\n" +
+	"\bStanding\x12\x1a\n" +
+	"\breplaces\x18\x01 \x01(\x04R\breplaces\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1a\n" +
+	"\bobserves\x18\x03 \x03(\x04R\bobserves\"\x9a\x01\n" +
 	"\tAddMember\x122\n" +
 	"\x06member\x18\x01 \x01(\v2\x1a.kalamdb.command.v1.MemberR\x06member\x12\x1d\n" +
 	"\n" +
@@ -8127,7 +8212,7 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0eRaiseLogFormat\x12\x1d\n" +
 	"\n" +
 	"log_format\x18\x01 \x01(\rR\tlogFormat\x12!\n" +
-	"\flast_replica\x18\x02 \x01(\x04R\vlastReplica\"\xfc\x01\n" +
+	"\flast_replica\x18\x02 \x01(\x04R\vlastReplica\"\x99\x02\n" +
 	"\aCluster\x12\x1f\n" +
 	"\vcluster_uid\x18\x01 \x01(\fR\n" +
 	"clusterUid\x12\x1d\n" +
@@ -8139,7 +8224,8 @@ const file_kalamdb_command_v1_command_proto_rawDesc = "" +
 	"\x0efounded_micros\x18\x05 \x01(\x12R\rfoundedMicros\x12%\n" +
 	"\x0erequest_window\x18\x06 \x01(\x04R\rrequestWindow\x12\x1d\n" +
 	"\n" +
-	"log_format\x18\a \x01(\rR\tlogFormat\"\xc8\x01\n" +
+	"log_format\x18\a \x01(\rR\tlogFormat\x12\x1b\n" +
+	"\tlost_uids\x18\b \x03(\fR\blostUids\"\xc8\x01\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12D\n" +
 	"\aoptions\x18\x02 \x03(\v2*.kalamdb.command.v1.Namespace.OptionsEntryR\aoptions\x12%\n" +
@@ -8553,7 +8639,7 @@ func file_kalamdb_command_v1_command_proto_rawDescGZIP() []byte {
 }
 
 var file_kalamdb_command_v1_command_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
+var file_kalamdb_command_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 97)
 var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(Expect)(0),                // 0: kalamdb.command.v1.Expect
 	(*Command)(nil),            // 1: kalamdb.command.v1.Command
@@ -8582,76 +8668,77 @@ var file_kalamdb_command_v1_command_proto_goTypes = []any{
 	(*DropUser)(nil),           // 24: kalamdb.command.v1.DropUser
 	(*RecordLogin)(nil),        // 25: kalamdb.command.v1.RecordLogin
 	(*Member)(nil),             // 26: kalamdb.command.v1.Member
-	(*AddMember)(nil),          // 27: kalamdb.command.v1.AddMember
-	(*ChangeVotes)(nil),        // 28: kalamdb.command.v1.ChangeVotes
-	(*RemoveMember)(nil),       // 29: kalamdb.command.v1.RemoveMember
-	(*Found)(nil),              // 30: kalamdb.command.v1.Found
-	(*RaiseLogFormat)(nil),     // 31: kalamdb.command.v1.RaiseLogFormat
-	(*Cluster)(nil),            // 32: kalamdb.command.v1.Cluster
-	(*Namespace)(nil),          // 33: kalamdb.command.v1.Namespace
-	(*CleanupDone)(nil),        // 34: kalamdb.command.v1.CleanupDone
-	(*WriteRows)(nil),          // 35: kalamdb.command.v1.WriteRows
-	(*ColdRead)(nil),           // 36: kalamdb.command.v1.ColdRead
-	(*RowRead)(nil),            // 37: kalamdb.command.v1.RowRead
-	(*SpanUnchanged)(nil),      // 38: kalamdb.command.v1.SpanUnchanged
-	(*IndexSpanUnchanged)(nil), // 39: kalamdb.command.v1.IndexSpanUnchanged
-	(*TableRevision)(nil),      // 40: kalamdb.command.v1.TableRevision
-	(*IndexEntry)(nil),         // 41: kalamdb.command.v1.IndexEntry
-	(*ScopeUnchanged)(nil),     // 42: kalamdb.command.v1.ScopeUnchanged
-	(*RowWrite)(nil),           // 43: kalamdb.command.v1.RowWrite
-	(*FenceTable)(nil),         // 44: kalamdb.command.v1.FenceTable
-	(*RetainChanges)(nil),      // 45: kalamdb.command.v1.RetainChanges
-	(*IndexRows)(nil),          // 46: kalamdb.command.v1.IndexRows
-	(*IndexRow)(nil),           // 47: kalamdb.command.v1.IndexRow
-	(*PurgeIndex)(nil),         // 48: kalamdb.command.v1.PurgeIndex
-	(*Manifest)(nil),           // 49: kalamdb.command.v1.Manifest
-	(*ReplacedSegments)(nil),   // 50: kalamdb.command.v1.ReplacedSegments
-	(*Segment)(nil),            // 51: kalamdb.command.v1.Segment
-	(*SegmentAge)(nil),         // 52: kalamdb.command.v1.SegmentAge
-	(*SegmentColumn)(nil),      // 53: kalamdb.command.v1.SegmentColumn
-	(*CommitSegment)(nil),      // 54: kalamdb.command.v1.CommitSegment
-	(*ReplaceSegments)(nil),    // 55: kalamdb.command.v1.ReplaceSegments
-	(*PurgeTable)(nil),         // 56: kalamdb.command.v1.PurgeTable
-	(*Job)(nil),                // 57: kalamdb.command.v1.Job
-	(*JobClaim)(nil),           // 58: kalamdb.command.v1.JobClaim
-	(*JobRun)(nil),             // 59: kalamdb.command.v1.JobRun
-	(*CreateJob)(nil),          // 60: kalamdb.command.v1.CreateJob
-	(*ClaimJob)(nil),           // 61: kalamdb.command.v1.ClaimJob
-	(*HeartbeatJob)(nil),       // 62: kalamdb.command.v1.HeartbeatJob
-	(*ReleaseJob)(nil),         // 63: kalamdb.command.v1.ReleaseJob
-	(*CompleteJob)(nil),        // 64: kalamdb.command.v1.CompleteJob
-	(*FailJob)(nil),            // 65: kalamdb.command.v1.FailJob
-	(*CancelJob)(nil),          // 66: kalamdb.command.v1.CancelJob
-	(*SkipJob)(nil),            // 67: kalamdb.command.v1.SkipJob
-	(*ExpireClaims)(nil),       // 68: kalamdb.command.v1.ExpireClaims
-	(*EvictJobs)(nil),          // 69: kalamdb.command.v1.EvictJobs
-	(*Schedule)(nil),           // 70: kalamdb.command.v1.Schedule
-	(*CreateSchedule)(nil),     // 71: kalamdb.command.v1.CreateSchedule
-	(*AlterSchedule)(nil),      // 72: kalamdb.command.v1.AlterSchedule
-	(*DropSchedule)(nil),       // 73: kalamdb.command.v1.DropSchedule
-	(*FireSchedule)(nil),       // 74: kalamdb.command.v1.FireSchedule
-	(*AuditNote)(nil),          // 75: kalamdb.command.v1.AuditNote
-	(*AuditEntry)(nil),         // 76: kalamdb.command.v1.AuditEntry
-	(*RecordAudit)(nil),        // 77: kalamdb.command.v1.RecordAudit
-	(*Storage)(nil),            // 78: kalamdb.command.v1.Storage
-	(*CreateStorage)(nil),      // 79: kalamdb.command.v1.CreateStorage
-	(*AlterStorage)(nil),       // 80: kalamdb.command.v1.AlterStorage
-	(*DropStorage)(nil),        // 81: kalamdb.command.v1.DropStorage
-	(*RestoreCatalog)(nil),     // 82: kalamdb.command.v1.RestoreCatalog
-	(*CatalogRecord)(nil),      // 83: kalamdb.command.v1.CatalogRecord
-	(*Backup)(nil),             // 84: kalamdb.command.v1.Backup
-	(*RecordBackup)(nil),       // 85: kalamdb.command.v1.RecordBackup
-	(*ForgetUser)(nil),         // 86: kalamdb.command.v1.ForgetUser
-	(*PurgeUser)(nil),          // 87: kalamdb.command.v1.PurgeUser
-	(*UserTable)(nil),          // 88: kalamdb.command.v1.UserTable
-	(*MarkTime)(nil),           // 89: kalamdb.command.v1.MarkTime
-	(*PurgeDeleted)(nil),       // 90: kalamdb.command.v1.PurgeDeleted
-	(*DeletedScope)(nil),       // 91: kalamdb.command.v1.DeletedScope
-	(*DeletedRow)(nil),         // 92: kalamdb.command.v1.DeletedRow
-	nil,                        // 93: kalamdb.command.v1.CreateNamespace.OptionsEntry
-	nil,                        // 94: kalamdb.command.v1.Table.OptionsEntry
-	nil,                        // 95: kalamdb.command.v1.AlterNamespace.OptionsEntry
-	nil,                        // 96: kalamdb.command.v1.Namespace.OptionsEntry
+	(*Standing)(nil),           // 27: kalamdb.command.v1.Standing
+	(*AddMember)(nil),          // 28: kalamdb.command.v1.AddMember
+	(*ChangeVotes)(nil),        // 29: kalamdb.command.v1.ChangeVotes
+	(*RemoveMember)(nil),       // 30: kalamdb.command.v1.RemoveMember
+	(*Found)(nil),              // 31: kalamdb.command.v1.Found
+	(*RaiseLogFormat)(nil),     // 32: kalamdb.command.v1.RaiseLogFormat
+	(*Cluster)(nil),            // 33: kalamdb.command.v1.Cluster
+	(*Namespace)(nil),          // 34: kalamdb.command.v1.Namespace
+	(*CleanupDone)(nil),        // 35: kalamdb.command.v1.CleanupDone
+	(*WriteRows)(nil),          // 36: kalamdb.command.v1.WriteRows
+	(*ColdRead)(nil),           // 37: kalamdb.command.v1.ColdRead
+	(*RowRead)(nil),            // 38: kalamdb.command.v1.RowRead
+	(*SpanUnchanged)(nil),      // 39: kalamdb.command.v1.SpanUnchanged
+	(*IndexSpanUnchanged)(nil), // 40: kalamdb.command.v1.IndexSpanUnchanged
+	(*TableRevision)(nil),      // 41: kalamdb.command.v1.TableRevision
+	(*IndexEntry)(nil),         // 42: kalamdb.command.v1.IndexEntry
+	(*ScopeUnchanged)(nil),     // 43: kalamdb.command.v1.ScopeUnchanged
+	(*RowWrite)(nil),           // 44: kalamdb.command.v1.RowWrite
+	(*FenceTable)(nil),         // 45: kalamdb.command.v1.FenceTable
+	(*RetainChanges)(nil),      // 46: kalamdb.command.v1.RetainChanges
+	(*IndexRows)(nil),          // 47: kalamdb.command.v1.IndexRows
+	(*IndexRow)(nil),           // 48: kalamdb.command.v1.IndexRow
+	(*PurgeIndex)(nil),         // 49: kalamdb.command.v1.PurgeIndex
+	(*Manifest)(nil),           // 50: kalamdb.command.v1.Manifest
+	(*ReplacedSegments)(nil),   // 51: kalamdb.command.v1.ReplacedSegments
+	(*Segment)(nil),            // 52: kalamdb.command.v1.Segment
+	(*SegmentAge)(nil),         // 53: kalamdb.command.v1.SegmentAge
+	(*SegmentColumn)(nil),      // 54: kalamdb.command.v1.SegmentColumn
+	(*CommitSegment)(nil),      // 55: kalamdb.command.v1.CommitSegment
+	(*ReplaceSegments)(nil),    // 56: kalamdb.command.v1.ReplaceSegments
+	(*PurgeTable)(nil),         // 57: kalamdb.command.v1.PurgeTable
+	(*Job)(nil),                // 58: kalamdb.command.v1.Job
+	(*JobClaim)(nil),           // 59: kalamdb.command.v1.JobClaim
+	(*JobRun)(nil),             // 60: kalamdb.command.v1.JobRun
+	(*CreateJob)(nil),          // 61: kalamdb.command.v1.CreateJob
+	(*ClaimJob)(nil),           // 62: kalamdb.command.v1.ClaimJob
+	(*HeartbeatJob)(nil),       // 63: kalamdb.command.v1.HeartbeatJob
+	(*ReleaseJob)(nil),         // 64: kalamdb.command.v1.ReleaseJob
+	(*CompleteJob)(nil),        // 65: kalamdb.command.v1.CompleteJob
+	(*FailJob)(nil),            // 66: kalamdb.command.v1.FailJob
+	(*CancelJob)(nil),          // 67: kalamdb.command.v1.CancelJob
+	(*SkipJob)(nil),            // 68: kalamdb.command.v1.SkipJob
+	(*ExpireClaims)(nil),       // 69: kalamdb.command.v1.ExpireClaims
+	(*EvictJobs)(nil),          // 70: kalamdb.command.v1.EvictJobs
+	(*Schedule)(nil),           // 71: kalamdb.command.v1.Schedule
+	(*CreateSchedule)(nil),     // 72: kalamdb.command.v1.CreateSchedule
+	(*AlterSchedule)(nil),      // 73: kalamdb.command.v1.AlterSchedule
+	(*DropSchedule)(nil),       // 74: kalamdb.command.v1.DropSchedule
+	(*FireSchedule)(nil),       // 75: kalamdb.command.v1.FireSchedule
+	(*AuditNote)(nil),          // 76: kalamdb.command.v1.AuditNote
+	(*AuditEntry)(nil),         // 77: kalamdb.command.v1.AuditEntry
+	(*RecordAudit)(nil),        // 78: kalamdb.command.v1.RecordAudit
+	(*Storage)(nil),            // 79: kalamdb.command.v1.Storage
+	(*CreateStorage)(nil),      // 80: kalamdb.command.v1.CreateStorage
+	(*AlterStorage)(nil),       // 81: kalamdb.command.v1.AlterStorage
+	(*DropStorage)(nil),        // 82: kalamdb.command.v1.DropStorage
+	(*RestoreCatalog)(nil),     // 83: kalamdb.command.v1.RestoreCatalog
+	(*CatalogRecord)(nil),      // 84: kalamdb.command.v1.CatalogRecord
+	(*Backup)(nil),             // 85: kalamdb.command.v1.Backup
+	(*RecordBackup)(nil),       // 86: kalamdb.command.v1.RecordBackup
+	(*ForgetUser)(nil),         // 87: kalamdb.command.v1.ForgetUser
+	(*PurgeUser)(nil),          // 88: kalamdb.command.v1.PurgeUser
+	(*UserTable)(nil),          // 89: kalamdb.command.v1.UserTable
+	(*MarkTime)(nil),           // 90: kalamdb.command.v1.MarkTime
+	(*PurgeDeleted)(nil),       // 91: kalamdb.command.v1.PurgeDeleted
+	(*DeletedScope)(nil),       // 92: kalamdb.command.v1.DeletedScope
+	(*DeletedRow)(nil),         // 93: kalamdb.command.v1.DeletedRow
+	nil,                        // 94: kalamdb.command.v1.CreateNamespace.OptionsEntry
+	nil,                        // 95: kalamdb.command.v1.Table.OptionsEntry
+	nil,                        // 96: kalamdb.command.v1.AlterNamespace.OptionsEntry
+	nil,                        // 97: kalamdb.command.v1.Namespace.OptionsEntry
 }
 var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	2,   // 0: kalamdb.command.v1.Command.header:type_name -> kalamdb.command.v1.Header
@@ -8663,108 +8750,109 @@ var file_kalamdb_command_v1_command_proto_depIdxs = []int32{
 	23,  // 6: kalamdb.command.v1.Command.alter_user:type_name -> kalamdb.command.v1.AlterUser
 	24,  // 7: kalamdb.command.v1.Command.drop_user:type_name -> kalamdb.command.v1.DropUser
 	25,  // 8: kalamdb.command.v1.Command.record_login:type_name -> kalamdb.command.v1.RecordLogin
-	27,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
-	29,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
-	34,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
-	30,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
-	60,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
-	61,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
-	62,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
-	63,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
-	64,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
-	65,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
-	66,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
-	67,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
-	68,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
-	69,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
-	71,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
-	72,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
-	73,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
-	74,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
-	79,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
-	80,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
-	81,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
-	77,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
+	28,  // 9: kalamdb.command.v1.Command.add_member:type_name -> kalamdb.command.v1.AddMember
+	30,  // 10: kalamdb.command.v1.Command.remove_member:type_name -> kalamdb.command.v1.RemoveMember
+	35,  // 11: kalamdb.command.v1.Command.cleanup_done:type_name -> kalamdb.command.v1.CleanupDone
+	31,  // 12: kalamdb.command.v1.Command.found:type_name -> kalamdb.command.v1.Found
+	61,  // 13: kalamdb.command.v1.Command.create_job:type_name -> kalamdb.command.v1.CreateJob
+	62,  // 14: kalamdb.command.v1.Command.claim_job:type_name -> kalamdb.command.v1.ClaimJob
+	63,  // 15: kalamdb.command.v1.Command.heartbeat_job:type_name -> kalamdb.command.v1.HeartbeatJob
+	64,  // 16: kalamdb.command.v1.Command.release_job:type_name -> kalamdb.command.v1.ReleaseJob
+	65,  // 17: kalamdb.command.v1.Command.complete_job:type_name -> kalamdb.command.v1.CompleteJob
+	66,  // 18: kalamdb.command.v1.Command.fail_job:type_name -> kalamdb.command.v1.FailJob
+	67,  // 19: kalamdb.command.v1.Command.cancel_job:type_name -> kalamdb.command.v1.CancelJob
+	68,  // 20: kalamdb.command.v1.Command.skip_job:type_name -> kalamdb.command.v1.SkipJob
+	69,  // 21: kalamdb.command.v1.Command.expire_claims:type_name -> kalamdb.command.v1.ExpireClaims
+	70,  // 22: kalamdb.command.v1.Command.evict_jobs:type_name -> kalamdb.command.v1.EvictJobs
+	72,  // 23: kalamdb.command.v1.Command.create_schedule:type_name -> kalamdb.command.v1.CreateSchedule
+	73,  // 24: kalamdb.command.v1.Command.alter_schedule:type_name -> kalamdb.command.v1.AlterSchedule
+	74,  // 25: kalamdb.command.v1.Command.drop_schedule:type_name -> kalamdb.command.v1.DropSchedule
+	75,  // 26: kalamdb.command.v1.Command.fire_schedule:type_name -> kalamdb.command.v1.FireSchedule
+	80,  // 27: kalamdb.command.v1.Command.create_storage:type_name -> kalamdb.command.v1.CreateStorage
+	81,  // 28: kalamdb.command.v1.Command.alter_storage:type_name -> kalamdb.command.v1.AlterStorage
+	82,  // 29: kalamdb.command.v1.Command.drop_storage:type_name -> kalamdb.command.v1.DropStorage
+	78,  // 30: kalamdb.command.v1.Command.record_audit:type_name -> kalamdb.command.v1.RecordAudit
 	15,  // 31: kalamdb.command.v1.Command.alter_table:type_name -> kalamdb.command.v1.AlterTable
 	16,  // 32: kalamdb.command.v1.Command.alter_namespace:type_name -> kalamdb.command.v1.AlterNamespace
 	11,  // 33: kalamdb.command.v1.Command.create_view:type_name -> kalamdb.command.v1.CreateView
 	12,  // 34: kalamdb.command.v1.Command.drop_view:type_name -> kalamdb.command.v1.DropView
-	82,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
-	85,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
-	86,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
-	31,  // 38: kalamdb.command.v1.Command.raise_log_format:type_name -> kalamdb.command.v1.RaiseLogFormat
-	28,  // 39: kalamdb.command.v1.Command.change_votes:type_name -> kalamdb.command.v1.ChangeVotes
-	35,  // 40: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
-	56,  // 41: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
-	44,  // 42: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
-	46,  // 43: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
-	48,  // 44: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
-	54,  // 45: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
-	55,  // 46: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
-	45,  // 47: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
-	87,  // 48: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
-	89,  // 49: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
-	90,  // 50: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
+	83,  // 35: kalamdb.command.v1.Command.restore_catalog:type_name -> kalamdb.command.v1.RestoreCatalog
+	86,  // 36: kalamdb.command.v1.Command.record_backup:type_name -> kalamdb.command.v1.RecordBackup
+	87,  // 37: kalamdb.command.v1.Command.forget_user:type_name -> kalamdb.command.v1.ForgetUser
+	32,  // 38: kalamdb.command.v1.Command.raise_log_format:type_name -> kalamdb.command.v1.RaiseLogFormat
+	29,  // 39: kalamdb.command.v1.Command.change_votes:type_name -> kalamdb.command.v1.ChangeVotes
+	36,  // 40: kalamdb.command.v1.Command.write_rows:type_name -> kalamdb.command.v1.WriteRows
+	57,  // 41: kalamdb.command.v1.Command.purge_table:type_name -> kalamdb.command.v1.PurgeTable
+	45,  // 42: kalamdb.command.v1.Command.fence_table:type_name -> kalamdb.command.v1.FenceTable
+	47,  // 43: kalamdb.command.v1.Command.index_rows:type_name -> kalamdb.command.v1.IndexRows
+	49,  // 44: kalamdb.command.v1.Command.purge_index:type_name -> kalamdb.command.v1.PurgeIndex
+	55,  // 45: kalamdb.command.v1.Command.commit_segment:type_name -> kalamdb.command.v1.CommitSegment
+	56,  // 46: kalamdb.command.v1.Command.replace_segments:type_name -> kalamdb.command.v1.ReplaceSegments
+	46,  // 47: kalamdb.command.v1.Command.retain_changes:type_name -> kalamdb.command.v1.RetainChanges
+	88,  // 48: kalamdb.command.v1.Command.purge_user:type_name -> kalamdb.command.v1.PurgeUser
+	90,  // 49: kalamdb.command.v1.Command.mark_time:type_name -> kalamdb.command.v1.MarkTime
+	91,  // 50: kalamdb.command.v1.Command.purge_deleted:type_name -> kalamdb.command.v1.PurgeDeleted
 	21,  // 51: kalamdb.command.v1.Command.rotate_token:type_name -> kalamdb.command.v1.RotateToken
-	75,  // 52: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
+	76,  // 52: kalamdb.command.v1.Header.audit:type_name -> kalamdb.command.v1.AuditNote
 	4,   // 53: kalamdb.command.v1.Response.failure:type_name -> kalamdb.command.v1.Failure
-	93,  // 54: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
+	94,  // 54: kalamdb.command.v1.CreateNamespace.options:type_name -> kalamdb.command.v1.CreateNamespace.OptionsEntry
 	13,  // 55: kalamdb.command.v1.CreateTable.table:type_name -> kalamdb.command.v1.Table
 	17,  // 56: kalamdb.command.v1.View.columns:type_name -> kalamdb.command.v1.Column
 	10,  // 57: kalamdb.command.v1.View.uses:type_name -> kalamdb.command.v1.ObjectName
 	9,   // 58: kalamdb.command.v1.CreateView.view:type_name -> kalamdb.command.v1.View
 	17,  // 59: kalamdb.command.v1.Table.columns:type_name -> kalamdb.command.v1.Column
-	94,  // 60: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
+	95,  // 60: kalamdb.command.v1.Table.options:type_name -> kalamdb.command.v1.Table.OptionsEntry
 	14,  // 61: kalamdb.command.v1.Table.indexes:type_name -> kalamdb.command.v1.Index
 	13,  // 62: kalamdb.command.v1.AlterTable.table:type_name -> kalamdb.command.v1.Table
-	95,  // 63: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
+	96,  // 63: kalamdb.command.v1.AlterNamespace.options:type_name -> kalamdb.command.v1.AlterNamespace.OptionsEntry
 	18,  // 64: kalamdb.command.v1.Column.type:type_name -> kalamdb.command.v1.Type
 	18,  // 65: kalamdb.command.v1.Column.formerly:type_name -> kalamdb.command.v1.Type
 	20,  // 66: kalamdb.command.v1.User.families:type_name -> kalamdb.command.v1.TokenFamily
 	19,  // 67: kalamdb.command.v1.CreateUser.user:type_name -> kalamdb.command.v1.User
-	26,  // 68: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
-	26,  // 69: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
-	13,  // 70: kalamdb.command.v1.Found.tables:type_name -> kalamdb.command.v1.Table
-	96,  // 71: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
-	42,  // 72: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
-	43,  // 73: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
-	37,  // 74: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
-	38,  // 75: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
-	39,  // 76: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
-	40,  // 77: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
-	4,   // 78: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
-	36,  // 79: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
-	0,   // 80: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
-	41,  // 81: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
-	41,  // 82: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
-	47,  // 83: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
-	41,  // 84: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
-	51,  // 85: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
-	50,  // 86: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
-	53,  // 87: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
-	52,  // 88: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
-	51,  // 89: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
-	51,  // 90: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
-	58,  // 91: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
-	59,  // 92: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
-	57,  // 93: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
-	58,  // 94: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 95: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 96: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 97: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	58,  // 98: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
-	70,  // 99: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
-	78,  // 100: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
-	83,  // 101: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
-	84,  // 102: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
-	88,  // 103: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
-	91,  // 104: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
-	92,  // 105: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
-	106, // [106:106] is the sub-list for method output_type
-	106, // [106:106] is the sub-list for method input_type
-	106, // [106:106] is the sub-list for extension type_name
-	106, // [106:106] is the sub-list for extension extendee
-	0,   // [0:106] is the sub-list for field type_name
+	27,  // 68: kalamdb.command.v1.Member.lost:type_name -> kalamdb.command.v1.Standing
+	26,  // 69: kalamdb.command.v1.AddMember.member:type_name -> kalamdb.command.v1.Member
+	26,  // 70: kalamdb.command.v1.Found.member:type_name -> kalamdb.command.v1.Member
+	13,  // 71: kalamdb.command.v1.Found.tables:type_name -> kalamdb.command.v1.Table
+	97,  // 72: kalamdb.command.v1.Namespace.options:type_name -> kalamdb.command.v1.Namespace.OptionsEntry
+	43,  // 73: kalamdb.command.v1.WriteRows.scopes:type_name -> kalamdb.command.v1.ScopeUnchanged
+	44,  // 74: kalamdb.command.v1.WriteRows.rows:type_name -> kalamdb.command.v1.RowWrite
+	38,  // 75: kalamdb.command.v1.WriteRows.reads:type_name -> kalamdb.command.v1.RowRead
+	39,  // 76: kalamdb.command.v1.WriteRows.spans:type_name -> kalamdb.command.v1.SpanUnchanged
+	40,  // 77: kalamdb.command.v1.WriteRows.index_spans:type_name -> kalamdb.command.v1.IndexSpanUnchanged
+	41,  // 78: kalamdb.command.v1.WriteRows.revisions:type_name -> kalamdb.command.v1.TableRevision
+	4,   // 79: kalamdb.command.v1.WriteRows.refusal:type_name -> kalamdb.command.v1.Failure
+	37,  // 80: kalamdb.command.v1.WriteRows.cold:type_name -> kalamdb.command.v1.ColdRead
+	0,   // 81: kalamdb.command.v1.RowWrite.expect:type_name -> kalamdb.command.v1.Expect
+	42,  // 82: kalamdb.command.v1.RowWrite.unindex:type_name -> kalamdb.command.v1.IndexEntry
+	42,  // 83: kalamdb.command.v1.RowWrite.index:type_name -> kalamdb.command.v1.IndexEntry
+	48,  // 84: kalamdb.command.v1.IndexRows.rows:type_name -> kalamdb.command.v1.IndexRow
+	42,  // 85: kalamdb.command.v1.IndexRow.entry:type_name -> kalamdb.command.v1.IndexEntry
+	52,  // 86: kalamdb.command.v1.Manifest.segments:type_name -> kalamdb.command.v1.Segment
+	51,  // 87: kalamdb.command.v1.Manifest.replaced:type_name -> kalamdb.command.v1.ReplacedSegments
+	54,  // 88: kalamdb.command.v1.Segment.columns:type_name -> kalamdb.command.v1.SegmentColumn
+	53,  // 89: kalamdb.command.v1.Segment.ages:type_name -> kalamdb.command.v1.SegmentAge
+	52,  // 90: kalamdb.command.v1.CommitSegment.segment:type_name -> kalamdb.command.v1.Segment
+	52,  // 91: kalamdb.command.v1.ReplaceSegments.segments:type_name -> kalamdb.command.v1.Segment
+	59,  // 92: kalamdb.command.v1.Job.claim:type_name -> kalamdb.command.v1.JobClaim
+	60,  // 93: kalamdb.command.v1.Job.runs:type_name -> kalamdb.command.v1.JobRun
+	58,  // 94: kalamdb.command.v1.CreateJob.job:type_name -> kalamdb.command.v1.Job
+	59,  // 95: kalamdb.command.v1.HeartbeatJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	59,  // 96: kalamdb.command.v1.ReleaseJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	59,  // 97: kalamdb.command.v1.CompleteJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	59,  // 98: kalamdb.command.v1.FailJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	59,  // 99: kalamdb.command.v1.SkipJob.claim:type_name -> kalamdb.command.v1.JobClaim
+	71,  // 100: kalamdb.command.v1.CreateSchedule.schedule:type_name -> kalamdb.command.v1.Schedule
+	79,  // 101: kalamdb.command.v1.CreateStorage.storage:type_name -> kalamdb.command.v1.Storage
+	84,  // 102: kalamdb.command.v1.RestoreCatalog.records:type_name -> kalamdb.command.v1.CatalogRecord
+	85,  // 103: kalamdb.command.v1.RecordBackup.backup:type_name -> kalamdb.command.v1.Backup
+	89,  // 104: kalamdb.command.v1.PurgeUser.tables:type_name -> kalamdb.command.v1.UserTable
+	92,  // 105: kalamdb.command.v1.PurgeDeleted.scopes:type_name -> kalamdb.command.v1.DeletedScope
+	93,  // 106: kalamdb.command.v1.DeletedScope.rows:type_name -> kalamdb.command.v1.DeletedRow
+	107, // [107:107] is the sub-list for method output_type
+	107, // [107:107] is the sub-list for method input_type
+	107, // [107:107] is the sub-list for extension type_name
+	107, // [107:107] is the sub-list for extension extendee
+	0,   // [0:107] is the sub-list for field type_name
 }
 
 func init() { file_kalamdb_command_v1_command_proto_init() }
@@ -8826,15 +8914,15 @@ func file_kalamdb_command_v1_command_proto_init() {
 		(*Command_RotateToken)(nil),
 	}
 	file_kalamdb_command_v1_command_proto_msgTypes[22].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[71].OneofWrappers = []any{}
-	file_kalamdb_command_v1_command_proto_msgTypes[79].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[72].OneofWrappers = []any{}
+	file_kalamdb_command_v1_command_proto_msgTypes[80].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kalamdb_command_v1_command_proto_rawDesc), len(file_kalamdb_command_v1_command_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   96,
+			NumMessages:   97,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
