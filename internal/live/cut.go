@@ -152,6 +152,18 @@ func (c *Cut) Done(sub *Subscription) bool {
 	return len(c.waiting) == 0
 }
 
+// Review is Done for subscriptions that others have ended. It is to be asked now and then.
+func (c *Cut) Review() bool {
+	ended := false
+	for sub := range c.waiting {
+		if sub.Ended() {
+			delete(c.waiting, sub)
+			ended = true
+		}
+	}
+	return ended && len(c.waiting) == 0
+}
+
 // Close gives back what the cut holds. It ends no subscription and may be called again.
 func (c *Cut) Close() {
 	c.once.Do(func() {
@@ -193,12 +205,12 @@ func (c *Cut) Follow(ctx context.Context, pace func(context.Context) error) erro
 	return err
 }
 
-// eachStream visits the streams with their subscriptions, but for those to results.
+// eachStream visits the streams with their subscriptions, but for those to results and those that have ended.
 func (c *Cut) eachStream(visit func(st *stream, subs []*Subscription) error) error {
 	byStream := make(map[*stream][]*Subscription)
 	var streams []*stream
 	for _, sub := range c.subs {
-		if sub.view != nil {
+		if sub.view != nil || sub.Ended() {
 			continue
 		}
 		if byStream[sub.stream] == nil {

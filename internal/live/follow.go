@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -10,8 +11,15 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 )
 
-// catchUpRounds is how often subscriptions try to catch up with their stream without holding it up.
-const catchUpRounds = 4
+// Bounds of catching up. While a stream is held up, all its live queries wait; a receiver that takes its time, or writers that are quick, leave
+// more to be read than that, and then it goes on without holding anybody up.
+const (
+	catchUpRounds = 4    // how often subscriptions try to catch up with their stream before they hold it up
+	heldChanges   = 1024 // of the log that are read while the stream is held up
+)
+
+// errFar says that there is more to catch up with than a stream is held up for.
+var errFar = errors.New("the stream is too far ahead")
 
 // follow gives subscriptions of one stream and one connection everything after their initial rows, in the order of
 // the group, and makes them live at once.
@@ -22,21 +30,33 @@ func follow(ctx context.Context, subs []*Subscription, pace func(context.Context
 			return refuse(CodeNotFound, "the table was dropped")
 		}
 	}
-	for range catchUpRounds {
+	for round := 0; ; round++ {
 		if st.tryLive(subs) {
 			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if round >= catchUpRounds {
+			// Writers are too quick for us. What is left is little, and they wait for it.
+			if err := st.holdUp(ctx, subs); !errors.Is(err, errFar) {
+				return err
+			}
 		}
 		if err := catchUp(ctx, subs, &delivery{stream: st, sink: subs[0].sink, pace: pace}); err != nil {
 			return err
 		}
 	}
-	// Writers are too quick for us. What is left is little, and they wait for it.
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if err := catchUp(ctx, subs, &delivery{sink: subs[0].sink}); err != nil {
+}
+
+// holdUp lets subscriptions catch up and makes them live while the stream stands still. When that would take long it is errFar, and they have been given nothing.
+func (s *stream) holdUp(ctx context.Context, subs []*Subscription) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := catchUp(ctx, subs, &delivery{sink: subs[0].sink, most: heldChanges}); err != nil {
 		return err
 	}
-	st.attachAll(subs)
+	s.attachAll(subs)
 	return nil
 }
 
@@ -103,6 +123,10 @@ func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
 		if change.Seq > last {
 			return false
 		}
+		if d.read++; d.most > 0 && (d.read > d.most || d.size > catchUpBytes) {
+			failed = errFar
+			return false
+		}
 		if failed = d.command(ctx, command.SeqIndex(change.Seq)); failed != nil {
 			return false
 		}
@@ -160,6 +184,8 @@ type delivery struct {
 	sink    Sink
 	pace    func(context.Context) error // nil does not wait
 	upTo    uint64                      // the position to catch up with; zero is the newest
+	most    int                         // changes that may be read, and delivered at once; zero is all
+	read    int
 	pending []Notification
 	size    int
 	index   uint64 // of the command at hand

@@ -118,22 +118,29 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 	return batch, nil
 }
 
-// resumedBatch gives inserts and updates since the cursor as rows, until the first delete: it and everything behind
-// it come as changes, so that the order is kept and the largest _seq given is a cursor at any time. What the command of the delete changed
-// before it comes with it, unless a batch before this one has some of it.
+// resumedBatch gives inserts and updates since the cursor as rows, until the first command with a delete: it and everything behind
+// it come as changes, so that the order is kept and the largest _seq given is a cursor at any time. What one command changed is never parted
+// between rows and changes: before rows of a command end a batch, the rest of it is looked through for a delete.
 func (sub *Subscription) resumedBatch(snapshot *storage.Snapshot) (Batch, error) {
 	in := sub.initial
 	w := rowWriter{batch: Batch{Rows: []byte{'['}}, limit: in.options.BatchSize}
 	stopped, index, begun := false, uint64(0), w.batch
 	err := sub.changes(snapshot, in.last, in.boundary, func(r *rows, kind changefeed.Kind) (bool, error) {
 		if at := command.SeqIndex(r.change.Seq); at != index {
+			if w.batch.HasMore {
+				return false, nil
+			}
 			index, begun = at, w.batch
 		}
 		if kind == changefeed.Delete {
 			stopped, w.batch = true, begun
 			return false, nil
 		}
-		return w.add(sub.query.projection, r.after, r.change.Seq)
+		if w.batch.HasMore {
+			return true, nil
+		}
+		_, err := w.add(sub.query.projection, r.after, r.change.Seq)
+		return true, err
 	})
 	if err != nil {
 		return Batch{}, err

@@ -175,6 +175,13 @@ func (sub *Subscription) changes(
 	return failed
 }
 
+// Ended reports whether the subscription was ended, by its client or because it could not go on.
+func (sub *Subscription) Ended() bool {
+	sub.stream.mu.Lock()
+	defer sub.stream.mu.Unlock()
+	return sub.closed
+}
+
 // Close ends the subscription. Its sink gets nothing more for it once Close has returned.
 func (sub *Subscription) Close() {
 	sub.stream.mu.Lock()

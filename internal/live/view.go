@@ -48,7 +48,7 @@ type viewKey struct {
 	scope scopeKey
 	text  string
 	user  ident.UserID // when the result depends on who asks
-	role  session.Role
+	role  session.Role // what one role may not read any more, another may
 }
 
 // Bounds of the work for one view.
@@ -60,9 +60,9 @@ const (
 
 // openView finds or makes the view of a query and holds it for one subscription.
 func (s *stream) openView(q *query, caller session.Session) (*view, error) {
-	key := viewKey{scope: scopeKey{q.scope.Table.ID, q.scope.User}, text: q.view.text}
+	key := viewKey{scope: scopeKey{q.scope.Table.ID, q.scope.User}, text: q.view.text, role: caller.Role}
 	if q.view.byUser {
-		key.user, key.role = caller.User, caller.Role
+		key.user = caller.User
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

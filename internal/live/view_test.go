@@ -182,3 +182,22 @@ func TestResultsThatEnd(t *testing.T) {
 		t.Errorf("%d results are kept", l.service.views)
 	}
 }
+
+// TestResultsOfRoles: when a table is closed to one role, those of another go on.
+func TestResultsOfRoles(t *testing.T) {
+	t.Parallel()
+	l := gameLab(t)
+	const sql = "SELECT COUNT(*) AS n FROM app.g"
+	alice, bot := &tape{}, &tape{}
+	l.watchView("alice", sql, alice)
+	l.watchView("bot", sql, bot)
+	l.sql("admin", "ALTER TABLE app.g SET ACCESS LEVEL restricted")
+	l.sql("bot", "INSERT INTO app.g VALUES (3, 'red', 1)")
+	l.settleViews()
+	if got := alice.take(); !strings.Contains(got, "ended, "+string(CodeNotFound)) {
+		t.Errorf("who may not read the table any more is told %q", got)
+	}
+	if got := bot.take(); !strings.Contains(got, `"n":"3"`) || strings.Contains(got, "ended") {
+		t.Errorf("who may is told %q", got)
+	}
+}

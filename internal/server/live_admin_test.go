@@ -57,6 +57,27 @@ func TestLiveAdministration(t *testing.T) {
 	}
 }
 
+// TestKillWithinACut: one of several live queries that begin together is ended before its rows are fetched. The others begin all the same.
+func TestKillWithinACut(t *testing.T) {
+	t.Parallel()
+	n, c := liveNode(t, nil)
+	c.sql("CREATE TABLE chat.more (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO chat.log VALUES (1, 'x'), (2, 'y'), (3, 'z')")
+	c.sql("INSERT INTO chat.more VALUES (1)")
+	s := watch(t, n, c)
+	s.send(`{"type":"subscribe_all","id":"both","subscriptions":[{"id":"a","sql":"SELECT * FROM chat.log","options":{"batch_size":2}},` +
+		`{"id":"b","sql":"SELECT * FROM chat.more","options":{}}]}`)
+	s.expect("subscription_ack loading", "initial_data_batch 1 2 loading", "subscription_ack ready", "initial_data_batch 1 ready")
+	id := fmt.Sprint(firstResult(t, c.sql("SELECT live_id FROM system.live WHERE subscription_id = 'a'"))[0][0])
+	c.sql("KILL LIVE QUERY '" + id + "'")
+	s.expect("error LIVE_QUERY_KILLED")
+	s.send(`{"type":"ping"}`)
+	s.expect("cut_ready")
+	c.sql("INSERT INTO chat.log VALUES (4, 'nobody')")
+	c.sql("INSERT INTO chat.more VALUES (2)")
+	s.expect("insert 2")
+}
+
 // firstResult returns the rows of an answer's first result.
 func firstResult(t *testing.T, body string) [][]any {
 	t.Helper()

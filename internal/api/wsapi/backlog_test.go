@@ -2,6 +2,7 @@ package wsapi
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -181,4 +182,21 @@ func testTooLateForALargeRow(t *testing.T, p protocol) {
 	if !bytes.Equal(got, append(want, end...)) {
 		t.Errorf("%+v: %d bytes came, want a frame of %d and %d of the end", p, len(got), len(want), len(end))
 	}
+}
+
+// TestSlowReaderIsToldInsteadOfRows: who asks for rows and takes what is before them too slowly is told, and not left without an answer.
+func TestSlowReaderIsToldInsteadOfRows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, client := receiver(t, protocol{}, 1<<20, time.Hour)
+		c.subs["a"] = subOf(protocol{}, "a")
+		c.send([]byte(`{}`))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c.nextBatch(ctx, c.subs["a"], true)
+		rest, err := io.ReadAll(client)
+		if err != nil || !bytes.Contains(rest, []byte(codeSlowConsumer)) {
+			t.Errorf("%q, %v", rest, err)
+		}
+	})
 }

@@ -106,6 +106,7 @@ func (c *Conn) turn() {
 			c.over()
 			return
 		}
+		c.review(c.server.stopping)
 		if !c.in.holds() {
 			c.await()
 			return

@@ -3,6 +3,7 @@ package wsapi
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/live"
 )
@@ -50,6 +51,9 @@ func (c *Conn) subscribeAll(ctx context.Context, m *message) {
 	c.mu.Unlock()
 	c.beginnings = append(c.beginnings, beginning{m.ID, cut})
 	for _, sub := range cut.Subscriptions() {
+		c.dropEnded(sub)
+	}
+	for _, sub := range cut.Subscriptions() {
 		if sub.HasInitial() {
 			c.nextBatch(ctx, sub, true)
 			continue
@@ -62,10 +66,25 @@ func (c *Conn) subscribeAll(ctx context.Context, m *message) {
 // complete notes that a subscription of a cut has its initial rows, or is given up. When it is the last, all become
 // live.
 func (c *Conn) complete(ctx context.Context, sub *live.Subscription) {
-	cut := sub.Cut()
-	if cut == nil || !cut.Done(sub) {
-		return
+	if cut := sub.Cut(); cut != nil && cut.Done(sub) {
+		c.begun(ctx, cut)
 	}
+}
+
+// review looks for cuts whose last missing subscriptions were ended by somebody else, who cannot do what is to be done then: each of the
+// client's messages does, and a client that is there sends some.
+func (c *Conn) review(ctx context.Context) {
+	for _, b := range slices.Clone(c.beginnings) {
+		if b.cut.Review() {
+			bound, cancel := context.WithTimeout(ctx, c.server.config.RequestTimeout)
+			c.begun(bound, b.cut)
+			cancel()
+		}
+	}
+}
+
+// begun makes the subscriptions of a cut live that are left.
+func (c *Conn) begun(ctx context.Context, cut *live.Cut) {
 	var id string
 	for i := range c.beginnings {
 		if c.beginnings[i].cut == cut {

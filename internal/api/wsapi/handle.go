@@ -160,6 +160,9 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 	c.mu.Lock()
 	c.subs[wanted.ID] = sub
 	c.mu.Unlock()
+	if c.dropEnded(sub) {
+		return
+	}
 	if !sub.HasInitial() {
 		if err := c.out.pace(ctx); err != nil {
 			c.failed(sub, err)
@@ -170,6 +173,15 @@ func (c *Conn) subscribe(ctx context.Context, m *message) {
 		return
 	}
 	c.nextBatch(ctx, sub, true)
+}
+
+// dropEnded forgets a subscription that was ended before the connection knew it; the client was told.
+func (c *Conn) dropEnded(sub *live.Subscription) bool {
+	ended := sub.Ended()
+	if ended {
+		c.forget(sub.ID)
+	}
+	return ended
 }
 
 // room reports whether an id is free and there is room for more subscriptions; if not, the client is told.
@@ -199,7 +211,8 @@ func (c *Conn) request(w *wanted) live.Request {
 // behind the last.
 func (c *Conn) nextBatch(ctx context.Context, sub *live.Subscription, first bool) {
 	if err := c.out.pace(ctx); err != nil {
-		return // the connection is over, or its client does not read and is told so by the next delivery
+		c.failed(sub, err)
+		return
 	}
 	batch, err := sub.NextBatch(ctx)
 	if err != nil {
