@@ -22,18 +22,29 @@ type Grant struct {
 	Message string `json:"message"` // of a refusal
 }
 
-// Login asks the node in use for tokens with User and Password. The client goes on with them. The error wraps
-// ErrUnauthorized when the server does not accept the password.
+// Login asks for tokens with User and Password: the node in use, and the others in turn, once each, while nobody answers. The client goes on
+// with them. The error wraps ErrUnauthorized when the server does not accept the password.
 func (c *Client) Login(ctx context.Context) (*Grant, error) {
-	base := c.url()
 	body := map[string]string{"user": c.config.User, "password": c.config.Password}
-	return c.granted(ctx, base, base+"/v1/api/auth/login", "", body)
+	return c.grantedByAny(ctx, "/v1/api/auth/login", "", body)
 }
 
-// Refresh asks for new tokens with a refresh token. The client goes on with them.
+// Refresh asks for new tokens with a refresh token, like Login. A token is good for one answer: when one was lost, ErrUnauthorized may follow.
 func (c *Client) Refresh(ctx context.Context, refreshToken string) (*Grant, error) {
-	base := c.url()
-	return c.granted(ctx, base, base+"/v1/api/auth/refresh", refreshToken, map[string]string{})
+	return c.grantedByAny(ctx, "/v1/api/auth/refresh", refreshToken, map[string]string{})
+}
+
+// grantedByAny asks one node after the other until one answers.
+func (c *Client) grantedByAny(ctx context.Context, path, token string, body any) (grant *Grant, err error) {
+	for range c.config.URLs {
+		base := c.url()
+		grant, err = c.granted(ctx, base, base+path, token, body)
+		if err == nil || errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+			break
+		}
+		c.leave(base)
+	}
+	return grant, err
 }
 
 // granted posts a question for tokens and keeps the access token that comes back.

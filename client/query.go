@@ -78,6 +78,10 @@ func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
 		base := c.leaderOf(named.target)
 		response, err := c.try(ctx, base, request, named)
 		var again *retryable
+		var lost *unanswered
+		if errors.As(err, &lost) && reads {
+			err = lost.cause // nothing can have changed
+		}
 		switch {
 		case err == nil:
 			c.follow(named.target, response.leader)
@@ -87,7 +91,9 @@ func (c *Client) Do(ctx context.Context, request Request) (*Response, error) {
 		case ctx.Err() != nil:
 			return nil, err
 		case errors.As(err, &again):
-		case errors.Is(err, ErrOutcomeUnknown) && (reads || named.key != ""):
+		case lost != nil && reads:
+			again = &retryable{cause: err}
+		case lost != nil && named.key != "":
 			again = &retryable{cause: err}
 			named.unknown = true
 		default:
@@ -122,6 +128,15 @@ func (o *once) doubt(err error) error {
 	return err
 }
 
+// unanswered says that a statement was sent, and that the answer does not tell whether it ran.
+type unanswered struct{ cause error }
+
+// Error implements error.
+func (u *unanswered) Error() string { return ErrOutcomeUnknown.Error() + ": " + u.cause.Error() }
+
+// Unwrap returns ErrOutcomeUnknown, and what came instead of an answer.
+func (u *unanswered) Unwrap() []error { return []error{ErrOutcomeUnknown, u.cause} }
+
 // try sends a statement once. A token that ran out is replaced.
 func (c *Client) try(ctx context.Context, base string, request Request, named *once) (*Response, error) {
 	body := map[string]any{"sql": request.SQL, "params": request.Params}
@@ -139,7 +154,7 @@ func (c *Client) try(ctx context.Context, base string, request Request, named *o
 		case errors.As(err, &again):
 			return nil, err
 		case err != nil:
-			return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+			return nil, &unanswered{err}
 		}
 		if reply.status == http.StatusUnauthorized && !renewed && c.forget(token) {
 			continue
@@ -168,7 +183,7 @@ func judge(base string, a answer) (*Response, error) {
 	case a.retry:
 		return nil, &retryable{cause: refused, after: min(a.retryAfter, 5*time.Second)}
 	case a.status == http.StatusGatewayTimeout || a.status == http.StatusBadGateway || err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrOutcomeUnknown, refused)
+		return nil, &unanswered{refused}
 	}
 	return nil, refused
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,9 @@ func connect(ctx context.Context, p process, o options, s settings, h home) (*ac
 	}
 	mine := kept.Instances[o.instance]
 	config := client.Config{URLs: addresses(o, s, mine, p.env), HTTP: o.http()}
+	if !mine.belongsTo(config.URLs) {
+		mine = credential{} // its tokens are nobody else's business
+	}
 	config.Token = first(o.token, p.env("KALAM_TOKEN"))
 	config.User = first(o.user, p.env("KALAM_USER"))
 	if !o.askPassword {
@@ -105,6 +109,14 @@ func (a *access) login(ctx context.Context, o options, h home, kept credentials,
 		RefreshToken: grant.RefreshToken, RefreshExpiresAt: grant.RefreshExpiresAt,
 	}
 	return h.save(kept)
+}
+
+// belongsTo reports whether tokens were given by these servers.
+func (c credential) belongsTo(urls []string) bool {
+	theirs := strings.Split(c.URL, ",")
+	return !slices.ContainsFunc(urls, func(url string) bool {
+		return !slices.ContainsFunc(theirs, func(known string) bool { return strings.TrimRight(known, "/") == strings.TrimRight(url, "/") })
+	})
 }
 
 // addresses lists the servers.

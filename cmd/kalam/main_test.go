@@ -89,6 +89,10 @@ func TestSplit(t *testing.T) {
 		{`SELECT nameE'\'; x`, `SELECT nameE'\'`, " x"},
 		{`SELECT "a;b"; x`, `SELECT "a;b"`, " x"},
 		{"-- a; b\nSELECT 1; x", "-- a; b\nSELECT 1", " x"},
+		{"SELECT $$it's; a$$; x", "SELECT $$it's; a$$", " x"},
+		{"SELECT $q$ $$; $q$; x", "SELECT $q$ $$; $q$", " x"},
+		{"SELECT $1; x", "SELECT $1", " x"},
+		{"SELECT a$$; x", "SELECT a$$", " x"},
 		{"/* ; /* ; */ ; */ SELECT 1; x", "/* ; /* ; */ ; */ SELECT 1", " x"},
 	} {
 		statement, rest, complete := split(c.text)
@@ -96,7 +100,7 @@ func TestSplit(t *testing.T) {
 			t.Errorf("split(%q) = %q, %q, %v; want %q, %q", c.text, statement, rest, complete, c.statement, c.rest)
 		}
 	}
-	for _, text := range []string{"SELECT 1", "SELECT ';", "/* ;", "-- ;", `SELECT ";`} {
+	for _, text := range []string{"SELECT 1", "SELECT ';", "SELECT $$;", "SELECT $a$;$$", "/* ;", "-- ;", `SELECT ";`} {
 		if statement, _, complete := split(text); complete {
 			t.Errorf("split(%q) is complete: %q", text, statement)
 		}

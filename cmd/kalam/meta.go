@@ -166,7 +166,7 @@ func (s *session) watch(ctx context.Context, rest string) error {
 	}
 	period, _ := strconv.ParseFloat(first(rest, "2"), 64) // it was read above
 	switch {
-	case period < 0.1 || period > 86_400:
+	case !(period >= 0.1 && period <= 86_400): // NaN is no period either
 		return s.failed(usagef(`\watch %s: want 0.1 to 86400 seconds`, rest))
 	case s.last == "":
 		return s.failed(usagef(`\watch repeats the newest statement; there is none yet`))

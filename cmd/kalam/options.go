@@ -179,7 +179,7 @@ func (o *options) check(f *pflag.FlagSet) error {
 		"auth-timeout": o.authTimeout, "initial-data-timeout": o.initialDataTimeout,
 		"subscription-timeout": o.subscriptionTimeout, "consume-timeout": o.consumeTimeout,
 	} {
-		if value < 0 || value > 86_400 {
+		if !(value >= 0 && value <= 86_400) { // NaN is no time either
 			return usagef("--%s %g: want 0 to 86400 seconds", name, value)
 		}
 	}

@@ -27,6 +27,7 @@ func (s *session) prompt(ctx context.Context, c settings) error {
 	if data, err := os.ReadFile(s.home.path(historyFile)); err == nil {
 		_, _ = line.ReadHistory(strings.NewReader(decodeHistory(data))) // a damaged line is left out
 	}
+	s.typed = func() ([]string, error) { return typed(line) }
 	s.say("kalam %s, %s as %s. \\? for help, \\q to end.", version(), s.access.urls[0], first(s.access.user, "the token says"))
 	err := s.read(ctx, line)
 	keep := s.keepHistory(line, c.UI.HistorySize)
@@ -123,9 +124,19 @@ func (s *session) keepHistory(line *liner.State, size int) error {
 	if size < 0 {
 		return nil
 	}
+	kept, err := typed(line)
+	if err != nil {
+		return err
+	}
+	kept = kept[max(0, len(kept)-size):]
+	return s.home.write(historyFile, encodeHistory(kept))
+}
+
+// typed lists what was typed, now and before. Statements with passwords are left out.
+func typed(line *liner.State) ([]string, error) {
 	var all bytes.Buffer
 	if _, err := line.WriteHistory(&all); err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return nil, fmt.Errorf("write the history: %w", err)
 	}
 	var kept []string
 	for text := range strings.Lines(all.String()) {
@@ -133,8 +144,7 @@ func (s *session) keepHistory(line *liner.State, size int) error {
 			kept = append(kept, text)
 		}
 	}
-	kept = kept[max(0, len(kept)-size):]
-	return s.home.write(historyFile, encodeHistory(kept))
+	return kept, nil
 }
 
 // secret reports whether a statement names a password or a key.
@@ -162,6 +172,13 @@ func decodeHistory(data []byte) string {
 }
 
 func (s *session) history(context.Context, string) error {
+	if s.typed != nil {
+		lines, err := s.typed()
+		if err == nil && len(lines) > 0 {
+			_, err = fmt.Fprintln(s.process.out, strings.Join(lines, "\n"))
+		}
+		return err
+	}
 	data, err := os.ReadFile(s.home.path(historyFile))
 	if err != nil {
 		s.say("there is no history yet; it is written when the prompt ends")

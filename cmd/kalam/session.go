@@ -29,9 +29,10 @@ type session struct {
 	pager     string
 	last      string // the newest statement that ran
 	open      block
-	words     *words // for completion; nil when nobody types
-	depth     int    // of files that include files
-	prompting bool   // somebody types
+	words     *words                   // for completion; nil when nobody types
+	depth     int                      // of files that include files
+	prompting bool                     // somebody types
+	typed     func() ([]string, error) // what was typed; nil when nobody types
 }
 
 // start does what the command line says.
@@ -100,7 +101,10 @@ func (s *session) work(ctx context.Context, c settings) error {
 		}
 		return s.show(ctx, o.consumeSQL())
 	case o.command != "" && strings.HasPrefix(strings.TrimSpace(o.command), `\`):
-		return s.meta(ctx, strings.TrimSpace(o.command))
+		if err := s.meta(ctx, strings.TrimSpace(o.command)); !errors.Is(err, errQuit) {
+			return err
+		}
+		return nil
 	case o.command != "":
 		return s.show(ctx, o.command)
 	case o.file == "-":
@@ -117,7 +121,7 @@ func (s *session) work(ctx context.Context, c settings) error {
 func (s *session) show(ctx context.Context, sql string) error {
 	s.last = sql
 	stop := s.signOfLife()
-	response, err := s.access.client.Do(ctx, client.Request{SQL: sql, Namespace: s.namespace})
+	response, err := s.ask(ctx, sql)
 	stop()
 	if err != nil {
 		return s.failed(err)
@@ -133,6 +137,21 @@ func (s *session) show(ctx context.Context, sql string) error {
 		return err
 	}
 	return s.page(ctx, page.Bytes())
+}
+
+// ask sends a statement, as often as it has to be, for --timeout in all.
+func (s *session) ask(ctx context.Context, sql string) (*client.Response, error) {
+	request := client.Request{SQL: sql, Namespace: s.namespace}
+	if s.options.timeout == 0 {
+		return s.access.client.Do(ctx, request)
+	}
+	bounded, cancel := context.WithTimeout(ctx, seconds(s.options.timeout))
+	defer cancel()
+	response, err := s.access.client.Do(bounded, request)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return nil, fmt.Errorf("no answer within %g s (--timeout): %w", s.options.timeout, err)
+	}
+	return response, err
 }
 
 // failed prints an error where it happened. In format json it is an answer like any other.

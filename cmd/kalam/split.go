@@ -15,6 +15,9 @@ func split(text string) (statement, rest string, complete bool) {
 			i = afterComment(text, i)
 		case text[i] == '\'':
 			i = afterQuoted(text, i, '\'', escapes(text, i))
+		case text[i] == '$' && (i == 0 || !word(text[i-1])) && dollarTag(text[i:]) != "":
+			tag := dollarTag(text[i:])
+			i = after(text, i+len(tag), tag)
 		case text[i] == '"' || text[i] == '`':
 			i = afterQuoted(text, i, text[i], false)
 		default:
@@ -22,6 +25,19 @@ func split(text string) (statement, rest string, complete bool) {
 		}
 	}
 	return strings.TrimSpace(text), "", false
+}
+
+// dollarTag is what begins a text in dollar quotes, $$ or $name$, and ends it; "" when a text does not begin so.
+func dollarTag(text string) string {
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '$':
+			return text[:i+1]
+		case !word(c) || i == 1 && c >= '0' && c <= '9': // $1 is a parameter
+			return ""
+		}
+	}
+	return ""
 }
 
 // open reports whether a text ends inside quotes or a block comment, so that a semicolon there would end nothing.
