@@ -59,8 +59,8 @@ func TestProcessesShareNoBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	if port := listener.Addr().(*net.TCPAddr).Port; port <= left || port >= left+blockPorts { //nolint:forcetypeassert // it listens on TCP
-		t.Errorf("port %d does not belong to the block at %d", port, left)
+	if at, ok := listener.Addr().(*net.TCPAddr); !ok || at.Port <= left || at.Port >= left+blockPorts {
+		t.Errorf("%v does not belong to the block at %d", listener.Addr(), left)
 	}
 	if _, err := Addresses(t.Context(), blockPorts); !errors.Is(err, ErrNoPort) {
 		t.Errorf("more addresses than the block has: %v, want ErrNoPort", err)
