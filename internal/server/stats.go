@@ -16,6 +16,7 @@ func (n *Node) statRows() []table.Stat {
 	log := n.log.Stats()
 	row := func(name string, value any) table.Stat { return table.Stat{Name: name, Value: fmt.Sprint(value)} }
 	transactions, queryBytes := n.sql.Usage()
+	plansFound, plansMade := n.sql.PlanUse()
 	connections, connectionsPeak := n.api.Connections()
 	picture := n.catalog.Current()
 	rows := []table.Stat{
@@ -28,6 +29,8 @@ func (n *Node) statRows() []table.Stat {
 		row("total_live_queries", n.live.service.Count()),
 		row("schema_cache_size", len(picture.Tables())+len(picture.Views())),
 		row("plan_cache_size", n.sql.CachedPlans()),
+		row("plan_cache_hits", plansFound),
+		row("plan_cache_misses", plansMade),
 		row("open_transactions", transactions),
 		row("query_memory_bytes", queryBytes),
 		row("server_version", n.build.Version),

@@ -213,7 +213,7 @@ func TestStatsAreThere(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"active_connections", "active_connections_peak", "plan_cache_size", "memory_usage_mb", "cpu_usage_percent", "uptime_seconds", "open_files_total",
+		"active_connections", "active_connections_peak", "plan_cache_size", "plan_cache_hits", "plan_cache_misses", "memory_usage_mb", "cpu_usage_percent", "uptime_seconds", "open_files_total",
 	} {
 		value, err := strconv.ParseFloat(figures[name], 64)
 		if err != nil || value < 0 || strings.HasPrefix(name, "active") && value < 1 {

@@ -163,3 +163,43 @@ func goesOn(b *testing.B, n *node, way, sql string) time.Duration {
 	}
 	return ended
 }
+
+// BenchmarkThousandUsers lets a thousand users of one role say the statements of one application in turn, and reports how many of each
+// hundred requests found their plan, and how many plans are kept.
+func BenchmarkThousandUsers(b *testing.B) {
+	statements := []string{
+		"SELECT id, body FROM notes WHERE id = $1",
+		"SELECT id, body, done FROM notes WHERE done = FALSE AND id >= $1 ORDER BY id LIMIT 20",
+		"SELECT COUNT(*) FROM notes WHERE id > $1",
+		"SELECT id, upper(body) AS title FROM notes WHERE body LIKE 'note%' AND id <> $1 ORDER BY body DESC LIMIT 10",
+		"SELECT done, COUNT(*), MAX(id) FROM notes WHERE id >= $1 GROUP BY done ORDER BY done",
+		"SELECT body FROM notes WHERE id = (SELECT MAX(id) FROM notes WHERE id >= $1)",
+		"SELECT id FROM notes WHERE CURRENT_USER() <> body AND id IN (1, 2, $1)",
+		"WITH open AS (SELECT * FROM notes WHERE NOT done) SELECT id, body FROM open WHERE id >= $1",
+	}
+	for _, said := range []int{1, len(statements)} {
+		b.Run(fmt.Sprintf("statements=%d", said), func(b *testing.B) {
+			n := startNode(b, nil)
+			n.must(b, "CREATE USER TABLE notes (id BIGINT PRIMARY KEY, body TEXT, done BOOLEAN DEFAULT FALSE)")
+			users := make([]session.Session, 1000)
+			for i := range users {
+				users[i] = caller(fmt.Sprintf("user%d", i), session.RoleUser)
+				n.mustAs(b, users[i], "INSERT INTO notes (id, body) VALUES (1, 'note one'), (2, 'note two'), (3, 'note three')")
+			}
+			params := []datum.Datum{datum.NewBigInt(1)}
+			hitsBefore, _ := n.engine.PlanUse()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				// Neither users nor statements come in an order that follows the other's.
+				request := exec.Request{SQL: statements[i*7919%said], Params: params, Session: users[i*7907/said%len(users)]}
+				if _, err := n.engine.Execute(b.Context(), request); err != nil {
+					b.Fatalf("%s: %v", request.SQL, err)
+				}
+			}
+			hits, _ := n.engine.PlanUse()
+			b.ReportMetric(100*float64(hits-hitsBefore)/float64(b.N), "hit-%")
+			b.ReportMetric(float64(n.engine.CachedPlans()), "plans")
+		})
+	}
+}

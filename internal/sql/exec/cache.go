@@ -2,6 +2,7 @@ package exec
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
@@ -17,11 +18,12 @@ const (
 	maxCachedTextBytes = 4 << 10
 )
 
-// planKey is everything a plan depends on besides the catalog: a plan carries the scope and the rights of
-// one caller, so it serves that caller alone.
+// planKey is everything a plan depends on besides the catalog. Most plans say nothing of who carries them out,
+// and serve every user of a role.
 type planKey struct {
 	sql       string
 	namespace string
+	own       bool // the plan is for user alone; without it user is empty
 	user      ident.UserID
 	role      session.Role
 	params    string // the kinds of the parameters, one byte each
@@ -40,7 +42,9 @@ type cachedPlan struct {
 // parameters. When it is full an arbitrary plan makes room. Plans are never changed, so many requests
 // may run one at the same time.
 type planCache struct {
-	most int
+	most int // less than zero keeps none
+
+	hits, made atomic.Uint64 // requests that found a plan, and plans that were made to be kept
 
 	mu    sync.RWMutex // guards plans
 	plans map[planKey]cachedPlan
@@ -50,7 +54,7 @@ func newPlanCache(most int) *planCache {
 	return &planCache{most: most, plans: map[planKey]cachedPlan{}}
 }
 
-// keyOf returns the key of a request; ok is false when its text is too long to be kept.
+// keyOf returns the key of the plan that serves a request and those of all others of its role; ok is false when its text is too long to be kept.
 func keyOf(request *Request) (key planKey, ok bool) {
 	if len(request.SQL) > maxCachedTextBytes {
 		return planKey{}, false
@@ -61,13 +65,23 @@ func keyOf(request *Request) (key planKey, ok bool) {
 		kinds = append(kinds, byte(request.Params[i].Kind()))
 	}
 	caller := &request.Session
-	return planKey{sql: request.SQL, namespace: caller.Namespace, user: caller.User, role: caller.Role, params: string(kinds)}, true
+	return planKey{sql: request.SQL, namespace: caller.Namespace, role: caller.Role, params: string(kinds)}, true
 }
 
-func (c *planCache) find(key planKey) (cachedPlan, bool) {
+// ownedBy is the key of a plan that serves one user alone.
+func (k planKey) ownedBy(user ident.UserID) planKey {
+	k.own, k.user = true, user
+	return k
+}
+
+// find returns the plan for a user: that of everybody, or his own.
+func (c *planCache) find(key planKey, user ident.UserID) (cachedPlan, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	found, ok := c.plans[key]
+	if !ok {
+		found, ok = c.plans[key.ownedBy(user)]
+	}
 	return found, ok
 }
 
@@ -77,7 +91,7 @@ func (c *planCache) size() int {
 	return len(c.plans)
 }
 
-// keep stores the plan of a request's only statement, if it is of a kind worth keeping.
+// keep stores the plan of a request's only statement, if it is of a kind worth keeping. The key says whether it is one user's.
 func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Parsed, bound plan.Statement, until time.Time) {
 	switch bound.(type) {
 	case *plan.Query:
@@ -88,8 +102,17 @@ func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Pa
 	default:
 		return // changes of the catalog are rare, and carry secrets
 	}
+	c.made.Add(1)
+	if c.most < 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if key.own { // one that was for all hides those of users
+		all := key
+		all.own, all.user = false, ""
+		delete(c.plans, all)
+	}
 	for victim := range c.plans {
 		if len(c.plans) < c.most {
 			break

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -25,8 +26,11 @@ func TestPlanCacheIsBounded(t *testing.T) {
 		if !ok {
 			t.Fatal("a short statement is not cached")
 		}
+		if i%2 == 0 {
+			key = key.ownedBy("ann")
+		}
 		cache.keep(key, current, statement, &plan.Query{}, time.Time{})
-		if _, found := cache.find(key); !found {
+		if _, found := cache.find(key, "ann"); !found {
 			t.Fatalf("statement %d is not there after it was kept", i)
 		}
 		if len(cache.plans) > most {
@@ -36,9 +40,14 @@ func TestPlanCacheIsBounded(t *testing.T) {
 	if _, ok := keyOf(&Request{SQL: strings.Repeat("x", maxCachedTextBytes+1)}); ok {
 		t.Error("a text that is too long would be kept")
 	}
+	none := newPlanCache(-1)
+	none.keep(planKey{sql: "SELECT 1"}, current, statement, &plan.Query{}, time.Time{})
+	if none.size() != 0 {
+		t.Error("a cache that is to keep nothing keeps a plan")
+	}
 }
 
-// TestPlanKeysTellCallersApart: a plan carries the scope, the rights and the parameter types of one caller.
+// TestPlanKeysTellCallersApart: a plan carries the rights of a role, the default namespace and the parameter types, and no user.
 func TestPlanKeysTellCallersApart(t *testing.T) {
 	t.Parallel()
 	request := Request{
@@ -48,7 +57,6 @@ func TestPlanKeysTellCallersApart(t *testing.T) {
 	keys := map[planKey]string{}
 	for name, change := range map[string]func(*Request){
 		"as it was":          func(*Request) {},
-		"another user":       func(r *Request) { r.Session.User = "b" },
 		"another role":       func(r *Request) { r.Session.Role = session.RoleDBA },
 		"another namespace":  func(r *Request) { r.Session.Namespace = "m" },
 		"another text":       func(r *Request) { r.SQL = "SELECT $1 " },
@@ -59,14 +67,51 @@ func TestPlanKeysTellCallersApart(t *testing.T) {
 		changed := request
 		change(&changed)
 		key, _ := keyOf(&changed)
+		for _, user := range []ident.UserID{"a", "b", ""} {
+			own := key.ownedBy(user)
+			if other, taken := keys[own]; taken {
+				t.Errorf("%s of %q has the key of %s", name, user, other)
+			}
+			keys[own] = name + " of " + string(user)
+		}
 		if other, taken := keys[key]; taken {
 			t.Errorf("%s has the key of %s", name, other)
 		}
 		keys[key] = name
 	}
 	again := request
-	again.Params = []datum.Datum{datum.NewBigInt(2)}
+	again.Params, again.Session.User = []datum.Datum{datum.NewBigInt(2)}, "b"
 	if key, _ := keyOf(&again); keys[key] != "as it was" {
-		t.Error("another value of the same type has another key")
+		t.Error("another value of the same type, or another user, has another key")
 	}
+}
+
+// TestPlansOfOneUserServeNobodyElse keeps plans for users and for all under one text.
+func TestPlansOfOneUserServeNobodyElse(t *testing.T) {
+	t.Parallel()
+	cache, current := newPlanCache(10), catalog.NewStore().Current()
+	statement := &parse.Parsed{Statement: &parse.Query{}}
+	key, _ := keyOf(&Request{SQL: "SELECT 1", Session: session.Session{User: "ann", Role: session.RoleUser}})
+	shared, anns, nobodys := &plan.Query{}, &plan.Query{}, &plan.Query{}
+	finds := func(user ident.UserID, want plan.Statement) {
+		t.Helper()
+		if found, ok := cache.find(key, user); ok != (want != nil) || found.bound != want {
+			t.Errorf("%q finds %p, want %p", user, found.bound, want)
+		}
+	}
+	cache.keep(key.ownedBy("ann"), current, statement, anns, time.Time{})
+	finds("ann", anns)
+	finds("bob", nil)
+	finds("", nil)
+	cache.keep(key.ownedBy(""), current, statement, nobodys, time.Time{})
+	finds("ann", anns)
+	finds("bob", nil)
+	finds("", nobodys)
+	cache.keep(key, current, statement, shared, time.Time{})
+	finds("ann", shared)
+	finds("bob", shared)
+	// The plan of all may be one of an earlier catalog, which would hide those of users from then on.
+	cache.keep(key.ownedBy("ann"), current, statement, anns, time.Time{})
+	finds("ann", anns)
+	finds("bob", nil)
 }

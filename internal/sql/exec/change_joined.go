@@ -27,7 +27,7 @@ func (r *run) changedJoin(ctx context.Context, scan *plan.Scan, joined *plan.Joi
 	if err := r.barrier(ctx, sources); err != nil {
 		return nil, nil, err
 	}
-	scope, err := r.scope(scan.Table, scan)
+	scope, err := r.scopeOf(scan.Table)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -20,7 +20,7 @@ const maxKeyText = 128
 
 // insertSet computes the rows of an INSERT. Whether a key is taken is decided when the command is applied.
 func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) {
-	scope, err := r.scopeOf(s.Table, s.User)
+	scope, err := r.scopeOf(s.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (r *run) insertSet(ctx context.Context, s *plan.Insert) (*writeSet, error) 
 // another group does meanwhile cannot be seen from here.
 func (s *writeSet) expectSources(scans []*plan.Scan) error {
 	for _, scan := range scans {
-		source, err := s.run.scope(scan.Table, scan)
+		source, err := s.run.scopeOf(scan.Table)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ type Limits struct {
 	MaxRows          int64 // rows of any SELECT, whatever its LIMIT; zero means no limit
 	QueryMemoryBytes int64 // memory of sorts, groups, results and write sets; zero means 256 MiB
 	NodeMemoryBytes  int64 // the same of all requests under way and of all open transactions together; zero means 1 GiB
-	PlanCacheEntries int   // plans that are kept to be used again; zero means 1024
+	PlanCacheEntries int   // plans that are kept to be used again; zero means 1024, less keeps none
 	ConflictAttempts int   // how often a change is run before a conflict is returned; zero means 32
 }
 
@@ -165,6 +165,9 @@ func (e *Engine) Usage() (transactions int, memoryBytes int64) {
 
 // CachedPlans is the number of plans that are kept.
 func (e *Engine) CachedPlans() int { return e.plans.size() }
+
+// PlanUse counts the requests that found their plan in the cache, and the plans that were made for it.
+func (e *Engine) PlanUse() (hits, made uint64) { return e.plans.hits.Load(), e.plans.made.Load() }
 
 // Tend ends transactions whose time is over. It is to be called now and then.
 func (e *Engine) Tend() { e.transactions.Sweep() }

@@ -201,7 +201,7 @@ func (b *batchRun) catalog(ctx context.Context) (*catalog.Catalog, error) {
 func (b *batchRun) environment(current *catalog.Catalog, caller session.Session) *plan.Environment {
 	limits := b.engine.deps.Limits
 	return &plan.Environment{
-		Catalog: current, Views: b.engine.views, Session: caller, Params: b.params,
+		Catalog: current, Views: b.engine.views, Caller: caller.Viewpoint(), Params: b.params,
 		DefaultRows: limits.DefaultRows, MaxRows: limits.MaxRows, NowMicros: b.engine.deps.Clock.Now().UnixMicro(),
 	}
 }
@@ -230,7 +230,7 @@ func (b *batchRun) execute(ctx context.Context, batch []parse.Parsed) (response 
 // cached runs a request whose plan is known and still valid. The catalog that it was made for is the
 // current one, so the permissions that were checked then are those of now.
 func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response, hit bool, err error) {
-	found, ok := b.engine.plans.find(key)
+	found, ok := b.engine.plans.find(key, b.session.User)
 	if !ok {
 		return nil, false, nil
 	}
@@ -245,6 +245,7 @@ func (b *batchRun) cached(ctx context.Context, key planKey) (response *Response,
 	if current != found.catalog || !found.until.IsZero() && b.engine.deps.Clock.Now().After(found.until) {
 		return nil, false, nil
 	}
+	b.engine.plans.hits.Add(1)
 	b.engine.running.reaches(b.running, key.sql, b.tx)
 	result, err := b.bound(b.repeat.statement(ctx, 0), current, b.session, found.bound)
 	if fault.KindOf(err) == fault.Altered {
@@ -292,7 +293,11 @@ func (b *batchRun) statementOnce(ctx context.Context, parsed *parse.Parsed) (out
 		if sizes.asked {
 			until = b.engine.deps.Clock.Now().Add(sampleAge)
 		}
-		b.engine.plans.keep(*b.key, current, parsed, bound, until)
+		key := *b.key
+		if env.Caller.ToldUser() {
+			key = key.ownedBy(b.session.User)
+		}
+		b.engine.plans.keep(key, current, parsed, bound, until)
 	}
 	return b.bound(ctx, current, b.session, bound)
 }
@@ -369,10 +374,16 @@ func (b *batchRun) bound(ctx context.Context, current *catalog.Catalog, caller s
 	case *plan.Notice:
 		return outcome{Result: Result{Message: s.Message, AsUser: caller.User}}, nil
 	case *plan.Impersonate:
-		if err := b.engine.recordUse(ctx, caller, s.Target, s.Source, false); err != nil {
-			return outcome{}, err
-		}
-		return b.bound(ctx, current, s.Session, s.Statement)
+		return b.impersonated(ctx, current, caller, s)
 	}
 	return outcome{}, fmt.Errorf("statement %T cannot be run", bound)
+}
+
+// impersonated runs a statement as another user, once that is written down.
+func (b *batchRun) impersonated(ctx context.Context, current *catalog.Catalog, caller session.Session, s *plan.Impersonate) (outcome, error) {
+	if err := b.engine.recordUse(ctx, caller, s.Target, s.Source, false); err != nil {
+		return outcome{}, err
+	}
+	caller.User, caller.Role = s.Target, s.Role
+	return b.bound(ctx, current, caller, s.Statement)
 }

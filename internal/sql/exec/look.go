@@ -24,7 +24,7 @@ func (e *Engine) Look(
 ) (result Result, err error) {
 	current := e.deps.Catalog.Current()
 	bound, err := plan.Build(&plan.Environment{
-		Catalog: current, Views: e.views, Session: caller, NowMicros: e.deps.Clock.Now().UnixMicro(),
+		Catalog: current, Views: e.views, Caller: caller.Viewpoint(), NowMicros: e.deps.Clock.Now().UnixMicro(),
 	}, query)
 	if err != nil {
 		return Result{}, err

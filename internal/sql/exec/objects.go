@@ -10,16 +10,15 @@ import (
 // objects are those of the catalog that the caller may know of.
 func (r *run) objects() *table.Objects {
 	if r.state.objects == nil {
-		visible := func(found *schema.Table) bool {
-			if view, ok := r.catalog.View(found.Namespace, found.Name); ok && found.Kind == schema.KindView {
-				return plan.CanSeeView(r.catalog, r.session.Role, view)
-			}
-			return plan.CanSee(r.session.Role, found)
-		}
-		request := &table.ViewRequest{Catalog: r.catalog, Visible: visible, Snapshot: r.engine.deps.Storage.NewSnapshot}
+		request := &table.ViewRequest{Catalog: r.catalog, Visible: r.canSee, Snapshot: r.engine.deps.Storage.NewSnapshot}
 		r.state.objects = r.engine.views.Objects(request, r.session.Namespace)
 	}
 	return r.state.objects
+}
+
+// canSee reports whether the caller may know of a table or view.
+func (r *run) canSee(found *schema.Table) bool {
+	return plan.CanSeeNamed(r.catalog, r.session.Role, found)
 }
 
 // stopped says why the statement must not go on: for expressions, which take long at times and have no context.

@@ -121,13 +121,13 @@ func (r *run) refusalSet(statement plan.Statement, failure error) (*writeSet, er
 	switch s := statement.(type) {
 	case *plan.Insert:
 		set.returning = s.Returning
-		set.scope, err = r.scopeOf(s.Table, s.User)
+		set.scope, err = r.scopeOf(s.Table)
 	case *plan.Update:
 		set.returning = s.Returning
-		set.scope, err = r.scope(s.Scan.Table, s.Scan)
+		set.scope, err = r.scopeOf(s.Scan.Table)
 	case *plan.Delete:
 		set.returning = s.Returning
-		set.scope, err = r.scope(s.Scan.Table, s.Scan)
+		set.scope, err = r.scopeOf(s.Scan.Table)
 	case *plan.WithChanges:
 		return r.refusalSet(s.Parts[0].Change, failure)
 	default:

@@ -8,7 +8,6 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
-	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -111,8 +110,9 @@ func (r *run) openSnapshot() *storage.Snapshot {
 	return r.snapshot
 }
 
-// scopeOf finds where the rows of a table and owner are.
-func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, error) {
+// scopeOf finds where the rows of a table are that exist for the caller. This is where a plan, which serves many, is bound to one: the
+// owner of private rows comes from the session and from nowhere else.
+func (r *run) scopeOf(found *schema.Table) (table.Scope, error) {
 	if r.tx != nil && found.Kind == schema.KindStream {
 		if r.tx.ID == "" {
 			return table.Scope{}, fault.New(fault.Unsupported, "STREAM tables cannot be used in a statement that changes rows within WITH")
@@ -128,7 +128,7 @@ func (r *run) scopeOf(found *schema.Table, user ident.UserID) (table.Scope, erro
 	if cluster == nil {
 		return table.Scope{}, fault.New(fault.Unavailable, "the cluster is not founded yet; try again")
 	}
-	scope := table.UserScope(found, cluster.Shards, user)
+	scope := table.UserScope(found, cluster.Shards, r.session.User)
 	scope.Cold = r.engine.deps.Cold
 	return scope, nil
 }
@@ -141,7 +141,7 @@ func (r *run) barrier(ctx context.Context, scans []*plan.Scan) error {
 	var few [4]shard.GroupID
 	waited := few[:0]
 	for _, scan := range scans {
-		scope, err := r.scope(scan.Table, scan)
+		scope, err := r.scopeOf(scan.Table)
 		if err != nil {
 			return err
 		}

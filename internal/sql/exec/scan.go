@@ -5,7 +5,6 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
-	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
 	"github.com/kalamdb/kalamdb-go/internal/storage"
@@ -27,11 +26,6 @@ type scanOperator struct {
 	byRows bool          // no rows are taken as columns
 	batch  *scanBatch    // nil before the first rows were
 	tryAt  int           // rows after which some are taken
-}
-
-// scope finds where the rows of a scan are.
-func (r *run) scope(found *schema.Table, scan *plan.Scan) (table.Scope, error) {
-	return r.scopeOf(found, scan.User)
 }
 
 func (r *run) openScan(n *plan.Scan) (operator, error) {
@@ -62,7 +56,7 @@ func (r *run) startAt(n *plan.Scan, at *location) (operator, error) {
 
 // openScanWithin reads the rows within bounds, which may be narrower than what the condition implies.
 func (r *run) openScanWithin(n *plan.Scan, bounds table.Bounds) (operator, error) {
-	scope, err := r.scope(n.Table, n)
+	scope, err := r.scopeOf(n.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +170,7 @@ func (r *run) openView(ctx context.Context, n *plan.ViewScan) (operator, error) 
 		return nil, fault.New(fault.Unsupported, "%s cannot be read inside a transaction: it is not part of its snapshot", n.View.FullName())
 	}
 	rows, err := r.engine.views.Rows(ctx, n.View, &table.ViewRequest{
-		Catalog: r.catalog, Visible: n.Visible, Snapshot: r.engine.deps.Storage.NewSnapshot,
+		Catalog: r.catalog, Visible: r.canSee, Snapshot: r.engine.deps.Storage.NewSnapshot,
 	})
 	if err != nil {
 		return nil, err

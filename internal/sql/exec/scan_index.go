@@ -58,7 +58,7 @@ func (l *location) stored() *table.Bounds {
 // locate finds where the rows of a scan are, by an index if there is one for it.
 func (r *run) locate(n *plan.Scan) (at *location, err error) {
 	at = &location{}
-	if at.scope, err = r.scope(n.Table, n); err != nil {
+	if at.scope, err = r.scopeOf(n.Table); err != nil {
 		return nil, err
 	}
 	if at.bounds, err = n.Bounds(r.eval); err != nil || n.Index == nil || at.bounds.Points != nil {

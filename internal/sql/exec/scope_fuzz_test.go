@@ -37,13 +37,7 @@ func newScopeLab(tb testing.TB) *scopeLab {
 	unlimited := func(deps *exec.Deps) { deps.Limits = exec.Limits{} }
 	l.shared, l.lonely = startNode(tb, unlimited), startNode(tb, unlimited)
 	for _, n := range []*node{l.shared, l.lonely} {
-		n.must(tb, "CREATE TABLE private (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'USER')")
-		n.must(tb, "CREATE TABLE more (k TEXT PRIMARY KEY, private_id BIGINT, body TEXT DEFAULT 'none') WITH (TYPE = 'USER')")
-		n.must(tb, "CREATE TABLE slugs (id BIGINT PRIMARY KEY, slug TEXT UNIQUE, body TEXT, n INT, UNIQUE (body, n)) WITH (TYPE = 'USER')")
-		n.must(tb, "CREATE TABLE everyone (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', ACCESS_LEVEL = 'public')")
-		n.must(tb, "CREATE VIEW own AS SELECT * FROM private; "+
-			"CREATE VIEW own_more AS SELECT o.id, o.body, o.n, m.k, m.private_id FROM own o LEFT JOIN more m ON m.private_id = o.id")
-		n.must(tb, "INSERT INTO everyone VALUES (1, 'all'), (2, 'see'), (50, 'this')")
+		makeScopeTables(tb, n)
 		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of alice' ROLE user", l.user.User))
 		n.must(tb, fmt.Sprintf("CREATE USER '%s' WITH PASSWORD 'password of bob' ROLE user", l.other.User))
 	}
@@ -54,6 +48,18 @@ func newScopeLab(tb testing.TB) *scopeLab {
 	}
 	l.before = l.othersRows(tb)
 	return l
+}
+
+// makeScopeTables makes private tables, one that all share, and views.
+func makeScopeTables(tb testing.TB, n *node) {
+	tb.Helper()
+	n.must(tb, "CREATE TABLE private (id BIGINT PRIMARY KEY, body TEXT, n INT) WITH (TYPE = 'USER')")
+	n.must(tb, "CREATE TABLE more (k TEXT PRIMARY KEY, private_id BIGINT, body TEXT DEFAULT 'none') WITH (TYPE = 'USER')")
+	n.must(tb, "CREATE TABLE slugs (id BIGINT PRIMARY KEY, slug TEXT UNIQUE, body TEXT, n INT, UNIQUE (body, n)) WITH (TYPE = 'USER')")
+	n.must(tb, "CREATE TABLE everyone (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED', ACCESS_LEVEL = 'public')")
+	n.must(tb, "CREATE VIEW own AS SELECT * FROM private; "+
+		"CREATE VIEW own_more AS SELECT o.id, o.body, o.n, m.k, m.private_id FROM own o LEFT JOIN more m ON m.private_id = o.id")
+	n.must(tb, "INSERT INTO everyone VALUES (1, 'all'), (2, 'see'), (50, 'this')")
 }
 
 // othersRows prints everything that the other user has, its versions included.

@@ -57,7 +57,7 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 	}
 	at := &location{}
 	var err error
-	if at.scope, err = r.scope(scan.Table, scan); err != nil {
+	if at.scope, err = r.scopeOf(scan.Table); err != nil {
 		return nil, err
 	}
 	if at.bounds, err = scan.Bounds(r.eval); err != nil || at.bounds.Points != nil {
@@ -97,7 +97,7 @@ func (r *run) firstRows(n *plan.Sort, scan *plan.Scan, wanted int) (*location, e
 func (r *run) lastRows(_ *plan.Sort, scan *plan.Scan, wanted int) (*location, error) {
 	at := &location{}
 	var err error
-	if at.scope, err = r.scope(scan.Table, scan); err != nil {
+	if at.scope, err = r.scopeOf(scan.Table); err != nil {
 		return nil, err
 	}
 	if at.bounds, err = scan.Bounds(r.eval); err != nil || at.bounds.Points != nil {

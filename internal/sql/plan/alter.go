@@ -28,9 +28,9 @@ func (e *Environment) authorizeAlter(statement parse.Node, name parse.ObjectName
 		return invalid(name, "'%s' is a view; use CREATE OR REPLACE VIEW", found.FullName())
 	case found.Kind == schema.KindSystem:
 		return at(name, fault.New(fault.PermissionDenied, "access denied: system tables cannot be altered"))
-	case !canAlter(e.Session.Role, found):
+	case !canAlter(e.Caller.Role, found):
 		return at(statement, fault.New(fault.PermissionDenied,
-			"access denied: role %s cannot alter this table", e.Session.Role))
+			"access denied: role %s cannot alter this table", e.Caller.Role))
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (a *alteration) initial(column *schema.Column) (datum.Datum, error) {
 	case schema.DefaultNow:
 		return datum.Cast(datum.NewInt(datum.DateTime, a.env.NowMicros), column.Type)
 	case schema.DefaultCurrentUser:
-		return datum.Cast(datum.NewText(string(a.env.Session.User)), column.Type)
+		return datum.Cast(datum.NewText(string(a.env.Caller.User())), column.Type)
 	case schema.DefaultNone, schema.DefaultSnowflake, schema.DefaultUUIDv7, schema.DefaultULID:
 	}
 	return datum.Datum{}, nil

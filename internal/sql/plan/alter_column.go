@@ -89,7 +89,7 @@ func (a *alteration) setAccess(node *parse.SetAccessLevel) error {
 		return invalid(node, "access level '%s' must be public, private, restricted or dba", node.Level)
 	case a.old.Kind != schema.KindShared:
 		return invalid(node, "ACCESS LEVEL is for SHARED tables")
-	case level == schema.AccessDBA && !a.env.Session.Role.IsAdmin():
+	case level == schema.AccessDBA && !a.env.Caller.Role.IsAdmin():
 		return at(node, fault.New(fault.PermissionDenied, "access denied: access level dba needs role dba or system"))
 	case level == a.old.Access:
 		a.noop = fmt.Sprintf("its access level is %s already", level)

@@ -81,25 +81,26 @@ const maxExports = 128
 
 // exportUserData makes the job that exports what the caller owns. Asking again while it lives names the same job.
 func (e *Environment) exportUserData(node *parse.ExportUserData) (Statement, error) {
-	if e.Session.User == "" {
+	if e.Caller.User() == "" {
 		return nil, invalid(node, "EXPORT USER DATA needs a user")
 	}
-	sum := sha256.Sum256([]byte(e.Session.User))
-	return &StartJob{Most: maxExports, Message: "Export of the data of user '" + string(e.Session.User) + "' started", Job: &commandv1.Job{
+	sum := sha256.Sum256([]byte(e.Caller.User()))
+	return &StartJob{Most: maxExports, Message: "Export of the data of user '" + string(e.Caller.User()) + "' started", Job: &commandv1.Job{
 		Type: applier.JobTypeUserExport, IdPrefix: catalog.UserExportPrefix, MaxRetries: jobTries,
 		IdempotencyKey: applier.JobTypeUserExport + ":" + hex.EncodeToString(sum[:16]),
 	}}, nil
 }
 
-// showExport lists the caller's exports, the newest first, with where to download what is there.
+// showExport lists the caller's exports, the newest first, with where to download what is there. Whose they are is known when the plan is
+// carried out.
 func (e *Environment) showExport() (Statement, error) {
 	batch, err := parse.ParseBatch("SELECT job_id, status, created_at, message, CASE WHEN expires_at > NOW() THEN download_url END AS download_url " +
-		"FROM system.exports WHERE user_id = " + parse.Print(&parse.StringLiteral{Value: string(e.Session.User)}) + " ORDER BY created_at DESC, job_id DESC")
+		"FROM system.exports WHERE user_id = CURRENT_USER() ORDER BY created_at DESC, job_id DESC")
 	if err != nil {
 		return nil, fmt.Errorf("exports of a user: %w", err)
 	}
 	inner := *e
-	inner.Session.Role = session.RoleSystem // the view is closed to the caller; the condition lets nobody else's rows through
+	inner.Caller.Role = session.RoleSystem // the view is closed to the caller; the condition lets nobody else's rows through
 	return BuildAuthorized(&inner, batch[0].Statement)
 }
 

@@ -141,7 +141,7 @@ func notSupported(statement parse.Statement) error {
 // that can be said before statements that come earlier in the same request have run. Tables that do not
 // exist are left to Build.
 func Authorize(env *Environment, statement parse.Statement) error {
-	role := env.Session.Role
+	role := env.Caller.Role
 	if role == session.RoleAnonymous {
 		return fault.New(fault.PermissionDenied, "access denied: sign in to run statements")
 	}
@@ -203,11 +203,11 @@ func Authorize(env *Environment, statement parse.Statement) error {
 func (e *Environment) authorizeCreate(node *parse.CreateTable) error {
 	descriptor := &schema.Table{}
 	descriptor.Namespace, descriptor.Name = e.tableName(node.Name)
-	if err := e.tableKind(node, descriptor); err != nil || canCreate(e.Session.Role, descriptor.Kind) {
+	if err := e.tableKind(node, descriptor); err != nil || canCreate(e.Caller.Role, descriptor.Kind) {
 		return nil //nolint:nilerr // Build reports it
 	}
 	return at(node, fault.New(fault.PermissionDenied,
-		"access denied: role %s cannot create %s tables", e.Session.Role, descriptor.Kind))
+		"access denied: role %s cannot create %s tables", e.Caller.Role, descriptor.Kind))
 }
 
 // authorizeGrant checks the role that a statement gives to a user.
@@ -356,8 +356,8 @@ func (e *Environment) authorizeImpersonation(node *parse.ExecuteAsUser) error {
 	if account, exists := e.Catalog.User(target); exists {
 		role = account.Role
 	}
-	if target != e.Session.User && !canImpersonate(e.Session.Role, role) {
-		return at(node, fault.New(fault.PermissionDenied, "access denied: role %s cannot run statements as this user", e.Session.Role))
+	if target != e.Caller.User() && !canImpersonate(e.Caller.Role, role) {
+		return at(node, fault.New(fault.PermissionDenied, "access denied: role %s cannot run statements as this user", e.Caller.Role))
 	}
 	inner := e.as(target)
 	return Authorize(&inner, node.Statement)
@@ -366,8 +366,7 @@ func (e *Environment) authorizeImpersonation(node *parse.ExecuteAsUser) error {
 // as is the environment of a statement that runs as another user, with role user.
 func (e *Environment) as(target ident.UserID) Environment {
 	inner := *e
-	inner.Session.User = target
-	inner.Session.Role = session.RoleUser
+	inner.Caller = e.Caller.As(target, session.RoleUser)
 	inner.impersonating = true
 	return inner
 }
@@ -383,5 +382,5 @@ func (e *Environment) impersonate(node *parse.ExecuteAsUser) (Statement, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Impersonate{Target: inner.Session.User, Session: inner.Session, Statement: statement, Source: node.Statement}, nil
+	return &Impersonate{Target: inner.Caller.User(), Role: inner.Caller.Role, Statement: statement, Source: node.Statement}, nil
 }

@@ -84,8 +84,8 @@ func (e *Environment) tableKind(node *parse.CreateTable, descriptor *schema.Tabl
 	}
 	if descriptor.Kind == 0 {
 		descriptor.Kind = schema.KindShared
-		ownNamespace := descriptor.Namespace == string(e.Session.User)
-		if ownNamespace && (e.Session.Role == session.RoleUser || e.Session.Role == session.RoleService) {
+		ownNamespace := descriptor.Namespace == string(e.Caller.User())
+		if ownNamespace && (e.Caller.Role == session.RoleUser || e.Caller.Role == session.RoleService) {
 			descriptor.Kind = schema.KindUser
 		}
 	}

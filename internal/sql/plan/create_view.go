@@ -24,7 +24,7 @@ func (e *Environment) createView(node *parse.CreateView) (Statement, error) {
 	if err := checkObjectName(node.Name, "view", name); err != nil {
 		return nil, err
 	}
-	view := &catalog.View{Within: e.Session.Namespace, Table: &schema.Table{Namespace: namespace, Name: name, Kind: schema.KindView}}
+	view := &catalog.View{Within: e.Caller.Namespace, Table: &schema.Table{Namespace: namespace, Name: name, Kind: schema.KindView}}
 	if err := e.viewUses(node, view); err != nil {
 		return nil, err
 	}
@@ -198,11 +198,11 @@ func (e *Environment) checkReadersOf(node parse.Node, changed *schema.Table) err
 func (e *Environment) checkReaders(node parse.Node, of catalog.ObjectName) error {
 	for _, reader := range e.Catalog.Readers(of) {
 		all := *e
-		all.Session.Role, all.impersonating = session.RoleSystem, false
+		all.Caller.Role, all.impersonating = session.RoleSystem, false
 		_, _, err := all.expand(reader, new(int), false)
 		switch {
 		case err == nil:
-		case !e.Session.Role.IsAdmin():
+		case !e.Caller.Role.IsAdmin():
 			return invalid(node, "a view reads '%s' and could not be read any more", of)
 		default:
 			return invalid(node, "view '%s' reads '%s' and could not be read any more: %w", reader.Name(), of, unplaced(err))

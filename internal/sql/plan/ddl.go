@@ -154,7 +154,7 @@ func (e *Environment) dropUser(node *parse.DropUser) (Statement, error) {
 	if err := e.checkOverSystem(node.Name); err != nil {
 		return nil, err
 	}
-	if node.Name.Name == string(e.Session.User) {
+	if node.Name.Name == string(e.Caller.User()) {
 		return nil, invalid(node.Name, "a user cannot drop itself")
 	}
 	return &Meta{
@@ -171,8 +171,8 @@ func (e *Environment) grantable(node parse.Node, word string) (session.Role, err
 	if !ok {
 		return 0, invalid(node, "role '%s' is unknown; use user, service, dba or system", word)
 	}
-	if role > e.Session.Role {
-		return 0, at(node, fault.New(fault.PermissionDenied, "access denied: role %s cannot grant role %s", e.Session.Role, role))
+	if role > e.Caller.Role {
+		return 0, at(node, fault.New(fault.PermissionDenied, "access denied: role %s cannot grant role %s", e.Caller.Role, role))
 	}
 	return role, nil
 }
@@ -181,9 +181,9 @@ func (e *Environment) grantable(node parse.Node, word string) (session.Role, err
 // a grant of that role.
 func (e *Environment) checkOverSystem(name parse.Ident) error {
 	account, exists := e.Catalog.User(ident.UserID(name.Name))
-	if exists && account.Role > e.Session.Role {
+	if exists && account.Role > e.Caller.Role {
 		return at(name, fault.New(fault.PermissionDenied,
-			"access denied: role %s cannot change a user of role %s", e.Session.Role, account.Role))
+			"access denied: role %s cannot change a user of role %s", e.Caller.Role, account.Role))
 	}
 	return nil
 }

@@ -5,9 +5,11 @@
 // to move rows. Nodes know their output columns and print themselves, which is what the scripts under
 // testdata compare.
 //
-// Always true: the rows of a user table are bounded by the caller's user id, which comes from the session
-// and from nowhere else, so no expression can name another user's rows. A table that the caller may not
-// see and a table that does not exist give the same error.
+// Always true: a plan does not say whose private rows it is of. Whoever carries it out bounds them by the user
+// id of his session, so no expression can name another user's rows, and one plan serves all callers of a
+// role. What is made from the caller's name all the same, as an order of joins by the sizes of his rows, asks
+// the viewpoint for it, which notes that. A table that the caller may not see and a table that does not exist
+// give the same error.
 //
 // The package reads the catalog and nothing else; it never touches rows, clocks or the log.
 package plan

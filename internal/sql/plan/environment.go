@@ -21,12 +21,13 @@ const catalogName = "kalam"
 type Environment struct {
 	Catalog     *catalog.Catalog
 	Views       *table.System
-	Session     session.Session
+	Caller      session.Viewpoint
 	Params      []datum.Datum
 	NowMicros   int64 // the time of the statement
 	DefaultRows int64 // LIMIT of a query without one; zero means none
 	MaxRows     int64 // bound of every LIMIT; zero means none
-	// Sizes estimates how large tables are; nil keeps joins in the order in which they are written.
+	// Sizes estimates how large tables are; nil keeps joins in the order in which they are written. Those of private rows are asked for
+	// in the name of the caller, so that a plan which depends on them is for him alone.
 	Sizes Sizes
 	// impersonating is set inside EXECUTE AS USER, which must not reach shared tables.
 	impersonating bool
@@ -44,10 +45,18 @@ type Sizes interface {
 	Distinct(t *schema.Table, user ident.UserID, position int) (values float64, ok bool)
 }
 
+// owner is whose rows of a table are sized up; empty for shared ones.
+func (e *Environment) owner(t *schema.Table) ident.UserID {
+	if t.Kind == schema.KindShared {
+		return ""
+	}
+	return e.Caller.User()
+}
+
 // tableName completes a name with the session's namespace.
 func (e *Environment) tableName(name parse.ObjectName) (namespace, unqualified string) {
 	if name.Namespace == "" {
-		return e.Session.Namespace, name.Name
+		return e.Caller.Namespace, name.Name
 	}
 	return name.Namespace, name.Name
 }
@@ -56,7 +65,7 @@ func (e *Environment) tableName(name parse.ObjectName) (namespace, unqualified s
 // one that does not, so that the answer tells nothing.
 func (e *Environment) lookup(name parse.ObjectName) (*schema.Table, error) {
 	namespace, unqualified := e.tableName(name)
-	if namespace == table.SystemNamespace && !e.Session.Role.IsAdmin() {
+	if namespace == table.SystemNamespace && !e.Caller.Role.IsAdmin() {
 		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: system tables need role dba or system"))
 	}
 	found := e.find(name.Catalog, namespace, unqualified)
@@ -80,7 +89,7 @@ func (e *Environment) find(catalogPart, namespace, name string) *schema.Table {
 	if found, ok := e.Catalog.View(namespace, name); ok {
 		return found.Table
 	}
-	if !strings.HasPrefix(name, "pg_") || namespace != e.Session.Namespace {
+	if !strings.HasPrefix(name, "pg_") || namespace != e.Caller.Namespace {
 		return nil
 	}
 	// As in PostgreSQL, its catalog is searched without being named.

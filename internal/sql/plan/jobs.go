@@ -31,7 +31,7 @@ func (e *Environment) createSchedule(node *parse.CreateSchedule) (Statement, err
 		IfNotExists: node.IfNotExists,
 		Schedule: &commandv1.Schedule{
 			Name: node.Name.Name, Every: node.Every, Cron: node.Cron, TimeZone: node.TimeZone, Overlap: node.Overlap,
-			CatchUp: node.CatchUp, Statement: parse.Print(node.Statement), Namespace: e.Session.Namespace, User: string(e.Session.User),
+			CatchUp: node.CatchUp, Statement: parse.Print(node.Statement), Namespace: e.Caller.Namespace, User: string(e.Caller.User()),
 		},
 	}}}}, nil
 }

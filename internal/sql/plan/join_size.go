@@ -35,7 +35,7 @@ type estimate struct {
 func (e *Environment) estimated(node Node) estimate {
 	switch n := node.(type) {
 	case *Scan:
-		rows, ok := e.Sizes.Rows(n.Table, n.User)
+		rows, ok := e.Sizes.Rows(n.Table, e.owner(n.Table))
 		if !ok {
 			return estimate{rows: defaultRows, read: defaultRows}
 		}
@@ -132,7 +132,7 @@ func (e *Environment) distinct(s *Scan, position int, rows float64) float64 {
 	if s.Table.UniqueColumn(position) {
 		return max(rows, leastDistinct)
 	}
-	if values, ok := e.Sizes.Distinct(s.Table, s.User, position); ok {
+	if values, ok := e.Sizes.Distinct(s.Table, e.owner(s.Table), position); ok {
 		return max(values, leastDistinct)
 	}
 	return max(rows*groupPart, leastDistinct)
@@ -146,7 +146,7 @@ func (e *Environment) keyValues(node Node, key expr.Expr, rows float64) float64 
 	}
 	switch n := node.(type) {
 	case *Scan:
-		all, _ := e.Sizes.Rows(n.Table, n.User)
+		all, _ := e.Sizes.Rows(n.Table, e.owner(n.Table))
 		return min(e.distinct(n, place, all), max(rows, leastDistinct))
 	case *Filter:
 		return e.keyValues(n.Input, key, rows)

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"github.com/kalamdb/kalamdb-go/internal/datum"
-	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/table"
@@ -17,12 +16,10 @@ type Node interface {
 }
 
 // Scan reads a user or shared table in ascending order of its primary key. Its rows are the declared
-// columns, then _seq and _deleted.
+// columns, then _seq and _deleted. Of a table of private rows those of whoever carries the plan out exist
+// for it, and no others: a plan does not say whose.
 type Scan struct {
 	Table *schema.Table
-	// User is the owner of the rows that exist for this scan; empty for shared tables. The planner takes
-	// it from the session.
-	User ident.UserID
 	// Needed says which positions are read by anything above; the others are left NULL.
 	Needed []bool
 	// Decoder decodes them.
@@ -36,12 +33,10 @@ type Scan struct {
 	Index *IndexChoice
 }
 
-// ViewScan computes the rows of a view.
+// ViewScan computes the rows of a view: what it tells of is what whoever carries the plan out may know of.
 type ViewScan struct {
 	View      *schema.Table
 	Condition expr.Expr
-	// Visible says which tables the caller may know of.
-	Visible func(*schema.Table) bool
 }
 
 // Rows gives the rows of VALUES, or the one row without columns of a SELECT without FROM.
@@ -142,8 +137,7 @@ type Assignment struct {
 // Insert adds rows. Source gives one value for each target; a nil expression in Values stands for the
 // column's default, and so does every column that is no target.
 type Insert struct {
-	Table   *schema.Table
-	User    ident.UserID  // owner of the new rows; empty for shared tables
+	Table   *schema.Table // private rows are those of whoever carries the plan out
 	Targets []int         // positions of the columns that are given, in the order of the source
 	Values  [][]expr.Expr // rows of a VALUES source; nil when Source is set
 	Source  Node

@@ -54,9 +54,9 @@ func picture() *catalog.Catalog {
 
 func environment(user, word string) *plan.Environment {
 	role, _ := session.ParseRole(word)
+	caller := session.Session{User: ident.UserID(user), Role: role, Namespace: "shop"}
 	return &plan.Environment{
-		Catalog: picture(), Views: table.NewSystem(table.SystemOptions{}), DefaultRows: 50, MaxRows: 1000,
-		Session: session.Session{User: ident.UserID(user), Role: role, Namespace: "shop"},
+		Catalog: picture(), Views: table.NewSystem(table.SystemOptions{}), DefaultRows: 50, MaxRows: 1000, Caller: caller.Viewpoint(),
 	}
 }
 
@@ -141,7 +141,7 @@ func boundsText(t *testing.T, env *plan.Environment, bound plan.Statement) strin
 		t.Fatalf("bounds needs a query with one scan, got %T", bound)
 	}
 	scan := query.Scans[0]
-	eval := expr.NewEvalContext(&expr.Env{Params: env.Params, User: env.Session.User})
+	eval := expr.NewEvalContext(&expr.Env{Params: env.Params, User: env.Caller.User()})
 	bounds, err := scan.Bounds(eval)
 	if err != nil {
 		return errorText(err)

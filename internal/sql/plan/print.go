@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
@@ -90,22 +91,23 @@ func (p *printer) insert(s *Insert) {
 	for i, position := range s.Targets {
 		names[i] = s.Table.Columns[position].Name
 	}
-	owner := ""
-	if s.User != "" {
-		owner = " user=" + string(s.User)
-	}
-	p.line("Insert: %s (%s)%s rows=%d", s.Table.FullName(), strings.Join(names, ", "), owner, len(s.Values))
+	p.line("Insert: %s (%s)%s rows=%d", s.Table.FullName(), strings.Join(names, ", "), scopeText(s.Table), len(s.Values))
 	if s.Source != nil {
 		p.child(s.Source)
 	}
 }
 
+// scopeText says of which rows of a table a plan is, unless it is of all.
+func scopeText(t *schema.Table) string {
+	if t.Kind == schema.KindShared {
+		return ""
+	}
+	return " scope=own"
+}
+
 func (s *Scan) describe(p *printer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "TableScan: %s", s.Table.FullName())
-	if s.User != "" {
-		fmt.Fprintf(&b, " user=%s", s.User)
-	}
+	fmt.Fprintf(&b, "TableScan: %s%s", s.Table.FullName(), scopeText(s.Table))
 	var names []string
 	for i, needed := range s.Needed {
 		switch {

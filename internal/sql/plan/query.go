@@ -251,7 +251,7 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 		return relation{}, err
 	}
 	if found.Kind == schema.KindSystem {
-		view := &ViewScan{View: found, Visible: b.env.canSee}
+		view := &ViewScan{View: found}
 		return relation{node: view, scope: scope, flags: flags, leaves: []leaf{{view: view, pushable: true}}}, nil
 	}
 	scan, err := b.env.scan(ref, found)
@@ -262,12 +262,10 @@ func (b *queryBuilder) table(ref *parse.TableRef) (relation, error) {
 	return relation{node: scan, scope: scope, flags: flags, leaves: []leaf{{scan: scan, pushable: true}}}, nil
 }
 
-// scan starts a scan of a stored table with the scope that the session gives it.
+// scan starts a scan of a stored table.
 func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
-	scan := &Scan{Table: found}
 	switch found.Kind {
 	case schema.KindUser, schema.KindStream:
-		scan.User = e.Session.User
 	case schema.KindShared:
 		if e.impersonating {
 			return nil, at(ref, impersonatedShared())
@@ -275,7 +273,7 @@ func (e *Environment) scan(ref parse.Node, found *schema.Table) (*Scan, error) {
 	case schema.KindSystem, schema.KindView:
 		return nil, unsupported(ref, "%s tables cannot be used here", found.Kind)
 	}
-	return scan, nil
+	return &Scan{Table: found}, nil
 }
 
 // derived plans a query in FROM.

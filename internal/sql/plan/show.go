@@ -95,7 +95,7 @@ func (e *Environment) showStats(node *parse.Show) (Statement, error) {
 func (e *Environment) showView(name string, where parse.Expr) (Statement, error) {
 	view := e.Views.View(table.SystemNamespace, name)
 	scope, _ := tableScope(view, "")
-	scan := &ViewScan{View: view, Visible: e.canSee}
+	scan := &ViewScan{View: view}
 	query := &Query{Root: scan}
 	for i := range view.Columns {
 		query.Columns = append(query.Columns, Column{

@@ -45,10 +45,10 @@ type SetNamespace struct {
 	Namespace string
 }
 
-// Impersonate runs a statement as another user, with that session.
+// Impersonate runs a statement as another user, with a role of its own.
 type Impersonate struct {
 	Target    ident.UserID
-	Session   session.Session
+	Role      session.Role
 	Statement Statement
 	Source    parse.Statement // what the caller wrote, for the audit log
 }

@@ -275,7 +275,7 @@ func (e *Environment) storageFlush(table parse.ObjectName, in parse.Ident, compa
 		namespace, name := e.tableName(table)
 		found, ok := e.Catalog.Table(namespace, name)
 		switch {
-		case !ok || !CanSee(e.Session.Role, found):
+		case !ok || !CanSee(e.Caller.Role, found):
 			return nil, at(table, fault.New(fault.TableNotFound, "table '%s.%s' not found", namespace, name))
 		case found.Kind != schema.KindShared && found.Kind != schema.KindUser:
 			return nil, at(table, fault.New(fault.InvalidStatement,
@@ -293,7 +293,7 @@ func (e *Environment) storageFlush(table parse.ObjectName, in parse.Ident, compa
 	}
 	for _, found := range e.Catalog.Tables() {
 		stored := found.Kind == schema.KindShared || found.Kind == schema.KindUser
-		if stored && (namespace == "" || found.Namespace == namespace) && CanSee(e.Session.Role, found) {
+		if stored && (namespace == "" || found.Namespace == namespace) && CanSee(e.Caller.Role, found) {
 			statement.Tables = append(statement.Tables, found)
 		}
 	}

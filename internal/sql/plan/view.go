@@ -19,11 +19,16 @@ const maxViewDepth = 16
 // canSee reports whether the caller may know of a table or view. A view is seen by those who may read all that it reads:
 // it runs with the rights of whoever reads it.
 func (e *Environment) canSee(found *schema.Table) bool {
+	return CanSeeNamed(e.Catalog, e.Caller.Role, found)
+}
+
+// CanSeeNamed reports whether a role may know of a table or view of a catalog.
+func CanSeeNamed(current *catalog.Catalog, role session.Role, found *schema.Table) bool {
 	if found.Kind != schema.KindView {
-		return CanSee(e.Session.Role, found)
+		return CanSee(role, found)
 	}
-	view, ok := e.Catalog.View(found.Namespace, found.Name)
-	return ok && CanSeeView(e.Catalog, e.Session.Role, view)
+	view, ok := current.View(found.Namespace, found.Name)
+	return ok && CanSeeView(current, role, view)
 }
 
 // CanSeeView reports whether a role may read everything that a view reads.
@@ -121,7 +126,7 @@ func (e *Environment) expand(view *catalog.View, relations *int, repeats bool) (
 		return nil, nil, fault.New(fault.Internal, "its text is no query")
 	}
 	inner := *e
-	inner.Session.Namespace, inner.Params, inner.stars = view.Within, nil, nil
+	inner.Caller.Namespace, inner.Params, inner.stars = view.Within, nil, nil
 	inner.expanding = append(slices.Clip(e.expanding), view.Name())
 	b := &queryBuilder{env: &inner, relations: relations, repeats: repeats}
 	root, columns, err := b.query(query)

@@ -19,9 +19,9 @@ func (e *Environment) target(name parse.ObjectName) (*schema.Table, error) {
 		return nil, invalid(name, "'%s' is a view; change the tables that it reads", found.FullName())
 	case found.Kind == schema.KindSystem:
 		return nil, at(name, fault.New(fault.PermissionDenied, "access denied: %s is read only", found.FullName()))
-	case !canWrite(e.Session.Role, found):
+	case !canWrite(e.Caller.Role, found):
 		return nil, at(name, fault.New(fault.PermissionDenied,
-			"access denied: role %s cannot write to this table", e.Session.Role))
+			"access denied: role %s cannot write to this table", e.Caller.Role))
 	case found.Kind == schema.KindShared && e.impersonating:
 		return nil, at(name, impersonatedShared())
 	}
@@ -49,9 +49,6 @@ func (b *queryBuilder) insert(node *parse.Insert) (Statement, error) {
 		return nil, err
 	}
 	insert.Scans = b.scans
-	if found.Kind != schema.KindShared {
-		insert.User = e.Session.User
-	}
 	if insert.Targets, err = insertTargets(node, found); err != nil {
 		return nil, err
 	}
