@@ -363,9 +363,9 @@ func checkRow(row *commandv1.RowWrite, current version, nowMicros int64) *comman
 	case row.GetExpect() == commandv1.Expect_EXPECT_ABSENT && current.live:
 		text := row.GetKeyText()
 		if text == "" {
-			return command.Refuse(fault.DuplicateKey, "Primary key violation: a row with this key exists")
+			return command.RefuseTaken(fault.PrimaryKey, "a row with this key exists")
 		}
-		return command.Refuse(fault.DuplicateKey, "Primary key violation: a row with key %s exists", text)
+		return command.RefuseTaken(fault.PrimaryKey, "a row with key %s exists", text)
 	case row.GetExpect() == commandv1.Expect_EXPECT_SEQ && (!current.live || current.seq != row.GetExpectSeq()):
 		return command.Refuse(fault.Conflict, "the row was changed by another statement; run the statement again")
 	}

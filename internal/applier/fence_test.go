@@ -179,3 +179,31 @@ func TestIndexRowsSkipsWhatWasWritten(t *testing.T) {
 		t.Errorf("entries after the purge: %s", got)
 	}
 }
+
+// TestRefusalsSayWhatIsTaken: whoever reads a refusal knows without its words whether a key or another unique value is taken.
+func TestRefusalsSayWhatIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "1"} {
+		b := newBatch(t)
+		d := restored(t, b)
+		refused := func(index uint64, row *commandv1.RowWrite) error {
+			t.Helper()
+			response, err := d.Apply(b, index, write(row))
+			check(t, err)
+			return command.Failure(response)
+		}
+		row := func(key, value string) *commandv1.RowWrite {
+			return &commandv1.RowWrite{
+				TableId: 5, User: "u", PrimaryKey: []byte(key), KeyText: text, Expect: commandv1.Expect_EXPECT_ABSENT,
+				Index: []*commandv1.IndexEntry{{IndexId: 1, Key: []byte(value), Unique: true, Text: text}},
+			}
+		}
+		check(t, refused(1, row("a", "A")))
+		if err := refused(2, row("a", "B")); fault.ConstraintOf(err) != fault.PrimaryKey || fault.KindOf(err) != fault.DuplicateKey {
+			t.Errorf("a taken key: %v is a violation of %d", err, fault.ConstraintOf(err))
+		}
+		if err := refused(3, row("b", "A")); fault.ConstraintOf(err) != fault.UniqueIndex || fault.KindOf(err) != fault.DuplicateKey {
+			t.Errorf("a taken value: %v is a violation of %d", err, fault.ConstraintOf(err))
+		}
+	}
+}

@@ -91,9 +91,9 @@ func (c *indexChanges) write() (*commandv1.Response, error) {
 	for _, owners := range c.inTurn {
 		if len(owners.rows) > 1 {
 			if owners.text == "" {
-				return command.Refuse(fault.DuplicateKey, "Unique violation: another row has the same values in a unique index"), nil
+				return command.RefuseTaken(fault.UniqueIndex, "another row has the same values in a unique index"), nil
 			}
-			return command.Refuse(fault.DuplicateKey, "Unique violation: another row has %s", owners.text), nil
+			return command.RefuseTaken(fault.UniqueIndex, "another row has %s", owners.text), nil
 		}
 	}
 	for _, owners := range c.inTurn {

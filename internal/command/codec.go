@@ -127,6 +127,11 @@ func Refuse(kind fault.Kind, format string, args ...any) *commandv1.Response {
 	return &commandv1.Response{Failure: &commandv1.Failure{Kind: uint32(kind), Message: fmt.Sprintf(format, args...)}}
 }
 
+// RefuseTaken is Refuse for a row that has what another one has already.
+func RefuseTaken(constraint fault.Constraint, format string, args ...any) *commandv1.Response {
+	return Refuse(fault.DuplicateKey, "%s", fault.Taken(constraint, format, args...).Message)
+}
+
 // Failure returns what a response refused as a *fault.Error, nil when the command was carried out. A kind this
 // version does not know is fault.Internal.
 func Failure(response *commandv1.Response) error {
@@ -134,11 +139,7 @@ func Failure(response *commandv1.Response) error {
 	if refused == nil {
 		return nil
 	}
-	kind := fault.Internal
-	if refused.GetKind() <= uint32(fault.Altered) {
-		kind = fault.Kind(refused.GetKind()) //nolint:gosec // checked above
-	}
-	return fault.New(kind, "%s", refused.GetMessage())
+	return fault.Recall(refused.GetKind(), refused.GetMessage())
 }
 
 func encode(message proto.Message) ([]byte, error) {

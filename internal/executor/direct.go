@@ -106,10 +106,7 @@ func readResponse(raw []byte) (*commandv1.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if failure := response.GetFailure(); failure != nil {
-		return response, fault.New(fault.Kind(failure.GetKind()), "%s", failure.GetMessage())
-	}
-	return response, nil
+	return response, command.Failure(response)
 }
 
 // barrier wraps the error of a proposer's barrier for callers.

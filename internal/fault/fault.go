@@ -66,6 +66,7 @@ type Error struct {
 	Column     int           // 1-based column in characters; zero when unknown
 	RetryAfter time.Duration // hint for Overloaded, Unavailable and DiskFull; zero when unknown
 	Leader     string        // API address of the leader for NotLeader, "" when unknown
+	Constraint Constraint    // what a DuplicateKey violates
 	cause      error
 }
 
@@ -86,6 +87,16 @@ func (e *Error) At(line, column int) *Error {
 	positioned := *e
 	positioned.Line, positioned.Column = line, column
 	return &positioned
+}
+
+// ConstraintOf returns what err, or what caused it, violates.
+func ConstraintOf(err error) Constraint {
+	for e, ok := errors.AsType[*Error](err); ok; e, ok = errors.AsType[*Error](e.cause) {
+		if e.Constraint != UnknownConstraint {
+			return e.Constraint
+		}
+	}
+	return UnknownConstraint
 }
 
 // KindOf returns the kind of err, or Internal when it carries none.

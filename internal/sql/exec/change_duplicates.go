@@ -70,7 +70,7 @@ func (r *run) duplicate(g *uniqueEntry) error {
 	if ok {
 		for i := range current.Indexes {
 			if current.Indexes[i].ID == g.entry.GetIndexId() && current.Indexes[i].Maintained() {
-				return fault.New(fault.DuplicateKey, "Unique violation: another row has %s%w", g.entry.GetText(), silent{errTaken})
+				return fault.Taken(fault.UniqueIndex, "another row has %s%w", g.entry.GetText(), silent{errTaken})
 			}
 		}
 	}

@@ -199,7 +199,7 @@ func (b *rowBuilder) add(values []expr.Expr, source []datum.Datum) (err error) {
 	}
 	write.KeyText = keyText(b.row[b.set.key])
 	if b.keys.has(write.GetPrimaryKey()) {
-		return fault.New(fault.DuplicateKey, "Primary key violation: the statement has key %s twice%w", write.GetKeyText(), silent{errTaken})
+		return fault.Taken(fault.PrimaryKey, "the statement has key %s twice%w", write.GetKeyText(), silent{errTaken})
 	}
 	b.keys.add(write.GetPrimaryKey())
 	return nil

@@ -170,7 +170,7 @@ func (b *rowBuilder) refuseKey(key []byte) error {
 			return err
 		}
 	}
-	return fault.New(fault.DuplicateKey, "Primary key violation: a row with key %s exists%w", keyText(b.row[b.set.key]), silent{errTaken})
+	return fault.Taken(fault.PrimaryKey, "a row with key %s exists%w", keyText(b.row[b.set.key]), silent{errTaken})
 }
 
 // errTaken marks the failure of a row whose unique values another row has already; to run the statement again would
@@ -233,7 +233,7 @@ func (b *rowBuilder) claimUnique(key []byte, row []datum.Datum, free func(*maint
 			return err
 		}
 		if found && !bytes.Equal(owner, key) {
-			return fault.New(fault.DuplicateKey, "Unique violation: another row has %s%w",
+			return fault.Taken(fault.UniqueIndex, "another row has %s%w",
 				table.IndexText(b.set.scope.Table, m.index, m.positions, row), silent{errTaken})
 		}
 		b.unique[string(place)] = key

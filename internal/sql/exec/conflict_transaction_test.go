@@ -1,6 +1,11 @@
 package exec_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kalamdb/kalamdb-go/internal/fault"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
+)
 
 // TestConflictsSeeTheTransaction inserts with ON CONFLICT where the transaction itself has taken, or given up, a value of a
 // unique index.
@@ -19,5 +24,23 @@ func TestConflictsSeeTheTransaction(t *testing.T) {
 	c.must("COMMIT")
 	if got, want := text(t, n.must(t, "SELECT id, v FROM app.u ORDER BY id")), "2|20\n3|3\n10|7\n12|1\n13|2\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestCommitsTellKeysFromOtherValues: a transaction whose key was taken meanwhile may run again and sees the row. One that wants another unique
+// value, at which it has never looked, would want it again.
+func TestCommitsTellKeysFromOtherValues(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.must(t, "CREATE TABLE app.u (id BIGINT PRIMARY KEY, v TEXT UNIQUE)")
+	c := n.begin(t)
+	c.must("INSERT INTO app.u VALUES (1, 'mine')")
+	n.must(t, "INSERT INTO app.u VALUES (1, 'theirs')")
+	c.conflicts()
+	c = n.begin(t)
+	c.must("INSERT INTO app.u VALUES (2, 'Primary key violation: theirs')")
+	n.must(t, "INSERT INTO app.u VALUES (3, 'Primary key violation: theirs')")
+	if _, err := c.run("COMMIT"); fault.KindOf(err) != fault.DuplicateKey || exec.CodeOf(err) != exec.CodeExecution {
+		t.Errorf("COMMIT with a taken value: %v (%s, %s)", err, fault.KindOf(err), exec.CodeOf(err))
 	}
 }

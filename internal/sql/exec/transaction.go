@@ -3,7 +3,6 @@ package exec
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -248,7 +247,7 @@ func (b *batchRun) commit(ctx context.Context) (Result, error) {
 // unique was not looked at before.
 func conflicted(tx *txn.Transaction, err error) error {
 	kind := fault.KindOf(err)
-	taken := kind == fault.DuplicateKey && (tx.Arbitrated || strings.HasPrefix(describe(err), "Primary key violation"))
+	taken := kind == fault.DuplicateKey && (tx.Arbitrated || fault.ConstraintOf(err) == fault.PrimaryKey)
 	if kind == fault.Conflict || kind == fault.Altered || taken {
 		conflict := fault.New(fault.Conflict, "the transaction was rolled back, run it again from its start: %w", err)
 		return &Error{Code: CodeTransactionConflict, message: conflict.Message, cause: conflict}
