@@ -27,7 +27,7 @@ func (r *run) openSource(ctx context.Context, node plan.Node) (op operator, hand
 	case *plan.Shared:
 		op, err = r.openShared(ctx, n)
 	case *plan.Recursive:
-		op, err = r.openRecursive(ctx, n)
+		op = r.openRecursive(n)
 	case *plan.WorkTable:
 		op = &rowsOperator{rows: r.state.work[n]}
 	default:

@@ -168,7 +168,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		"first rows":     numbers + " SELECT n FROM r ORDER BY CASE WHEN n > 100 THEN repeat('y', 40000 + n) ELSE '' END DESC LIMIT 100",
 		"one row":        numbers + " SELECT max(length(a) + length(b) + length(c)) FROM (SELECT repeat('x', 1000000 + n) AS a, repeat('x', n + 1000000) AS b, repeat('z', 1000000 + n) AS c FROM r OFFSET 0) s",
 		"one new row":    "INSERT INTO app.wide VALUES (1, repeat('x', 900000), repeat('x', 900000), repeat('x', 900000))",
-		"recursion":      "WITH RECURSIVE g(n, t) AS (SELECT 1, 'x' UNION ALL SELECT n + 1, repeat('x', n * 100) FROM g WHERE n < 1000) SELECT count(*) FROM g",
+		"recursion":      "WITH RECURSIVE g(n, t) AS (SELECT 1, 'x' UNION ALL SELECT n + 1, repeat('x', 1000) FROM g, generate_series(1, 4) WHERE n < 8) SELECT count(*) FROM g",
 		"recursive set":  "WITH RECURSIVE g(n, t) AS (SELECT 1, 'x' UNION SELECT n + 1, repeat('x', n * 100) FROM g WHERE n < 1000) SELECT count(*) FROM g",
 		"distinct on":    wide + "SELECT DISTINCT ON (t) n FROM w",
 		"subquery":       wide + "SELECT count(*) FROM r WHERE 'x' || n IN (SELECT t FROM w)",

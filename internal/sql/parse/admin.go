@@ -18,6 +18,7 @@ func (p *parser) createUser(at Pos) Statement {
 		p.unexpected("PASSWORD, OAUTH or INTERNAL")
 	}
 	p.expectWord("role")
+	user.RolePos = p.token.pos
 	user.Role = foldName(p.nameOrString("the name of a role").Name)
 	if p.word("email") {
 		user.Email = p.text("an address in quotes")
@@ -33,7 +34,7 @@ func (p *parser) alterUser(at Pos) Statement {
 	case p.word("password"):
 		user.Value = p.text("a password in quotes")
 	case p.word("role"):
-		user.Field = UserRole
+		user.Field, user.ValuePos = UserRole, p.token.pos
 		user.Value = foldName(p.nameOrString("the name of a role").Name)
 	case p.word("email"):
 		user.Field = UserEmail

@@ -18,6 +18,7 @@ type CreateUser struct {
 	Method      AuthMethod
 	Secret      string // the password, or the JSON of OAUTH (may be empty)
 	Role        string // lower case, not checked
+	RolePos     Pos
 	Email       string // empty when absent
 }
 
@@ -34,9 +35,10 @@ const (
 // AlterUser is ALTER USER u SET PASSWORD 'p' | ROLE r | EMAIL 'e'.
 type AlterUser struct {
 	Pos
-	Name  Ident
-	Field UserField
-	Value string // a role is in lower case
+	Name     Ident
+	Field    UserField
+	Value    string // a role is in lower case
+	ValuePos Pos    // of a role
 }
 
 // DropUser is DROP USER [IF EXISTS] u.

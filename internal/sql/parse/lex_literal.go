@@ -70,7 +70,7 @@ func (l *lexer) escaped(start Pos) token {
 	return token{}
 }
 
-// unicodeEscaped reads U&'..' and U&".." with their escapes: \0061, \+000061 and \\.
+// unicodeEscaped reads U&'..' and U&".." with their escapes: \0061, \+000061 and \\, or with another character that UESCAPE names behind.
 func (l *lexer) unicodeEscaped(start Pos) token {
 	open := l.offset + 2
 	kind := tokenString
@@ -78,15 +78,17 @@ func (l *lexer) unicodeEscaped(start Pos) token {
 		kind = tokenQuoted
 	}
 	read := l.quoted(start, open, l.source[open], kind)
+	mark := l.escapeMark()
+	read.end = int32(l.offset) //nolint:gosec // bounded by MaxTextBytes
 	var text strings.Builder
 	for i := 0; i < len(read.text); i++ {
-		if read.text[i] != '\\' {
+		if read.text[i] != mark {
 			text.WriteByte(read.text[i])
 			continue
 		}
 		rest, width := read.text[i+1:], 4
-		if strings.HasPrefix(rest, `\`) {
-			text.WriteByte('\\')
+		if rest != "" && rest[0] == mark {
+			text.WriteByte(mark)
 			i++
 			continue
 		}
@@ -96,7 +98,7 @@ func (l *lexer) unicodeEscaped(start Pos) token {
 		digits := lexer{source: rest}
 		value, count := digits.digits(0, width, 16)
 		if count != width || value == 0 || value > utf8.MaxRune || !utf8.ValidRune(rune(value)) { //nolint:gosec // six hexadecimal digits
-			failSyntax(start, `invalid escape in the Unicode string, expected \ and %d hexadecimal digits of a character`, width)
+			failSyntax(start, `invalid escape in the Unicode string, expected %c and %d hexadecimal digits of a character`, mark, width)
 		}
 		text.WriteRune(rune(value)) //nolint:gosec // six hexadecimal digits
 		i += width
@@ -106,6 +108,29 @@ func (l *lexer) unicodeEscaped(start Pos) token {
 		checkQuoted(start, read.text)
 	}
 	return read
+}
+
+// escapeMark reads what may follow a text with Unicode escapes: UESCAPE and the character that begins them.
+func (l *lexer) escapeMark() byte {
+	const word = "uescape"
+	ahead := *l
+	ahead.skipBlank()
+	end := ahead.offset + len(word)
+	if end > len(l.source) || !strings.EqualFold(l.source[ahead.offset:end], word) ||
+		end < len(l.source) && (isWordPart(l.source[end]) || l.source[end] >= utf8.RuneSelf) {
+		return '\\'
+	}
+	ahead.offset = end
+	ahead.skipBlank()
+	at, mark := ahead.here(), ""
+	if ahead.follows(0, '\'') {
+		mark = ahead.quoted(at, ahead.offset, '\'', tokenString).text
+	}
+	if len(mark) != 1 || digitValue(mark[0]) < 16 || mark[0] >= utf8.RuneSelf || strings.Contains(" \t\n\v\f\r+'\"", mark) {
+		failSyntax(at, "invalid escape character, expected one character in quotes behind UESCAPE: no digit, letter from a to f, blank, quote or +")
+	}
+	*l = ahead
+	return mark[0]
 }
 
 // escape writes the character that the escape at offset i stands for and returns how many bytes it took.

@@ -212,19 +212,19 @@ func (e *Environment) authorizeCreate(node *parse.CreateTable) error {
 
 // authorizeGrant checks the role that a statement gives to a user.
 func (e *Environment) authorizeGrant(statement parse.Statement) error {
-	word := ""
+	var word parse.Ident
 	switch node := statement.(type) {
 	case *parse.CreateUser:
-		word = node.Role
+		word = parse.Ident{Pos: node.RolePos, Name: node.Role}
 	case *parse.AlterUser:
 		if node.Field == parse.UserRole {
-			word = node.Value
+			word = parse.Ident{Pos: node.ValuePos, Name: node.Value}
 		}
 	}
-	if word == "" {
+	if word.Name == "" {
 		return nil
 	}
-	_, err := e.grantable(statement, word)
+	_, err := e.grantable(word, word.Name)
 	return err
 }
 

@@ -103,7 +103,7 @@ func (e *Environment) createUser(node *parse.CreateUser) (Statement, error) {
 	if err := checkUserName(node.Name, name); err != nil {
 		return nil, err
 	}
-	role, err := e.grantable(node, node.Role)
+	role, err := e.grantable(node.RolePos, node.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (e *Environment) alterUser(node *parse.AlterUser) (Statement, error) {
 	case parse.UserPassword:
 		meta.Password = &node.Value
 	case parse.UserRole:
-		role, err := e.grantable(node, node.Value)
+		role, err := e.grantable(node.ValuePos, node.Value)
 		if err != nil {
 			return nil, err
 		}

@@ -205,7 +205,7 @@ func (b *queryBuilder) merge(node *parse.Join, joined, left, right relation, nam
 	var conditions, values []expr.Expr
 	for i, name := range names {
 		if slices.ContainsFunc(names[:i], func(other parse.Ident) bool { return other.Name == name.Name }) {
-			return relation{}, invalid(node, "column %q appears twice in USING", name.Name)
+			return relation{}, invalid(name, "column %q appears twice in USING", name.Name)
 		}
 		l, r, condition, err := pair(left.scope, right.scope, name, node, left.node.Width())
 		if err != nil {
@@ -262,6 +262,9 @@ func positions(width int, columns []expr.Column) []expr.Column {
 // pair binds the equality of a column of USING.
 func pair(left, right *expr.Scope, name parse.Ident, node parse.Node, width int) (l, r expr.Column, condition expr.Expr, err error) {
 	ref := &parse.ColumnRef{Pos: node.Position(), Name: name.Name}
+	if name.Line > 0 { // those of NATURAL are not written
+		ref.Pos = name.Pos
+	}
 	if l, err = left.Resolve(ref); err != nil {
 		return l, r, nil, err
 	}
@@ -273,9 +276,9 @@ func pair(left, right *expr.Scope, name parse.Ident, node parse.Node, width int)
 		expr.Column{Table: "r", Name: name.Name, Type: r.Type, Position: r.Position + width},
 	)
 	condition, err = expr.BindCondition(&parse.Binary{
-		Pos: node.Position(), Op: "=",
-		Left:  &parse.ColumnRef{Pos: node.Position(), Table: "l", Name: name.Name},
-		Right: &parse.ColumnRef{Pos: node.Position(), Table: "r", Name: name.Name},
+		Pos: ref.Pos, Op: "=",
+		Left:  &parse.ColumnRef{Pos: ref.Pos, Table: "l", Name: name.Name},
+		Right: &parse.ColumnRef{Pos: ref.Pos, Table: "r", Name: name.Name},
 	}, scope, expr.Options{Clause: "USING"})
 	return l, r, condition, err
 }
