@@ -68,7 +68,8 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Client runs statements and keeps subscriptions.
 type Client struct {
-	config Config
+	config  Config
+	silence time.Duration // of a server before a subscription leaves it
 
 	mu      sync.Mutex // guards what is below
 	token   string
@@ -102,7 +103,7 @@ func New(config Config) (*Client, error) {
 	if config.Pause == 0 {
 		config.Pause = 50 * time.Millisecond
 	}
-	return &Client{config: config, token: config.Token}, nil
+	return &Client{config: config, token: config.Token, silence: silence}, nil
 }
 
 // url returns the address of the node in use.

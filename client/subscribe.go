@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,6 +90,10 @@ const cutID = "all"
 // pingPeriod is the time between two signs of life.
 const pingPeriod = 8 * time.Second
 
+// silence is for how long nothing at all may come from a server that is asked for an answer every pingPeriod: longer than it may take to begin
+// a live query. One that is gone without a word, as when its machine lost its power, is left then.
+const silence = 5 * pingPeriod
+
 // helloTimeout bounds the time in which a server answers a new connection.
 const helloTimeout = 10 * time.Second
 
@@ -134,7 +139,7 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			query := max(s.refused, 0)
 			s.queries[query].cursor, s.queries[query].From = 0, nil
 			return Event{Kind: Reset, Query: query}, nil
-		case errors.As(err, &refused) && !temporary(refused.Code), errors.Is(err, ErrUnauthorized):
+		case errors.As(err, &refused) && !s.temporary(refused.Code), errors.Is(err, ErrUnauthorized):
 			s.disconnect()
 			return Event{}, err
 		}
@@ -147,9 +152,15 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// temporary reports whether another attempt can help.
-func temporary(code string) bool {
-	return code == "SLOW_CONSUMER" || code == "SUBSCRIPTION_FAILED" || code == "BATCH_FETCH_FAILED" || code == "RATE_LIMIT_EXCEEDED"
+// temporary reports whether another attempt can help. A server may still count the connection that was lost.
+func (s *Subscription) temporary(code string) bool {
+	switch code {
+	case "SLOW_CONSUMER", "SUBSCRIPTION_FAILED", "BATCH_FETCH_FAILED", "RATE_LIMIT_EXCEEDED":
+		return true
+	case "SUBSCRIPTION_LIMIT_EXCEEDED":
+		return slices.ContainsFunc(s.queries, func(f followed) bool { return f.begun })
+	}
+	return false
 }
 
 // Close ends the subscription.
@@ -198,7 +209,9 @@ func (s *Subscription) connect(ctx context.Context) error {
 		return err
 	}
 	address := "ws" + strings.TrimPrefix(base, "http") + "/v1/ws?compress=false"
-	conn, answer, err := websocket.DefaultDialer.DialContext(ctx, address, http.Header{"Authorization": {"Bearer " + token}})
+	dialer := *websocket.DefaultDialer
+	dialer.NetDialContext = s.client.dialHeard
+	conn, answer, err := dialer.DialContext(ctx, address, http.Header{"Authorization": {"Bearer " + token}})
 	if answer != nil && answer.Body != nil {
 		_ = answer.Body.Close() // its content is not used
 	}
@@ -281,7 +294,8 @@ func (s *Subscription) ping(ctx context.Context, conn *websocket.Conn) {
 		}
 		s.write.Lock()
 		_ = conn.SetWriteDeadline(time.Now().Add(pingPeriod))
-		err := conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`))
+		// The first is what servers of the original look for, the second is answered.
+		err := errors.Join(conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)), conn.WriteMessage(websocket.PingMessage, nil))
 		s.write.Unlock()
 		if err != nil {
 			return // the reader finds out

@@ -30,7 +30,9 @@ func (v *View) Rows() []Row { return v.rows }
 // half done.
 func (v *View) Complete() bool { return v.ready && len(v.pending) == 0 }
 
-// Apply takes an event. The error says that the event does not fit the rows, which a server never causes.
+// Apply takes an event. A change may be about a row that was not given: one that LastRows left out, that was given before From, that changed
+// while the initial rows were being fetched, or whose time was over. It is there from an update on. The error says that the event does not
+// fit the rows, which a server never causes.
 func (v *View) Apply(event Event) error {
 	switch event.Kind {
 	case Reset:
@@ -61,7 +63,7 @@ func (v *View) change(event Event) error {
 	for _, old := range event.OldValues {
 		at := v.find(old)
 		if at < 0 {
-			return fmt.Errorf("%s of %v, which is not there", event.Kind, old)
+			continue
 		}
 		before[v.key(old)] = v.rows[at]
 		v.rows = slices.Delete(v.rows, at, at+1)
@@ -69,6 +71,9 @@ func (v *View) change(event Event) error {
 	for i, row := range event.Rows {
 		if event.Kind == Update {
 			merged := maps.Clone(before[v.key(row)])
+			if merged == nil {
+				merged = make(Row, len(row))
+			}
 			if i < len(event.OldValues) {
 				for name := range event.OldValues[i] {
 					delete(merged, name) // what is not there any more is NULL
