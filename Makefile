@@ -152,9 +152,9 @@ cluster: build ## three server processes from deploy/local, logs side by side
 bench: build ## the benchmarks whose figures have goals, in ROUNDS; keeps what they print in docs/benchmarks.md
 	$(GO) run -C tools ./figures ../bin/kalamdb ../docs/benchmarks.md $(ROUNDS)
 
-compare: build ## dragonboat, with 1 and with 16 workers, and this system in turn, in ROUNDS: the table of docs/benchmarks.md, "Beside others"
+compare: build ## others and this system in turn, in ROUNDS: the tables of docs/benchmarks.md, "Beside others"; ENGINES=dragonboat,etcd,hashicorp,idle
 	$(GO) build -C test/compare -trimpath -o ../../bin/compare .
-	bin/compare table bin/kalamdb $(ROUNDS)
+	bin/compare table $(if $(ENGINES),--engines $(ENGINES)) bin/kalamdb $(ROUNDS)
 
 gobench: ## benchmarks of PKG
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)

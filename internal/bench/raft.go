@@ -21,7 +21,7 @@ import (
 
 // RaftOptions are the flags of `kalamdb bench raft`.
 type RaftOptions struct {
-	Groups   int           // groups in all, at least 3
+	Groups   int           // groups in all: one, or at least 3
 	Payload  int           // bytes of one command, at least 8
 	Clients  []int         // one case for each number of closed-loop clients
 	Apply    string        // count or store
@@ -34,8 +34,8 @@ type RaftOptions struct {
 // Validate names the first flag that cannot be used.
 func (o RaftOptions) Validate() error {
 	switch {
-	case o.Groups < 3:
-		return fmt.Errorf("--groups = %d: want at least 3", o.Groups)
+	case o.Groups < 3 && o.Groups != 1:
+		return fmt.Errorf("--groups = %d: want 1, or at least 3", o.Groups)
 	case o.Payload < 8:
 		return fmt.Errorf("--payload = %d: want at least 8 bytes", o.Payload)
 	case o.Apply != "count" && o.Apply != "store":

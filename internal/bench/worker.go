@@ -126,7 +126,7 @@ type workerNode struct {
 const guardLimit = 10 * time.Minute
 
 func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
-	n := &workerNode{cfg: cfg, groups: shard.Map{UserShards: uint32(cfg.Groups - 2), SharedShards: 1}.Groups()}
+	n := &workerNode{cfg: cfg, groups: benchGroups(cfg.Groups)}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
 	fsys := disk.Watch(disk.Local(), clock.Real{})
@@ -161,6 +161,14 @@ func openWorker(cfg workerConfig, listener net.Listener) (*workerNode, error) {
 	}()
 	n.manager.Start()
 	return n, nil
+}
+
+// benchGroups are those of a node with one shared shard; a group that is alone is the meta group.
+func benchGroups(count int) []shard.GroupID {
+	if count == 1 {
+		return []shard.GroupID{shard.Meta}
+	}
+	return shard.Map{UserShards: uint32(count - 2), SharedShards: 1}.Groups()
 }
 
 func (n *workerNode) close() {

@@ -10,177 +10,118 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"syscall"
+	"strings"
 	"time"
 )
 
-// line is what both systems print for a case; ours prints more.
-type line struct {
-	System        string  `json:"system"`
-	Workers       uint64  `json:"workers,omitempty"`
-	GCPercent     int     `json:"gc_percent,omitempty"`
-	Groups        int     `json:"groups"`
-	Nodes         int     `json:"nodes"`
-	Clients       int     `json:"clients"`
-	PayloadBytes  int     `json:"payload_bytes"`
-	Apply         string  `json:"apply"`
-	OpsPerS       float64 `json:"ops_per_s"`
-	P50Millis     float64 `json:"p50_ms"`
-	P99Millis     float64 `json:"p99_ms"`
-	CPUPer100k    float64 `json:"cpu_s_per_100k"`
-	RSSMiBPerNode float64 `json:"rss_mib_per_node"`
-	// Unknown counts proposals that were dropped or not answered in time; they are in no other number.
-	Unknown int `json:"unknown,omitempty"`
-}
-
-// measure starts a cluster and prints one JSON object for each case.
-func measure(ctx context.Context, o options, out io.Writer) error {
-	dir, err := os.MkdirTemp("", "compare-")
-	if err != nil {
-		return fmt.Errorf("make a directory: %w", err)
-	}
-	c := &cluster{dir: dir}
-	defer c.stop()
-	if err := checkRoom(dir, o); err != nil {
-		return err
-	}
-	if err := c.start(ctx, o); err != nil {
-		return err
-	}
-	for _, clients := range o.Clients {
-		// A short round warms up, as that of `kalamdb bench raft` does.
-		if _, err := c.round(roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration / 4}); err != nil {
-			return err
-		}
-		results, err := c.round(roundOrder{Clients: clients, Payload: o.Payload, Duration: o.Duration})
-		if err != nil {
-			return err
-		}
-		if err := printJSON(out, summarise(o, clients, results)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Bounds of what a case takes of the disk: files of the size of a store's buffer, and what may be written beside them.
-const (
-	spareRoom    = 4 << 30
-	filesOfStore = 8
-	inMemory     = 0x01021994 // the type of tmpfs
-)
-
-// checkRoom refuses a file system in memory, and a disk that the logs might fill: dragonboat panics there, and others may need the disk. A store keeps up
-// to filesOfStore files.
-func checkRoom(dir string, o options) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("ask for the room in %s: %w", dir, err)
-	}
-	if fs.Type == inMemory {
-		return fmt.Errorf("%s is in memory, where a sync costs nothing; TMPDIR names another place", dir)
-	}
-	logs := logStores(o.Workers)
-	wanted := filesOfStore*nodes*logs.Shards*logs.KVWriteBufferSize + spareRoom
-	if free := fs.Bavail * uint64(fs.Bsize); free < wanted { //nolint:gosec // no disk has blocks of a negative size
-		return fmt.Errorf("%s has room for %d MiB: want %d; TMPDIR names another place", dir, free>>20, wanted>>20)
-	}
-	return nil
-}
-
-func summarise(o options, clients int, results []roundResult) line {
-	one := line{
-		System: "dragonboat", Workers: o.Workers, GCPercent: o.GCPercent, Groups: groups, Nodes: nodes, Clients: clients,
-		PayloadBytes: o.Payload, Apply: "count",
-	}
-	var all []time.Duration
-	var cpu time.Duration
-	for _, r := range results {
-		all = append(all, r.Latencies...)
-		cpu += r.CPU
-		one.OpsPerS += float64(r.Ops) / r.Seconds
-		one.RSSMiBPerNode += float64(r.RSSBytes) / (1 << 20) / nodes
-		one.Unknown += r.Unknown
-	}
-	slices.Sort(all)
-	one.P50Millis, one.P99Millis = quantile(all, 0.5), quantile(all, 0.99)
-	one.OpsPerS, one.RSSMiBPerNode = round(one.OpsPerS), round(one.RSSMiBPerNode)
-	if len(all) > 0 {
-		one.CPUPer100k = round(cpu.Seconds() / float64(len(all)) * 100_000)
-	}
-	return one
-}
-
-// quantile returns the q-quantile of sorted samples in milliseconds.
-func quantile(sorted []time.Duration, q float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return float64(sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Microseconds()) / 1000
-}
-
-// round keeps three decimals.
-func round(v float64) float64 { return float64(int64(v*1000+0.5)) / 1000 }
-
-// cluster is three workers and the pipes to them.
+// cluster is three nodes, the process of their clients where there is one, and the pipes to them.
 type cluster struct {
+	o       options
 	dir     string
-	workers []*process
+	common  workerConfig // what all are told
+	nodes   []*process
+	clients *process
 }
 
 type process struct {
+	name    string
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
 	pipe    io.Closer // what out reads from
 }
 
-func (c *cluster) start(ctx context.Context, o options) error {
+// startCluster returns once every group is led where it should be, and the clients know where.
+func startCluster(ctx context.Context, o options) (*cluster, error) {
+	dir, err := os.MkdirTemp("", "compare-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	c := &cluster{o: o, dir: dir}
+	if err = checkRoom(dir, o); err == nil {
+		err = c.start(ctx)
+	}
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *cluster) start(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	addresses := make(map[uint64]string)
+	program := []string{self, "worker"}
+	if c.o.Program != "" {
+		program = []string{c.o.Program, "bench", "worker"}
+	}
+	c.common = workerConfig{
+		Engine: c.o.Engine, Groups: engines[c.o.Engine].groups, GCPercent: c.o.GCPercent, Workers: c.o.Workers, AppendEntries: c.o.AppendEntries,
+		Connections: c.o.Connections, Apply: "store", Log: "segments", Addresses: make(map[uint64]string), Service: make(map[uint64]string),
+	}
 	for i := range nodes {
-		w, err := startProcess(ctx, self)
-		if err != nil {
-			return fmt.Errorf("start worker %d: %w", i+1, err)
+		p, addresses, failed := startProcess(ctx, fmt.Sprint("node ", i+1), program)
+		if failed != nil {
+			return failed
 		}
-		c.workers = append(c.workers, w)
-		address, err := w.out.ReadString('\n')
-		if err != nil {
-			return fmt.Errorf("worker %d did not start: %w", i+1, err)
-		}
-		addresses[uint64(i+1)] = address[:len(address)-1]
+		c.nodes = append(c.nodes, p)
+		// Where a node has one address, it serves both.
+		c.common.Addresses[uint64(i+1)], c.common.Service[uint64(i+1)] = addresses[0], addresses[len(addresses)-1]
 	}
-	for i, w := range c.workers {
-		cfg := workerConfig{
-			Replica: uint64(i + 1), Dir: filepath.Join(c.dir, strconv.Itoa(i+1)), Workers: o.Workers, GCPercent: o.GCPercent, Addresses: addresses,
-		}
-		if err := printJSON(w.in, cfg); err != nil {
-			return fmt.Errorf("configure worker %d: %w", i+1, err)
+	for i, p := range c.nodes {
+		if err = p.configure(c.nodeConfig(i)); err != nil {
+			return err
 		}
 	}
-	return c.settle()
+	if err = c.settle(); err != nil || c.o.Idle || engines[c.o.Engine].clients == nil {
+		return err
+	}
+	if c.clients, _, err = startProcess(ctx, "clients", []string{self, "worker"}); err != nil {
+		return err
+	}
+	return c.clients.configure(c.common)
 }
 
-func startProcess(ctx context.Context, program string) (*process, error) {
-	command := exec.CommandContext(ctx, program, "worker")
+// nodeConfig is what one node is told.
+func (c *cluster) nodeConfig(i int) workerConfig {
+	cfg := c.common
+	cfg.Replica, cfg.Dir = uint64(i+1), filepath.Join(c.dir, strconv.Itoa(i+1)) //nolint:gosec // there are three
+	return cfg
+}
+
+func (p *process) configure(cfg workerConfig) error {
+	if err := printJSON(p.in, cfg); err != nil {
+		return fmt.Errorf("configure %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// startProcess returns what the process says first, too: its addresses.
+func startProcess(ctx context.Context, name string, program []string) (*process, []string, error) {
+	command := exec.CommandContext(ctx, program[0], program[1:]...) //nolint:gosec // this program, or the one that the caller names
 	command.Stderr = os.Stderr
 	in, err := command.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	out, err := command.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	if err := command.Start(); err != nil {
-		return nil, err
+	if err = command.Start(); err != nil {
+		return nil, nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	return &process{command: command, in: in, out: bufio.NewReaderSize(out, 1<<20), pipe: out}, nil
+	p := &process{name: name, command: command, in: in, out: bufio.NewReaderSize(out, 1<<20), pipe: out}
+	said, err := p.out.ReadString('\n')
+	addresses := strings.Fields(said)
+	if err != nil || len(addresses) == 0 {
+		p.end()
+		return nil, nil, fmt.Errorf("%s did not start: it says %q, %w", name, said, err)
+	}
+	return p, addresses, nil
 }
 
 // settlePatience bounds the wait for leaders, in rounds of settleRound.
@@ -189,66 +130,142 @@ const (
 	settleRound    = 200 * time.Millisecond
 )
 
-// settle waits until every group is led where it should be.
+// settle waits until the groups are led evenly.
 func (c *cluster) settle() error {
+	groups := int(engines[c.o.Engine].groups) //nolint:gosec // at most 34
 	for range settlePatience {
-		results, err := c.round(roundOrder{Duration: settleRound})
+		results, err := c.rest(settleRound, true)
 		if err != nil {
 			return err
 		}
-		home := 0
+		total, least := 0, groups
 		for _, r := range results {
-			home += r.AtHome
+			total += r.Leading
+			least = min(least, r.Leading)
 		}
-		if home == groups {
+		if total == groups && least >= groups/nodes-1 {
 			return nil
 		}
 	}
 	return errors.New("the groups found no leaders in time")
 }
 
-// round gives one order to every worker and collects the answers.
-func (c *cluster) round(order roundOrder) ([]roundResult, error) {
-	for i, w := range c.workers {
-		if err := printJSON(w.in, order); err != nil {
-			return nil, fmt.Errorf("order worker %d: %w", i+1, err)
+// rest lets the nodes rest for a while.
+func (c *cluster) rest(d time.Duration, settle bool) ([]roundResult, error) {
+	orders := make([]roundOrder, len(c.nodes))
+	for i := range orders {
+		orders[i] = roundOrder{Settle: settle, Duration: d}
+	}
+	return c.round(c.nodes, orders)
+}
+
+// load runs clients: in the process they have, or in those of the nodes that lead. Results are those of the nodes and then that of the clients' process.
+func (c *cluster) load(clients, payload int, d time.Duration) ([]roundResult, error) {
+	all := c.nodes
+	orders := make([]roundOrder, nodes, nodes+1)
+	for i := range orders {
+		orders[i] = roundOrder{Payload: payload, Duration: d}
+	}
+	switch {
+	case c.clients != nil:
+		all = append(all[:nodes:nodes], c.clients)
+		// To `kalamdb bench worker`, a rest is an order without a payload.
+		for i := range orders {
+			orders[i].Payload = 0
+		}
+		orders = append(orders, roundOrder{Clients: clients, Payload: payload, Duration: d})
+	case engines[c.o.Engine].groups == 1:
+		leader, err := c.leader()
+		if err != nil {
+			return nil, err
+		}
+		orders[leader].Clients = clients
+	default:
+		for i := range orders {
+			orders[i].Clients = share(i+1, clients)
 		}
 	}
-	results := make([]roundResult, len(c.workers))
-	for i, w := range c.workers {
-		answer, err := w.out.ReadBytes('\n')
+	return c.round(all, orders)
+}
+
+// leader is the node that leads the only group.
+func (c *cluster) leader() (int, error) {
+	results, err := c.rest(time.Millisecond, false)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range results {
+		if r.Leading == 1 {
+			return i, nil
+		}
+	}
+	return 0, errors.New("the group has no leader")
+}
+
+// share is how many of the clients run in the process of a replica.
+func share(replica, clients int) int {
+	if replica <= clients%nodes {
+		return clients/nodes + 1
+	}
+	return clients / nodes
+}
+
+// round gives one order to every process and collects the answers.
+func (c *cluster) round(processes []*process, orders []roundOrder) ([]roundResult, error) {
+	for i, p := range processes {
+		if err := printJSON(p.in, orders[i]); err != nil {
+			return nil, fmt.Errorf("order %s: %w", p.name, err)
+		}
+	}
+	results := make([]roundResult, len(processes))
+	for i, p := range processes {
+		answer, err := p.out.ReadBytes('\n')
 		if err != nil {
-			return nil, fmt.Errorf("worker %d ended: %w", i+1, err)
+			return nil, fmt.Errorf("%s ended: %w", p.name, err)
 		}
 		if err = json.Unmarshal(answer, &results[i]); err != nil { //nolint:musttag // both ends are this program
-			return nil, fmt.Errorf("worker %d: %w", i+1, err)
+			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 		if results[i].Error != "" {
-			return nil, fmt.Errorf("worker %d: %s", i+1, results[i].Error)
+			return nil, fmt.Errorf("%s: %s", p.name, results[i].Error)
 		}
 	}
 	return results, nil
 }
 
-// endPatience bounds how long a worker may take to end by itself.
+// endPatience bounds how long a process may take to end by itself.
 const endPatience = 20 * time.Second
 
-// stop ends the workers and removes their data. Pipes are closed first: a worker that is writing an answer has no reader any more.
+// stop ends the processes and removes their data.
 func (c *cluster) stop() {
-	for _, w := range c.workers {
-		_ = w.in.Close() // the worker ends with its input
-		_ = w.pipe.Close()
+	if c.clients != nil {
+		c.clients.end()
 	}
-	for _, w := range c.workers {
-		timer := time.AfterFunc(endPatience, func() {
-			_ = w.command.Process.Kill() // it may have ended this moment
-		})
-		if err := w.command.Wait(); err != nil {
-			fmt.Fprintln(os.Stderr, "worker:", err)
-		}
-		timer.Stop()
+	// Their pipes are closed before the first is waited for: none is to wait for those that have gone.
+	for _, p := range c.nodes {
+		p.hangUp()
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	for _, p := range c.nodes {
+		p.end()
+	}
+	if err := os.RemoveAll(c.dir); err != nil { //nolint:gosec // made by startCluster
 		fmt.Fprintln(os.Stderr, "remove the data:", err)
+	}
+}
+
+// hangUp tells the process to end: its input does. One that is writing an answer has no reader any more.
+func (p *process) hangUp() {
+	_ = p.in.Close()
+	_ = p.pipe.Close()
+}
+
+func (p *process) end() {
+	p.hangUp()
+	timer := time.AfterFunc(endPatience, func() {
+		_ = p.command.Process.Kill() // it may have ended this moment
+	})
+	defer timer.Stop()
+	if err := p.command.Wait(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err)
 	}
 }

@@ -13,117 +13,166 @@ import (
 	"strings"
 )
 
-// system is one of those that are measured in turn. Goals are how many times the figure of ours its own is to be; zero is none.
-type system struct {
-	name     string
-	args     []string // behind the program, which is that of kalamdb or, for others, this one
-	own      bool     // it is this one
-	cpu, p50 float64
-}
+// figures are the lines of every round, by system and then by case.
+type figures [][][]line
 
-var systems = []system{
-	{name: "kalamdb", args: []string{"bench", "raft", "--json"}},
-	{name: "dragonboat, 1 worker", args: []string{"dragonboat", "--json", "--workers", "1"}, own: true, cpu: 2, p50: 2},
-	{name: "dragonboat, 16 workers", args: []string{"dragonboat", "--json", "--workers", "16"}, own: true, cpu: 4},
-}
-
-// load of a case.
-type load struct{ clients, payload int }
-
-var loads = []load{{16, 128}, {256, 128}, {1024, 128}, {1024, 1024}}
-
-// figures are the lines of every round, by load and by system.
-type figures map[load][][]line
-
-// inTurn runs every system under every load, round by round, prints what each prints, and then the table. Who comes first changes
+// inTurn measures every system under every load, round by round, prints what each prints, and then the table. Who comes first changes
 // from round to round.
-func inTurn(ctx context.Context, kalamdb string, rounds int, out io.Writer) error {
+func (c comparison) inTurn(ctx context.Context, kalamdb string, rounds int, out io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	measured := figures{}
+	measured := make(figures, rounds)
 	for r := range rounds {
-		for _, l := range loads {
-			lines := make([]line, len(systems))
-			for i := range systems {
-				at := (i + r) % len(systems)
+		measured[r] = make([][]line, len(c.systems))
+		for _, next := range c.starts {
+			for i := range c.systems {
+				at := (i + r) % len(c.systems)
 				program := kalamdb
-				if systems[at].own {
+				if c.systems[at].other {
 					program = self
 				}
-				if lines[at], err = one(ctx, program, systems[at], l, out); err != nil {
-					return err
+				lines, failed := c.systems[at].measure(ctx, program, kalamdb, next, out)
+				if failed != nil {
+					return failed
 				}
+				measured[r][at] = append(measured[r][at], lines...)
 			}
-			measured[l] = append(measured[l], lines)
 		}
 	}
-	_, err = io.WriteString(out, "\n"+table(measured))
+	_, err = fmt.Fprintf(out, "\n%s:\n\n%s\n", c.about, c.table(measured))
 	return err
 }
 
-// one runs one system under one load.
-func one(ctx context.Context, program string, s system, l load, out io.Writer) (line, error) {
-	args := append(slices.Clone(s.args), "--clients", strconv.Itoa(l.clients), "--payload", strconv.Itoa(l.payload))
+// measure runs one system once.
+func (s system) measure(ctx context.Context, program, kalamdb string, r start, out io.Writer) ([]line, error) {
+	args := slices.Clone(s.args)
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], programOfKalamDB, kalamdb)
+	}
+	if len(r.clients) > 0 {
+		words := make([]string, len(r.clients))
+		for i, n := range r.clients {
+			words[i] = strconv.Itoa(n)
+		}
+		args = append(args, "--clients", strings.Join(words, ","), "--payload", strconv.Itoa(r.payload))
+	}
 	command := exec.CommandContext(ctx, program, args...) //nolint:gosec // this program, or the one that the caller names
 	command.Stderr = os.Stderr
 	printed, err := command.Output()
 	if err != nil {
-		return line{}, fmt.Errorf("%s %s: %w", s.name, strings.Join(args, " "), err)
+		return nil, fmt.Errorf("%s %s: %w", s.name, strings.Join(args, " "), err)
 	}
-	var result line
-	if err := json.Unmarshal(printed, &result); err != nil {
-		return line{}, fmt.Errorf("%s prints %q: %w", s.name, bytes.TrimSpace(printed), err)
+	if _, err = out.Write(printed); err != nil {
+		return nil, err
 	}
-	if result.Clients != l.clients || result.PayloadBytes != l.payload || result.Groups != groups || result.CPUPer100k <= 0 || result.P50Millis <= 0 {
-		return line{}, fmt.Errorf("%s prints %q, which is not what was asked for", s.name, bytes.TrimSpace(printed))
+	lines, err := readLines(printed, r.cases())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
-	if _, err := out.Write(printed); err != nil {
-		return line{}, err
-	}
-	return result, nil
+	return lines, nil
 }
 
-// table has the medians of the rounds, and how many times ours each other figure is: the median of the ratios within a round,
+// readLines reads what a system prints and holds it against what was asked for.
+func readLines(printed []byte, cases []trial) ([]line, error) {
+	rows := bytes.Split(bytes.TrimSpace(printed), []byte("\n"))
+	if len(rows) != len(cases) {
+		return nil, fmt.Errorf("%d lines were printed: want %d", len(rows), len(cases))
+	}
+	lines := make([]line, len(rows))
+	for i, c := range cases {
+		row := rows[i]
+		if err := json.Unmarshal(row, &lines[i]); err != nil {
+			return nil, fmt.Errorf("%q was printed: %w", row, err)
+		}
+		if !lines[i].answers(c) {
+			return nil, fmt.Errorf("%q was printed, which is not what was asked for", row)
+		}
+	}
+	return lines, nil
+}
+
+// answers reports whether the line is about a case.
+func (l line) answers(c trial) bool {
+	if c.clients == 0 {
+		return l.CPUPercent > 0
+	}
+	return l.Clients == c.clients && l.PayloadBytes == c.payload && l.CPUPer100k > 0 && l.P50Millis > 0
+}
+
+// table has the medians of the rounds, and how much better ours is than each other: the median of the ratios within a round,
 // and all of them, because the machine changes between rounds.
-func table(measured figures) string {
+func (c comparison) table(measured figures) string {
 	var b strings.Builder
-	b.WriteString("| Clients, bytes | System | ops/s | p50 ms | p99 ms | CPU-s/100k | CPU, times ours | to reach | p50, times ours | to reach | Reached |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, l := range loads {
-		rounds := measured[l]
-		for at, s := range systems {
-			of := func(figure func(line) float64) []float64 {
+	b.WriteString("| Clients, bytes | System |")
+	for _, s := range c.shown {
+		fmt.Fprintf(&b, " %s |", s.head)
+	}
+	for _, j := range c.judged {
+		if j.more {
+			fmt.Fprintf(&b, " %s, ours by theirs | to reach |", j.name)
+		} else {
+			fmt.Fprintf(&b, " %s, times ours | to reach |", j.name)
+		}
+	}
+	b.WriteString(" Reached |\n" + strings.Repeat("|---", len(c.shown)+2*len(c.judged)+3) + "|\n")
+	for k, l := range c.cases() {
+		for at, s := range c.systems {
+			fmt.Fprintf(&b, "| %s | %s |", l, s.name)
+			for _, column := range c.shown {
 				var all []float64
-				for _, lines := range rounds {
-					all = append(all, figure(lines[at]))
+				for _, round := range measured {
+					all = append(all, column.of(round[at][k]))
 				}
-				return all
+				fmt.Fprintf(&b, " "+column.format+" |", median(all))
 			}
-			fmt.Fprintf(&b, "| %d, %d | %s | %.0f | %.2f | %.2f | %.3g |", l.clients, l.payload, s.name,
-				median(of(func(n line) float64 { return n.OpsPerS })), median(of(p50)), median(of(func(n line) float64 { return n.P99Millis })), median(of(cpu)))
 			if at == 0 {
-				b.WriteString(" | | | | |\n")
+				b.WriteString(strings.Repeat(" |", 2*len(c.judged)+1) + "\n")
 				continue
 			}
-			cpus, p50s := ratios(rounds, at, cpu), ratios(rounds, at, p50)
-			fmt.Fprintf(&b, " %s | %s | %s | %s | %s |\n", spelled(cpus), wanted(s.cpu), spelled(p50s), wanted(s.p50), reached(s, median(cpus), median(p50s)))
+			b.WriteString(c.judge(measured, at, k, l.clients) + "\n")
 		}
 	}
 	return b.String()
 }
 
-func cpu(n line) float64 { return n.CPUPer100k }
-func p50(n line) float64 { return n.P50Millis }
-
-// ratios are, for each round, the figure of a system by that of the first.
-func ratios(rounds [][]line, at int, figure func(line) float64) []float64 {
-	var all []float64
-	for _, lines := range rounds {
-		all = append(all, figure(lines[at])/figure(lines[0]))
+// judge is the end of a row: how much better ours is in each figure, how much it is to be, and whether it is.
+func (c comparison) judge(measured figures, at, k, clients int) string {
+	var b strings.Builder
+	var missed []string
+	wanted := false
+	for i, j := range c.judged {
+		var gains []float64
+		for _, round := range measured {
+			gains = append(gains, j.gain(round[0][k], round[at][k]))
+		}
+		want, words := c.systems[at].wants[i](clients), ""
+		if want > 0 {
+			wanted, words = true, fmt.Sprintf(">= %g", want)
+		}
+		fmt.Fprintf(&b, " %s | %s |", spelled(gains), words)
+		if median(gains) < want {
+			missed = append(missed, j.name)
+		}
 	}
-	return all
+	switch {
+	case len(missed) > 0:
+		b.WriteString(" no: " + strings.Join(missed, ", ") + " |")
+	case wanted:
+		b.WriteString(" yes |")
+	default:
+		b.WriteString(" |")
+	}
+	return b.String()
+}
+
+// gain is how many times better ours is.
+func (c column) gain(ours, theirs line) float64 {
+	if c.more {
+		return c.of(ours) / c.of(theirs)
+	}
+	return c.of(theirs) / c.of(ours)
 }
 
 // spelled is the median, and the rounds behind it.
@@ -136,27 +185,6 @@ func spelled(all []float64) string {
 		return words[0]
 	}
 	return fmt.Sprintf("%.2f (%s)", median(all), strings.Join(words, ", "))
-}
-
-func wanted(goal float64) string {
-	if goal == 0 {
-		return ""
-	}
-	return fmt.Sprintf(">= %g", goal)
-}
-
-func reached(s system, cpu, p50 float64) string {
-	var missed []string
-	if cpu < s.cpu {
-		missed = append(missed, "CPU")
-	}
-	if p50 < s.p50 {
-		missed = append(missed, "p50")
-	}
-	if len(missed) == 0 {
-		return "yes"
-	}
-	return "no: " + strings.Join(missed, ", ")
 }
 
 // median of an even number is the mean of the two in the middle.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -16,42 +17,38 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/lni/dragonboat/v4"
-	"github.com/lni/dragonboat/v4/client"
-	"github.com/lni/dragonboat/v4/config"
-	"github.com/lni/dragonboat/v4/logger"
-	"github.com/lni/dragonboat/v4/statemachine"
 )
 
-// What both systems have alike.
+// What the processes have alike.
 const (
 	nodes       = 3
-	groups      = 34
 	memoryLimit = 4 << 30 // of the Go runtime, soft
-	tick        = 50      // milliseconds
-	electionMin = 10      // ticks; the longest is twice that
-	heartbeat   = 4       // ticks; fewer than half of electionMin are wanted
 )
 
-// defaultWorkers is how many step, commit and apply workers and log stores dragonboat has by itself.
-const defaultWorkers = 16
+// patience bounds the wait for one proposal; its outcome is unknown then.
+const patience = 10 * time.Second
 
-// proposalPatience bounds the wait for one proposal; its outcome is unknown then.
-const proposalPatience = 10 * time.Second
-
-// workerConfig is the first line a worker reads.
+// workerConfig is the first line a worker reads. A node of kalamdb knows some of these fields.
 type workerConfig struct {
-	Replica   uint64
+	Engine    string
+	Replica   uint64 // zero for the process of the clients
 	Dir       string
-	Workers   uint64
+	Groups    uint64
 	GCPercent int
-	Addresses map[uint64]string
+	Addresses map[uint64]string // of the nodes for each other
+	Service   map[uint64]string // of the nodes for clients
+	Apply     string            // of kalamdb, as Log
+	Log       string
+
+	Workers       uint64
+	AppendEntries int
+	Connections   int
 }
 
-// roundOrder is one line; the worker answers with a roundResult. Without clients it gives away what others should lead, and rests.
+// roundOrder is one line; the worker answers with a roundResult. Without clients it rests.
 type roundOrder struct {
-	Clients  int
+	Settle   bool // give away what others should lead, before the rest
+	Clients  int  // in this process
 	Payload  int
 	Duration time.Duration
 }
@@ -63,19 +60,47 @@ type roundResult struct {
 	Latencies []time.Duration
 	CPU       time.Duration
 	RSSBytes  int64
-	AtHome    int // groups that are led here and should be
+	Leading   int // groups that are led here, of those that should be
+	Applied   int // commands since the start
 	Unknown   int // proposals whose outcome did not become known
 	Error     string
 }
 
+// engine is a node, or what the clients of nodes ask in a process of their own.
+type engine interface {
+	// settle gives the leaderships away that others should have; one that is refused is asked for again in the next round.
+	settle()
+	// led lists the groups that commands can be proposed to here, of those that should be led here.
+	led() []uint64
+	// propose waits until a command is committed by a majority and applied; known is false where its outcome is not. The payload is not kept.
+	propose(ctx context.Context, client int, group uint64, payload []byte) (known bool, err error)
+	// applied counts the commands.
+	applied() (int, error)
+	close() error
+}
+
+// engines open what a worker is asked to be; where clients have a process of their own, it is opened as well.
+var engines = map[string]struct {
+	groups        uint64
+	node, clients func(context.Context, workerConfig) (engine, error)
+}{
+	"dragonboat": {groups: manyGroups, node: openDragonboat},
+	"hashicorp":  {groups: 1, node: openHashicorp},
+	"etcd":       {groups: 1, node: openEtcd, clients: openEtcdClients},
+	"kalamdb":    {groups: manyGroups, clients: openKalamDBClients}, // its nodes are another program
+}
+
+// manyGroups is how many a node has by default.
+const manyGroups = 34
+
 // worker is one process of the cluster: it reads orders from in and answers on out until in ends.
-func worker(in io.Reader, out io.Writer) error {
+func worker(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	lines := bufio.NewReader(in)
-	address, err := freeAddress()
+	addresses, err := freeAddresses()
 	if err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintln(out, address); err != nil {
+	if _, err = fmt.Fprintln(out, strings.Join(addresses, " ")); err != nil {
 		return err
 	}
 	var cfg workerConfig
@@ -84,11 +109,15 @@ func worker(in io.Reader, out io.Writer) error {
 	}
 	debug.SetGCPercent(cfg.GCPercent)
 	debug.SetMemoryLimit(memoryLimit)
-	n, err := open(cfg)
+	open := engines[cfg.Engine].node
+	if cfg.Replica == 0 {
+		open = engines[cfg.Engine].clients
+	}
+	e, err := open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer n.host.Close()
+	defer func() { err = errors.Join(err, e.close()) }()
 	for {
 		var order roundOrder
 		err = readJSON(lines, &order)
@@ -98,113 +127,55 @@ func worker(in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		do := n.load
-		if order.Clients == 0 {
-			do = n.settle
-		}
-		if err := printJSON(out, do(order)); err != nil {
+		if err := printJSON(out, runRound(ctx, e, order)); err != nil {
 			return err
 		}
 	}
 }
 
-// freeAddress is one that nobody listened on a moment ago: dragonboat takes an address, not a listener.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it waits for nothing
-	if err != nil {
-		return "", fmt.Errorf("listen: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-// node is one host of dragonboat with a replica of every group.
-type node struct {
-	cfg      workerConfig
-	host     *dragonboat.NodeHost
-	sessions map[uint64]*client.Session
-}
-
-func open(cfg workerConfig) (*node, error) {
-	for _, name := range []string{"raft", "rsm", "transport", "dragonboat", "logdb", "pebblekv", "config", "settings", "server", "registry", "LogDB"} {
-		logger.GetLogger(name).SetLevel(logger.ERROR)
-	}
-	engine := config.GetDefaultEngineConfig()
-	if cfg.Workers != defaultWorkers {
-		engine.ExecShards, engine.CommitShards, engine.ApplyShards = cfg.Workers, cfg.Workers, cfg.Workers
-	}
-	host, err := dragonboat.NewNodeHost(config.NodeHostConfig{
-		NodeHostDir: cfg.Dir, RTTMillisecond: tick, RaftAddress: cfg.Addresses[cfg.Replica],
-		Expert: config.ExpertConfig{Engine: engine, LogDB: logStores(cfg.Workers)},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the host: %w", err)
-	}
-	n := &node{cfg: cfg, host: host, sessions: make(map[uint64]*client.Session)}
-	create := func(uint64, uint64) statemachine.IStateMachine { return &counter{} }
-	for group := uint64(1); group <= groups; group++ {
-		err := host.StartReplica(cfg.Addresses, false, create, config.Config{
-			ReplicaID: cfg.Replica, ShardID: group, ElectionRTT: electionMin, HeartbeatRTT: heartbeat, CheckQuorum: true, PreVote: true,
-		})
+// freeAddresses are two that nobody listened on a moment ago, for the other nodes and for clients: the engines take addresses, not listeners.
+func freeAddresses() ([]string, error) {
+	var found []string
+	for range 2 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it waits for nothing
 		if err != nil {
-			host.Close()
-			return nil, fmt.Errorf("start group %d: %w", group, err)
+			return nil, fmt.Errorf("listen: %w", err)
 		}
-		n.sessions[group] = host.GetNoOPSession(group)
+		defer func() { _ = listener.Close() }() // the other one is to have another port
+		found = append(found, listener.Addr().String())
 	}
-	return n, nil
+	return found, nil
 }
 
-// logStores is the configuration of the log. A store keeps some files, each as large from its first byte as the largest buffer: with the
-// default of 128 MiB, 16 of them on three nodes take more than 20 GB. Buffers begin with 256 KiB and double, whatever the largest; 16 stores have
-// 16 MiB, to which none comes in three seconds, so that they flush as they would with the default.
-func logStores(workers uint64) config.LogDBConfig {
-	if workers == defaultWorkers {
-		return config.GetSmallMemLogDBConfig()
+// runRound rests, or drives the clients.
+func runRound(ctx context.Context, e engine, order roundOrder) roundResult {
+	if order.Settle {
+		e.settle()
 	}
-	logs := config.GetDefaultLogDBConfig()
-	logs.Shards = workers
-	return logs
-}
-
-// home is the replica that should lead a group.
-func home(group uint64) uint64 { return group%nodes + 1 }
-
-// led lists the groups that this node leads.
-func (n *node) led() []uint64 {
-	var led []uint64
-	for group := uint64(1); group <= groups; group++ {
-		leader, _, known, err := n.host.GetLeaderID(group)
-		if err == nil && known && leader == n.cfg.Replica {
-			led = append(led, group)
-		}
+	started, cpu := time.Now(), cpuTime()
+	var result roundResult
+	if order.Clients > 0 {
+		result = load(ctx, e, order)
+	} else {
+		time.Sleep(order.Duration)
 	}
-	return led
-}
-
-// settle gives leadership away to where it should be: dragonboat itself does not spread it.
-func (n *node) settle(order roundOrder) roundResult {
-	for _, group := range n.led() {
-		if home(group) == n.cfg.Replica {
-			continue
-		}
-		// Refused while another transfer runs; the next round asks again.
-		_ = n.host.RequestLeaderTransfer(group, home(group))
+	result.Seconds, result.CPU, result.RSSBytes = time.Since(started).Seconds(), cpuTime()-cpu, residentBytes()
+	result.Leading = len(e.led())
+	var err error
+	if result.Applied, err = e.applied(); err != nil {
+		result.Error = err.Error()
 	}
-	time.Sleep(order.Duration)
-	led := n.led()
-	return roundResult{AtHome: len(slices.DeleteFunc(led, func(group uint64) bool { return home(group) != n.cfg.Replica }))}
+	return result
 }
 
 // load drives the clients of a round: each proposes to the groups led here, one after the other.
-func (n *node) load(order roundOrder) roundResult {
-	led := n.led()
+func load(ctx context.Context, e engine, order roundOrder) roundResult {
+	led := e.led()
 	if len(led) == 0 {
 		return roundResult{Error: "no group is led here"}
 	}
-	samples := make([][]time.Duration, share(int(n.cfg.Replica), order.Clients)) //nolint:gosec // one of three
-	started, cpu := time.Now(), cpuTime()
-	end := started.Add(order.Duration)
-	var next atomic.Uint64
+	samples := make([][]time.Duration, order.Clients)
+	end := time.Now().Add(order.Duration)
 	var failed atomic.Pointer[string]
 	var unknown atomic.Int64
 	var clients sync.WaitGroup
@@ -212,8 +183,8 @@ func (n *node) load(order roundOrder) roundResult {
 		clients.Go(func() {
 			payload := make([]byte, order.Payload)
 			for at, asked := i, time.Now(); asked.Before(end); at++ {
-				binary.BigEndian.PutUint64(payload, next.Add(1))
-				known, err := n.propose(led[at%len(led)], payload)
+				binary.BigEndian.PutUint64(payload, lastNumber.Add(1))
+				known, err := e.propose(ctx, i, led[at%len(led)], payload)
 				answered := time.Now()
 				switch {
 				case err != nil:
@@ -230,10 +201,7 @@ func (n *node) load(order roundOrder) roundResult {
 		})
 	}
 	clients.Wait()
-	result := roundResult{
-		Seconds: time.Since(started).Seconds(), CPU: cpuTime() - cpu, RSSBytes: residentBytes(), Unknown: int(unknown.Load()),
-	}
-	result.Latencies = slices.Concat(samples...)
+	result := roundResult{Unknown: int(unknown.Load()), Latencies: slices.Concat(samples...)}
 	result.Ops = len(result.Latencies)
 	if text := failed.Load(); text != nil {
 		result.Error = *text
@@ -241,55 +209,8 @@ func (n *node) load(order roundOrder) roundResult {
 	return result
 }
 
-// share is how many of the clients run in the process of a replica.
-func share(replica, clients int) int {
-	if replica <= clients%nodes {
-		return clients/nodes + 1
-	}
-	return clients / nodes
-}
-
-// propose waits until a command is applied; known is false where its outcome is not.
-func (n *node) propose(group uint64, payload []byte) (known bool, err error) {
-	state, err := n.host.Propose(n.sessions[group], payload, proposalPatience)
-	if err != nil {
-		return false, fmt.Errorf("propose to group %d: %w", group, err)
-	}
-	result := <-state.AppliedC()
-	state.Release()
-	switch {
-	case result.Completed():
-		return true, nil
-	case result.Timeout(), result.Dropped(): // the leader moved
-		return false, nil
-	}
-	return false, fmt.Errorf("group %d answers %v", group, result)
-}
-
-// counter is the state machine of a group.
-type counter struct{ count uint64 }
-
-// Update implements statemachine.IStateMachine.
-func (c *counter) Update(statemachine.Entry) (statemachine.Result, error) {
-	c.count++
-	return statemachine.Result{Value: c.count}, nil
-}
-
-// Lookup implements statemachine.IStateMachine.
-func (c *counter) Lookup(any) (any, error) { return c.count, nil }
-
-// SaveSnapshot implements statemachine.IStateMachine.
-func (c *counter) SaveSnapshot(w io.Writer, _ statemachine.ISnapshotFileCollection, _ <-chan struct{}) error {
-	return binary.Write(w, binary.BigEndian, c.count)
-}
-
-// RecoverFromSnapshot implements statemachine.IStateMachine.
-func (c *counter) RecoverFromSnapshot(r io.Reader, _ []statemachine.SnapshotFile, _ <-chan struct{}) error {
-	return binary.Read(r, binary.BigEndian, &c.count)
-}
-
-// Close implements statemachine.IStateMachine.
-func (c *counter) Close() error { return nil }
+// lastNumber is that of the newest command of this process. Those of all rounds differ, so that a store does not overwrite.
+var lastNumber atomic.Uint64
 
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
