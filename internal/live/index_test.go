@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -12,15 +13,50 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 )
 
-// TestIndexEqualsTesting: the index gives each subscription what testing its condition against the rows gives, once.
+// idsOf is what whoever was given events has: the ids in order.
+func idsOf(t *testing.T, events []string) string {
+	t.Helper()
+	there := map[int]bool{}
+	for _, event := range events {
+		var e wireEvent
+		if err := json.Unmarshal([]byte("{"+event), &e); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range append(e.Old, e.Rows...) {
+			id, err := strconv.Atoi(fmt.Sprint(row["id"]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == "insert" == there[id] && len(e.Rows) > 0 || e.Kind == "delete" && !there[id] {
+				t.Errorf("%s of %d, which is there: %v", e.Kind, id, there[id])
+			}
+			there[id] = e.Kind != "delete"
+		}
+	}
+	var ids []string
+	for id := range 10 {
+		if there[id] {
+			ids = append(ids, strconv.Itoa(id))
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+// TestIndexEqualsTesting: the index gives each subscription what testing its condition against the rows gives, once; with it the subscription has
+// what a query gives.
 func TestIndexEqualsTesting(t *testing.T) {
 	l := newLab(t, changefeed.Config{})
 	l.sql("admin", "CREATE NAMESPACE app")
-	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, room BIGINT, body TEXT) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
+	l.sql("admin", "CREATE TABLE app.t (id BIGINT PRIMARY KEY, room BIGINT, body TEXT, d DOUBLE, n DECIMAL(10, 2), f BOOLEAN) WITH (TYPE='SHARED', ACCESS_LEVEL='public')")
 	conditions := []string{
 		"", "WHERE room = 1", "WHERE room IN (1, 2, 3)", "WHERE room IN (2, 3) AND id > 5", "WHERE room = 2 OR id = 3",
 		"WHERE id = 4", "WHERE id IN (4, 5) AND room = 1", "WHERE room = 1.5", "WHERE room IS NULL", "WHERE room > 1", "WHERE body = 'b'",
 		"WHERE room = 1 AND room = 2", "WHERE room = NULL", "WHERE body IN ('a', 'c')",
+		"WHERE room IN (1, NULL)", "WHERE room NOT IN (1, 2)", "WHERE room NOT IN (1, NULL)", "WHERE room <> 1", "WHERE room = 1 OR room IS NULL",
+		"WHERE NOT (room = 1)", "WHERE room IS NULL AND id = 3", "WHERE COALESCE(room, 0) = 0", "WHERE room IS DISTINCT FROM 1", "WHERE room = id",
+		"WHERE d = 0", "WHERE d IN (0, 1.5)", "WHERE d = 0 AND f", "WHERE n = 1.5", "WHERE n IN (1.50, 2)", "WHERE n = 1.505",
+		"WHERE f", "WHERE f = true", "WHERE NOT f", "WHERE f IS NOT TRUE", "WHERE f AND body = 'a' AND room = 2", "WHERE body LIKE 'a%'",
+		"WHERE body = 'a' OR body = 'b'", "WHERE (room, body) = (1, 'a')", "WHERE (room, id) IN ((1, 2), (2, 3))", "WHERE room BETWEEN 2 AND 2",
 	}
 	sink := &tape{}
 	var subs []*Subscription
@@ -36,12 +72,13 @@ func TestIndexEqualsTesting(t *testing.T) {
 	value := func() string { return []string{"1", "2", "3", "4", "NULL"}[random.IntN(5)] }
 	for range 400 {
 		id := random.IntN(8)
-		statement := fmt.Sprintf("UPDATE app.t SET room = %s, body = '%c' WHERE id = %d", value(), 'a'+rune(random.IntN(3)), id)
+		statement := fmt.Sprintf("UPDATE app.t SET room = %s, body = '%c', d = %s, n = %s, f = %s WHERE id = %d", value(), 'a'+rune(random.IntN(3)),
+			[]string{"0", "-0.0", "1.5", "NULL"}[random.IntN(4)], []string{"1.5", "2", "NULL"}[random.IntN(3)], []string{"true", "false", "NULL"}[random.IntN(3)], id)
 		switch random.IntN(4) {
 		case 0:
 			statement = fmt.Sprintf("DELETE FROM app.t WHERE id = %d", id)
 		case 1, 2:
-			statement = fmt.Sprintf("INSERT INTO app.t VALUES (%d, %s, 'b') ON CONFLICT (id) DO UPDATE SET room = %s", id, value(), value())
+			statement = fmt.Sprintf("INSERT INTO app.t (id, room, body) VALUES (%d, %s, 'b') ON CONFLICT (id) DO UPDATE SET room = %s", id, value(), value())
 		}
 		l.sql("bot", statement)
 	}
@@ -63,6 +100,9 @@ func TestIndexEqualsTesting(t *testing.T) {
 		l.must(snapshot.Close())
 		if diff := cmp.Diff(want, got[sub.ID]); diff != "" {
 			t.Errorf("%q (-tested +index):\n%s", sub.sql, diff)
+		}
+		if diff := cmp.Diff(l.query("bot", sub.sql), idsOf(t, got[sub.ID])); diff != "" {
+			t.Errorf("%q (-query +changes):\n%s", sub.sql, diff)
 		}
 	}
 }
