@@ -14,8 +14,10 @@ import (
 // Bounds of catching up. While a stream is held up, all its live queries wait; a receiver that takes its time, or writers that are quick, leave
 // more to be read than that, and then it goes on without holding anybody up.
 const (
-	catchUpRounds = 4    // how often subscriptions try to catch up with their stream before they hold it up
-	heldChanges   = 1024 // of the log that are read while the stream is held up
+	catchUpRounds = 4        // how often subscriptions try to catch up with their stream before they hold it up
+	heldChanges   = 1024     // of the log that are read while the stream is held up; twice as many each time that is not enough
+	mostHeld      = 8 * 1024 // at the end
+	heldRowBytes  = 256      // of each of them, as they are sent
 )
 
 // errFar says that there is more to catch up with than a stream is held up for.
@@ -30,7 +32,7 @@ func follow(ctx context.Context, subs []*Subscription, pace func(context.Context
 			return refuse(CodeNotFound, "the table was dropped")
 		}
 	}
-	for round := 0; ; round++ {
+	for round, most := 0, heldChanges; ; round++ {
 		if st.tryLive(subs) {
 			return nil
 		}
@@ -39,9 +41,10 @@ func follow(ctx context.Context, subs []*Subscription, pace func(context.Context
 		}
 		if round >= catchUpRounds {
 			// Writers are too quick for us. What is left is little, and they wait for it.
-			if err := st.holdUp(ctx, subs); !errors.Is(err, errFar) {
+			if err := st.holdUp(ctx, subs, most); !errors.Is(err, errFar) {
 				return err
 			}
+			most = min(2*most, mostHeld)
 		}
 		if err := catchUp(ctx, subs, &delivery{stream: st, sink: subs[0].sink, pace: pace}); err != nil {
 			return err
@@ -49,11 +52,12 @@ func follow(ctx context.Context, subs []*Subscription, pace func(context.Context
 	}
 }
 
-// holdUp lets subscriptions catch up and makes them live while the stream stands still. When that would take long it is errFar, and they have been given nothing.
-func (s *stream) holdUp(ctx context.Context, subs []*Subscription) error {
+// holdUp lets subscriptions catch up and makes them live while the stream stands still. When there is more to be read than so many changes it
+// is errFar, and they have been given nothing.
+func (s *stream) holdUp(ctx context.Context, subs []*Subscription, most int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := catchUp(ctx, subs, &delivery{sink: subs[0].sink, most: heldChanges}); err != nil {
+	if err := catchUp(ctx, subs, &delivery{sink: subs[0].sink, most: most}); err != nil {
 		return err
 	}
 	s.attachAll(subs)
@@ -106,6 +110,9 @@ func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
 	}
 	from := last
 	interest := &changelog.Interest{Table: subs[0].query.scope.Table.ID, User: subs[0].query.scope.User}
+	if d.most > 0 {
+		interest = nil // what others wrote is read, too
+	}
 	list := make([]catching, len(subs))
 	for i, sub := range subs {
 		key := sub.key()
@@ -123,7 +130,7 @@ func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
 		if change.Seq > last {
 			return false
 		}
-		if d.read++; d.most > 0 && (d.read > d.most || d.size > catchUpBytes) {
+		if d.read++; d.most > 0 && (d.read > d.most || d.size > d.most*heldRowBytes) {
 			failed = errFar
 			return false
 		}
@@ -184,7 +191,7 @@ type delivery struct {
 	sink    Sink
 	pace    func(context.Context) error // nil does not wait
 	upTo    uint64                      // the position to catch up with; zero is the newest
-	most    int                         // changes that may be read, and delivered at once; zero is all
+	most    int                         // changes that may be read, all to be delivered at once; zero is any number
 	read    int
 	pending []Notification
 	size    int
@@ -197,7 +204,7 @@ func (d *delivery) command(ctx context.Context, index uint64) error {
 		return nil
 	}
 	d.index = index
-	if d.size <= catchUpBytes {
+	if d.size <= catchUpBytes || d.most > 0 {
 		return nil
 	}
 	return d.flush(ctx)

@@ -78,6 +78,49 @@ func TestLargeDeliveriesAreWhatSmallOnesAre(t *testing.T) {
 	}
 }
 
+// TestLargeEventsAreWhatSmallOnesAre: so it is with Server-Sent Events, which count what they are, and know the cursor behind what they have taken.
+func TestLargeEventsAreWhatSmallOnesAre(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(10, 11))
+	e, sub := newEventStream(1<<30), subOf(protocol{}, eventsID)
+	var want, got []byte
+	seq := uint64(0)
+	for range 60 {
+		list := make([]live.Notification, 1+random.IntN(300)*random.IntN(2))
+		for i := range list {
+			size := random.IntN(600)
+			if random.IntN(20) == 0 {
+				size = random.IntN(5 * portionBytes)
+			}
+			list[i] = live.Notification{Sub: sub, Event: insertEvent(strings.Repeat("x", size))}
+			seq += 1 + random.Uint64N(1<<20)
+			list[i].Event.Seq = seq
+			want = appendEvent(want, "change", seq, sub.Tag, list[i].Event.JSON)
+		}
+		e.Deliver(list)
+		clear(list) // it is the stream's
+	}
+	if e.held.bytes != len(want) {
+		t.Errorf("%d bytes count as held, %d are", e.held.bytes, len(want))
+	}
+	e.Ended(sub, &live.Error{Code: live.CodeFailed, Message: "over"})
+	last := appendFailure(nil, 0, &live.Error{Code: live.CodeFailed, Message: "over"})
+	for ended := false; !ended; {
+		var next portion
+		if next, ended = e.take(); next.left() == 0 {
+			t.Fatal("nothing comes before the end")
+		}
+		got = append(got, bytes.Join(next.parts[:], nil)...)
+		at := bytes.LastIndex(got, []byte("id: "))
+		if id, _, _ := bytes.Cut(got[at+len("id: "):], []byte("\n")); string(id) != strconv.FormatUint(e.taken, 10) {
+			t.Fatalf("the cursor is %d behind the event %s", e.taken, id)
+		}
+	}
+	if !bytes.Equal(got, append(want, last...)) || e.taken != seq {
+		t.Errorf("other events came, up to %d of %d", e.taken, seq)
+	}
+}
+
 // heldBytes is how much the outbox counts as not sent.
 func (o *outbox) heldBytes() int {
 	o.mu.Lock()
