@@ -21,15 +21,12 @@ import (
 func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterOutcome, error) {
 	member, err := c.member(node)
 	if err != nil {
-		if c.wasRemoved(node) {
-			return []exec.ClusterOutcome{{Target: &node}}, nil
+		if gone := c.removed(node); len(gone) > 0 {
+			return c.awaitLeave(ctx, node, gone), nil
 		}
 		return nil, err
 	}
-	if err := c.mayLeave(ctx, member); err != nil {
-		return nil, err
-	}
-	if err := c.enoughVoters(ctx, member, c.cfg.Catalog.Current().Cluster().Shards.Groups(), false); err != nil {
+	if err := c.spares(ctx, member); err != nil {
 		return nil, err
 	}
 	if c.cfg.Nodes.Live(ctx, member.Replica) {
@@ -38,12 +35,28 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 			return rows, err
 		}
 	}
-	if err := c.remove(ctx, member); err != nil {
+	// While it drained, another one may have been taken out, or died. What comes between this look and the record, the groups' leaders
+	// see: they let nobody go whom they cannot spare.
+	if _, err = c.cfg.Executor.Barrier(ctx, shard.Meta); err == nil {
+		err = c.spares(ctx, member)
+	}
+	if err == nil {
+		err = c.remove(ctx, member)
+	}
+	if err != nil {
 		// If it was recorded all the same, the node leads nothing anyway.
 		c.resume(ctx, member)
 		return nil, err
 	}
-	return c.awaitLeave(ctx, member), nil
+	return c.awaitLeave(ctx, member.Node, []ident.ReplicaID{member.Replica}), nil
+}
+
+// spares refuses to take a node out whose vote is needed, of the cluster or of a group.
+func (c *Cluster) spares(ctx context.Context, member *catalog.Member) error {
+	if err := c.mayLeave(ctx, member); err != nil {
+		return err
+	}
+	return c.enoughVoters(ctx, member, c.cfg.Catalog.Current().Cluster().Shards.Groups(), false)
 }
 
 // remove records that a member is none any more. The command names no cluster: in one that was recovered, and has given no order since, it could
@@ -67,37 +80,62 @@ func (c *Cluster) resume(ctx context.Context, member *catalog.Member) {
 	_, _ = c.cfg.Nodes.Operate(bound, member.Replica, &nodev1.OperateRequest{Order: nodev1.Order_ORDER_RESUME}) // see above
 }
 
-// wasRemoved reports whether a node was a member once.
-func (c *Cluster) wasRemoved(node ident.NodeID) bool {
-	return node != 0 && slices.ContainsFunc(c.cfg.Catalog.Current().Members(), func(m *catalog.Member) bool { return m.Node == node })
+// removed lists the replicas by which a node was a member once.
+func (c *Cluster) removed(node ident.NodeID) []ident.ReplicaID {
+	var gone []ident.ReplicaID
+	for _, m := range c.cfg.Catalog.Current().Members() {
+		if node != 0 && m.Node == node {
+			gone = append(gone, m.Replica)
+		}
+	}
+	return gone
 }
 
 // mayLeave refuses to take out a node when the ones that stay would have no majority that is alive.
 func (c *Cluster) mayLeave(ctx context.Context, member *catalog.Member) error {
-	members := c.members()
-	if len(members) == 1 {
+	stay, alive := c.stay(ctx, member.Replica)
+	if stay == 0 {
 		return fault.New(fault.InvalidStatement, "node %d is the only member", uint64(member.Node))
 	}
-	alive := 0
-	for _, m := range c.live(ctx) {
-		if m.Replica != member.Replica {
-			alive++
-		}
-	}
-	if stay := len(members) - 1; alive*2 <= stay {
+	if alive*2 <= stay {
 		return fault.New(fault.InvalidStatement, "node %d cannot leave: of the %d nodes that would stay, %d are alive, "+
 			"and nothing could be written any more; start the others or take the dead ones out first", uint64(member.Node), stay, alive)
 	}
 	return nil
 }
 
-// awaitLeave waits until every group has let a removed member go, and says which have not.
-func (c *Cluster) awaitLeave(ctx context.Context, member *catalog.Member) []exec.ClusterOutcome {
-	replica := uint64(member.Replica)
-	return c.awaitEach(ctx, leavePatience, member, c.cfg.Catalog.Current().Cluster().Shards.Groups(),
-		"the group has not let the node go yet; it goes on by itself", func(leader *report, g *nodev1.GroupStatus) bool {
-			return leader.replica != member.Replica && !slices.Contains(g.GetVoters(), replica) && !slices.Contains(g.GetLearners(), replica)
+// stay counts the members without a replica, and those of them that are alive. Who is recorded as removed stays no more, whoever counts on
+// its vote yet.
+func (c *Cluster) stay(ctx context.Context, without ident.ReplicaID) (stay, alive int) {
+	for _, m := range c.members() {
+		if m.Replica == without {
+			continue
+		}
+		stay++
+		if c.cfg.Nodes.Live(ctx, m.Replica) {
+			alive++
+		}
+	}
+	return stay, alive
+}
+
+// awaitLeave waits until every group has let the removed replicas of a node go, and says which have not, and why.
+func (c *Cluster) awaitLeave(ctx context.Context, node ident.NodeID, gone []ident.ReplicaID) []exec.ClusterOutcome {
+	const slow = "the group has not let the node go yet; it goes on by itself"
+	rows := c.awaitEach(ctx, leavePatience, &catalog.Member{Node: node}, c.cfg.Catalog.Current().Cluster().Shards.Groups(), slow,
+		func(leader *report, g *nodev1.GroupStatus) bool {
+			return !slices.ContainsFunc(gone, func(id ident.ReplicaID) bool {
+				return leader.replica == id || slices.Contains(g.GetVoters(), uint64(id)) || slices.Contains(g.GetLearners(), uint64(id))
+			})
 		})
+	stay, alive := c.stay(context.WithoutCancel(ctx), 0)
+	for i := range rows {
+		if rows[i].Error == slow && alive*2 <= stay {
+			rows[i].Error = fmt.Sprintf("the group keeps the node's vote for now, since of the %d nodes that stay %d are alive; "+
+				"it lets the node go by itself once more are back, or the dead ones are taken out; until then the node must run", stay, alive)
+		}
+	}
+	return rows
 }
 
 // awaitEach waits until the leaders of groups say what is wanted of a member, and says of which groups they do not.

@@ -81,14 +81,19 @@ func (w *worker) reconcile(g *group, members []Member) {
 	}
 	g.agrees = false
 	w.stir(g)
-	for _, change := range changes {
-		if change.GetType() != raftpb.ConfChangeAddNode && change.GetNodeId() == self {
-			// A leader does not remove itself, nor give up its vote; its successor will see to it.
-			// Nothing presses who only gives up his vote: he waits for one that can take over without a pause.
-			to := w.bestSuccessor(g, status)
-			if to != 0 && (change.GetType() == raftpb.ConfChangeRemoveNode || w.canLead(status, to)) {
+	own := func(c *raftpb.ConfChangeSingle) bool { return c.GetType() != raftpb.ConfChangeAddNode && c.GetNodeId() == self }
+	if at := slices.IndexFunc(changes, own); at >= 0 {
+		// A leader does not remove itself, nor give up its vote; its successor will see to it.
+		// Nothing presses who only gives up his vote: he waits for one that can take over without a pause.
+		to := w.bestSuccessor(g, status)
+		if to != 0 && !w.leaves(to) {
+			if changes[at].GetType() == raftpb.ConfChangeRemoveNode || w.canLead(status, to) {
 				g.node.TransferLeader(to)
 			}
+			return
+		}
+		// Who could take over is in the rest of the changes, if anywhere.
+		if changes = slices.Delete(changes, at, at+1); len(changes) == 0 {
 			return
 		}
 	}
@@ -132,6 +137,7 @@ func membershipChanges(group shard.GroupID, conf *raftpb.ConfState, members []Me
 			remove = append(remove, single(raftpb.ConfChangeRemoveNode, id))
 		}
 	}
+	remove = affordable(conf, promote, remove, live)
 	switch {
 	case len(promote) > 0:
 		// One joint step: the stand-in votes from the moment the lost replica no longer does.
@@ -217,7 +223,7 @@ func (w *worker) relief(g *group, preferred uint64) uint64 {
 	if preferred != 0 && w.canLead(status, preferred) {
 		return preferred
 	}
-	if to := w.bestSuccessor(g, status); to != 0 && w.m.policy.reluctance(ident.ReplicaID(to)) < tightDisk {
+	if to := w.bestSuccessor(g, status); to != 0 && w.reluctance(to) < tightDisk {
 		return to
 	}
 	return preferred
@@ -235,11 +241,11 @@ func (w *worker) preferredLeader(g *group) uint64 {
 	least := drains - 1 // a draining replica is not preferred even when all drain
 	for _, id := range voters {
 		if w.present(id) {
-			least = min(least, w.m.policy.reluctance(ident.ReplicaID(id)))
+			least = min(least, w.reluctance(id))
 		}
 	}
 	voters = slices.DeleteFunc(voters, func(id uint64) bool {
-		return !w.present(id) || w.m.policy.reluctance(ident.ReplicaID(id)) > least
+		return !w.present(id) || w.reluctance(id) > least
 	})
 	if len(voters) == 0 {
 		return 0
@@ -261,10 +267,10 @@ func (w *worker) canLead(status raft.Status, id uint64) bool {
 
 // bestSuccessor is the voter to hand a group to, zero when no other one is live: the one that the balancer
 // would choose if it could take over without a pause, else the one that is furthest along. One whose disk is nearly
-// full comes behind those with room, and one that is draining last.
+// full comes behind those with room, one that is draining behind these, and one that is recorded as removed last.
 func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 	var ready []uint64
-	best, match, least := uint64(0), uint64(0), drains+1
+	best, match, least := uint64(0), uint64(0), drains+2
 	voters := slices.Clone(g.confirmed.Conf.GetVoters())
 	slices.Sort(voters)
 	for _, id := range voters {
@@ -272,7 +278,7 @@ func (w *worker) bestSuccessor(g *group, status raft.Status) uint64 {
 		if !ok || id == uint64(w.m.cfg.Replica) || !w.m.peers.live(ident.ReplicaID(id)) || w.observer(g.id, id) {
 			continue
 		}
-		own := w.m.policy.reluctance(ident.ReplicaID(id))
+		own := w.reluctance(id)
 		if own == willing && w.canLead(status, id) {
 			ready = append(ready, id)
 		}
