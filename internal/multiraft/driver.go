@@ -88,7 +88,15 @@ func (m *Manager) Maintain() error {
 // Pump moves the engine on the caller's goroutine until nothing is left to do; the simulator drives it so.
 // It must not be mixed with Start. Snapshots are sent inside it, so the peer's handler must not wait for the
 // installation: it calls ReceiveSnapshot.
-func (m *Manager) Pump() error {
+func (m *Manager) Pump() error { return m.pump(m.apply.pass) }
+
+// PumpLog is the part of Pump that goes on while something that is applied is under way: it applies nothing. A driver whose store keeps
+// PumpApply waiting calls it meanwhile.
+func (m *Manager) PumpLog() error {
+	return m.pump(func() (bool, error) { return false, nil })
+}
+
+func (m *Manager) pump(apply func() (bool, error)) error {
 	m.pumped = true
 	for _, w := range m.workers {
 		if err := w.pumpWrites(); err != nil {
@@ -106,7 +114,7 @@ func (m *Manager) Pump() error {
 			}
 			worked = worked || did
 		}
-		did, err := m.apply.pass()
+		did, err := apply()
 		if err != nil {
 			m.fail(err)
 			return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +106,7 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 	var named []*commandv1.Segment
 	switch body := cmd.GetBody().(type) {
 	case *commandv1.Command_AddMember:
-		o.w.unsettled = o.w.step // a majority is more from now on
+		o.w.joins(ident.NodeID(body.AddMember.GetMember().GetNodeId()))
 	case *commandv1.Command_CommitSegment:
 		named = []*commandv1.Segment{body.CommitSegment.GetSegment()}
 		o.w.stats.segments++
@@ -129,9 +128,6 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 			}
 			continue
 		}
-		if o.w.unsettled != 0 && o.w.step-o.w.unsettled < int(2*filesLast/stepTime) || o.w.somebodyIsEmpty() {
-			continue // one that kept it may have lost it since, or more are needed than were
-		}
 		have := 0
 		for _, n := range o.w.nodes {
 			left := n.disk.crashed
@@ -148,16 +144,37 @@ func (o *oracle) coldCommand(g shard.GroupID, index uint64, cmd *commandv1.Comma
 				members = max(members, liveMembers(n.catalog.Current()))
 			}
 		}
+		lost, joined := o.w.unsettled()
 		o.w.saw(ruleSegments)
-		if have < members/2+1 && !o.w.opt.solo {
-			o.w.fail("entry %d of %s names %s, which %d of %d members have durably", index, g, s.GetPath(), have, members)
+		if have+lost < (members-joined)/2+1 && !o.w.opt.solo {
+			o.w.fail("entry %d of %s names %s, which %d of %d members have durably; %d of them may have lost it since, and %d have come",
+				index, g, s.GetPath(), have, members, lost, joined)
 		}
 	}
 }
 
-// somebodyIsEmpty reports whether a node has lost its disk and has not joined again.
-func (w *world) somebodyIsEmpty() bool {
-	return slices.ContainsFunc(w.nodes, func(n *simNode) bool { return n.self.Replica == 0 })
+// joins notes that a node is a member from now on: of more, or in the place of its lost disk.
+func (w *world) joins(id ident.NodeID) {
+	for _, n := range w.nodes {
+		if n.id == id {
+			n.joinedAt = w.step
+		}
+	}
+}
+
+// unsettled is how many of those that have kept a file may have lost it before the command that names it is applied, and how many of the members
+// have come since it was kept. As long as a node with an empty disk has not joined again, there may be no quorum, and the command may be old.
+func (w *world) unsettled() (lost, joined int) {
+	lately := func(step int) bool { return step != 0 && w.step-step < int(2*filesLast/stepTime) }
+	for _, n := range w.nodes {
+		switch {
+		case n.lostAt != 0 && (n.self.Replica == 0 || lately(n.lostAt) || lately(n.joinedAt)):
+			lost++
+		case lately(n.joinedAt):
+			joined++
+		}
+	}
+	return lost, joined
 }
 
 func liveMembers(c *catalog.Catalog) int {

@@ -56,10 +56,12 @@ type simDisk struct {
 	// What follows belongs to the disk and not to a life of the node: it outlives restarts, and ends when healAt comes.
 	latency time.Duration // of a sync of the log
 	hung    bool          // syncs of the log do not return
-	tight   bool          // hardly anything is free
-	full    atomic.Bool   // nothing is; Pebble's goroutines look at it too
-	healAt  int           // step at which this ends
-	halting bool          // the process ends: whoever waits for the disk gets an error
+	// storeHung lets what is applied not come back.
+	storeHung bool
+	tight     bool        // hardly anything is free
+	full      atomic.Bool // nothing is; Pebble's goroutines look at it too
+	healAt    int         // step at which this ends
+	halting   bool        // the process ends: whoever waits for the disk gets an error
 }
 
 func newDisk(n *simNode) *simDisk {

@@ -42,6 +42,8 @@ const (
 	diskLost
 	diskSlow
 	diskHung
+	storeHung
+	storeCedes
 	diskFull
 	diskNearlyFull
 	writeFailed
@@ -117,7 +119,8 @@ var evidenceNames = [everything]string{
 	powerAtSegmentSync: "the power fails before a change of a segment", powerInSnapshot: "the power fails while a snapshot arrives",
 	powerInFlush: "the power fails during a flush of the store", writeTorn: "the last write of the log is torn",
 	processRestarted: "a process restarts", processPaused: "a process is paused", nodeSlow: "a node is slow", diskLost: "a disk is wiped",
-	diskSlow: "a disk is slow", diskHung: "a disk hangs", diskFull: "a disk is full", diskNearlyFull: "a disk is nearly full",
+	diskSlow: "a disk is slow", diskHung: "a disk hangs", storeHung: "a store hangs", storeCedes: "a node whose store hangs leads nothing any more",
+	diskFull: "a disk is full", diskNearlyFull: "a disk is nearly full",
 	writeFailed: "a change of the log fails", syncFailed: "one sync of the log fails", readFailed: "a read of the log fails",
 	bitInRunningLog: "a bit flips in the log of a running node", bitInStoppedLog: "a bit flips in the log of a stopped node",
 	bitInStore: "bits flip in the store", bitInSegment: "a bit flips in a segment", damageFound: "a node finds wrong bytes and begins anew",

@@ -41,12 +41,7 @@ func (n *simNode) work() error {
 			return err
 		}
 	}
-	before := n.local.Applied(shard.Local)
-	err := n.local.Pump()
-	if after := n.local.Applied(shard.Local); after != before || err != nil {
-		n.w.trace.event("DEBUG local pump %d -> %d err %v", before, after, err)
-	}
-	return err
+	return n.local.Pump()
 }
 
 func (n *simNode) openLocal() error {

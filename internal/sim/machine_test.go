@@ -28,6 +28,9 @@ type shown struct {
 
 // Apply implements multiraft.StateMachine.
 func (m *machine) Apply(batch *storage.Batch, entries []command.Entry) (command.Outcome, error) {
+	if err := m.n.standStill(); err != nil {
+		return command.Outcome{}, err
+	}
 	outcome, err := m.inner.Apply(batch, entries)
 	if err != nil {
 		return outcome, err

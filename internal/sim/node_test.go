@@ -46,7 +46,10 @@ type simNode struct {
 	room     *roomClock
 	closing  error      // what log and store said when they were closed, for instance of views that nobody has closed
 	flushing chan error // the log's maintenance, while its flush waits for room
+	lostAt   int        // step at which its disk was last lost, zero for never
+	joinedAt int        // step at which it was last made a member
 	stall    *stall     // the engine's pump, while it waits for the disk; nil else
+	standing *standing  // what the engine applies, while it waits for the store; nil else
 	flipped  bool       // a bit of its disk is wrong, or harmless, and was not judged yet
 
 	self     whoami
@@ -288,7 +291,7 @@ func (n *simNode) countRefused() {
 func (n *simNode) wipe() {
 	n.w.trace.event("node %d loses its disk", n.id)
 	n.w.oracle.wiped(n.self.Replica)
-	n.flipped, n.w.unsettled = false, n.w.step
+	n.flipped, n.lostAt = false, n.w.step
 	n.disk = newDisk(n)
 	n.self = n.w.mutant.emptyDisk(n)
 }

@@ -23,7 +23,7 @@ type plan struct {
 	// Of one step.
 	crash, crashAtSync, tear, breakDisk, restart, pauses, cutTwoWay, cutOneWay, wipe, remove, jump, transfer, flush float64
 	breakFlush, slow, crashReceiver, garble, flipBits, drain                                                        float64
-	slowDisk, hangDisk, fillDisk, failSync, breakReads, flipSegment, crashWriter, votes                             float64
+	slowDisk, hangDisk, fillDisk, failSync, breakReads, flipSegment, crashWriter, votes, hangStore                  float64
 
 	healAt  int              // step at which partitions end
 	wakeAt  map[*simNode]int // paused and stopped nodes
@@ -60,6 +60,9 @@ func (w *world) drawPlan() {
 	p.flipSegment, p.crashWriter = maybe(0.02), maybe(0.3)
 	if w.opt.votes {
 		p.votes = 0.06
+	}
+	if w.opt.hangStore && !w.opt.solo {
+		p.hangStore = 0.003
 	}
 }
 

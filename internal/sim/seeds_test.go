@@ -54,6 +54,9 @@ func drawOptions(w *world) options {
 // pairsOf is of how many seeds one keeps its logs in a store of pairs; LOG=pebble lets all.
 const pairsOf = 11
 
+// hangsOf is in how many seeds there is one whose stores hang.
+const hangsOf = 5
+
 // votesOf is of how many seeds one has orders about votes in some groups; VOTES=all lets all.
 const votesOf = 7
 
@@ -71,6 +74,7 @@ func simulate(t *testing.T, seed uint64, m *mutant) (*world, error) {
 	shape.backups = seed%24 == 4 || seed%24 == 10
 	shape.pairs = m == nil && (seed%pairsOf == 0 || os.Getenv("LOG") == config.LogPebble)
 	shape.votes = m == nil && (seed%votesOf == 2 || os.Getenv("VOTES") == "all")
+	shape.hangStore = m == nil && seed%hangsOf == 3
 	shape = drawSolo(shape, seed)
 	w := newWorld(t, seed, shape, calmPlan(), m)
 	if *verbose {

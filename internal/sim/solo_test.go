@@ -24,6 +24,7 @@ type engine interface {
 	Live(ident.ReplicaID) bool
 	Pump() error
 	PumpApply() error
+	PumpLog() error
 	Tick()
 	Maintain() error
 	Stop()
@@ -74,6 +75,9 @@ func (a alone) Pump() error { return a.Solo.Pump() }
 
 // PumpApply implements engine: one goroutine writes and applies.
 func (a alone) PumpApply() error { return nil }
+
+// PumpLog implements engine; no store of a standalone node hangs.
+func (a alone) PumpLog() error { return nil }
 
 // Tick implements engine.
 func (a alone) Tick() { a.Solo.Tick() }

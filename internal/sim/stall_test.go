@@ -78,6 +78,9 @@ func (s *stall) wait(d *simDisk) {
 // drive moves the engine. On a slow disk that is a coroutine; while it waits for the disk, the engine applies what is
 // committed, as its goroutine for that does.
 func (n *simNode) drive() error {
+	if n.standing != nil || n.disk.storeHung {
+		return n.driveLog()
+	}
 	if n.stall == nil {
 		if !n.disk.hung && n.disk.latency == 0 {
 			return n.work()
@@ -107,6 +110,7 @@ func (n *simNode) begin() {
 
 // unwind ends whatever waits for the disk when the process ends.
 func (n *simNode) unwind() {
+	n.unwindStanding()
 	if s := n.stall; s != nil {
 		n.disk.halting = true
 		if _, waits := s.next(); waits {
@@ -212,7 +216,7 @@ func (n *simNode) healDisk() {
 		return
 	}
 	n.w.trace.event("the disk of node %d is well", n.id)
-	d.latency, d.hung, d.tight, d.healAt = 0, false, false, 0
+	d.latency, d.hung, d.tight, d.healAt, d.storeHung = 0, false, false, 0, false
 	if !d.full.Swap(false) || n.storeFS == nil {
 		return
 	}
@@ -229,7 +233,8 @@ func (n *simNode) healDisk() {
 // strikeSlowly lets disks be slow, hang or be full for a while; one at a time for each node.
 func (p *plan) strikeSlowly() {
 	w := p.w
-	sound := func(n *simNode) bool { return running(n) && n.disk.healAt == 0 && n.stall == nil }
+	sound := func(n *simNode) bool { return running(n) && n.disk.healAt == 0 && n.stall == nil && n.standing == nil }
+	p.strikeStores(sound)
 	if p.chance(p.slowDisk) {
 		if n := p.pick(sound); n != nil {
 			n.disk.latency = stepTime + time.Duration(w.rng.Int64N(int64(40*stepTime)))

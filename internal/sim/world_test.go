@@ -51,6 +51,7 @@ type options struct {
 	backups      bool  // nodes make backups now and then
 	local        bool  // nodes have rows of their own, which are not replicated
 	votes        bool  // nodes lose their votes in some groups, and are given them again
+	hangStore    bool  // what is applied does not come back for a while
 	verbose      bool
 	looks        <-chan time.Time // when to look whether the run still moves; nil for now and then, in real time
 	weighs       <-chan time.Time // when to look how much memory it takes; the same
@@ -68,42 +69,41 @@ func defaultOptions() options {
 
 // world is one simulated cluster and everything around it.
 type world struct {
-	t         *testing.T
-	seed      uint64
-	rng       *rand.Rand
-	random    randomReader
-	opt       options
-	plan      *plan
-	mutant    *mutant
-	clock     *clock.Manual
-	start     time.Time
-	network   *transport.Network
-	uid       ident.ClusterUID
-	shards    shard.Map
-	groups    []shard.GroupID
-	nodes     []*simNode
-	actors    []*actor
-	current   *actor // the one that runs
-	oracle    *oracle
-	trace     *trace
-	step      int
-	cuts      map[[2]ident.NodeID]bool
-	handed    map[shard.GroupID]ident.ReplicaID // who was to lead next, by the last transfer
-	votes     votes                             // who is to vote where
-	sqlIDs    map[uint64]bool                   // tables whose rows SQL makes
-	store     *truth                            // what clients know
-	stats     stats
-	load      *clients      // nil until clients begin
-	bucket    *bucket       // that all nodes see
-	legacy    *legacy       // what the run leaves to be restored; nil for nothing
-	unsettled int           // step at which a disk was last lost, or a member came
-	before    goleak.Option // what ran before the run
-	over      chan struct{} // closed when the run is over
-	end       string        // how the groups stood when the run failed
-	hurt      *hurtSegment  // nil when none is
-	leftOpen  string        // what was open first when a life of a node ended
-	pulse     pulse
-	ledger    ledger // what has happened
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	random   randomReader
+	opt      options
+	plan     *plan
+	mutant   *mutant
+	clock    *clock.Manual
+	start    time.Time
+	network  *transport.Network
+	uid      ident.ClusterUID
+	shards   shard.Map
+	groups   []shard.GroupID
+	nodes    []*simNode
+	actors   []*actor
+	current  *actor // the one that runs
+	oracle   *oracle
+	trace    *trace
+	step     int
+	cuts     map[[2]ident.NodeID]bool
+	handed   map[shard.GroupID]ident.ReplicaID // who was to lead next, by the last transfer
+	votes    votes                             // who is to vote where
+	sqlIDs   map[uint64]bool                   // tables whose rows SQL makes
+	store    *truth                            // what clients know
+	stats    stats
+	load     *clients      // nil until clients begin
+	bucket   *bucket       // that all nodes see
+	legacy   *legacy       // what the run leaves to be restored; nil for nothing
+	before   goleak.Option // what ran before the run
+	over     chan struct{} // closed when the run is over
+	end      string        // how the groups stood when the run failed
+	hurt     *hurtSegment  // nil when none is
+	leftOpen string        // what was open first when a life of a node ended
+	pulse    pulse
+	ledger   ledger // what has happened
 }
 
 // stats say how much a run has done, so that a run that does nothing is noticed.
