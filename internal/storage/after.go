@@ -17,8 +17,12 @@ func ofTheList(name string) bool {
 	return strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
 }
 
-// after holds what the library begins once the store has failed: in memory, until the store is closed. There is little of it, because
-// nobody commits any more: the memtables that were there, as tables, and what compactions make of these.
+// flushCategory is what the library says of the tables that it makes of memtables.
+const flushCategory vfs.DiskWriteCategory = "pebble-memtable-flush"
+
+// after holds what the library flushes once the store has failed: in memory, until the store is closed. There is little of it, because
+// nobody commits any more: the memtables that were there, as tables, and the list of tables. Compactions, which need more, and which nobody waits
+// for, are refused (see guarded).
 type after struct {
 	once sync.Once
 	mem  vfs.FS
@@ -135,4 +139,13 @@ func (k *keptFile) SyncTo(length int64) (full bool, err error) {
 		return err
 	})
 	return full, err
+}
+
+// Close implements vfs.File. The library ends one list of tables when it has begun the next one.
+func (k *keptFile) Close() error {
+	err := k.File.Close()
+	if k.list {
+		return k.f.ends("close", k.name, err)
+	}
+	return err
 }

@@ -19,7 +19,8 @@ const retryPause = 50 * time.Millisecond
 // guarded is the file system as the store and the files beside it see it. What the disk fails ends the store, whoever
 // asked: the statement, the apply, the compaction or the snapshot that met it gets the disk's error, but the next one might
 // find the block in the cache and go on as if nothing was lost, or try again for ever. And once the store has failed
-// no new file is begun: Pebble repeats a failed flush or compaction at once, with nothing between but the disk's answer.
+// no new file is begun: Pebble repeats a failed compaction at once, with nothing between but the disk's answer. What it flushes then does not
+// come here (see ending).
 type guarded struct {
 	vfs.FS
 	engine *Engine

@@ -25,6 +25,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger,
 		MaxOpenFiles:                maxOpenFiles,
+		MaxManifestFileSize:         o.listBytes,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: stopWritesMemTables,
 		L0CompactionThreshold:       2,

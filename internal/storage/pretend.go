@@ -4,26 +4,31 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ending is the file system of a store with a write-ahead log. Where a file of that log cannot be ended, begun or found in its directory, the
-// library panics, with a lock given back that its end gives back once more: nobody could catch that. So here what the disk fails in that
-// place ends the store and succeeds, as far as the library hears. Nobody is told that anything is durable: CommitSync fails from then on.
-// Before it is open, the library returns what fails, and so does this.
+// ending is the file system of the library. Where a file of its write-ahead log, or of its list of tables, cannot be ended, begun or found in its
+// directory, the library panics at once or later, with a lock given back that its end gives back once more: nobody could catch that. So here
+// what the disk fails in that place ends the store and succeeds, as far as the library hears. Nobody is told that anything is durable:
+// CommitSync, Flush, IngestReplace and DurableReader look at Failure behind whatever the library says. Who opens the store
+// is told what fails.
 //
-// Once the store has failed, nothing that lies on the disk changes, so that nothing that is lost in a file of the log is taken for flushed.
-// What the library begins then goes to memory (see after): a flush that failed for ever would hold up whoever commits meanwhile, and
-// has to wait until one is done.
+// Once the store has failed, what lies on the disk is neither removed nor written to, but for what was under way in that moment, so that nothing that is
+// lost is taken for flushed, or for replaced. What the library flushes then goes to memory (see after): a flush that failed for
+// ever would hold up whoever commits meanwhile, and has to wait until one is done.
 type ending struct {
 	vfs.FS
-	engine *Engine
-	after  after
+	engine    *Engine
+	pretended atomic.Bool // something has failed, and the library was told that it succeeded
+	after     after
 }
 
-// over reports whether the store was open and has failed.
-func (f *ending) over() bool { return f.engine.opened.Load() && f.engine.Failure() != nil }
+// over reports whether the store has failed and goes on for its callers' sake.
+func (f *ending) over() bool {
+	return f.pretended.Load() || f.engine.opened.Load() && f.engine.Failure() != nil
+}
 
 // ends fails the store for an error, if there is one, and returns what the library is to hear.
 func (f *ending) ends(what, path string, err error) error {
@@ -31,10 +36,11 @@ func (f *ending) ends(what, path string, err error) error {
 		return nil
 	}
 	f.engine.fail(fmt.Errorf("%s %s: %w", what, path, err))
-	if f.engine.opened.Load() {
-		return nil
+	if !f.engine.opened.Load() && calledBy("/pebble/v2.Open") {
+		return err
 	}
-	return err
+	f.pretended.Store(true)
+	return nil
 }
 
 // begun wraps a new file. One of the log that could not be begun is kept in memory.
@@ -55,7 +61,7 @@ func (f *ending) begun(name string, category vfs.DiskWriteCategory, file vfs.Fil
 
 // Create implements vfs.FS.
 func (f *ending) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if f.over() && !strings.HasSuffix(name, WritesSuffix) {
+	if f.over() && (category == flushCategory || ofTheList(name)) {
 		return f.after.create(name, category)
 	}
 	file, err := f.FS.Create(name, category)
@@ -106,13 +112,18 @@ func (d *endingDir) Sync() error {
 
 // wouldPanic reports whether the library's package of write-ahead logs, or that of its list of tables, is among the callers. Nothing else
 // tells for whom a directory is synced.
-func wouldPanic() bool {
-	var callers [16]uintptr
+func wouldPanic() bool { return calledBy("/pebble/v2/wal.", "/vfs/atomicfs.") }
+
+// calledBy reports whether the name of a function on the stack has one of these parts.
+func calledBy(parts ...string) bool {
+	var callers [64]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
 	for {
 		frame, more := frames.Next()
-		if strings.Contains(frame.Function, "/pebble/v2/wal.") || strings.Contains(frame.Function, "/vfs/atomicfs.") {
-			return true
+		for _, part := range parts {
+			if strings.Contains(frame.Function, part) {
+				return true
+			}
 		}
 		if !more {
 			return false

@@ -109,11 +109,15 @@ func (d *DurableReader) Get(key []byte) (value []byte, ok bool, err error) {
 	return value, ok, it.Close()
 }
 
-// Scan implements Reader. It fails after the store has failed, because what is durable is then unknown.
+// Scan implements Reader. It fails after the store has failed, because what is durable is then unknown: the library takes for flushed what
+// went to memory, or nowhere (see ending). That begins behind the failure, so that an iterator that was there before shows what is durable.
 func (d *DurableReader) Scan(lo, hi []byte) (*Iterator, error) {
-	if err := d.engine.Failure(); err != nil {
-		return nil, err
-	}
 	it, err := d.engine.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi, OnlyReadGuaranteedDurable: true})
+	if failure := d.engine.Failure(); failure != nil {
+		if err == nil {
+			_ = it.Close() // the failure is the error that matters
+		}
+		return nil, failure
+	}
 	return newIterator(&d.engine.open, it, err)
 }

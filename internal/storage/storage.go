@@ -10,7 +10,8 @@
 // the Durable reader already shows. Everything in one batch becomes durable, or is lost, together.
 //
 // Errors: a disk that fails a read, a write or a sync, of a statement or in the background (a flush, a compaction, the
-// manifest), is final. That is given to Options.OnFatal once, and every later write, flush and durable read fails with it.
+// manifest), is final. That is given to Options.OnFatal once, and every later write, flush and durable read fails with it; what lies on the disk
+// stays as it was then.
 // Wrong bytes on disk are reported as ErrCorruption, never read as data.
 //
 // Only packages under storage import Pebble.
@@ -55,7 +56,8 @@ type Options struct {
 	// log alone.
 	WriteAhead bool
 
-	readOnly bool // nothing on disk is changed; for Inspect
+	readOnly  bool  // nothing on disk is changed; for Inspect
+	listBytes int64 // of the list of tables, before another one is begun; for tests. Zero is Pebble's choice
 }
 
 const (
@@ -122,10 +124,7 @@ func Open(o Options) (*Engine, error) {
 	if o.WriteAhead {
 		base = fresh{base}
 	}
-	e.fs, e.beside = &guarded{base, e, true}, &guarded{withoutWaiting(o.FS), e, false}
-	if o.WriteAhead {
-		e.fs = &ending{FS: e.fs, engine: e}
-	}
+	e.fs, e.beside = &ending{FS: &guarded{base, e, true}, engine: e}, &guarded{withoutWaiting(o.FS), e, false}
 	e.tableOptions = e.pebbleOptions(o)
 	e.tableOptions.EnsureDefaults()
 	exists, err := checkManifest(o.FS, o.Dir)
@@ -231,8 +230,8 @@ func (e *Engine) Flush() error {
 	}
 }
 
-// AsyncFlush starts to make everything that is committed durable. The channel is closed when it is; it may
-// never be closed if the store fails meanwhile, so wait for OnFatal too.
+// AsyncFlush starts to make everything that is committed durable. The channel is closed when it is, or when the store has failed, which
+// Failure tells then; it may never be closed if the store fails meanwhile, so wait for OnFatal too.
 func (e *Engine) AsyncFlush() (<-chan struct{}, error) {
 	if err := e.Failure(); err != nil {
 		return nil, err
