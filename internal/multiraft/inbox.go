@@ -46,6 +46,7 @@ func (w *worker) enqueueIdly(it item) {
 func (w *worker) addTicks(ticks int) {
 	w.mu.Lock()
 	w.ticks = min(w.ticks+ticks, w.m.cfg.HeartbeatTicks)
+	w.stood += ticks
 	w.mu.Unlock()
 	signal(w.wake)
 }

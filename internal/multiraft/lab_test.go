@@ -44,6 +44,7 @@ type lab struct {
 	followerBytes uint64
 	quietTicks    int  // Config.QuietTicks, zero for the default
 	packs         bool // Config.Packs
+	workers       int  // Config.Workers
 	sinceFault    int  // ticks, where a test counts them
 	// The like-named fields of Config.
 	snapshotChunk int
@@ -175,6 +176,7 @@ func (n *labNode) open() {
 		StateMachines: n.newTally,
 		StagingDir:    "staging", Members: func() []Member { return l.members },
 		Packs:      func() bool { return l.packs },
+		Workers:    l.workers,
 		QuietTicks: l.quietTicks, MaxFollowerLag: l.followerLag, RetainEntries: l.retain, RetainBytes: 64 << 20, MaxFollowerBytes: l.followerBytes,
 		SnapshotChunkBytes: l.snapshotChunk, SnapshotFileBytes: l.snapshotFile, VerifyInstalled: true,
 		MinFreeBytes: l.minFree, FreeBytes: func() (int64, error) { return n.free, nil }, FreesSpace: addsNothing,

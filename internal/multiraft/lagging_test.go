@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -8,39 +9,52 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
 
-// lagging asks a node while the lab ticks.
-func (l *lab) lagging(n *labNode) map[shard.GroupID]string {
+// whileTicking asks a node while the lab ticks.
+func (l *lab) whileTicking(ask func()) {
 	l.t.Helper()
-	answer := make(chan map[shard.GroupID]string, 1)
+	answered := make(chan struct{})
 	go func() {
-		reasons, err := n.manager.Lagging(l.t.Context())
-		if err != nil {
-			l.t.Errorf("replica %d: %v", n.replica, err)
-		}
-		answer <- reasons
+		defer close(answered)
+		ask()
 	}()
 	for giveUp := time.Now().Add(time.Minute); time.Now().Before(giveUp); {
 		select {
-		case reasons := <-answer:
-			return reasons
+		case <-answered:
+			return
 		default:
 			l.tick()
 		}
 	}
 	l.t.Fatal("no answer")
-	return nil
 }
 
+// wantLagging checks why a node cannot serve groups, and that it calls itself level when it says nothing of that kind, and has been asked indeed.
 func (l *lab) wantLagging(n *labNode, what string, want map[shard.GroupID]string) {
 	l.t.Helper()
-	if got := l.lagging(n); !maps.Equal(got, want) {
-		l.t.Errorf("%s: replica %d says %v, want %v", what, n.replica, got, want)
+	l.whileTicking(func() {
+		if got, err := n.manager.Lagging(l.t.Context()); err != nil || !maps.Equal(got, want) {
+			l.t.Errorf("%s: replica %d says %v, %v, want %v", what, n.replica, got, err, want)
+		}
+	})
+	if n.paused || n.manager.workers[0].roomless() {
+		ended, cancel := context.WithCancel(l.t.Context())
+		cancel()
+		if level, err := n.manager.Level(ended); level || err == nil {
+			l.t.Errorf("%s: replica %d is level and was not asked", what, n.replica)
+		}
+		return
 	}
+	l.whileTicking(func() {
+		if level, err := n.manager.Level(l.t.Context()); err != nil || level != (len(want) == 0) {
+			l.t.Errorf("%s: replica %d is level: %t, %v", what, n.replica, level, err)
+		}
+	})
 }
 
 // TestLaggingNamesGroupAndReason brings about each reason for which a replica cannot serve a group, in one group or in all.
@@ -94,10 +108,17 @@ func TestLaggingNamesGroupAndReason(t *testing.T) {
 	stuck.manager.workers[0].setNoRoom(true)
 	l.wantLagging(stuck, "a log without room", all)
 	stuck.manager.workers[0].setNoRoom(false)
+	l.tick()
+	// As long as nobody else is elected for it, a write that takes long is none of its users' business.
 	stuck.paused = true
 	for _, id := range l.groups {
 		all[id] = "the disk of the log does not answer"
 	}
+	for range stuck.manager.cfg.ElectionTicks - 1 {
+		stuck.manager.Tick()
+	}
+	l.wantLagging(stuck, "a log that is slow", nil)
+	stuck.manager.Tick()
 	l.wantLagging(stuck, "a log that does not come back", all)
 	stuck.paused = false
 	l.untilStill()
@@ -126,5 +147,56 @@ func TestLaggingNamesGroupAndReason(t *testing.T) {
 	}
 	for _, left := range []*labNode{n, l.nodes[3]} {
 		l.wantLagging(left, "a group without a majority", map[shard.GroupID]string{two: "no leader"})
+	}
+}
+
+// passingClock is a clock of which every wait is over at once.
+type passingClock struct {
+	clock.Clock
+
+	waits int
+}
+
+func (c *passingClock) NewTimer(time.Duration) clock.Timer {
+	c.waits++
+	return c.Clock.NewTimer(0)
+}
+
+// TestWorkersAreAskedSideBySide: a log that does not come back makes the groups of its worker unready and those of no other, and several take no longer than
+// one: as long as a heartbeat.
+func TestWorkersAreAskedSideBySide(t *testing.T) {
+	l := newLab(t, 62, 6)
+	l.workers = 3
+	n := l.add(1)
+	l.until(100, "all groups have a leader", l.settled)
+	passing := &passingClock{Clock: l.clock}
+	n.manager.cfg.Clock = passing
+	defer func() { n.manager.cfg.Clock = l.clock }()
+	// The first two are in a write of their log, and the third has answered when the others' time is over.
+	for range n.manager.cfg.ElectionTicks {
+		n.manager.Tick()
+		if _, err := n.manager.workers[2].guarded(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers := n.manager.askWorkers()
+	if _, err := n.manager.workers[2].guarded(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[shard.GroupID]string{}
+	for _, w := range n.manager.workers[:2] {
+		for _, g := range w.groups {
+			want[g.id] = "the disk of the log does not answer"
+		}
+	}
+	got, err := n.manager.laggingBy(t.Context(), answers)
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("the node says %v, %v, want %v", got, err, want)
+	}
+	if passing.waits != n.manager.cfg.HeartbeatTicks {
+		t.Errorf("it took %d ticks, want %d", passing.waits, n.manager.cfg.HeartbeatTicks)
+	}
+	if groups := len(n.manager.workers[2].groups); groups == 0 || len(want)+groups != len(l.groups) {
+		t.Errorf("the third worker has %d of %d groups", groups, len(l.groups))
 	}
 }

@@ -43,9 +43,9 @@ type PeerProgress struct {
 // context's or the engine's failure.
 func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
 	all := make([]GroupStatus, 0, len(m.order))
-	for _, w := range m.workers {
+	for _, answer := range m.askWorkers() {
 		select {
-		case statuses := <-w.describe():
+		case statuses := <-answer:
 			all = append(all, statuses...)
 		case <-m.failed:
 			return nil, m.failure
@@ -55,6 +55,15 @@ func (m *Manager) Status(ctx context.Context) ([]GroupStatus, error) {
 	}
 	slices.SortFunc(all, func(a, b GroupStatus) int { return cmp.Compare(a.Group, b.Group) })
 	return all, nil
+}
+
+// askWorkers asks all workers for their groups, side by side. The answers are in their order.
+func (m *Manager) askWorkers() []<-chan []GroupStatus {
+	answers := make([]<-chan []GroupStatus, len(m.workers))
+	for i, w := range m.workers {
+		answers[i] = w.describe()
+	}
+	return answers
 }
 
 // describe asks the worker for its groups.
@@ -128,54 +137,118 @@ func replicaIDs(raw []uint64) []ident.ReplicaID {
 
 // Lagging returns, for every group in which this replica cannot serve now, the reason: it is no voter, no
 // leader is known, it has not applied what it knows to be committed, or its log stands still. It takes no longer than a heartbeat.
+//
+// A worker that does not answer within that waits for its log. It is judged by for how long: up to the shortest election timeout nobody else is elected
+// for it, and what it was asked is answered late; whoever sends clients elsewhere meanwhile, and back a moment later, does them no good. Then its groups
+// are as they were last seen to be, but for what is not applied yet.
 func (m *Manager) Lagging(ctx context.Context) (map[shard.GroupID]string, error) {
+	return m.laggingBy(ctx, m.askWorkers())
+}
+
+// laggingBy is Lagging by the answers of the workers.
+func (m *Manager) laggingBy(ctx context.Context, answers []<-chan []GroupStatus) (map[shard.GroupID]string, error) {
 	reasons := make(map[shard.GroupID]string)
-	for _, w := range m.workers {
-		statuses, stands, err := w.describeSoon(ctx)
+	patience := m.cfg.HeartbeatTicks // of all workers together
+	for i, answer := range answers {
+		w := m.workers[i]
+		statuses, err := w.await(ctx, answer, &patience)
 		if err != nil {
 			return nil, err
 		}
+		if statuses != nil {
+			addLagging(reasons, statuses)
+			continue
+		}
+		stands := w.standsFor(m.cfg.ElectionTicks)
 		for _, g := range w.groups {
-			if stands != "" {
-				reasons[g.id] = stands
+			if why := cmp.Or(stands, g.glance(m)); why != "" {
+				reasons[g.id] = why
 			}
 		}
-		addLagging(reasons, statuses)
 	}
 	return reasons, nil
 }
 
-// describeSoon is describe, or why the worker gets nowhere.
-func (w *worker) describeSoon(ctx context.Context) (statuses []GroupStatus, stands string, err error) {
-	reply := w.describe()
-	for range w.m.cfg.HeartbeatTicks {
+// Level reports whether this replica can serve every group and has applied about all that is committed. Unlike Lagging it takes nobody's word for it but that
+// of the workers, and waits for them.
+func (m *Manager) Level(ctx context.Context) (bool, error) {
+	statuses, err := m.Status(ctx)
+	if err != nil {
+		return false, err
+	}
+	reasons := make(map[shard.GroupID]string)
+	addLagging(reasons, statuses)
+	return len(reasons) == 0, nil
+}
+
+// await waits for the answer of a worker for as many ticks as there is patience, of which it takes what it needs. It returns nothing if none comes.
+func (w *worker) await(ctx context.Context, answer <-chan []GroupStatus, patience *int) ([]GroupStatus, error) {
+	for ; *patience > 0; *patience-- {
 		timer := w.m.cfg.Clock.NewTimer(w.m.cfg.TickInterval)
 		select {
-		case statuses = <-reply:
+		case statuses := <-answer:
+			timer.Stop()
+			return statuses, nil
 		case <-w.m.failed:
-			err = w.m.failure
+			timer.Stop()
+			return nil, w.m.failure
 		case <-ctx.Done():
-			err = ctx.Err()
+			timer.Stop()
+			return nil, ctx.Err()
 		case <-timer.C():
-			if w.roomless() {
-				return nil, "the log finds no room on the disk", nil
-			}
-			continue
 		}
-		timer.Stop()
-		return statuses, "", err
+		if w.roomless() {
+			return nil, nil
+		}
 	}
-	return nil, "the disk of the log does not answer", nil
+	select {
+	case statuses := <-answer:
+		return statuses, nil
+	default:
+		return nil, nil
+	}
 }
+
+// standsFor says why the worker gets nowhere, if it has no room or has not come back from its log for so many ticks.
+func (w *worker) standsFor(ticks int) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.noRoom:
+		return "the log finds no room on the disk"
+	case w.stood >= ticks:
+		return "the disk of the log does not answer"
+	}
+	return ""
+}
+
+// glance says why the replica cannot serve, by what is known of it without its worker.
+func (g *group) glance(m *Manager) string {
+	members, self := g.members.Load(), m.cfg.Replica
+	observes := slices.Contains(members.learnerIDs, self) && m.observer(g.id, uint64(self)) && g.visible.Load() > 0
+	switch {
+	case !slices.Contains(members.voterIDs, self) && !observes:
+		return notAVoter
+	case g.lead.Load() == 0:
+		return noLeader
+	}
+	return ""
+}
+
+// Reasons for which a replica cannot serve a group.
+const (
+	notAVoter = "not a voter yet"
+	noLeader  = "no leader"
+)
 
 // addLagging adds why groups cannot serve.
 func addLagging(reasons map[shard.GroupID]string, statuses []GroupStatus) {
 	for _, s := range statuses {
 		switch {
 		case s.State == "learner" || s.State == "outside":
-			reasons[s.Group] = "not a voter yet"
+			reasons[s.Group] = notAVoter
 		case s.Leader == 0:
-			reasons[s.Group] = "no leader"
+			reasons[s.Group] = noLeader
 		case s.Applied+maxReadyLag < s.Committed:
 			reasons[s.Group] = fmt.Sprintf("%d committed entries are not applied", s.Committed-s.Applied)
 		}

@@ -26,6 +26,7 @@ type worker struct {
 	inbox    []item
 	messages int        // Raft messages among inbox
 	ticks    int        // ticks that have passed since the last pass
+	stood    int        // the same, also those that are not made up for
 	written  []logWrite // durable, not yet finished by a pass
 	noRoom   bool       // the log has no room for a write, which is held, by the pass or by writeLog
 	wake     chan struct{}
@@ -97,7 +98,7 @@ func (w *worker) pass() (bool, error) {
 	}
 	items, ticks := w.inbox, w.ticks
 	w.inbox, w.spare = w.spare[:0], items
-	w.messages, w.ticks = 0, 0
+	w.messages, w.ticks, w.stood = 0, 0, 0
 	w.mu.Unlock()
 	if len(items) == 0 && ticks == 0 && len(w.dirty) == 0 && len(written) == 0 {
 		return false, nil

@@ -151,7 +151,7 @@ func (n *Node) finishRepair(ctx context.Context) {
 	}
 	bound, cancel := context.WithTimeout(ctx, housePeriod)
 	defer cancel()
-	if lagging, err := manager.Lagging(bound); err != nil || len(lagging) > 0 {
+	if level, err := manager.Level(bound); err != nil || !level {
 		return
 	}
 	paths, err := n.asides()
