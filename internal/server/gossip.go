@@ -116,8 +116,11 @@ func (g *gossip) store(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if before, ok := g.infos[replica]; ok && len(info.GetGroups()) == 0 {
-		// It was not asked for its groups: what it said of them last still counts.
-		info.Groups, info.Members, info.MemoryBytes = before.info.GetGroups(), before.info.GetMembers(), before.info.GetMemoryBytes()
+		// It was not asked for its groups, or could not describe them in time: what it said of them last still counts.
+		info.Groups = before.info.GetGroups()
+		if len(info.GetMembers()) == 0 {
+			info.Members, info.MemoryBytes = before.info.GetMembers(), before.info.GetMemoryBytes()
+		}
 	}
 	offset := time.Duration(0)
 	if told := info.GetClockMicros(); told != 0 {
@@ -164,7 +167,7 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	if !withGroups {
 		return info
 	}
-	info.Members = n.memberAddresses()
+	info.Members = n.passOn()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased

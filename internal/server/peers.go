@@ -59,8 +59,8 @@ func (b addressBook) node(replica ident.ReplicaID) (ident.NodeID, bool) {
 	if m, ok := b.n.catalog.Current().Member(replica); ok {
 		return m.Node, true
 	}
-	if m, ok := b.n.gossip.told(replica); ok {
-		return ident.NodeID(m.GetNodeId()), true
+	if told := b.n.gossip.told(replica); len(told) > 0 {
+		return ident.NodeID(told[0].GetNodeId()), true
 	}
 	for _, m := range b.n.who().Members {
 		if m.Replica == replica {

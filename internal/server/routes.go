@@ -11,10 +11,11 @@ import (
 )
 
 // This file finds peers, also those that have moved. A node that comes back at another address says so with every stream
-// that it opens, for before the others can answer it, it can neither ask a leader nor have its address recorded. None of
-// the addresses that are known of a peer is trusted: what is configured may be out of date, or a way of the operator's own,
-// through a proxy or another network; what the peer says may be good in its own network only; what is recorded may be older
-// than both. So they are tried in turn, each after the one before has failed, and a way that is good is kept.
+// that it opens, for before the others can answer it, it can neither ask a leader nor have its address recorded. Who is not reached so, since
+// it has moved too, hears of it from the others, who pass on what they were told. None of the addresses that are known of a peer is trusted:
+// what is configured may be out of date, or a way of the operator's own, through a proxy or another network; what the peer says may be good
+// in its own network only; what others were told or is recorded may be older than both. So the transport tries all of them, each after the
+// one before has failed or kept it waiting, and the one at which the peer itself answers is kept.
 
 // ways is which way to each peer is taken, and what the peers said of their addresses since the start. The zero value is ready.
 type ways struct {
@@ -24,7 +25,7 @@ type ways struct {
 
 type way struct {
 	said  string // by the peer itself; empty as long as it has said nothing
-	taken string // empty for the first of the addresses that are known
+	taken string // where it was found; empty where that is as configured, or was not looked for
 }
 
 // addresses lists what is known of a peer, each once and the first choice first.
@@ -35,40 +36,27 @@ func (w way) addresses(configured string, known []string) []string {
 			all = append(all, addr)
 		}
 	}
+	if i := slices.Index(all, w.taken); i > 0 {
+		copy(all[1:], all[:i])
+		all[0] = w.taken
+	}
 	return all
 }
 
-// among returns the one of a peer's addresses that is taken; there is at least one.
-func (w way) among(addresses []string) string {
-	if slices.Contains(addresses, w.taken) {
-		return w.taken
-	}
-	return addresses[0]
+// find lists the addresses to try.
+func (w *ways) find(replica ident.ReplicaID, configured string, known ...string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.by[replica].addresses(configured, known)
 }
 
-// find returns the address to use, empty when none is known.
-func (w *ways) find(replica ident.ReplicaID, configured string, known ...string) string {
+// found notes at which of its addresses a peer was found.
+func (w *ways) found(replica ident.ReplicaID, addr, configured string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.by[replica]
-	if all := one.addresses(configured, known); len(all) > 0 {
-		return one.among(all)
-	}
-	return ""
-}
-
-// failed goes on to the next address, if it is still the one in use that has failed.
-func (w *ways) failed(replica ident.ReplicaID, addr, configured string, known ...string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	one := w.by[replica]
-	all := one.addresses(configured, known)
-	if len(all) < 2 || one.among(all) != addr {
-		return
-	}
-	one.taken = "" // after the last it is the first again
-	if next := slices.Index(all, addr) + 1; next < len(all) {
-		one.taken = all[next]
+	if one.taken = addr; addr == configured {
+		one.taken = ""
 	}
 	w.set(replica, one)
 }
@@ -89,6 +77,13 @@ func (w *ways) take(replica ident.ReplicaID, addr, recorded string) (moved bool)
 	}
 	w.set(replica, one)
 	return before != addr
+}
+
+// said is what a peer has said, empty when it has said nothing.
+func (w *ways) said(replica ident.ReplicaID) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.by[replica].said
 }
 
 func (w *ways) set(replica ident.ReplicaID, one way) {
@@ -114,46 +109,60 @@ func (h peerHandler) HandleAddress(from ident.ReplicaID, addr string) (moved boo
 
 var _ transport.AddressKeeper = peerHandler{}
 
-// addressBook finds peers: first where configuration says, since its operator wrote it; then where the node itself says;
-// then where the catalog has it, or the other members; where nothing else is known, where this node was told when it joined.
+// addressBook finds peers: first where one was found last, where configuration says, since its operator wrote it, and where the node itself says;
+// then where the catalog has it, or the other members do, who were told or have it so in their catalogs; where nothing else is known, where this
+// node was told when it joined.
 type addressBook struct{ n *Node }
 
 var _ transport.WayChooser = addressBook{}
 
 // Address implements transport.Resolver.
 func (b addressBook) Address(replica ident.ReplicaID) (string, bool) {
-	configured, known := b.known(replica)
-	if addr := b.n.ways.find(replica, configured, known...); addr != "" {
-		return addr, true
-	}
-	for _, m := range b.n.who().Members {
-		if m.Replica == replica {
-			return m.RPCAddr, m.RPCAddr != ""
-		}
+	if all := b.Addresses(replica); len(all) > 0 {
+		return all[0], true
 	}
 	return "", false
 }
 
-// AddressFailed implements transport.WayChooser.
-func (b addressBook) AddressFailed(replica ident.ReplicaID, addr string) {
-	configured, known := b.known(replica)
-	b.n.ways.failed(replica, addr, configured, known...)
+// Addresses implements transport.WayChooser.
+func (b addressBook) Addresses(replica ident.ReplicaID) []string {
+	if all := b.n.ways.find(replica, b.configured(replica), b.known(replica)...); len(all) > 0 {
+		return all
+	}
+	for _, m := range b.n.who().Members {
+		if m.Replica == replica && m.RPCAddr != "" {
+			return []string{m.RPCAddr}
+		}
+	}
+	return nil
 }
 
-// known is what is known of a replica's address but for what it says itself.
-func (b addressBook) known(replica ident.ReplicaID) (configured string, known []string) {
+// AddressTaken implements transport.WayChooser.
+func (b addressBook) AddressTaken(replica ident.ReplicaID, addr string) {
+	b.n.ways.found(replica, addr, b.configured(replica))
+}
+
+// configured is what the configuration says of a replica's address, empty when it says nothing.
+func (b addressBook) configured(replica ident.ReplicaID) string {
 	if node, ok := b.node(replica); ok {
 		for _, peer := range b.n.cfg.Cluster.Others() {
 			if peer.NodeID == uint64(node) {
-				configured = peer.RPCAddr
+				return peer.RPCAddr
 			}
 		}
 	}
-	known = append(known, b.recorded(replica))
-	if m, ok := b.n.gossip.told(replica); ok {
-		known = append(known, m.GetRpcAddr())
+	return ""
+}
+
+// known is what else is known of a replica's address but for what it says itself.
+func (b addressBook) known(replica ident.ReplicaID) []string {
+	known := []string{b.recorded(replica)}
+	for _, m := range b.n.gossip.told(replica) {
+		if addr := m.GetRpcAddr(); transport.IsAddress(addr) {
+			known = append(known, addr)
+		}
 	}
-	return configured, known
+	return known
 }
 
 // recorded is what the catalog says of a replica's address, empty when it says nothing.

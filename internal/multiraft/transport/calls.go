@@ -42,7 +42,7 @@ func (t *GRPC) forward(ctx context.Context, to ident.ReplicaID, req *nodev1.Forw
 
 // forwardAlone runs a proposal at a peer by a call of its own: a peer of an earlier version knows nothing else.
 func (p *peer) forwardAlone(ctx context.Context, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
-	conn, err := p.connection()
+	conn, err := p.connection(ctx)
 	if err != nil {
 		return nil, notDelivered(p.replica, err)
 	}
@@ -73,7 +73,7 @@ func neverHandled(code codes.Code) bool {
 // SendSnapshot streams the state of one group and returns once the peer has installed it, or with the
 // reason why not. next returns chunks and, after the last, io.EOF; chunks are at most Limits.SnapshotChunk.
 func (t *GRPC) SendSnapshot(ctx context.Context, to ident.ReplicaID, header *nodev1.SnapshotHeader, next func() ([]byte, error)) error {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return fmt.Errorf("snapshot to replica %d: %w", to, err)
 	}

@@ -32,7 +32,7 @@ var errNoFiles = status.Error(codes.Unimplemented, "this node gives no files")
 
 // ReadFile copies a file of another replica to a writer. What comes may be incomplete when it fails.
 func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.ReadFileRequest, to io.Writer) error {
-	p, node, err := t.node(from)
+	p, node, err := t.node(ctx, from)
 	if err != nil {
 		return fmt.Errorf("read file of replica %d: %w", from, err)
 	}
@@ -58,7 +58,7 @@ func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.R
 
 // KeepFile asks another replica to have a file of this one.
 func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
 	}
@@ -71,7 +71,7 @@ func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.Kee
 
 // DropFiles asks another replica to delete the files of an account.
 func (t *GRPC) DropFiles(ctx context.Context, to ident.ReplicaID, req *nodev1.DropFilesRequest) (*nodev1.DropFilesResponse, error) {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("drop files of replica %d: %w", to, err)
 	}

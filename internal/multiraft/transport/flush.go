@@ -25,7 +25,7 @@ func NotImplemented(err error) bool { return status.Code(err) == codes.Unimpleme
 
 // FlushGroup has another replica carry out the next piece of a flush. It can be repeated, so an error only means that it is not known how far it went.
 func (t *GRPC) FlushGroup(ctx context.Context, to ident.ReplicaID, req *nodev1.FlushGroupRequest) (*nodev1.FlushGroupResponse, error) {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("flush on replica %d: %w", to, err)
 	}

@@ -79,7 +79,7 @@ func (f *forwarder) call(ctx context.Context, req *nodev1.ForwardRequest) (*node
 	if err := ctx.Err(); err != nil {
 		return nil, notDelivered(f.peer.replica, err)
 	}
-	conn, err := f.peer.connection()
+	conn, err := f.peer.connection(ctx)
 	if err != nil {
 		return nil, notDelivered(f.peer.replica, err)
 	}
@@ -191,7 +191,7 @@ func (f *forwarder) idle() bool {
 
 // session opens a stream and sends on it until it breaks.
 func (f *forwarder) session(ctx context.Context) {
-	conn, err := f.peer.connection()
+	conn, err := f.peer.connection(ctx)
 	if err != nil {
 		f.endQueued(notDelivered(f.peer.replica, err))
 		return
@@ -205,10 +205,14 @@ func (f *forwarder) session(ctx context.Context) {
 		f.endQueued(errSingle)
 		return
 	case err != nil:
-		if status.Code(err) == codes.Unavailable {
+		unavailable := status.Code(err) == codes.Unavailable
+		if unavailable {
 			f.peer.failed(err)
 		}
-		f.endQueued(notDelivered(f.peer.replica, describe(err)))
+		if err = describe(err); unavailable || errors.Is(err, ErrRefused) {
+			f.peer.missed(conn)
+		}
+		f.endQueued(notDelivered(f.peer.replica, err))
 		return
 	}
 	err = f.pump(ctx, stream)

@@ -18,6 +18,7 @@ import (
 type GRPC struct {
 	cfg      GRPCConfig
 	handler  Handler
+	chooser  WayChooser // the resolver, if it is one
 	metrics  *transportMetrics
 	tls      *tlsSetup
 	codec    wireCodec
@@ -55,6 +56,7 @@ func NewGRPC(cfg GRPCConfig, handler Handler) (*GRPC, error) {
 		codec: newWireCodec(), pool: &framePool{},
 		peers: make(map[ident.ReplicaID]*peer), ending: make(chan struct{}),
 	}
+	t.chooser, _ = cfg.Resolver.(WayChooser)
 	t.server = newServer(t)
 	t.reporter = newReporter(cfg.Clock, cfg.ReportInterval, handler)
 	return t, nil
@@ -195,16 +197,25 @@ func (t *GRPC) peer(replica ident.ReplicaID) (*peer, error) {
 }
 
 // node returns the peer of a replica with a client of its node's service, over the connection that messages use.
-func (t *GRPC) node(replica ident.ReplicaID) (*peer, nodev1.NodeServiceClient, error) {
-	p, err := t.peer(replica)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, err := p.connection()
+func (t *GRPC) node(ctx context.Context, replica ident.ReplicaID) (*peer, nodev1.NodeServiceClient, error) {
+	p, conn, err := t.connected(ctx, replica)
 	if err != nil {
 		return nil, nil, err
 	}
 	return p, nodev1.NewNodeServiceClient(conn), nil
+}
+
+// connected returns the peer of a replica with the connection that messages use.
+func (t *GRPC) connected(ctx context.Context, replica ident.ReplicaID) (*peer, *grpc.ClientConn, error) {
+	p, err := t.peer(replica)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := p.connection(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, conn, nil
 }
 
 // callGate counts the running calls of peers, so that Stop can let them finish.

@@ -95,8 +95,8 @@ func receiveHello(ctx context.Context) (hello, error) {
 // maxAddressBytes bounds an address: a name of DNS has up to 255 bytes, a colon and a port up to six.
 const maxAddressBytes = 261
 
-// plausible reports whether a text can be the address of somebody else. One to listen on, as 0.0.0.0:9188, leads nowhere.
-func plausible(addr string) bool {
+// IsAddress reports whether a text can be the address of somebody else. One to listen on, as 0.0.0.0:9188, leads nowhere.
+func IsAddress(addr string) bool {
 	if len(addr) > maxAddressBytes {
 		return false
 	}
@@ -115,7 +115,7 @@ func plausible(addr string) bool {
 // nothing but a way to the sender is lost.
 func (h hello) tell(handler Handler) (moved bool) {
 	keeper, ok := handler.(AddressKeeper)
-	return ok && plausible(h.address) && keeper.HandleAddress(h.from, h.address)
+	return ok && IsAddress(h.address) && keeper.HandleAddress(h.from, h.address)
 }
 
 // Reasons of refusal, as the metrics name them.

@@ -157,28 +157,38 @@ const raftMethod = "/kalamdb.node.v1.NodeService/Raft"
 
 // connect opens a stream and waits until the peer has accepted it.
 func (l *lane) connect(ctx context.Context) (*raftStream, error) {
-	conn, err := l.peer.connection()
+	conn, err := l.peer.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
-	streamCtx, cancel := context.WithCancel(l.peer.hello.attach(ctx))
-	streamCtx = metadata.AppendToOutgoingContext(streamCtx, metadataLane, l.lane.String())
-	expired := cancelAfter(l.peer.transport.cfg.Clock, l.peer.transport.cfg.DialTimeout, cancel)
-	stream, err := conn.NewStream(streamCtx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, raftMethod)
-	if err == nil {
-		err = accepted(stream)
-	}
-	if expired() {
-		err = fmt.Errorf("no answer within %v", l.peer.transport.cfg.DialTimeout)
-	}
+	stream, cancel, err := l.peer.openStream(ctx, conn, l.lane)
 	if err != nil {
-		cancel()
 		l.peer.missed(conn)
-		return nil, describe(err)
+		return nil, err
 	}
 	s := &raftStream{ClientStream: stream, cancel: cancel, broken: make(chan struct{}), pool: l.peer.transport.pool}
 	go s.watch()
 	return s, nil
+}
+
+// openStream opens a stream for frames on a connection and waits until the peer has accepted it. It ends with the context, or by end.
+func (p *peer) openStream(ctx context.Context, conn *grpc.ClientConn, kind Lane) (stream grpc.ClientStream, end context.CancelFunc, err error) {
+	cfg := p.transport.cfg
+	streamCtx, cancel := context.WithCancel(p.hello.attach(ctx))
+	streamCtx = metadata.AppendToOutgoingContext(streamCtx, metadataLane, kind.String())
+	expired := cancelAfter(cfg.Clock, cfg.DialTimeout, cancel)
+	stream, err = conn.NewStream(streamCtx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, raftMethod)
+	if err == nil {
+		err = accepted(stream)
+	}
+	if expired() {
+		err = fmt.Errorf("no answer within %v", cfg.DialTimeout)
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, describe(err)
+	}
+	return stream, cancel, nil
 }
 
 // accepted waits for the peer's header.

@@ -23,7 +23,7 @@ type Operator interface {
 // Operate has another replica's node carry out an order. Every order can be repeated, so an error only means
 // that it is not known how far the order went.
 func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.OperateRequest) (*nodev1.OperateResponse, error) {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("operate replica %d: %w", to, err)
 	}
@@ -34,15 +34,18 @@ func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.Oper
 	return resp, nil
 }
 
-// MemberInfo asks a member who it is, over the connection that its messages use.
+// MemberInfo asks a member who it is, over the connection that its messages use. Strangers may ask that, so somebody else can have answered.
 func (t *GRPC) MemberInfo(ctx context.Context, of ident.ReplicaID, req *nodev1.GetNodeInfoRequest) (*nodev1.GetNodeInfoResponse, error) {
-	p, node, err := t.node(of)
+	p, conn, err := t.connected(ctx, of)
 	if err != nil {
 		return nil, fmt.Errorf("node info of replica %d: %w", of, err)
 	}
-	resp, err := node.GetNodeInfo(p.hello.attach(ctx), req)
+	resp, err := nodev1.NewNodeServiceClient(conn).GetNodeInfo(p.hello.attach(ctx), req)
 	if err != nil {
 		return nil, fmt.Errorf("node info of replica %d: %w", of, describe(err))
+	}
+	if resp.GetReplicaId() != uint64(of) {
+		p.missed(conn)
 	}
 	return resp, nil
 }

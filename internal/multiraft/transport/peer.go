@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,11 +33,14 @@ type peer struct {
 	lanes     [laneCount]*lane
 	forwarder *forwarder
 	cancel    context.CancelFunc
-	done      sync.WaitGroup // the lanes and the forwarder
+	done      sync.WaitGroup // the lanes, the forwarder and whoever searches
+	wanted    chan *search   // has room for the one that can be under way
 
 	mu        sync.Mutex // guards all below
 	conn      *grpc.ClientConn
 	addr      string
+	search    *search  // nil while nobody looks for the peer
+	tried     []string // addresses of the last attempt
 	closed    bool
 	failures  int       // attempts in a row
 	notBefore time.Time // no new connection earlier
@@ -44,17 +49,18 @@ type peer struct {
 
 func newPeer(t *GRPC, own Identity, replica ident.ReplicaID) *peer {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &peer{transport: t, replica: replica, hello: helloTo(own, replica), cancel: cancel}
+	p := &peer{transport: t, replica: replica, hello: helloTo(own, replica), wanted: make(chan *search, 1), cancel: cancel}
 	for i := range p.lanes {
 		p.lanes[i] = newLane(p, Lane(i))
 		p.done.Go(func() { p.lanes[i].run(ctx) })
 	}
 	p.forwarder = newForwarder(p)
 	p.done.Go(func() { p.forwarder.run(ctx) })
+	p.done.Go(func() { p.runSearches(ctx) })
 	return p
 }
 
-// close breaks the connection and waits for the lanes.
+// close breaks the connection and waits for whatever runs.
 func (p *peer) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -69,32 +75,62 @@ func (p *peer) close() {
 }
 
 // connection returns the shared connection, making a new one where the old one failed or the address
-// has changed. It does not wait for it to be established: the first stream or call on it does.
-func (p *peer) connection() (*grpc.ClientConn, error) {
+// has changed. Where one address is known it does not wait for it to be established: the first stream or call on it does.
+// Where there are several, it waits until the peer has been found at one of them.
+func (p *peer) connection(ctx context.Context) (*grpc.ClientConn, error) {
+	conn, looking, err := p.current()
+	if looking != nil {
+		return looking.await(ctx)
+	}
+	return conn, err
+}
+
+// current returns the connection, or the search for one that is under way.
+func (p *peer) current() (*grpc.ClientConn, *search, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, ErrStopped
+	switch {
+	case p.closed:
+		return nil, nil, ErrStopped
+	case p.search != nil:
+		return nil, p.search, nil
+	case p.conn != nil && p.transport.chooser != nil && p.conn.GetState() == connectivity.Ready:
+		return p.conn, nil, nil // whatever has become known since: who moves says so, and who is somebody else refuses
 	}
-	addr, ok := p.transport.cfg.Resolver.Address(p.replica)
-	if !ok {
-		return nil, ErrUnknownAddress
+	ways := p.transport.ways(p.replica)
+	switch {
+	case len(ways) == 0:
+		return nil, nil, ErrUnknownAddress
+	case len(ways) == 1 && p.conn != nil && p.addr == ways[0] && !hasFailed(p.conn):
+		return p.conn, nil, nil
+	case p.transport.cfg.Clock.Now().Before(p.notBefore) && !p.hasNews(ways):
+		return nil, nil, errBackingOff
+	case len(ways) > 1:
+		// gRPC makes a connection that was lost anew, at the same address, which may take long where nobody answers any more.
+		p.search = &search{ended: make(chan struct{})}
+		p.wanted <- p.search // one at a time, so there is room
+		return nil, p.search, nil
 	}
-	if p.conn != nil && addr == p.addr && !hasFailed(p.conn) {
-		return p.conn, nil
-	}
-	if addr == p.addr && p.transport.cfg.Clock.Now().Before(p.notBefore) {
-		return nil, errBackingOff
-	}
-	conn, err := p.transport.dial(addr, p.replica)
+	conn, err := p.transport.dial(ways[0], p.replica)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	p.tried = ways
+	p.use(conn, ways[0])
+	return conn, nil, nil
+}
+
+// use makes a connection the shared one; it needs p.mu.
+func (p *peer) use(conn *grpc.ClientConn, addr string) {
 	if p.conn != nil {
 		_ = p.conn.Close() // it failed or leads elsewhere
 	}
 	p.conn, p.addr = conn, addr
-	return conn, nil
+}
+
+// hasNews reports whether there is an address that the last attempt did not try; it needs p.mu.
+func (p *peer) hasNews(ways []string) bool {
+	return slices.ContainsFunc(ways, func(addr string) bool { return !slices.Contains(p.tried, addr) })
 }
 
 // moved breaks the connection when it leads elsewhere than to where the peer says it is now, for nobody may be there any
@@ -107,12 +143,15 @@ func (p *peer) moved(to string) {
 	}
 }
 
-// missed tells the Resolver that the peer was not reached by a connection. What others have replaced meanwhile does not count.
+// missed hears that somebody else is at the end of a connection, or nobody. It is given up if the peer may be elsewhere. What others have
+// replaced meanwhile does not count.
 func (p *peer) missed(conn *grpc.ClientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if chooser, ok := p.transport.cfg.Resolver.(WayChooser); ok && !p.closed && p.conn == conn {
-		chooser.AddressFailed(p.replica, p.addr)
+	elsewhere := func(addr string) bool { return addr != p.addr }
+	if !p.closed && p.conn == conn && slices.ContainsFunc(p.transport.ways(p.replica), elsewhere) {
+		_ = conn.Close() // it leads nowhere
+		p.conn = nil
 	}
 }
 
@@ -140,9 +179,14 @@ func (p *peer) reached() {
 // failed lengthens the back-off, once for all lanes and calls that failed in the same round, and returns
 // how long to pause. The reason is logged when it is a new one.
 func (p *peer) failed(err error) time.Duration {
-	cfg := p.transport.cfg
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.backOff(err)
+}
+
+// backOff is failed; it needs p.mu.
+func (p *peer) backOff(err error) time.Duration {
+	cfg := p.transport.cfg
 	now := cfg.Clock.Now()
 	if !now.Before(p.notBefore) {
 		p.notBefore = now.Add(jitteredPause(cfg.BackoffBase, cfg.BackoffMax, p.failures))
@@ -151,7 +195,7 @@ func (p *peer) failed(err error) time.Duration {
 	if text := err.Error(); text != p.complaint && !errors.Is(err, errBackingOff) {
 		p.complaint = text
 		cfg.Logger.Warn("connection to peer failed", slog.Uint64("replica_id", uint64(p.replica)),
-			slog.String("addr", p.addr), slog.Any("error", err))
+			slog.String("addr", strings.Join(p.tried, " ")), slog.Any("error", err))
 	}
 	return p.notBefore.Sub(now)
 }

@@ -24,7 +24,7 @@ var errNothingKept = status.Error(codes.Unimplemented, "this node keeps no inter
 
 // SnapshotProgress asks a replica what it has of an interrupted snapshot. An error only means that it is not known.
 func (t *GRPC) SnapshotProgress(ctx context.Context, to ident.ReplicaID, req *nodev1.SnapshotProgressRequest) (*nodev1.SnapshotProgressResponse, error) {
-	p, node, err := t.node(to)
+	p, node, err := t.node(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, err)
 	}

@@ -64,11 +64,13 @@ type Resolver interface {
 	Address(replica ident.ReplicaID) (addr string, ok bool)
 }
 
-// WayChooser is what a Resolver also implements when it can know several addresses of a replica.
+// WayChooser is what a Resolver also implements when it can know several addresses of a replica. None of them is trusted: what is tried
+// there is to reach the replica itself.
 type WayChooser interface {
-	// AddressFailed says that a replica did not accept a stream at an address that the Resolver named: nobody was there, or
-	// somebody else. It must be quick.
-	AddressFailed(replica ident.ReplicaID, addr string)
+	// Addresses lists them, the first choice first. It must be quick and is asked again on every connection attempt and call.
+	Addresses(replica ident.ReplicaID) []string
+	// AddressTaken says at which of several addresses a replica was found. It must be quick.
+	AddressTaken(replica ident.ReplicaID, addr string)
 }
 
 // AddressKeeper is what a Handler also implements when it learns from members themselves where they are.
