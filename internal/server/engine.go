@@ -140,6 +140,7 @@ const notAnnounced = "the node has not announced itself yet"
 // addresses, the root user; then it keeps house until the context ends.
 func (n *Node) afterAdmission(ctx context.Context) {
 	n.setWaiting(notAnnounced)
+	n.spawn(func() { n.gossip.keepAsking(ctx) })
 	for ctx.Err() == nil {
 		bound, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := n.announce(bound)
@@ -149,7 +150,6 @@ func (n *Node) afterAdmission(ctx context.Context) {
 		}
 		n.setWaiting(fmt.Sprintf("the node could not announce itself: %v", err))
 		// It may have been removed before it came to this; then nobody will ever take its announcement.
-		n.gossip.refresh(ctx, true)
 		n.noticeRemoval()
 		n.pause(ctx, announcePause)
 	}

@@ -9,23 +9,26 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
 
-// gossip is what this node last heard from every member, itself included. Members are asked several times within
+// gossip is what this node last heard from every member, itself included. Members are asked four times within
 // the time after which they count as dead, so that health checks answer from memory; every second time they also
-// say how their groups are.
+// say how their groups are. They are asked side by side, and no round waits for the answers of another: who swallows a question, or whose disk
+// stands still, makes nobody look dead but itself.
 type gossip struct {
 	n        *Node
 	hostname string
 
 	removed atomic.Bool // a member said that this replica is none any more
 
-	mu    sync.Mutex // guards infos
+	mu    sync.Mutex // guards the fields below
 	infos map[ident.ReplicaID]heard
+	asked map[ident.ReplicaID]bool         // whose answer to keepAsking is still to come
 	lags  map[shard.GroupID][]commitSample // see lag.go
 
 	usage usage // of the processor; belongs to the goroutine that keeps house
@@ -50,7 +53,8 @@ func newGossip(n *Node) *gossip {
 	// Without a name the column is shown empty.
 	hostname, _ := os.Hostname()
 	return &gossip{
-		n: n, hostname: hostname, infos: make(map[ident.ReplicaID]heard), lags: make(map[shard.GroupID][]commitSample),
+		n: n, hostname: hostname, infos: make(map[ident.ReplicaID]heard), asked: make(map[ident.ReplicaID]bool),
+		lags: make(map[shard.GroupID][]commitSample),
 	}
 }
 
@@ -59,45 +63,72 @@ const viewPatience = 300 * time.Millisecond
 
 // refreshForView asks the members that are alive as far as is known; who is dead is not waited for.
 func (g *gossip) refreshForView(ctx context.Context) {
-	g.ask(ctx, viewPatience, true, func(m *catalog.Member) bool {
-		_, fresh := g.get(m.Replica)
-		return fresh
-	})
-}
-
-// refresh asks all members at once; one that does not answer in time keeps its last description.
-func (g *gossip) refresh(ctx context.Context, withGroups bool) {
-	g.ask(ctx, housePeriod, withGroups, func(*catalog.Member) bool { return true })
-}
-
-func (g *gossip) ask(ctx context.Context, patience time.Duration, withGroups bool, which func(*catalog.Member) bool) {
-	bound, cancel := context.WithTimeout(ctx, patience)
+	bound, cancel := context.WithTimeout(ctx, viewPatience)
 	defer cancel()
 	var asking sync.WaitGroup
-	for _, m := range g.n.catalog.Current().Members() {
-		if m.Removed {
-			continue
+	for _, m := range liveMembers(g.n.catalog.Current()) {
+		if _, fresh := g.get(m.Replica); fresh || m.Replica == g.n.self() {
+			asking.Go(func() { g.ask(bound, m.Replica, true) })
 		}
-		if m.Replica == g.n.self() {
-			g.store(m.Replica, g.n.describe(bound, withGroups), g.n.clock.Now())
-			continue
-		}
-		if g.n.network == nil || !which(m) {
-			continue
-		}
-		asking.Go(func() {
-			asked := g.n.clock.Now()
-			info, err := g.n.network.MemberInfo(bound, m.Replica, &nodev1.GetNodeInfoRequest{
-				WithGroups: withGroups, Caller: uint64(g.n.self()),
-			})
-			if err == nil && info.GetReplicaId() == uint64(m.Replica) {
-				g.hear(m.Replica, info, asked)
-			}
-		})
 	}
 	asking.Wait()
-	if withGroups {
-		g.sampleCommits()
+	g.sampleCommits()
+}
+
+// keepAsking asks all members in rounds until the context ends. Who has not answered yet is not asked again before it has, or its time is over, which is
+// half of that after which it counts as dead. Then it keeps its last description.
+func (g *gossip) keepAsking(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for round := 0; ctx.Err() == nil; round++ {
+		withGroups := round%2 == 0
+		for _, m := range liveMembers(g.n.catalog.Current()) {
+			if !g.begin(m.Replica) {
+				continue
+			}
+			asking.Go(func() {
+				defer g.end(m.Replica)
+				bound, cancel := context.WithTimeout(ctx, 2*g.n.roundPause())
+				defer cancel()
+				if g.ask(bound, m.Replica, withGroups); withGroups {
+					g.sampleCommits()
+				}
+			})
+		}
+		g.n.pause(ctx, g.n.roundPause())
+	}
+}
+
+// begin reports whether a member can be asked, which it then is until end.
+func (g *gossip) begin(replica ident.ReplicaID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.asked[replica] {
+		return false
+	}
+	g.asked[replica] = true
+	return true
+}
+
+func (g *gossip) end(replica ident.ReplicaID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.asked, replica)
+}
+
+// ask has a member, which may be this node, describe itself.
+func (g *gossip) ask(ctx context.Context, replica ident.ReplicaID, withGroups bool) {
+	if replica == g.n.self() {
+		g.store(replica, g.n.describe(ctx, withGroups), g.n.clock.Now())
+		return
+	}
+	if g.n.network == nil {
+		return
+	}
+	asked := g.n.clock.Now()
+	info, err := g.n.network.MemberInfo(ctx, replica, &nodev1.GetNodeInfoRequest{WithGroups: withGroups, Caller: uint64(g.n.self())})
+	if err == nil && info.GetReplicaId() == uint64(replica) {
+		g.hear(replica, info, asked)
 	}
 }
 
@@ -172,8 +203,8 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 	runtime.ReadMemStats(&memory)
 	info.MemoryBytes = memory.Sys - memory.HeapReleased
 	if m := n.engine(); m != nil {
-		// Without an answer the groups are left out: the engine is stopping, or its log stands still.
-		bound, cancel := context.WithTimeout(ctx, housePeriod)
+		// Without an answer the groups are left out: the engine is stopping, or its log stands still. Who asks must hear of the rest in time.
+		bound, cancel := context.WithTimeout(ctx, groupsPatience(ctx))
 		defer cancel()
 		statuses, err := m.Status(bound)
 		if err == nil {
@@ -182,6 +213,14 @@ func (n *Node) describe(ctx context.Context, withGroups bool) *nodev1.GetNodeInf
 		}
 	}
 	return info
+}
+
+// groupsPatience is how long the groups may take to be described for somebody who waits as long as a context.
+func groupsPatience(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(clock.Left(end)/2, housePeriod)
+	}
+	return housePeriod
 }
 
 func groupInfos(statuses []multiraft.GroupStatus) []*nodev1.GroupStatus {

@@ -67,7 +67,8 @@ type Resolver interface {
 // WayChooser is what a Resolver also implements when it can know several addresses of a replica. None of them is trusted: what is tried
 // there is to reach the replica itself.
 type WayChooser interface {
-	// Addresses lists them, the first choice first. It must be quick and is asked again on every connection attempt and call.
+	// Addresses lists them, the first choice first. It must be quick and is asked again and again while there is no connection. One that is
+	// established, and over which the replica has accepted a stream, is kept whatever becomes known.
 	Addresses(replica ident.ReplicaID) []string
 	// AddressTaken says at which of several addresses a replica was found. It must be quick.
 	AddressTaken(replica ident.ReplicaID, addr string)
