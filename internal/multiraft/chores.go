@@ -81,7 +81,9 @@ func (w *worker) reconcile(g *group, members []Member) {
 	}
 	g.agrees = false
 	w.stir(g)
-	own := func(c *raftpb.ConfChangeSingle) bool { return c.GetType() != raftpb.ConfChangeAddNode && c.GetNodeId() == self }
+	own := func(c *raftpb.ConfChangeSingle) bool {
+		return c.GetType() != raftpb.ConfChangeAddNode && c.GetNodeId() == self
+	}
 	if at := slices.IndexFunc(changes, own); at >= 0 {
 		// A leader does not remove itself, nor give up its vote; its successor will see to it.
 		// Nothing presses who only gives up his vote: he waits for one that can take over without a pause.

@@ -14,7 +14,9 @@ import (
 // TestStepsOfRemovals: a voter that lives is let go only while most of those that stay live; a dead one always.
 func TestStepsOfRemovals(t *testing.T) {
 	t.Parallel()
-	member := func(id ident.ReplicaID, removed bool) Member { return Member{Replica: id, Node: ident.NodeID(id), Removed: removed} }
+	member := func(id ident.ReplicaID, removed bool) Member {
+		return Member{Replica: id, Node: ident.NodeID(id), Removed: removed}
+	}
 	const stays, goes = false, true
 	add, remove := raftpb.ConfChangeAddNode, raftpb.ConfChangeRemoveNode
 	standIn := func(id, of ident.ReplicaID) Member {

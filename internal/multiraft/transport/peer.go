@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -223,7 +222,7 @@ const (
 func (t *GRPC) dial(addr string, replica ident.ReplicaID) (*grpc.ClientConn, error) {
 	security := insecure.NewCredentials()
 	if t.tls != nil {
-		security = credentials.NewTLS(t.tls.clientFor(replica))
+		security = t.tls.connects(replica)
 	}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(security),

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"google.golang.org/grpc/credentials"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
@@ -62,16 +65,14 @@ func (s *tlsSetup) forConnection() *tls.Config {
 	return cfg
 }
 
-// clientFor returns the configuration of a connection to a replica; zero means that only the address is known.
+// clientFor returns the configuration of one connection to a replica, with the files as they are now; zero means that only the address
+// is known.
 func (s *tlsSetup) clientFor(replica ident.ReplicaID) *tls.Config {
-	_, pool := s.files.current()
+	pair, pool := s.files.current()
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: pool,
-		// gRPC may connect again with this configuration much later.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, _ := s.files.current()
-			return pair, nil
-		},
+		// Whatever the server says that it accepts: it is to say what is wrong with the certificate, and not that there is none.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil },
 	}
 	if s.mutual && replica != 0 {
 		cfg.VerifyConnection = func(state tls.ConnectionState) error {
@@ -82,6 +83,28 @@ func (s *tlsSetup) clientFor(replica ident.ReplicaID) *tls.Config {
 		}
 	}
 	return cfg
+}
+
+// connects returns the credentials of connections to a replica. gRPC may connect again with them much later.
+func (s *tlsSetup) connects(replica ident.ReplicaID) credentials.TransportCredentials {
+	return &freshTLS{TransportCredentials: credentials.NewTLS(s.clientFor(replica)), setup: s, replica: replica}
+}
+
+// freshTLS looks at the files at every handshake: an authority that was taken out since the last one is not to be trusted any more.
+type freshTLS struct {
+	credentials.TransportCredentials // says what they are; it shakes no hands
+	setup                            *tlsSetup
+	replica                          ident.ReplicaID
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(f.setup.clientFor(f.replica)).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (f *freshTLS) Clone() credentials.TransportCredentials {
+	return &freshTLS{TransportCredentials: f.TransportCredentials.Clone(), setup: f.setup, replica: f.replica}
 }
 
 // checkPeer compares a verified certificate with the replica it speaks for. A replica that this node has
