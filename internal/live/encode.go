@@ -5,6 +5,7 @@ import (
 
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
 
 // Forms is the number of further forms that an Event can hold.
@@ -60,11 +61,19 @@ func (p *Projection) appendRow(dst []byte, row []datum.Datum, seq uint64, delete
 			dst = append(dst, ',')
 		}
 		dst = append(dst, p.names[i]...)
-		if dst, err = datum.AppendJSON(dst, row[position], p.Table.Columns[position].Type); err != nil {
+		if dst, err = p.appendValue(dst, row, position); err != nil {
 			return dst, err
 		}
 	}
 	return append(p.appendSystem(dst, seq, deleted), '}'), nil
+}
+
+// appendValue appends what the subscriber is shown of a value.
+func (p *Projection) appendValue(dst []byte, row []datum.Datum, position int) ([]byte, error) {
+	if p.masked != nil && p.masked[position] {
+		return append(dst, `"`+exec.Mask+`"`...), nil
+	}
+	return datum.AppendJSON(dst, row[position], p.Table.Columns[position].Type)
 }
 
 // appendSome opens an object with the primary key and those columns of the projection that are wanted.
@@ -79,7 +88,7 @@ func (p *Projection) appendSome(dst []byte, row []datum.Datum, want func(positio
 			dst = append(dst, ',')
 		}
 		dst = append(dst, name...)
-		dst, err = datum.AppendJSON(dst, row[position], p.Table.Columns[position].Type)
+		dst, err = p.appendValue(dst, row, position)
 	}
 	if p.key >= 0 {
 		member(p.keyName, p.key)

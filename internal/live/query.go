@@ -10,6 +10,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/schema"
 	"github.com/kalamdb/kalamdb-go/internal/session"
+	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 	"github.com/kalamdb/kalamdb-go/internal/sql/plan"
@@ -107,7 +108,7 @@ func bind(current *catalog.Catalog, caller session.Session, text string, nowMicr
 		return nil, err
 	}
 	q.scope.Cold = rows
-	if q.projection, err = project(found, ref, body.Items); err != nil {
+	if q.projection, err = project(caller, found, ref, body.Items); err != nil {
 		return nil, err
 	}
 	if err = q.bindCondition(caller, found, ref, body.Where, nowMicros); err != nil {
@@ -233,14 +234,15 @@ type Projection struct {
 	names     []string // as JSON strings with the colon behind them
 	star      bool     // every column, _seq and _deleted
 	key       int      // position of the primary key, -1 when there is none
+	masked    []bool   // by position: what the subscriber is shown as asterisks; nil for nothing
 	keyName   string
 	identity  string          // two projections of one stream with the same identity give the same bytes
 	result    []schema.Column // of a query whose result is kept; nil for others
 }
 
 // project reads a select list: * or plain columns.
-func project(found *schema.Table, ref *parse.TableRef, items []parse.SelectItem) (*Projection, error) {
-	p := &Projection{Table: found, key: found.PrimaryKey()}
+func project(caller session.Session, found *schema.Table, ref *parse.TableRef, items []parse.SelectItem) (*Projection, error) {
+	p := &Projection{Table: found, key: found.PrimaryKey(), masked: maskedColumns(caller.Role, found)}
 	if p.key >= 0 {
 		p.keyName = jsonName(found.Columns[p.key].Name)
 	}
@@ -286,8 +288,25 @@ func project(found *schema.Table, ref *parse.TableRef, items []parse.SelectItem)
 			identity.WriteString(strconv.Itoa(position))
 		}
 	}
+	if p.masked != nil {
+		identity.WriteString("***")
+	}
 	p.identity = identity.String()
 	return p, nil
+}
+
+// maskedColumns are the columns of a table that a role is not shown; nil for none.
+func maskedColumns(role session.Role, found *schema.Table) []bool {
+	var masked []bool
+	for i := range found.Columns {
+		if exec.Masks(role, found.Columns[i].Name) {
+			if masked == nil {
+				masked = make([]bool, len(found.Columns))
+			}
+			masked[i] = true
+		}
+	}
+	return masked
 }
 
 func (p *Projection) add(position int, name string) {

@@ -48,7 +48,7 @@ type viewKey struct {
 	scope scopeKey
 	text  string
 	user  ident.UserID // when the result depends on who asks
-	role  session.Role // what one role may not read any more, another may
+	role  session.Role // what one role may not read any more, or is not shown, another may
 }
 
 // Bounds of the work for one view.

@@ -220,7 +220,7 @@ func (s *writeSet) give(row []datum.Datum) error {
 	}
 	if !s.run.inner {
 		for _, i := range s.run.maskedColumns(s.returning.Columns) {
-			result[i] = datum.NewText("***")
+			result[i] = datum.NewText(Mask)
 		}
 	}
 	s.returned = append(s.returned, result)

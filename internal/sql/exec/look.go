@@ -34,6 +34,11 @@ func (e *Engine) Look(
 		return Result{}, fmt.Errorf("a query became %T", bound)
 	}
 	r := e.newRun(current, caller, nil)
+	if masked := r.maskedColumns(planned.Columns); len(masked) > 0 {
+		// A result that is kept is told by its values, so that no two of them may look the same.
+		return Result{}, fault.New(fault.PermissionDenied,
+			"access denied: column '%s' of a result that is followed needs role dba or system", planned.Columns[masked[0]].Name)
+	}
 	r.budget.limitBytes = min(r.budget.limitBytes, lookMemoryBytes)
 	r.snapshot, r.state.held, r.state.ctx = snapshot, true, ctx
 	defer func() {

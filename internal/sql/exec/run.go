@@ -212,7 +212,7 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err
 		result.keptBytes += rowBytes(row)
 		kept := arena.copy(row)
 		for _, i := range masked {
-			kept[i] = datum.NewText("***")
+			kept[i] = datum.NewText(Mask)
 		}
 		result.Rows = append(result.Rows, kept)
 		return nil
@@ -236,21 +236,26 @@ func (r *run) stream(ctx context.Context, query *plan.Query, masked []int) (rows
 		}
 		copy(shown, row)
 		for _, i := range masked {
-			shown[i] = datum.NewText("***")
+			shown[i] = datum.NewText(Mask)
 		}
 		return r.sink.Row(shown)
 	})
 	return rows, err
 }
 
+// Mask is shown in the place of a value that only administrators see.
+const Mask = "***"
+
+// Masks reports whether values of columns of a name are hidden from a role.
+func Masks(role session.Role, name string) bool {
+	return !role.IsAdmin() && (name == "password_hash" || name == "credentials")
+}
+
 // maskedColumns finds the columns whose values only administrators see.
 func (r *run) maskedColumns(columns []Column) []int {
-	if r.session.Role.IsAdmin() {
-		return nil
-	}
 	var masked []int
 	for i := range columns {
-		if columns[i].Name == "password_hash" || columns[i].Name == "credentials" {
+		if Masks(r.session.Role, columns[i].Name) {
 			masked = append(masked, i)
 		}
 	}
