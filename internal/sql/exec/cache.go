@@ -39,19 +39,21 @@ type cachedPlan struct {
 }
 
 // planCache keeps the plans of statements that are likely to come again: queries, and changes with
-// parameters. When it is full an arbitrary plan makes room. Plans are never changed, so many requests
-// may run one at the same time.
+// parameters. When it is full an arbitrary plan makes room: of those that serve all, or of those that serve one
+// user, whichever are more than half, so that neither push out the others. Plans are never changed, so many
+// requests may run one at the same time.
 type planCache struct {
 	most int // less than zero keeps none
 
 	hits, made atomic.Uint64 // requests that found a plan, and plans that were made to be kept
 
-	mu    sync.RWMutex // guards plans
-	plans map[planKey]cachedPlan
+	mu     sync.RWMutex // guards shared and owned
+	shared map[planKey]cachedPlan
+	owned  map[planKey]cachedPlan
 }
 
 func newPlanCache(most int) *planCache {
-	return &planCache{most: most, plans: map[planKey]cachedPlan{}}
+	return &planCache{most: most, shared: map[planKey]cachedPlan{}, owned: map[planKey]cachedPlan{}}
 }
 
 // keyOf returns the key of the plan that serves a request and those of all others of its role; ok is false when its text is too long to be kept.
@@ -78,9 +80,9 @@ func (k planKey) ownedBy(user ident.UserID) planKey {
 func (c *planCache) find(key planKey, user ident.UserID) (cachedPlan, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	found, ok := c.plans[key]
+	found, ok := c.shared[key]
 	if !ok {
-		found, ok = c.plans[key.ownedBy(user)]
+		found, ok = c.owned[key.ownedBy(user)]
 	}
 	return found, ok
 }
@@ -88,7 +90,7 @@ func (c *planCache) find(key planKey, user ident.UserID) (cachedPlan, bool) {
 func (c *planCache) size() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return len(c.plans)
+	return len(c.shared) + len(c.owned)
 }
 
 // keep stores the plan of a request's only statement, if it is of a kind worth keeping. The key says whether it is one user's.
@@ -108,16 +110,32 @@ func (c *planCache) keep(key planKey, current *catalog.Catalog, parsed *parse.Pa
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	plans := c.shared
 	if key.own { // one that was for all hides those of users
+		plans = c.owned
 		all := key
 		all.own, all.user = false, ""
-		delete(c.plans, all)
+		delete(c.shared, all)
 	}
-	for victim := range c.plans {
-		if len(c.plans) < c.most {
+	if _, again := plans[key]; !again {
+		c.makeRoom(plans)
+	}
+	plans[key] = cachedPlan{catalog: current, bound: bound, needsCatalog: plan.NeedsCatalog(parsed.Statement), until: until}
+}
+
+// makeRoom drops plans until there is room for one more of a kind.
+func (c *planCache) makeRoom(plans map[planKey]cachedPlan) {
+	for len(c.shared)+len(c.owned) >= max(c.most, 1) {
+		from := plans
+		switch {
+		case len(c.shared) > c.most/2:
+			from = c.shared
+		case len(c.owned) > c.most/2:
+			from = c.owned
+		}
+		for victim := range from {
+			delete(from, victim)
 			break
 		}
-		delete(c.plans, victim)
 	}
-	c.plans[key] = cachedPlan{catalog: current, bound: bound, needsCatalog: plan.NeedsCatalog(parsed.Statement), until: until}
 }

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,8 @@ func TestPlanCacheIsBounded(t *testing.T) {
 		if _, found := cache.find(key, "ann"); !found {
 			t.Fatalf("statement %d is not there after it was kept", i)
 		}
-		if len(cache.plans) > most {
-			t.Fatalf("%d plans are kept, want at most %d", len(cache.plans), most)
+		if cache.size() > most {
+			t.Fatalf("%d plans are kept, want at most %d", cache.size(), most)
 		}
 	}
 	if _, ok := keyOf(&Request{SQL: strings.Repeat("x", maxCachedTextBytes+1)}); ok {
@@ -114,4 +115,47 @@ func TestPlansOfOneUserServeNobodyElse(t *testing.T) {
 	cache.keep(key.ownedBy("ann"), current, statement, anns, time.Time{})
 	finds("ann", anns)
 	finds("bob", nil)
+}
+
+// TestPlansOfUsersAndOfAllShareTheRoom: neither many users nor many texts push out the plans of the other kind beyond a half.
+func TestPlansOfUsersAndOfAllShareTheRoom(t *testing.T) {
+	t.Parallel()
+	for most := 1; most < 12; most++ {
+		cache, current := newPlanCache(most), catalog.NewStore().Current()
+		statement := &parse.Parsed{Statement: &parse.Query{}}
+		keep := func(text string, own bool, times int) {
+			for i := range times {
+				key := planKey{sql: text + strconv.Itoa(i)}
+				if own {
+					key = key.ownedBy("ann")
+				}
+				cache.keep(key, current, statement, &plan.Query{}, time.Time{})
+				if _, found := cache.find(key, "ann"); !found || cache.size() > most {
+					t.Fatalf("of %d plans: %d are kept, the newest among them: %v", most, cache.size(), found)
+				}
+			}
+		}
+		keep("shared", false, 3*most)
+		if len(cache.shared) != most {
+			t.Errorf("alone, plans for all have %d of %d places", len(cache.shared), most)
+		}
+		keep("own", true, 3*most)
+		keep("own again", true, 3*most)
+		if len(cache.shared) < most/2 || len(cache.owned) < most/2 {
+			t.Errorf("after many of users, plans for all have %d places and those of users %d of %d", len(cache.shared), len(cache.owned), most)
+		}
+		keep("other", false, 3*most)
+		if len(cache.shared) < most/2 || len(cache.owned) < most/2 {
+			t.Errorf("after many for all, these have %d places and those of users %d of %d", len(cache.shared), len(cache.owned), most)
+		}
+	}
+	cache := newPlanCache(2)
+	for range 3 { // no other plan makes room for one that takes its own place
+		for _, text := range []string{"a", "b"} {
+			cache.keep(planKey{sql: text}, catalog.NewStore().Current(), &parse.Parsed{Statement: &parse.Query{}}, &plan.Query{}, time.Time{})
+		}
+	}
+	if cache.size() != 2 {
+		t.Errorf("%d plans are kept after two took their places again, want both", cache.size())
+	}
 }
