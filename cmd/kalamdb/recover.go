@@ -18,7 +18,8 @@ const recoverWarning = `WARNING: this gives up what the lost nodes knew.
    different moments.
  - The lost nodes must never run with their old data again. The survivors refuse them, but a majority of them
    would still serve clients as the old cluster. Wipe them, then let them join as new nodes.
- - With several survivors, stop all of them, run this on each with the same list, and only then start them.
+ - With several survivors, at most four, stop all of them, run this on each with the same list, and only then start
+   them. A group is led again once all of them are there.
 Copy the data directory before you go on.
 `
 
@@ -66,9 +67,10 @@ func newRecoverCommand() *cobra.Command {
 }
 
 func printRecovery(out io.Writer, report *server.RecoverReport) error {
-	var behind, open uint64
+	var behind, open, applied, last uint64
 	learners := 0
 	for _, g := range report.Groups {
+		applied, last = applied+g.Applied, last+g.Last
 		if g.Learner {
 			learners++
 		}
@@ -79,7 +81,8 @@ func printRecovery(out io.Writer, report *server.RecoverReport) error {
 	}
 	text := recoverWarning + "\n" + fmt.Sprintf("cluster %q, node %d\nsurvivors: %v\nlost: %v\n", report.ClusterID, report.Node, report.Survivors, report.Lost) +
 		fmt.Sprintf("%d groups; %d of them hold %d entries of which it is not known here whether they were acknowledged\n",
-			len(report.Groups), behind, open)
+			len(report.Groups), behind, open) +
+		fmt.Sprintf("entries of all groups together: %d applied here, %d in all; of several nodes, the one with most has lost least\n", applied, last)
 	if learners > 0 {
 		text += fmt.Sprintf("this node had not caught up yet in %d groups: their rows are incomplete\n", learners)
 	}

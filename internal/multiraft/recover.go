@@ -3,6 +3,7 @@ package multiraft
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -31,7 +32,8 @@ type RecoveredGroup struct {
 	Applied uint64 // everything up to here is known to be committed and is applied
 	Last    uint64 // the entries behind Applied may or may not have been acknowledged
 	Voters  []ident.ReplicaID
-	Learner bool // the replica had not caught up yet when it was stopped
+	Members []ident.ReplicaID // in order: voters, those that are about to be none any more, and learners
+	Learner bool              // the replica had not caught up yet when it was stopped
 }
 
 // OpenRecovery loads every group and applies what the log knows to be committed. Nothing else is changed
@@ -102,25 +104,56 @@ func (r *Recovery) Groups(self ident.ReplicaID) []RecoveredGroup {
 	for i, one := range r.replicas {
 		groups[i] = RecoveredGroup{
 			Group: one.id, Applied: one.state.Index, Last: max(r.log.Group(one.id).LastIndex(), one.state.Index),
-			Voters: replicaIDs(one.state.Conf.GetVoters()), Learner: !isVoter(one.state.Conf, uint64(self)),
+			Voters: replicaIDs(one.state.Conf.GetVoters()), Members: configured(one.state.Conf), Learner: !isVoter(one.state.Conf, uint64(self)),
 		}
 	}
 	return groups
 }
 
-// Rewrite makes survivors the only voters of every group, durably; also adds to the same batch. When there
-// are several survivors, each one's directory must be rewritten with the same list before any of them starts.
+// configured lists everybody in a configuration once, in order.
+func configured(conf *raftpb.ConfState) []ident.ReplicaID {
+	all := slices.Concat(conf.GetVoters(), conf.GetVotersOutgoing(), conf.GetLearners())
+	slices.Sort(all)
+	return replicaIDs(slices.Compact(all))
+}
+
+// MaxSurvivors is how many replicas can survive the loss of a majority together: as many as a configuration can need all of. A cluster that
+// loses its majority with more of them left has eleven voters or more.
+const MaxSurvivors = 4
+
+// survivorsConf is the configuration in which survivors begin. Any of them may be the only one that has what the lost majority acknowledged,
+// so each of them has to vote for the first leader, which then has the longest log of all. Of two, both are a majority. Three and four begin in a
+// joint configuration of pairs, as if the first pair was replacing the others; its leader leaves it by itself (the Raft dissertation, 4.3), the
+// others are learners then, and become voters like any member that has caught up.
+func survivorsConf(survivors []ident.ReplicaID) (*raftpb.ConfState, error) {
+	ids := make([]uint64, len(survivors))
+	for i, id := range survivors {
+		ids[i] = uint64(id)
+	}
+	slices.Sort(ids)
+	switch n := len(ids); {
+	case n == 0:
+		return nil, errors.New("a cluster without voters cannot work")
+	case n > MaxSurvivors:
+		return nil, fmt.Errorf("%d survivors are given, and at most %d can go on together: leave those out that are furthest behind, wipe them, and let them join",
+			n, MaxSurvivors)
+	case n <= 2:
+		return &raftpb.ConfState{Voters: ids}, nil
+	}
+	return &raftpb.ConfState{Voters: ids[:2:2], VotersOutgoing: ids[2:], LearnersNext: ids[2:], AutoLeave: new(true)}, nil
+}
+
+// Rewrite makes survivors the only members of every group, durably; also adds to the same batch. When there
+// are several survivors, each one's directory must be rewritten with the same list before any of them starts, and the first
+// leader of a group needs all of them.
 //
 // Changes of membership that are still in the logs belong to the lost cluster. Those beyond the applied state
 // become entries without effect; the log up to the last one before it is cut, so that a survivor that is
 // behind receives a snapshot, which carries the new voters, instead of them.
 func (r *Recovery) Rewrite(survivors []ident.ReplicaID, also func(batch *storage.Batch) error) (err error) {
-	if len(survivors) == 0 {
-		return errors.New("a cluster without voters cannot work")
-	}
-	conf := &raftpb.ConfState{}
-	for _, id := range survivors {
-		conf.Voters = append(conf.Voters, uint64(id))
+	conf, err := survivorsConf(survivors)
+	if err != nil {
+		return err
 	}
 	batch := r.engine.NewBatch()
 	defer func() { err = errors.Join(err, batch.Close()) }()

@@ -139,6 +139,87 @@ func TestTwoSurvivorsOfFiveAgreeAgain(t *testing.T) {
 	l.until(1000, "two voters", l.settled)
 }
 
+// TestSurvivorsElectTogether: of three and four survivors, the last has applied what the others never got. Without it nobody leads; with it
+// everybody has it all, and in the end everybody votes.
+func TestSurvivorsElectTogether(t *testing.T) {
+	for survivors := 3; survivors <= MaxSurvivors; survivors++ {
+		l := newLab(t, 9, 1)
+		l.startThree()
+		all := 2*survivors + 1
+		for id := 4; id <= all; id++ {
+			l.add(ident.ReplicaID(id)) //nolint:gosec // a small number
+		}
+		l.until(6000, "all vote", l.settled)
+		group := shard.UserShard(0)
+		propose := func(amount uint64) (sum uint64) {
+			t.Helper()
+			l.until(600, "a leader", func() bool { return l.leader(group) != nil })
+			sum, err := l.propose(group, l.id(), amount)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum
+		}
+		var ids []ident.ReplicaID
+		for id := all - survivors + 1; id <= all; id++ {
+			ids = append(ids, ident.ReplicaID(id)) //nolint:gosec // a small number
+		}
+		early := ids[:survivors-1]
+		left := map[ident.ReplicaID]*labNode{}
+		leave := func(id ident.ReplicaID) {
+			left[id] = l.nodes[id]
+			left[id].crash()
+			left[id].manager = nil
+			delete(l.nodes, id)
+		}
+		propose(1)
+		for _, id := range early {
+			leave(id)
+		}
+		var want uint64
+		for range 5 {
+			want = propose(1000)
+		}
+		last := ids[survivors-1]
+		l.until(400, "the last survivor has everything", func() bool { return l.nodes[last].sum(group) == want })
+		leave(last)
+		for id := 1; id <= all-survivors; id++ {
+			l.lose(ident.ReplicaID(id)) //nolint:gosec // a small number
+		}
+		for _, id := range ids {
+			l.nodes[id] = left[id]
+			for range 2 { // a repetition changes nothing
+				l.nodes[id].recoverAs(ids...)
+			}
+		}
+		delete(l.nodes, last)
+		for _, id := range early {
+			l.nodes[id].restart()
+		}
+		for range 400 {
+			l.tick()
+			if l.leader(group) != nil {
+				t.Fatalf("%d of %d survivors have elected a leader, without the one that has most", survivors-1, survivors)
+			}
+		}
+		l.nodes[last] = left[last]
+		l.nodes[last].restart()
+		l.until(6000, "all survivors vote", l.settled)
+		want++
+		if got := propose(1); got != want {
+			t.Errorf("%d survivors: after the recovery: %d, want %d", survivors, got, want)
+		}
+		l.until(400, "all have everything", func() bool {
+			for _, id := range ids {
+				if l.nodes[id].sum(group) != want {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
 func TestRecoveryNeedsStateAndSurvivors(t *testing.T) {
 	l := newLab(t, 9, 1)
 	l.add(1)

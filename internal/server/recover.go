@@ -147,9 +147,13 @@ func (n *Node) planRecovery(recovery *multiraft.Recovery, survivors []ident.Node
 		return plan, fmt.Errorf("node %d has another data directory by now; this one was replaced", uint64(n.identity.Node))
 	}
 	slices.Sort(plan.replicas)
+	if len(plan.replicas) > multiraft.MaxSurvivors {
+		return plan, fmt.Errorf("%d survivors are given, and at most %d can go on together; if a majority of the cluster is left, just start it",
+			len(plan.replicas), multiraft.MaxSurvivors)
+	}
 	plan.report.AlreadyDone = len(plan.report.Lost)+len(plan.observers) == 0 && n.identity.Cluster == plan.cluster.UID
 	for _, g := range plan.report.Groups {
-		plan.report.AlreadyDone = plan.report.AlreadyDone && slices.Equal(g.Voters, plan.replicas)
+		plan.report.AlreadyDone = plan.report.AlreadyDone && slices.Equal(g.Members, plan.replicas)
 	}
 	plan.noteObserved(self)
 	plan.uid = recoveredUID(n.identity.Cluster, plan.replicas)
