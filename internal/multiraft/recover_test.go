@@ -147,7 +147,7 @@ func TestSurvivorsElectTogether(t *testing.T) {
 		l.startThree()
 		all := 2*survivors + 1
 		for id := 4; id <= all; id++ {
-			l.add(ident.ReplicaID(id)) //nolint:gosec // a small number
+			l.add(ident.ReplicaID(id))
 		}
 		l.until(6000, "all vote", l.settled)
 		group := shard.UserShard(0)
@@ -162,7 +162,7 @@ func TestSurvivorsElectTogether(t *testing.T) {
 		}
 		var ids []ident.ReplicaID
 		for id := all - survivors + 1; id <= all; id++ {
-			ids = append(ids, ident.ReplicaID(id)) //nolint:gosec // a small number
+			ids = append(ids, ident.ReplicaID(id))
 		}
 		early := ids[:survivors-1]
 		left := map[ident.ReplicaID]*labNode{}
@@ -184,7 +184,7 @@ func TestSurvivorsElectTogether(t *testing.T) {
 		l.until(400, "the last survivor has everything", func() bool { return l.nodes[last].sum(group) == want })
 		leave(last)
 		for id := 1; id <= all-survivors; id++ {
-			l.lose(ident.ReplicaID(id)) //nolint:gosec // a small number
+			l.lose(ident.ReplicaID(id))
 		}
 		for _, id := range ids {
 			l.nodes[id] = left[id]
