@@ -183,7 +183,7 @@ func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC() // what a pool kept goes with the second
 	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc) //nolint:gosec // a few MiB
+	return int64(stats.HeapAlloc)
 }
 
 // TestReaderTooLateForALargeRow: who has taken a part of a frame whose body is shared gets the rest of it, and then the notice.

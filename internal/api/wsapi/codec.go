@@ -73,9 +73,9 @@ func appendStored(dst []byte, head ...[]byte) []byte {
 		size += len(part)
 	}
 	dst = append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff)
-	dst = append(dst, 0)                                       // stored, not the last block
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(size))  //nolint:gosec // the caller checked
-	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(size)) //nolint:gosec // the caller checked
+	dst = append(dst, 0) // stored, not the last block
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(size))
+	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(size))
 	for _, part := range head {
 		dst = append(dst, part...)
 	}
@@ -89,7 +89,7 @@ func appendTrailer(dst []byte, plain ...[]byte) []byte {
 		sum, size = crc32.Update(sum, crc32.IEEETable, part), size+len(part)
 	}
 	dst = binary.LittleEndian.AppendUint32(dst, sum)
-	return binary.LittleEndian.AppendUint32(dst, uint32(size)) //nolint:gosec // modulo 2^32, as the format says
+	return binary.LittleEndian.AppendUint32(dst, uint32(size)) // modulo 2^32, as the format says
 }
 
 // appendMessage appends the frame of a JSON message.

@@ -250,7 +250,7 @@ func (c *Conn) Deliver(notifications []live.Notification) {
 		frame := c.server.codec.changeOf(p, n)
 		size += frame.frameSize()
 	}
-	ok := false
+	var ok bool
 	if size >= sharedFrom {
 		ok = c.out.share(size, notifications)
 	} else {
