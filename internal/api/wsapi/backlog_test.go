@@ -46,7 +46,7 @@ func TestLargeDeliveriesAreWhatSmallOnesAre(t *testing.T) {
 		c, client := receiver(t, p, 1<<30, time.Minute)
 		subs := []*live.Subscription{subOf(p, "a"), subOf(p, "another one")}
 		var want []byte
-		for range 60 {
+		for range 20 {
 			list := make([]live.Notification, 1+random.IntN(300)*random.IntN(2))
 			for i := range list {
 				size := random.IntN(600)
@@ -85,7 +85,7 @@ func TestLargeEventsAreWhatSmallOnesAre(t *testing.T) {
 	e, sub := newEventStream(1<<30), subOf(protocol{}, eventsID)
 	var want, got []byte
 	seq := uint64(0)
-	for range 60 {
+	for range 20 {
 		list := make([]live.Notification, 1+random.IntN(300)*random.IntN(2))
 		for i := range list {
 			size := random.IntN(600)
@@ -131,7 +131,7 @@ func (o *outbox) heldBytes() int {
 // TestLargeCommandIsHeldOnce: many receivers take nothing while a command of many rows, and one of a large row, come. Each counts all of
 // it against its bound, and the memory is that of one.
 func TestLargeCommandIsHeldOnce(t *testing.T) {
-	const receivers, size = 60, 4 << 20
+	const receivers, size = 32, 4 << 20
 	row := strings.Repeat("x", 200)
 	for name, rows := range map[string][]string{
 		"a large row": {strings.Repeat("x", size)}, "many rows": strings.Split(strings.TrimSuffix(strings.Repeat(row+",", size/len(row)), ","), ","),
