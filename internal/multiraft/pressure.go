@@ -76,12 +76,13 @@ func (w *worker) feelPressure(g *group) {
 		g.pressed.Store(false)
 		return
 	}
-	last := g.log.LastIndex()
+	first, last := g.log.FirstIndex(), g.log.LastIndex()
 	slowest := last
 	g.node.WithProgress(func(id uint64, kind raft.ProgressType, progress tracker.Progress) {
-		// A learner, or a follower that is being sent a snapshot, catches up by itself.
+		// A learner catches up by itself, and so does a follower that is being sent a snapshot. To one that needs a snapshot, because the log
+		// begins behind what it has, it is of no use that others wait, not even while it can take none: its disk may be full.
 		if kind == raft.ProgressTypePeer && id != uint64(w.m.cfg.Replica) &&
-			progress.State != tracker.StateSnapshot && progress.Match > 0 &&
+			progress.State != tracker.StateSnapshot && progress.Match > 0 && progress.Match+1 >= first &&
 			w.m.peers.heardWithin(ident.ReplicaID(id), w.m.cfg.ElectionTicks) {
 			slowest = min(slowest, progress.Match)
 		}

@@ -3,7 +3,11 @@ package multiraft
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/kalamdb/kalamdb-go/internal/multiraft/transport"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -178,5 +182,54 @@ func (l *lab) cutLogs(n *labNode) {
 	}
 	for range 2 * truncateEvery {
 		l.tick()
+	}
+}
+
+// TestANodeWithoutRoomHoldsNobodyBack has a follower that lives, lacks what the log holds no more, and finds no room for a snapshot. Between
+// its attempts nobody sends it one; proposals are taken all the time.
+func TestANodeWithoutRoomHoldsNobodyBack(t *testing.T) {
+	l := newLab(t, 26, 4)
+	l.retain, l.followerLag = 10, 20
+	l.startThree()
+	for range 200 { // leaderships are spread meanwhile
+		l.tick()
+	}
+	away := l.nodes[3]
+	led := slices.IndexFunc(l.groups, func(g shard.GroupID) bool { return g != shard.Meta && l.leader(g) != away })
+	g, n := l.groups[led], l.leader(l.groups[led])
+	propose := func() {
+		if _, err := l.propose(g, l.id(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose()
+	away.crash()
+	away.manager = nil
+	for range 100 {
+		l.until(400, "the node that is away counts as gone", func() bool { return !n.manager.Live(away.replica) })
+		propose()
+	}
+	l.until(400, "the log is cut past the node that is away", func() bool {
+		if err := errors.Join(n.store.Flush(), n.manager.Maintain()); err != nil {
+			t.Fatal(err)
+		}
+		return n.manager.groups[g].log.FirstIndex() > 60
+	})
+	away.narrow = true
+	away.restart()
+	between := 0
+	for tick := range 600 {
+		if _, err := n.manager.Submit(g, l.id(), binary.BigEndian.AppendUint64(nil, 1)); err != nil {
+			t.Fatalf("in tick %d: %v", tick, err)
+		}
+		l.tick()
+		n.manager.groups[g].node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+			if id == uint64(away.replica) && p.State == tracker.StateProbe && p.Match > 0 && n.manager.Live(away.replica) {
+				between++
+			}
+		})
+	}
+	if failing, _ := n.manager.SnapshotFailures(); len(failing) == 0 || between < pressureEvery {
+		t.Errorf("%d snapshots fail, and in %d ticks the node waited for the next one", len(failing), between)
 	}
 }
