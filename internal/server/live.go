@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/api/wsapi"
 	"github.com/kalamdb/kalamdb-go/internal/changefeed"
@@ -18,11 +19,13 @@ type liveParts struct {
 	feed    *changefeed.Feed
 	service *live.Service
 	sockets *wsapi.Server
+
+	patience time.Duration // with clients that take nothing; zero is the standard
 }
 
 // newLiveParts makes the feed, which must be there before the first state machine.
-func newLiveParts(cfg *config.Config) *liveParts {
-	return &liveParts{feed: changefeed.New(feedConfig(cfg))}
+func newLiveParts(cfg *config.Config, patience time.Duration) *liveParts {
+	return &liveParts{feed: changefeed.New(feedConfig(cfg)), patience: patience}
 }
 
 // feedConfig is how much the feed keeps of each group that is followed.
@@ -45,6 +48,7 @@ func (l *liveParts) open(n *Node) (err error) {
 		Live: l.service, Auth: admittedAuth{n, n.users}, Logger: n.logger.With(slog.String("part", "sockets")),
 		Origins: n.cfg.Security.CORS.AllowedOrigins, StrictOrigin: n.cfg.Security.StrictWSOrigin,
 		MaxMessagesPerSec: rates.MaxMessagesPerSec, MaxMessageBytes: n.cfg.Security.MaxWSMessageBytes,
+		WriteTimeout: l.patience,
 	})
 	return err
 }

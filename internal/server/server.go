@@ -56,6 +56,8 @@ type Options struct {
 	fs       disk.FS  // what tests put in the place of the machine's file system; nil is that one
 	Resolver Resolver // looks up the names in cluster.join; nil asks the system
 	oldLogs  bool     // tests: the program reads log entries of one command only
+	// tests: for how long clients of live queries may take nothing, so that it does not matter how busy the machine is; zero is the standard
+	livePatience time.Duration
 
 	clock clock.Clock // what tests put in the place of the machine's clock; nil is that one
 }
@@ -161,7 +163,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 	}
 	n.logger = slog.New(n.logs.handler(n.logger.Handler()))
 	n.gossip = newGossip(n)
-	n.live = newLiveParts(n.cfg)
+	n.live = newLiveParts(n.cfg, opts.livePatience)
 	if err := n.open(ctx, opts); err != nil {
 		err = n.noteDamage(err)
 		n.abandon()
