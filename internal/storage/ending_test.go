@@ -29,7 +29,7 @@ func (c diskErrors) String() string {
 // TestDiskErrorsEndTheStore lets the disk fail what the library does to its files and to their directory, each change of a kind in turn, once or from then on, while
 // somebody commits more than fits into memtables, flushes, replaces spans and asks what is durable. Each time the store ends
 // with that error and not with the process, nobody waits for ever, and it can be opened again: as it is, and after a power failure that takes all that was
-// not synced, or nothing. Then it has what some number of commits have left, and all that it had told to be durable.
+// not synced, a part of it, or nothing. Then it has what some number of commits have left, and all that it had told to be durable.
 func TestDiskErrorsEndTheStore(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []faultfs.Kind{faultfs.Create, faultfs.Write, faultfs.Sync, faultfs.SyncDir, faultfs.Remove} {
@@ -88,6 +88,7 @@ func diskErrorAt(t *testing.T, c diskErrors, nth int64) bool {
 	armed.Store(false)
 	after := map[string]vfs.FS{
 		"a power failure": mem.CrashClone(vfs.CrashCloneCfg{}),
+		"half of one":     mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, uint64(nth)))}),
 		"a kill":          mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 2))}),
 	}
 	_ = e.Close() // it says again what ended the store; what the library does by itself has met it then
