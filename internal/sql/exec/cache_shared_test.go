@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/session"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
@@ -199,5 +201,43 @@ func TestExportsAreShownToTheirOwner(t *testing.T) {
 	hers, his := text(t, n.mustAs(t, alice, "SHOW EXPORT")), text(t, n.mustAs(t, bob, "SHOW EXPORT"))
 	if hers == his || hers == "" || his == "" {
 		t.Errorf("alice sees %q and bob %q", hers, his)
+	}
+}
+
+// TestUsersRunOnePlanAtOnce lets users say the same statements at the same time; each is told of his own rows.
+func TestUsersRunOnePlanAtOnce(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(deps *exec.Deps) { deps.Clock = clock.Real{} }) // statements that meet a conflict pause
+	n.must(t, "CREATE USER TABLE notes (id BIGINT PRIMARY KEY, owner TEXT DEFAULT CURRENT_USER(), n BIGINT DEFAULT 0); CREATE INDEX notes_n ON notes (n)")
+	const users, turns = 6, 15
+	var wg sync.WaitGroup
+	for u := range users {
+		as := caller(fmt.Sprintf("user%d", u), session.RoleUser)
+		wg.Go(func() {
+			for turn := range int64(turns) {
+				for _, c := range []struct{ sql, want string }{
+					{"INSERT INTO notes (id) VALUES ($1) RETURNING owner", string(as.User)},
+					{"UPDATE notes SET n = n + 1 WHERE id <= $1 AND owner = CURRENT_USER() RETURNING id", ""},
+					{"SELECT COUNT(*), MIN(owner), MAX(owner) FROM notes WHERE id <= $1", fmt.Sprintf("%d|%s|%s", turn+1, as.User, as.User)},
+					{"SELECT owner FROM notes WHERE n IN (SELECT MIN(n) FROM notes) AND owner ~ '^user[0-9]+$' AND id = $1", string(as.User)},
+					{"WITH q AS (SELECT * FROM notes) SELECT (SELECT owner FROM q WHERE q.id = p.id) FROM q AS p WHERE p.id = $1", string(as.User)},
+					{"SELECT owner FROM notes WHERE id <= $1 ORDER BY n DESC LIMIT 1", string(as.User)},
+				} {
+					response, err := n.engine.Execute(t.Context(), exec.Request{SQL: c.sql, Params: []datum.Datum{datum.NewBigInt(turn)}, Session: as})
+					if err != nil {
+						t.Errorf("%s of %s: %v", c.sql, as.User, err)
+						return
+					}
+					if got := strings.TrimSpace(rowsText(response.Results[0].Rows)); c.want != "" && got != c.want {
+						t.Errorf("%s of %s gives %q, want %q", c.sql, as.User, got, c.want)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	hits, _ := n.engine.PlanUse()
+	if hits < users*turns {
+		t.Errorf("%d requests found a plan: the answers prove little", hits)
 	}
 }
