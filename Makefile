@@ -152,7 +152,7 @@ cluster: build ## three server processes from deploy/local, logs side by side
 bench: build ## the benchmarks whose figures have goals, in ROUNDS; keeps what they print in docs/benchmarks.md
 	$(GO) run -C tools ./figures ../bin/kalamdb ../docs/benchmarks.md $(ROUNDS)
 
-compare: build ## others and this system in turn, in ROUNDS: the tables of docs/benchmarks.md, "Beside others"; ENGINES=dragonboat,etcd,hashicorp,idle
+compare: build ## others and this system in turn, in ROUNDS: the tables of docs/benchmarks.md, "Beside others"; ENGINES=dragonboat,etcd,streams,hashicorp,idle
 	$(GO) build -C test/compare -trimpath -o ../../bin/compare .
 	bin/compare table $(if $(ENGINES),--engines $(ENGINES)) bin/kalamdb $(ROUNDS)
 

@@ -60,7 +60,7 @@ func (c *cluster) start(ctx context.Context) error {
 	}
 	c.common = workerConfig{
 		Engine: c.o.Engine, Groups: engines[c.o.Engine].groups, GCPercent: c.o.GCPercent, Workers: c.o.Workers, AppendEntries: c.o.AppendEntries,
-		Connections: c.o.Connections, Apply: "store", Log: "segments", Addresses: make(map[uint64]string), Service: make(map[uint64]string),
+		Connections: c.o.Connections, Streams: c.o.Streams, Apply: "store", Log: "segments", Addresses: make(map[uint64]string), Service: make(map[uint64]string),
 	}
 	for i := range nodes {
 		p, addresses, failed := startProcess(ctx, fmt.Sprint("node ", i+1), program)

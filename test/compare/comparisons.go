@@ -72,6 +72,17 @@ var comparisons = []comparison{
 		judged: []column{opsPerS, p50Millis, nodesCPU},
 	},
 	{
+		name:  "streams",
+		about: "puts through gRPC from a process of its own: of kalamdb, those that wait travel together; of etcd, a call for each",
+		systems: []system{
+			{name: "kalamdb", args: []string{"kalamdb", "--program", programOfKalamDB, "--streams", "--duration", shortCase}, other: true},
+			{name: "etcd", args: []string{"etcd", "--duration", shortCase}, other: true, wants: []func(int) float64{wantedOfEtcd, at(0), at(0)}},
+		},
+		starts: []start{{[]int{1, 256, 1024}, 128}},
+		shown:  []column{opsPerS, p50Millis, p99Millis, nodesCPU, clientsCPU},
+		judged: []column{opsPerS, p50Millis, nodesCPU},
+	},
+	{
 		name:  "hashicorp",
 		about: "one group, clients in the process that leads, counting",
 		systems: []system{
@@ -86,8 +97,8 @@ var comparisons = []comparison{
 		name:  "idle",
 		about: "no clients: kalamdb with 34 groups, etcd with one",
 		systems: []system{
-			{name: "kalamdb", args: []string{"bench", "idle", "--json"}},
-			{name: "etcd", args: []string{"etcd", "--idle", "--duration", "10s"}, other: true, wants: []func(int) float64{at(1)}},
+			{name: "kalamdb", args: []string{"bench", "idle", "--json", "--duration", shortIdle}},
+			{name: "etcd", args: []string{"etcd", "--idle", "--duration", shortIdle}, other: true, wants: []func(int) float64{at(1)}},
 		},
 		starts: []start{{}},
 		shown:  []column{idleCPU, memoryOfAll},
@@ -95,8 +106,11 @@ var comparisons = []comparison{
 	},
 }
 
-// shortCase keeps all comparisons within ten minutes.
-const shortCase = "2s"
+// They keep all comparisons within ten minutes.
+const (
+	shortIdle = "6s"
+	shortCase = "1s"
+)
 
 // programOfKalamDB stands for bin/kalamdb among the arguments.
 const programOfKalamDB = "{kalamdb}"

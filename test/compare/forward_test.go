@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // answer is a ForwardResponse with result "r", index 7, error 1, leader 3, message "m", and a field of a later version.
 var answer = []byte{0x0a, 1, 'r', 0x10, 7, 0x18, 1, 0x20, 3, 0x2a, 1, 'm', 0x30, 9}
@@ -15,6 +18,26 @@ func TestForwardIsReadAsItIsWritten(t *testing.T) {
 			t.Errorf("cut to %d bytes it is taken", cut)
 		}
 	}
+}
+
+func TestAnswersAreReadAsTheyAreWritten(t *testing.T) {
+	// ForwardAnswers of call 5, without a response, and of call 300, with that above.
+	in := append([]byte{0x0a, 2, 0x08, 5, 0x0a, 19, 0x08, 0xac, 2, 0x12, 14}, answer...)
+	var got forwardAnswers
+	want := forwardAnswers{{number: 5}, {number: 300, response: forwardResponse{code: 1, leader: 3, message: "m"}}}
+	if err := got.decode(in); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func FuzzForwardAnswers(f *testing.F) {
+	f.Add(append([]byte{0x0a, 18, 0x08, 5, 0x12, 14}, answer...))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var a forwardAnswers
+		if err := a.decode(in); err == nil && len(a) > len(in) {
+			t.Errorf("%d answers are in %d bytes", len(a), len(in))
+		}
+	})
 }
 
 func FuzzForwardResponse(f *testing.F) {

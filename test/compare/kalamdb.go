@@ -31,6 +31,7 @@ type kalamdbClients struct {
 // kalamdbNode is what is known of one node.
 type kalamdbNode struct {
 	connections []*grpc.ClientConn
+	streams     []*forwardStream // one on each connection, where proposals travel together
 	hello       metadata.MD
 }
 
@@ -43,7 +44,7 @@ func groupsOf(count uint64) []uint64 {
 	return append(groups, 200)
 }
 
-func openKalamDBClients(_ context.Context, cfg workerConfig) (engine, error) {
+func openKalamDBClients(ctx context.Context, cfg workerConfig) (engine, error) {
 	c := &kalamdbClients{nodes: make(map[uint64]*kalamdbNode), groups: groupsOf(cfg.Groups), leaders: make(map[uint64]*atomic.Uint64)}
 	for id, address := range cfg.Service {
 		node := &kalamdbNode{hello: metadata.Pairs("kalamdb-cluster-uid", clusterUID, "kalamdb-protocol", protocol,
@@ -55,6 +56,11 @@ func openKalamDBClients(_ context.Context, cfg workerConfig) (engine, error) {
 				return nil, errors.Join(err, c.close())
 			}
 			node.connections = append(node.connections, connection)
+		}
+	}
+	if cfg.Streams {
+		if err := c.openStreams(ctx); err != nil {
+			return nil, errors.Join(err, c.close())
 		}
 	}
 	for i, group := range c.groups {
@@ -79,10 +85,7 @@ func (c *kalamdbClients) propose(ctx context.Context, client int, group uint64, 
 	request.id[15] = clientReplica
 	for range nodes + 1 { // a hint may be older than the leader
 		leader := c.leaders[group].Load()
-		node := c.nodes[leader]
-		var answer forwardResponse
-		err = node.connections[client%len(node.connections)].Invoke(metadata.NewOutgoingContext(ctx, node.hello),
-			forwardMethod, &request, &answer, grpc.ForceCodecV2(forwardCodec{}))
+		answer, err := c.nodes[leader].forward(ctx, client, &request)
 		switch {
 		case err != nil:
 			return false, fmt.Errorf("propose to group %d: %w", group, err)
@@ -99,6 +102,30 @@ func (c *kalamdbClients) propose(ctx context.Context, client int, group uint64, 
 	return false, nil
 }
 
+// forward asks the node, by a call or on a stream.
+func (n *kalamdbNode) forward(ctx context.Context, client int, request *forwardRequest) (answer forwardResponse, err error) {
+	at := client % len(n.connections)
+	if len(n.streams) > 0 {
+		return n.streams[at].call(ctx, request)
+	}
+	err = n.connections[at].Invoke(metadata.NewOutgoingContext(ctx, n.hello), forwardMethod, request, &answer, grpc.ForceCodecV2(forwardCodec{}))
+	return answer, err
+}
+
+// openStreams opens one on each connection.
+func (c *kalamdbClients) openStreams(ctx context.Context) error {
+	for _, node := range c.nodes {
+		for _, connection := range node.connections {
+			stream, err := openForwardStream(metadata.NewOutgoingContext(ctx, node.hello), connection)
+			if err != nil {
+				return err
+			}
+			node.streams = append(node.streams, stream)
+		}
+	}
+	return nil
+}
+
 // applied implements engine: the nodes count.
 func (c *kalamdbClients) applied() (int, error) { return 0, nil }
 
@@ -106,6 +133,9 @@ func (c *kalamdbClients) applied() (int, error) { return 0, nil }
 func (c *kalamdbClients) close() error {
 	var all error
 	for _, node := range c.nodes {
+		for _, stream := range node.streams {
+			stream.close()
+		}
 		for _, connection := range node.connections {
 			all = errors.Join(all, connection.Close())
 		}

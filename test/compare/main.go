@@ -40,6 +40,7 @@ type options struct {
 	AppendEntries int    // of hashicorp: how many entries travel together
 	Connections   int    // of etcd and kalamdb: of the clients to the nodes, in all
 	Program       string // of kalamdb
+	Streams       bool   // of kalamdb: proposals travel together, where they wait
 	Idle          bool   // of etcd: no clients
 }
 
@@ -116,6 +117,7 @@ func optionsOf(engine string, args []string) (options, error) {
 	flags.IntVar(&o.AppendEntries, "append-entries", mostAppendEntries, "hashicorp: entries that travel together, at most; its default is 64")
 	flags.IntVar(&o.Connections, "connections", 12, "etcd and kalamdb: connections of the clients")
 	flags.StringVar(&o.Program, "program", "", "kalamdb: bin/kalamdb")
+	flags.BoolVar(&o.Streams, "streams", false, "kalamdb: proposals that wait travel together, as nodes send those of their clients; else each is a call")
 	flags.BoolVar(&o.Idle, "idle", false, "without clients: what the nodes use while nothing happens")
 	flags.Bool("json", true, "print JSON; there is no other form")
 	if err := flags.Parse(args); err != nil {

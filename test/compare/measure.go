@@ -15,6 +15,7 @@ type line struct {
 	Workers       uint64  `json:"workers,omitempty"`
 	AppendEntries int     `json:"append_entries,omitempty"`
 	Connections   int     `json:"connections,omitempty"`
+	Streams       bool    `json:"streams,omitempty"`
 	GCPercent     int     `json:"gc_percent,omitempty"`
 	Groups        uint64  `json:"groups"`
 	Nodes         int     `json:"nodes"`
@@ -106,7 +107,7 @@ func about(o options) line {
 	case "hashicorp":
 		l.AppendEntries = o.AppendEntries
 	default:
-		l.Apply, l.Connections = "store", o.Connections
+		l.Apply, l.Connections, l.Streams = "store", o.Connections, o.Streams
 	}
 	return l
 }

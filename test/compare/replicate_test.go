@@ -206,7 +206,14 @@ func TestPutsThroughGRPC(t *testing.T) {
 		t.Skip("KALAMDB names no program")
 	}
 	t.Setenv("TMPDIR", t.TempDir())
-	o, err := optionsOf("kalamdb", []string{"--program", program, "--connections", "3"})
+	for _, streams := range []string{"--streams=false", "--streams"} {
+		t.Run(streams, func(t *testing.T) { testPuts(t, program, streams) })
+	}
+}
+
+func testPuts(t *testing.T, program, streams string) {
+	t.Helper()
+	o, err := optionsOf("kalamdb", []string{"--program", program, "--connections", "3", streams})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,7 @@ type workerConfig struct {
 	Workers       uint64
 	AppendEntries int
 	Connections   int
+	Streams       bool
 }
 
 // roundOrder is one line; the worker answers with a roundResult. Without clients it rests.
