@@ -73,7 +73,7 @@ RACE_TESTS = TestSecondLogWriteStartsBeforeTheFirstIsSynced TestHungSyncGivesAll
              TestHangingSyncMovesLeadership TestFullDiskStandsStillAndGoesOn TestLiveQueriesGoOnOverASnapshot TestDamagedSegmentIsMended \
              TestScripts TestColdRowsCountAsMemory TestManyEntriesAreNotGathered
 RACE_SKIP  = TestCrashAnywhereLeavesOldOrNew TestCrashAtEveryChangeOfTheDisk TestLogEqualsModel TestLargePairsAreSpreadOverChunks TestRandomLogsCoverTheOutcomes TestRememberedRequestsAreBoundedWhenPacked \
-             TestDiskErrorsOfTheStoreEndTheLog TestInspectFindsFlippedBits TestFlippedBitAnywhere TestInspectAndOpenAgreeOnFlippedBits TestMarksAreBounded \
+             TestDiskErrorsOfTheStoreEndTheLog TestDiskErrorsEndTheStore TestInspectFindsFlippedBits TestFlippedBitAnywhere TestInspectAndOpenAgreeOnFlippedBits TestMarksAreBounded \
              TestNoFunctionHoldsUpItsStatement TestSplicedStatements TestRepository TestPage
 RACE       = $(filter-out $(RACE_PART),$(patsubst github.com/kalamdb/kalamdb-go/%,./%,$(shell $(GO) list -tags $(TAGS) \
              -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(UNIT))))
