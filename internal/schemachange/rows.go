@@ -104,11 +104,12 @@ func (w *Worker) fill(ctx context.Context, group shard.GroupID, t *schema.Table,
 	return w.fillCold(ctx, group, t, x, positions)
 }
 
-// addEntry appends the entry of a row and returns its size.
+// addEntry appends the entry of a row and returns its size. Private rows are not their reader's who asked for the index: what they
+// have in common is not told, so that it goes without a text.
 func addEntry(body *commandv1.IndexRows, t *schema.Table, x *schema.Index, positions []int, row *storedRow, cold bool) int {
 	entry := &commandv1.IndexEntry{IndexId: x.ID}
 	entry.Key, entry.Unique = schema.AppendIndexKey(nil, x, positions, row.values)
-	if entry.Unique {
+	if entry.Unique && t.Kind == schema.KindShared {
 		entry.Text = table.IndexText(t, x, positions, row.values)
 	}
 	body.Rows = append(body.Rows, &commandv1.IndexRow{

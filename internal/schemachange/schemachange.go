@@ -137,7 +137,7 @@ func (w *Worker) group(ctx context.Context, group shard.GroupID, table, next *sc
 			err = w.fill(ctx, group, table, x)
 			if fault.KindOf(err) == fault.DuplicateKey {
 				next.Indexes[i].State = schema.IndexDropping
-				return err, nil
+				return notUnique(table, x, err), nil
 			}
 		case schema.IndexReady, schema.IndexRetiring:
 		}
@@ -158,6 +158,15 @@ func (w *Worker) group(ctx context.Context, group shard.GroupID, table, next *sc
 		}
 	}
 	return nil, nil
+}
+
+// notUnique says why a unique index cannot be. Whoever alters a table of private rows is told no value of them.
+func notUnique(table *schema.Table, x *schema.Index, err error) error {
+	if table.Kind == schema.KindShared {
+		return err
+	}
+	return fault.New(fault.DuplicateKey, "Unique violation: two rows of one user have the same values in unique index '%s' of table '%s'",
+		x.Name, table.FullName())
 }
 
 // takeBack undoes the NOT NULL of a column that has NULLs.

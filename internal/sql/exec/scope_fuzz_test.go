@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,8 +24,8 @@ type scopeLab struct {
 }
 
 // otherRows are what the other user has; its keys overlap with the user's.
-const otherRows = "INSERT INTO private VALUES (1, 'secret of id 1', 101), (2, 'secret of id 2', NULL), (50, 'secret of id 50', 7); " +
-	"INSERT INTO more VALUES ('k1', 1, 'secret more'), ('k9', 50, 'secret more 9'); " +
+const otherRows = "INSERT INTO private VALUES (1, 'secret of id 1', 101), (2, 'secret of id 2', NULL), (50, 'secret of id 50', 7), " +
+	"(51, 'secret of id 50', 7); INSERT INTO more VALUES ('k1', 1, 'secret more'), ('k9', 50, 'secret more 9'), ('k8', NULL, 'secret more'); " +
 	"INSERT INTO slugs VALUES (1, 'a', 'x', 1), (7, 'b', 'secret b', 2), (50, 'c', 'secret c', NULL)"
 
 func newScopeLab(tb testing.TB) *scopeLab {
@@ -65,9 +66,9 @@ func makeScopeTables(tb testing.TB, n *node) {
 // othersRows prints everything that the other user has, its versions included.
 func (l *scopeLab) othersRows(tb testing.TB) string {
 	tb.Helper()
-	return text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM private WHERE _deleted IN (TRUE, FALSE)")) +
-		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM more WHERE _deleted IN (TRUE, FALSE)")) +
-		text(tb, l.shared.mustAs(tb, l.other, "SELECT *, _seq, _deleted FROM slugs WHERE _deleted IN (TRUE, FALSE)"))
+	return text(tb, l.shared.mustAs(tb, l.other, "SELECT id, body, n, _seq, _deleted FROM private WHERE _deleted IN (TRUE, FALSE)")) +
+		text(tb, l.shared.mustAs(tb, l.other, "SELECT k, private_id, body, _seq, _deleted FROM more WHERE _deleted IN (TRUE, FALSE)")) +
+		text(tb, l.shared.mustAs(tb, l.other, "SELECT id, slug, body, n, _seq, _deleted FROM slugs WHERE _deleted IN (TRUE, FALSE)"))
 }
 
 // check runs a statement of the user on both nodes.
@@ -87,6 +88,39 @@ func (l *scopeLab) check(tb testing.TB, sql string) (failed bool) {
 	}
 	return withErr != nil
 }
+
+// forbidden is all that one who alters a table is told of the private rows of others: that some of them forbid it.
+var forbidden = regexp.MustCompile("^error SQL_EXECUTION_ERROR: Statement 1 failed: (Unique violation: two rows of one user have the same values in unique index '[a-z0-9_]+' of table 'app[.][a-z]+'" +
+	"|NOT NULL violation: column '[a-z0-9_]+' of table 'app[.][a-z]+' has rows without a value" +
+	"|.*column '[a-z0-9_]+' is NOT NULL and the table has rows: give it a DEFAULT that is the same for all of them)$")
+
+// checkChange runs a statement of the user that changes a table on both nodes, and then the one that takes it back. Rows of the other user
+// may forbid the change, which is the one thing that the user learns.
+func (l *scopeLab) checkChange(tb testing.TB, sql, back string) (failed bool) {
+	tb.Helper()
+	with, withErr := l.shared.run(tb, l.user, sql)
+	without, withoutErr := l.lonely.run(tb, l.user, sql)
+	got, want := answerText(with, withErr), answerText(without, withoutErr)
+	if changeNumbers.ReplaceAllString(got, "") != changeNumbers.ReplaceAllString(want, "") && !forbidden.MatchString(got) {
+		tb.Fatalf("%s\nbeside another user's rows:\n%s\nwithout them:\n%s", sql, got, want)
+	}
+	if strings.Contains(got, "secret") {
+		tb.Fatalf("%s\nshows another user's rows:\n%s", sql, got)
+	}
+	if withErr == nil {
+		l.shared.mustAs(tb, l.user, back)
+	}
+	if withoutErr == nil {
+		l.lonely.mustAs(tb, l.user, back)
+	}
+	if after := l.othersRows(tb); after != l.before {
+		tb.Fatalf("%s; %s\nchanged another user's rows:\n%s\nthey were:\n%s", sql, back, after, l.before)
+	}
+	return withErr != nil
+}
+
+// changeNumbers are the version of its table and the job that a change names: those of refused changes count too.
+var changeNumbers = regexp.MustCompile(`Schema version: \d+|Job ID: SC-\d+`)
 
 // answerText prints all that a user is told. Values of _seq are positions in the log, which the other user's
 // changes move.
@@ -305,8 +339,36 @@ func (s *scopeSpeaker) changesWithin() string {
 	)
 }
 
+// change makes a statement that changes a table in which others have rows, and the one that takes it back.
+func (s *scopeSpeaker) change() (sql, back string) {
+	table, columns := "private", s.pick("body", "n", "body, n", "n, body", "id")
+	if s.random.IntN(3) == 0 {
+		table, columns = "more", s.pick("body", "private_id", "body, private_id", "k")
+	}
+	column := s.pick("body", "n")
+	if table == "more" {
+		column = s.pick("body", "private_id")
+	}
+	switch s.random.IntN(6) {
+	case 0, 1:
+		return fmt.Sprintf("CREATE UNIQUE INDEX extra ON %s (%s)", table, columns), "DROP INDEX extra"
+	case 2:
+		return fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT extra UNIQUE (%s)", table, columns), "DROP INDEX extra"
+	case 3:
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN extra TEXT %s", table, s.pick("NOT NULL", "UNIQUE", "DEFAULT 'x' UNIQUE", "UNIQUE DEFAULT CURRENT_USER()")),
+			fmt.Sprintf("ALTER TABLE %s DROP COLUMN extra", table)
+	case 4:
+		return fmt.Sprintf("ALTER TABLE %s MODIFY COLUMN %s %s NOT NULL", table, column, s.pick("TEXT", "INT", "BIGINT")),
+			fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", table, column)
+	}
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", table, column), fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", table, column)
+}
+
 // scopeStatements is how many statements one seed makes: some change the user's rows, so that later ones find others.
 const scopeStatements = 40
+
+// scopeChanges is how many changes of tables come after them.
+const scopeChanges = 8
 
 // FuzzNobodyReachesAnothersRows says statements as one user and looks for the rows of another.
 func FuzzNobodyReachesAnothersRows(f *testing.F) {
@@ -322,10 +384,38 @@ func FuzzNobodyReachesAnothersRows(f *testing.F) {
 				refused++
 			}
 		}
+		for range scopeChanges {
+			sql, back := speaker.change()
+			lab.checkChange(t, sql, back)
+			lab.check(t, speaker.query())
+		}
 		if refused > scopeStatements*9/10 {
 			t.Errorf("seed %d: %d of %d statements were refused: the others prove little", seed, refused, scopeStatements)
 		}
 	})
+}
+
+// TestChangesOfTablesTellNoValues changes a table in which the rows of another user forbid it.
+func TestChangesOfTablesTellNoValues(t *testing.T) {
+	t.Parallel()
+	lab := newScopeLab(t)
+	for _, sql := range []string{
+		"CREATE UNIQUE INDEX extra ON private (body)", "CREATE UNIQUE INDEX extra ON private (n)", "CREATE UNIQUE INDEX extra ON private (body, n)",
+		"ALTER TABLE private ADD UNIQUE (body)", "ALTER TABLE more ADD CONSTRAINT extra UNIQUE (body)",
+		"ALTER TABLE more ALTER COLUMN private_id SET NOT NULL",
+		"ALTER TABLE private MODIFY COLUMN n INT NOT NULL", "ALTER TABLE more ADD COLUMN extra INT NOT NULL",
+	} {
+		response, err := lab.shared.run(t, lab.user, sql)
+		if told := answerText(response, err); !forbidden.MatchString(told) {
+			t.Errorf("%s\ntells: %s", sql, told)
+		}
+	}
+	// What everybody who may alter a table can read is told.
+	lab.shared.must(t, "CREATE TABLE open (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE = 'SHARED'); INSERT INTO open VALUES (1, 'same'), (2, 'same')")
+	_, err := lab.shared.run(t, admin(), "CREATE UNIQUE INDEX extra ON open (body)")
+	if err == nil || !strings.Contains(err.Error(), "another row has (body) = (same) in unique index 'extra'") {
+		t.Errorf("a shared table tells %v", err)
+	}
 }
 
 // TestScopeLabSeesAnothersRows shows that the comparison would notice: an administrator may act as the other user.
