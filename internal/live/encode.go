@@ -71,7 +71,7 @@ func (p *Projection) appendRow(dst []byte, row []datum.Datum, seq uint64, delete
 // appendValue appends what the subscriber is shown of a value.
 func (p *Projection) appendValue(dst []byte, row []datum.Datum, position int) ([]byte, error) {
 	if p.masked != nil && p.masked[position] {
-		return append(dst, `"`+exec.Mask+`"`...), nil
+		return datum.AppendJSON(dst, exec.Masked(p.Table.Columns[position].Type), p.Table.Columns[position].Type)
 	}
 	return datum.AppendJSON(dst, row[position], p.Table.Columns[position].Type)
 }

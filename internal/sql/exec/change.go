@@ -219,9 +219,7 @@ func (s *writeSet) give(row []datum.Datum) error {
 		return err
 	}
 	if !s.run.inner {
-		for _, i := range s.run.maskedColumns(s.returning.Columns) {
-			result[i] = datum.NewText(Mask)
-		}
+		mask(s.returning.Columns, s.run.maskedColumns(s.returning.Columns), result)
 	}
 	s.returned = append(s.returned, result)
 	return s.run.budget.take(result)

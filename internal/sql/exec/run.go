@@ -211,9 +211,7 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err
 		}
 		result.keptBytes += rowBytes(row)
 		kept := arena.copy(row)
-		for _, i := range masked {
-			kept[i] = datum.NewText(Mask)
-		}
+		mask(query.Columns, masked, kept)
 		result.Rows = append(result.Rows, kept)
 		return nil
 	})
@@ -235,9 +233,7 @@ func (r *run) stream(ctx context.Context, query *plan.Query, masked []int) (rows
 			return r.sink.Row(row)
 		}
 		copy(shown, row)
-		for _, i := range masked {
-			shown[i] = datum.NewText(Mask)
-		}
+		mask(query.Columns, masked, shown)
 		return r.sink.Row(shown)
 	})
 	return rows, err
@@ -260,6 +256,24 @@ func (r *run) maskedColumns(columns []Column) []int {
 		}
 	}
 	return masked
+}
+
+// mask hides the values of masked columns.
+func mask(columns []Column, masked []int, row []datum.Datum) {
+	for _, i := range masked {
+		row[i] = Masked(columns[i].Type)
+	}
+}
+
+// Masked is what is shown instead of a value of a type. It is of that type: where that can be no text it is NULL.
+func Masked(t datum.Type) datum.Datum {
+	switch t.Kind { //nolint:exhaustive // the others hold no text of any kind
+	case datum.Text:
+		return datum.NewText(Mask)
+	case datum.JSON:
+		return datum.NewString(datum.JSON, `"`+Mask+`"`)
+	}
+	return datum.Datum{}
 }
 
 // rowArena copies rows into few large pieces of memory.
