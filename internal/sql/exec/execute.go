@@ -129,6 +129,7 @@ type batchRun struct {
 	lease   memoryLease             // of the results, which stay until the request has run, and of the query that runs
 	totals  changeTotals
 	before  changeTotals // what totals were when the transaction began; a rollback goes back to them
+	marks   []totalsAt   // of the savepoints that the request has set in the open transaction
 	// committing is set while a commit is on its way: its outcome is unknown when the request ends then.
 	committing bool
 	key        *planKey    // under which the plan of the only statement may be kept; nil when it may not

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
@@ -187,8 +188,40 @@ func (b *batchRun) transact(ctx context.Context, s *plan.Transact) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
+	b.countFrom(s.Node)
 	b.engine.transactions.Note(b.tx)
 	return b.said(message), nil
+}
+
+// totalsAt is what the totals were when the request set a savepoint.
+type totalsAt struct {
+	name   string
+	totals changeTotals
+}
+
+// countFrom keeps the totals in step with the savepoints. Of one that an earlier request has set only the name is known here: whatever
+// this request has counted in the transaction came after it.
+func (b *batchRun) countFrom(node parse.Statement) {
+	find := func(name string) int {
+		for i, mark := range slices.Backward(b.marks) {
+			if mark.name == name {
+				return i
+			}
+		}
+		return -1
+	}
+	switch node := node.(type) {
+	case *parse.Savepoint:
+		b.marks = append(b.marks, totalsAt{node.Name.Name, b.totals})
+	case *parse.ReleaseSavepoint:
+		b.marks = b.marks[:max(0, find(node.Name.Name))]
+	case *parse.RollbackTo:
+		found := find(node.Name.Name)
+		b.marks = b.marks[:found+1]
+		if b.totals = b.before; found >= 0 {
+			b.totals = b.marks[found].totals
+		}
+	}
 }
 
 func (b *batchRun) said(message string) Result {
@@ -207,7 +240,7 @@ func (b *batchRun) begin(node *parse.Begin) (Result, error) {
 		return Result{}, err
 	}
 	tx.ReadOnly = node.Modes.Access == parse.ReadOnly
-	b.tx, b.before = tx, b.totals
+	b.tx, b.before, b.marks = tx, b.totals, nil
 	b.engine.transactions.Note(tx)
 	return b.said("Transaction started (" + tx.ID + ")"), nil
 }
