@@ -65,6 +65,8 @@ func TestCastRefuses(t *testing.T) {
 		{NewText(`\9`), Of(Bytes), fault.InvalidStatement},
 		{NewText("[1,2]"), mustType(t, "embedding", 3), fault.InvalidStatement},
 		{NewText("[1,null]"), mustType(t, "embedding", 3), fault.InvalidStatement},
+		{NewText("[null,0,0]"), mustType(t, "embedding", 3), fault.InvalidStatement},
+		{NewText("[0,0, null ]"), mustType(t, "embedding", 3), fault.InvalidStatement},
 		{NewText("[1e300]"), mustType(t, "embedding", 1), fault.OutOfRange},
 		{NewText("null"), mustType(t, "embedding", 1), fault.InvalidStatement},
 		{NewBool(true), Of(Double), fault.InvalidStatement},

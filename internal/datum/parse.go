@@ -329,6 +329,9 @@ func parseEmbedding(text string, t Type) (Datum, error) {
 		return Datum{}, fault.New(fault.OutOfRange, "a text of %d bytes is too long for an embedding of at most %d dimensions", len(text), MaxDims)
 	}
 	var numbers []float64
+	if strings.Contains(text, "null") { // no number has it; as an element it would read as zero
+		return Datum{}, fault.New(fault.InvalidStatement, "%s is not a valid %s: want a JSON array of numbers", quoteValue(text), t)
+	}
 	if err := json.Unmarshal([]byte(text), &numbers); err != nil || numbers == nil {
 		return Datum{}, fault.New(fault.InvalidStatement, "%s is not a valid %s: want a JSON array of numbers", quoteValue(text), t)
 	}
