@@ -13,6 +13,9 @@ const LoginFailed = "LOGIN_FAILED"
 // TokenReused is the audit log's word for a refresh token that was shown again after it had been replaced.
 const TokenReused = "TOKEN_REUSED"
 
+// Logout is the audit log's word for a logout that ended the tokens of a login.
+const Logout = "LOGOUT"
+
 type addressKey struct{}
 
 // WithAddress returns a context that says where a caller comes from, for the audit log.

@@ -271,6 +271,9 @@ func TestPasswordPolicy(t *testing.T) {
 	if err := plain.Check("short"); err != nil {
 		t.Errorf("statements are held to the policy although the complexity rule is off: %v", err)
 	}
+	if err := plain.Check(""); fault.KindOf(err) != fault.InvalidStatement {
+		t.Errorf("an empty password: %v", err)
+	}
 	if err := plain.Check(strings.Repeat("a", 73)); fault.KindOf(err) != fault.InvalidStatement {
 		t.Errorf("a password that bcrypt cannot read: %v", err)
 	}

@@ -73,10 +73,11 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return string(hashed), nil
 }
 
-// matches compares a password with a stored hash; without one it does the same work and answers false.
+// matches compares a password with a stored hash; without one it does the same work and answers false. No password is empty, whatever
+// hash was stored when there were such.
 func (h *hasher) matches(ctx context.Context, stored, password string) (bool, error) {
 	target, possible := []byte(stored), true
-	if stored == "" || len(password) > maxPasswordBytes {
+	if stored == "" || password == "" || len(password) > maxPasswordBytes {
 		target, possible = h.dummy, false
 	}
 	var mismatch error
@@ -99,8 +100,11 @@ func (s *Service) Hash(ctx context.Context, password string) (string, error) {
 
 // Check judges the password of a statement that sets one, with fault.InvalidStatement. Such statements are
 // run by administrators: the whole policy applies only when the complexity rule is on, else only what bcrypt
-// can read.
+// can read. An empty password is none, and refused whatever the policy is.
 func (s *Service) Check(password string) error {
+	if password == "" {
+		return fault.New(fault.InvalidStatement, "the password must not be empty")
+	}
 	if !s.config.ComplexityRule && len(password) <= s.config.MaxPassword {
 		return nil
 	}

@@ -128,3 +128,54 @@ func TestRefreshTokensMayStayGood(t *testing.T) {
 		t.Error("a refresh wrote a command")
 	}
 }
+
+// TestLogoutIsAuditedOnce: a logout ends the tokens of its login however often they were replaced, also where refresh tokens are not
+// replaced; the audit log has it once.
+func TestLogoutIsAuditedOnce(t *testing.T) {
+	t.Parallel()
+	for _, reuse := range []bool{false, true} {
+		w := newWorld(t, func(c *auth.Config) { c.AuditEntries, c.ReuseRefreshTokens = 100, reuse })
+		w.addUser("ann", alicePassword, session.RoleUser)
+		other := w.login("ann", alicePassword)
+		for rotations := range 4 {
+			grant := w.login("ann", alicePassword)
+			for range rotations {
+				var err error
+				if grant, err = w.refresh(grant.RefreshToken); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx := auth.WithAddress(t.Context(), "192.0.2.7")
+			for range 2 {
+				if err := w.Logout(ctx, "", "garbage", grant.AccessToken, grant.RefreshToken); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := w.refresh(grant.RefreshToken); err == nil {
+				t.Errorf("after %d refreshes and a logout the refresh token is good", rotations)
+			}
+			if _, err := w.Authenticate(t.Context(), grant.AccessToken); err == nil {
+				t.Errorf("after %d refreshes and a logout the access token is good", rotations)
+			}
+		}
+		if _, err := w.Authenticate(t.Context(), other.AccessToken); err != nil {
+			t.Errorf("another login: %v", err)
+		}
+		entries, err := w.node.Audit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := 0
+		for _, entry := range entries {
+			if entry.GetAction() == auth.Logout && entry.GetTarget() == "ann" && entry.GetIpAddress() == "192.0.2.7" {
+				ended++
+			}
+			if entry.GetAction() == auth.TokenReused {
+				t.Errorf("the audit log says %v", entry)
+			}
+		}
+		if ended != 4 {
+			t.Errorf("the audit log has %d logouts, want 4", ended)
+		}
+	}
+}

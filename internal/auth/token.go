@@ -105,6 +105,64 @@ func (s *Service) Refresh(ctx context.Context, token string) (Grant, error) {
 	return s.grant(identity, family, uint32(response.GetObjectId())) //nolint:gosec // checked above
 }
 
+// Logout ends the tokens of the logins that tokens came of, whatever their type. A token that is not good, or that an external issuer gave,
+// is left alone. It returns fault.Unavailable when the end could not be recorded.
+func (s *Service) Logout(ctx context.Context, tokens ...string) error {
+	for _, token := range tokens {
+		if token == "" || len(token) > maxTokenBytes || s.externalOf(token) != nil {
+			continue
+		}
+		key := tokenKey(sha256.Sum256([]byte(token)))
+		verified, err := s.verify(ctx, key, token)
+		if _, refused := errors.AsType[*Error](err); refused || err == nil && verified.Family == "" && verified.TokenType != typeRefresh {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		account, err := s.claimedAccount(ctx, key, &verified)
+		if _, refused := errors.AsType[*Error](err); refused {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err = s.endFamily(ctx, account, familyOf(verified, token)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noSerial is the number of no token of a family, so that showing it ends the family.
+const noSerial = math.MaxUint32
+
+// endFamily ends a family. One whose first token was never replaced is not known; it is made known before.
+func (s *Service) endFamily(ctx context.Context, account catalog.User, family tokenFamily) error {
+	serials := []uint32{0, noSerial}
+	if found, known := account.Family(family); known {
+		if found.Revoked {
+			return nil
+		}
+		serials = serials[1:]
+	}
+	for _, serial := range serials {
+		cmd := &commandv1.Command{Body: &commandv1.Command_RotateToken{RotateToken: &commandv1.RotateToken{
+			UserId: string(account.ID), Family: family[:], Serial: serial,
+			ExpiresMicros: s.config.Clock.Now().Add(s.config.RefreshLife + clockLeeway).UnixMicro(), GraceMicros: s.config.RefreshGrace.Microseconds(),
+		}}}
+		note := s.note(ctx, cmd)
+		if note != nil {
+			note.Action = Logout
+		}
+		cmd.Header = &commandv1.Header{Actor: string(account.ID), Audit: note}
+		if _, err := s.config.Executor.Execute(ctx, metaGroup, cmd); err != nil && fault.KindOf(err) != fault.NotFound {
+			return fmt.Errorf("end tokens: %w", err)
+		}
+	}
+	return nil
+}
+
 // familyOf is the family of a token. One of an older version, which names none, has its own.
 func familyOf(verified claims, token string) (family tokenFamily) {
 	if raw, err := hex.DecodeString(verified.Family); err == nil && len(raw) == len(family) {

@@ -129,10 +129,17 @@ func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, name, value s
 	http.SetCookie(w, cookie)
 }
 
-// handleLogout removes the cookies. Tokens stay good until they expire.
+// handleLogout removes the cookies and ends all tokens of the logins that the request shows tokens of. The cookies go even when the rest
+// fails.
 func (s *Server) handleLogout(w http.ResponseWriter, r *http.Request) {
 	s.setCookie(w, r, accessCookie, "", time.Time{})
 	s.setCookie(w, r, refreshCookie, "", time.Time{})
+	shown := []string{tokenOf(r, refreshCookie, true), tokenOf(r, accessCookie, true)}
+	fromHeader, _ := bearer(r.Header.Get("Authorization"))
+	if err := s.config.Auth.Logout(auth.WithAddress(r.Context(), s.clientAddr(r).String()), append(shown, fromHeader)...); err != nil {
+		s.writeAuthFailure(w, r, err)
+		return
+	}
 	writeJSON(w, http.StatusOK, map[string]string{"message": "Logged out"})
 }
 

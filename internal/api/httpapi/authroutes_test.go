@@ -255,6 +255,62 @@ func TestMeRefreshLogout(t *testing.T) {
 			t.Errorf("logout leaves %v", cookie)
 		}
 	}
+	if got := w.get("/v1/api/auth/me", withToken(login.AccessToken)); got.Code != http.StatusOK {
+		t.Errorf("a logout without a token ends a token: %d %s", got.Code, got.Body)
+	}
+}
+
+// TestLogoutEndsTheTokensOfItsLogin: whatever a request to log out shows, the tokens that came of that login are refused from then on, and
+// those of another login are not.
+func TestLogoutEndsTheTokensOfItsLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *config.Config) { c.RateLimit.MaxAuthRequestsPerIP = 0 })
+	w.addUser("alice", session.RoleUser)
+	login := func() sessionBody {
+		return readSession(t, w.post("/v1/api/auth/login", `{"user":"alice","password":"`+password+`"}`, nil))
+	}
+	cookie := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: name, Value: value}) }
+	}
+	other := login()
+	for name, show := range map[string]func(sessionBody) func(*http.Request){
+		"refresh cookie": func(s sessionBody) func(*http.Request) { return cookie("kalamdb_refresh", s.RefreshToken) },
+		"access cookie":  func(s sessionBody) func(*http.Request) { return cookie("kalamdb_auth", s.AccessToken) },
+		"refresh token":  func(s sessionBody) func(*http.Request) { return withToken(s.RefreshToken) },
+		"access token":   func(s sessionBody) func(*http.Request) { return withToken(s.AccessToken) },
+		"a token beside garbage": func(s sessionBody) func(*http.Request) {
+			return func(r *http.Request) {
+				cookie("kalamdb_refresh", "garbage")(r)
+				cookie("kalamdb_auth", other.AccessToken+"x")(r)
+				withToken(s.AccessToken)(r)
+			}
+		},
+	} {
+		for _, rotated := range []bool{false, true} {
+			ours := login()
+			last := ours
+			if rotated {
+				last = readSession(t, w.post("/v1/api/auth/refresh", "", withToken(ours.RefreshToken)))
+			}
+			if got := w.post("/v1/api/auth/logout", "", show(last)); got.Code != http.StatusOK {
+				t.Fatalf("logout by %s: %d %s", name, got.Code, got.Body)
+			}
+			for _, s := range []sessionBody{ours, last} {
+				if got := readPlain(t, w.post("/v1/api/auth/refresh", "", withToken(s.RefreshToken))); got.status != http.StatusUnauthorized {
+					t.Errorf("refresh after logout by %s (rotated %v): %+v", name, rotated, got)
+				}
+				if got := readPlain(t, w.get("/v1/api/auth/me", withToken(s.AccessToken))); got.status != http.StatusUnauthorized {
+					t.Errorf("access after logout by %s (rotated %v): %+v", name, rotated, got)
+				}
+			}
+			if got := w.post("/v1/api/auth/logout", "", show(last)); got.Code != http.StatusOK {
+				t.Errorf("logout again by %s: %d %s", name, got.Code, got.Body)
+			}
+		}
+	}
+	if got := w.post("/v1/api/auth/refresh", "", withToken(other.RefreshToken)); got.Code != http.StatusOK {
+		t.Errorf("another login: %d %s", got.Code, got.Body)
+	}
 }
 
 func TestSetupOverHTTP(t *testing.T) {

@@ -49,6 +49,7 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, token string) (auth.Identity, error)
 	Login(ctx context.Context, user ident.UserID, password string) (auth.Grant, error)
 	Refresh(ctx context.Context, token string) (auth.Grant, error)
+	Logout(ctx context.Context, tokens ...string) error
 	Setup(ctx context.Context, request auth.SetupRequest) (auth.User, error)
 	NeedsSetup(ctx context.Context) (bool, error)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -119,10 +120,41 @@ func (e *Environment) createUser(node *parse.CreateUser) (Statement, error) {
 		meta.Password = &node.Secret
 	case parse.AuthOAuth:
 		account.AuthType, account.AuthData = "oauth", node.Secret
+		if err := e.checkBinding(node); err != nil {
+			return nil, err
+		}
 	case parse.AuthInternal:
 		account.AuthType = "internal"
 	}
 	return meta, nil
+}
+
+// binding is what an account says of the token that it logs in with.
+type binding struct {
+	Provider string `json:"provider"`
+	Subject  string `json:"subject"`
+}
+
+// checkBinding refuses what names no subject of a provider, or one that is another account's already: a login would let neither in. Two
+// statements at once may still do that. An account with nothing to it cannot log in.
+func (e *Environment) checkBinding(node *parse.CreateUser) error {
+	if node.Secret == "" {
+		return nil
+	}
+	var wanted binding
+	if err := json.Unmarshal([]byte(node.Secret), &wanted); err != nil || wanted.Provider == "" || wanted.Subject == "" {
+		return invalid(node, `OAUTH needs a JSON object like '{"provider": "https://issuer", "subject": "id"}'`)
+	}
+	for _, account := range e.Catalog.Users(false) {
+		var found binding
+		if account.AuthData == "" || string(account.ID) == node.Name.Name || json.Unmarshal([]byte(account.AuthData), &found) != nil {
+			continue
+		}
+		if found == wanted {
+			return at(node, fault.New(fault.AlreadyExists, "another user with this provider and subject already exists"))
+		}
+	}
+	return nil
 }
 
 func (e *Environment) alterUser(node *parse.AlterUser) (Statement, error) {
