@@ -269,6 +269,9 @@ func readForm(form *multipart.Reader, limits config.Limits) (sqlRequest, *failur
 			if !utf8.Valid(text) {
 				return sqlRequest{}, invalidInput("The part " + name + " is not valid UTF-8")
 			}
+			if _, twice := texts[name]; twice {
+				return sqlRequest{}, invalidInput("The part " + name + " is in the form twice")
+			}
 			texts[name] = string(text)
 		}
 	}

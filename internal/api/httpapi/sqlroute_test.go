@@ -218,6 +218,19 @@ func TestMultipartForms(t *testing.T) {
 			t.Errorf("%v: %+v, want %s", test.parts, got, test.code)
 		}
 	}
+	for _, name := range []string{"sql", "params", "namespace_id", "read_level"} {
+		body := ""
+		for _, part := range [][2]string{{"sql", "SELECT 1"}, {name, ""}, {name, ""}} {
+			body += "--x\r\nContent-Disposition: form-data; name=\"" + part[0] + "\"\r\n\r\n" + part[1] + "\r\n"
+		}
+		twice := w.post("/v1/api/sql", body+"--x--\r\n", func(r *http.Request) {
+			withToken(token)(r)
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+		})
+		if got := readFailure(t, twice); got.status != http.StatusBadRequest || got.code != "INVALID_INPUT" {
+			t.Errorf("part %q twice: %+v", name, got)
+		}
+	}
 	broken := w.post("/v1/api/sql", "no form", func(r *http.Request) {
 		withToken(token)(r)
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
