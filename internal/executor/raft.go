@@ -127,7 +127,12 @@ func (r *Raft) goOn(
 		switch attempt.Outcome {
 		case Done:
 			return readResponse(attempt.Result)
-		case TooLarge, Overloaded, Behind, Missing, DiskFull:
+		case Missing:
+			if ran {
+				return r.learn(ctx, attempt, group, id, data)
+			}
+			return nil, verdict(ctx, group, attempt, ran)
+		case TooLarge, Overloaded, Behind, DiskFull:
 			return nil, verdict(ctx, group, attempt, ran)
 		case Unknown:
 			ran = true
@@ -151,6 +156,23 @@ func (r *Raft) goOn(
 		pause = min(2*pause, lastPause)
 		attempt = r.bounded(ctx, limit, hint, mode, group, id, data)
 	}
+}
+
+// learn ends a request in mode All that is refused because a voter is missing, after an attempt of which nobody knows whether it was committed:
+// its leader may be the voter that is missing. The request is made once more for a quorum, which commits it if nobody has, so that the
+// caller hears what became of it.
+func (r *Raft) learn(
+	ctx context.Context, refused Attempt, group shard.GroupID, id ident.RequestID, data []byte,
+) (*commandv1.Response, error) {
+	again := r.bounded(ctx, firstAttempt, 0, Quorum, group, id, data)
+	r.retries[again.Outcome].Add(1)
+	if again.Outcome != Done {
+		return nil, verdict(ctx, group, refused, true)
+	}
+	if response, err := readResponse(again.Result); err != nil {
+		return response, err
+	}
+	return nil, verdict(ctx, group, Attempt{Outcome: Behind, Err: fmt.Errorf("committed, not yet applied everywhere: %w", refused.Err)}, true)
 }
 
 // bounded is an attempt that ends after limit, so that a leader that hangs is left for its successor; in mode All waiting is the

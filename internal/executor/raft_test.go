@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +27,7 @@ type script struct {
 	answers []Attempt
 	asked   []ident.ReplicaID
 	ids     []ident.RequestID
+	modes   []Mode
 	sent    [][]byte
 }
 
@@ -38,7 +41,8 @@ func (s *script) next(to ident.ReplicaID, id ident.RequestID, data []byte) Attem
 	return answer
 }
 
-func (s *script) Propose(_ context.Context, _ Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+func (s *script) Propose(_ context.Context, mode Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	s.modes = append(s.modes, mode)
 	return s.next(s.self, id, data)
 }
 func (s *script) Barrier(context.Context, shard.GroupID) (uint64, error) { return 7, nil }
@@ -50,7 +54,8 @@ func (s *script) Applied(g shard.GroupID) uint64 {
 }
 func (s *script) Self() ident.ReplicaID                { return s.self }
 func (s *script) Leader(shard.GroupID) ident.ReplicaID { return s.leader }
-func (s *script) Forward(_ context.Context, to ident.ReplicaID, _ Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+func (s *script) Forward(_ context.Context, to ident.ReplicaID, mode Mode, _ shard.GroupID, id ident.RequestID, data []byte) Attempt {
+	s.modes = append(s.modes, mode)
 	return s.next(to, id, data)
 }
 
@@ -65,8 +70,13 @@ func done(t *testing.T, response *commandv1.Response) Attempt {
 
 func execute(t *testing.T, s *script, patience time.Duration) (*commandv1.Response, error) {
 	t.Helper()
+	return executeIn(t, s, patience, Modes{})
+}
+
+func executeIn(t *testing.T, s *script, patience time.Duration, modes Modes) (*commandv1.Response, error) {
+	t.Helper()
 	random := rand.NewChaCha8([32]byte{1})
-	r := NewRaft(s, s, clock.Real{}, random, patience, Modes{}, nil)
+	r := NewRaft(s, s, clock.Real{}, random, patience, modes, nil)
 	return r.Execute(t.Context(), shard.UserShard(3), &commandv1.Command{
 		Header: &commandv1.Header{Actor: "alice"},
 		Body:   &commandv1.Command_PurgeTable{PurgeTable: &commandv1.PurgeTable{TableId: 9}},
@@ -234,6 +244,41 @@ func TestReadLevels(t *testing.T) {
 			if parsed, err := ParseReadLevel(level.String()); err != nil || parsed != level {
 				t.Errorf("%v is parsed as %v (%v)", level, parsed, err)
 			}
+		}
+	})
+}
+
+// TestAllSaysWhatBecameOfAWrite: the leader went while a write in mode all was under way, and is the voter that its successor misses. The
+// successor is asked once more, for a quorum, and the client hears that the write is committed and who is behind, or that it was refused.
+func TestAllSaysWhatBecameOfAWrite(t *testing.T) {
+	missing := Attempt{Outcome: Missing, Err: errors.New("no answer from node 3")}
+	for name, c := range map[string]struct {
+		third Attempt
+		want  fault.Kind
+		text  string
+	}{
+		"committed": {done(t, &commandv1.Response{Index: 5}), fault.Timeout, "committed, not yet applied everywhere: no answer from node 3"},
+		"refused by the state machine": {done(t, &commandv1.Response{
+			Failure: &commandv1.Failure{Kind: uint32(fault.DuplicateKey), Message: "Primary key violation"},
+		}), fault.DuplicateKey, "Primary key violation"},
+		"still not known": {Attempt{Outcome: Unknown}, fault.Timeout, "is not known"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{t: t, self: 1, leader: 2, answers: []Attempt{{Outcome: Unknown}, missing, c.third}}
+			_, err := executeIn(t, s, time.Minute, Modes{User: All})
+			if fault.KindOf(err) != c.want || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%s: %v, want %q", name, err, c.text)
+			}
+			if !slices.Equal(s.modes, []Mode{All, All, Quorum}) || s.ids[2] != s.ids[0] || !bytes.Equal(s.sent[2], s.sent[0]) {
+				t.Errorf("%s: it was asked in the modes %v for the requests %v", name, s.modes, s.ids)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{t: t, self: 1, leader: 2, answers: []Attempt{missing, done(t, &commandv1.Response{Index: 5})}}
+		_, err := executeIn(t, s, time.Minute, Modes{User: All})
+		if len(s.asked) != 1 || !strings.Contains(err.Error(), "nothing was written") {
+			t.Errorf("where nothing can be committed: %v after %d attempts", err, len(s.asked))
 		}
 	})
 }

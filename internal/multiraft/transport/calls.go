@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -38,6 +39,18 @@ func (t *GRPC) forward(ctx context.Context, to ident.ReplicaID, req *nodev1.Forw
 		return p.forwardAlone(ctx, req)
 	}
 	return resp, err
+}
+
+// A leader that waits for all voters has so much less time than its caller, so that it can still say who is behind: a tenth of it,
+// or this.
+const mostOfAnswer = 500 * time.Millisecond
+
+// patience is how long the peer may take over a call whose caller has so much time left.
+func patience(req *nodev1.ForwardRequest, left time.Duration) time.Duration {
+	if !req.GetAll() {
+		return left
+	}
+	return left - min(left/10, mostOfAnswer)
 }
 
 // forwardAlone runs a proposal at a peer by a call of its own: a peer of an earlier version knows nothing else.

@@ -330,7 +330,7 @@ func (f *forwarder) take() proto.Message {
 		c.sent = true
 		call := &nodev1.ForwardCall{Number: c.number, Request: c.req}
 		if !c.deadline.IsZero() {
-			call.PatienceMicros = uint64(max(clock.Left(c.deadline).Microseconds(), 1))
+			call.PatienceMicros = uint64(max(patience(c.req, clock.Left(c.deadline)).Microseconds(), 1))
 		}
 		batch.Calls = append(batch.Calls, call)
 	}

@@ -122,6 +122,29 @@ func TestPatienceDoesNotDependOnTheTime(t *testing.T) {
 		if left, err := time.ParseDuration(resp.GetMessage()); err != nil || left > time.Hour || left < time.Minute {
 			t.Errorf("with a clock that is wrong by %v the leader waits for %s, want an hour", by, resp.GetMessage())
 		}
+		everywhere := proposal("how long for all")
+		everywhere.All = true
+		if resp, err = from.Forward(ctx, 2, everywhere); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := time.ParseDuration(resp.GetMessage()); err != nil || left > time.Hour-mostOfAnswer || left < time.Minute {
+			t.Errorf("with a clock that is wrong by %v the leader waits for all voters for %s, want less than an hour", by, resp.GetMessage())
+		}
+	}
+}
+
+// TestTimeToAnswer: who waits for all voters has a tenth of the caller's time to answer in, and no more than is needed.
+func TestTimeToAnswer(t *testing.T) {
+	t.Parallel()
+	for left, want := range map[time.Duration]time.Duration{
+		0: 0, time.Second: 900 * time.Millisecond, 2 * time.Second: 1800 * time.Millisecond, time.Minute: time.Minute - 500*time.Millisecond,
+	} {
+		if got := patience(&nodev1.ForwardRequest{All: true}, left); got != want {
+			t.Errorf("of %v the leader gets %v, want %v", left, got, want)
+		}
+		if got := patience(&nodev1.ForwardRequest{}, left); got != left {
+			t.Errorf("of %v the leader gets %v for a quorum, want all of it", left, got)
+		}
 	}
 }
 
