@@ -136,7 +136,7 @@ func verdict(ctx context.Context, group shard.GroupID, last Attempt, ran bool) e
 		full.RetryAfter = diskFullRetry
 		return full
 	case last.Outcome == Overloaded && !ran:
-		overloaded := fault.New(fault.Overloaded, "too many writes are waiting for %s; try again", group)
+		overloaded := fault.New(fault.Overloaded, "%s takes no more writes for the moment: %w; try again", group, last.Err)
 		overloaded.RetryAfter = overloadedRetry
 		return overloaded
 	case errors.Is(ctx.Err(), context.Canceled):

@@ -121,6 +121,7 @@ func TestOutcomesBecomeFaults(t *testing.T) {
 		{"nobody answers", nil, fault.Unavailable},
 		{"once proposed, never told", []Attempt{{Outcome: Unknown}}, fault.Timeout},
 		{"overloaded", []Attempt{{Outcome: Overloaded}}, fault.Overloaded},
+		{"overloaded for a follower's sake", []Attempt{{Outcome: Overloaded, Err: errors.New("a live replica is too far behind")}}, fault.Overloaded},
 		{"overloaded after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: Overloaded}}, fault.Timeout},
 		{"the leader's disk is full", []Attempt{{Outcome: DiskFull}}, fault.DiskFull},
 		{"a full disk after an unknown outcome", []Attempt{{Outcome: Unknown}, {Outcome: DiskFull}}, fault.Timeout},

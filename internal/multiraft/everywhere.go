@@ -19,7 +19,7 @@ import (
 // polls. Question and answer travel on the Raft streams as messages of the two types that Raft uses between
 // itself and its own apply thread; they are taken out before Raft would see (and refuse) them.
 
-// MissingVoterError says that a proposal for all replicas was refused because some cannot answer; nothing
+// MissingVoterError says that a proposal for all voters was refused because some cannot answer; nothing
 // was proposed.
 type MissingVoterError struct {
 	Group   shard.GroupID
@@ -99,7 +99,7 @@ func (p *peerApplied) behind(ids []uint64, self ident.ReplicaID, index uint64) (
 }
 
 // ProposeAll is Propose with an answer only once every voter has applied the command. It refuses at once
-// with *MissingVoterError when a voter is silent or a member is not a voter yet. When the context ends first
+// with *MissingVoterError when a voter is silent. When the context ends first
 // the error is *BehindError beside the result and index: the command is committed.
 func (m *Manager) ProposeAll(ctx context.Context, id shard.GroupID, request ident.RequestID, data []byte) ([]byte, uint64, error) {
 	g := m.groups[id]
@@ -118,11 +118,11 @@ func (m *Manager) ProposeAll(ctx context.Context, id shard.GroupID, request iden
 	return result, index, m.awaitAll(ctx, g, index)
 }
 
-// missingVoters lists the members that could not apply a command now: silent ones, and learners that are to vote.
+// missingVoters lists the voters that could not apply a command now. A learner is none, also when it is to vote once it has caught up: that
+// may take long, and who gets its vote while a command waits is waited for like the others.
 func (m *Manager) missingVoters(g *group) []ident.ReplicaID {
-	members := g.members.Load()
-	missing := slices.DeleteFunc(replicaIDs(members.learners), func(id ident.ReplicaID) bool { return m.observer(g.id, uint64(id)) })
-	for _, raw := range members.voters {
+	var missing []ident.ReplicaID
+	for _, raw := range g.members.Load().voters {
 		if id := ident.ReplicaID(raw); !m.Live(id) {
 			missing = append(missing, id)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,5 +216,29 @@ func TestAllWaitsForNoObserver(t *testing.T) {
 	var missing *MissingVoterError
 	if !ended || !errors.As(o.err, &missing) || len(missing.Missing) != 1 || missing.Missing[0] != away.replica {
 		t.Fatalf("without a voter: %v", o.err)
+	}
+}
+
+// TestAllWaitsForNoLearner: a member that has no vote yet, since it has not caught up, holds no command for all up.
+func TestAllWaitsForNoLearner(t *testing.T) {
+	l := threeNodes(t, 35)
+	g := shard.UserShard(0)
+	l.members = append(l.members, Member{Replica: 4, Node: 4}) // it does not answer
+	learns := func() *labNode {
+		n := l.leader(g)
+		if n != nil && slices.Equal(n.manager.groups[g].describe(n.manager).Learners, []ident.ReplicaID{4}) {
+			return n
+		}
+		return nil
+	}
+	l.until(400, "it is a learner", func() bool { return learns() != nil })
+	n := learns()
+	if o, ended := l.proposeAll(t.Context(), n, g, 4, 400); !ended || o.err != nil {
+		t.Fatalf("beside a learner: %v, ended %v", o.err, ended)
+	}
+	for id, node := range l.nodes {
+		if node.sum(g) != 4 {
+			t.Errorf("replica %d has a sum of %d", id, node.sum(g))
+		}
 	}
 }

@@ -61,7 +61,11 @@ type group struct {
 	ownTerm    uint64 // the last term of which this replica, as its leader, has committed an entry
 	skipTicks  int    // ticks that Raft does not see, see alignHeartbeats
 
-	proposed    latency       // of the proposals to this replica
+	proposed latency // of the proposals to this replica
+
+	// Proposals that were turned away because too many wait, or for a follower's sake.
+	refusedWaiting, refusedLag atomic.Uint64
+
 	elections   atomic.Uint64 // times this replica became leader
 	snapsSent   atomic.Uint64 // snapshots delivered to peers
 	snapsTaken  atomic.Uint64 // snapshots installed here

@@ -69,8 +69,8 @@ var (
 	ErrUnknownGroup = errors.New("multiraft: unknown group")
 	// ErrStopped says that the node is shutting down; nothing was proposed.
 	ErrStopped = errors.New("multiraft: stopped")
-	// ErrOverloaded says that a bound on waiting proposals was reached; nothing was proposed.
-	ErrOverloaded = errors.New("multiraft: too many proposals are waiting")
+	// ErrOverloaded says that a bound on waiting proposals was reached, or that a follower is too far behind; nothing was proposed.
+	ErrOverloaded = errors.New("multiraft: too many writes are waiting")
 	// ErrTooLarge says that the proposal is over the size limit; nothing was proposed.
 	ErrTooLarge = errors.New("multiraft: proposal is larger than the limit")
 	// ErrOutcomeUnknown says that the proposal entered the log but leadership moved before its result was

@@ -23,8 +23,11 @@ type Observation struct {
 	Proposals    uint64        // to this replica that ended since the start
 	Proposing    time.Duration // that they took together
 	Latest       time.Duration // about what the latest of them took, zero when there was none
-	Snapshots    SnapshotBytes // since the start
-	Percent      int           // about what is done of a snapshot on its way, of several the one that is least far; -1 for none
+	// Proposals that were turned away since the start, because too many wait and because a live follower is too far behind.
+	RefusedWaiting, RefusedLag uint64
+
+	Snapshots SnapshotBytes // since the start
+	Percent   int           // about what is done of a snapshot on its way, of several the one that is least far; -1 for none
 }
 
 // Observe reads all groups, without asking their workers.
@@ -37,6 +40,7 @@ func (m *Manager) Observe() []Observation {
 			one.LogEntries = last - first + 1
 		}
 		one.Proposals, one.Proposing, one.Latest = g.proposed.read()
+		one.RefusedWaiting, one.RefusedLag = g.refusedWaiting.Load(), g.refusedLag.Load()
 		one.Snapshots, one.Percent = m.transfers.group(g.id), -1
 		if percent, running := percents[g.id]; running {
 			one.Percent = percent

@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -28,6 +29,17 @@ type Refusals struct {
 	TooLarge    uint64 // over the size limit
 	DiskFull    uint64 // hardly any room is left
 }
+
+// errFollowerLag is ErrOverloaded with another reason.
+var errFollowerLag error = followerLag{}
+
+type followerLag struct{}
+
+// Error implements error.
+func (followerLag) Error() string { return "multiraft: a live replica is too far behind" }
+
+// Is makes it an ErrOverloaded.
+func (followerLag) Is(target error) bool { return target == ErrOverloaded }
 
 type refusalCounters struct {
 	notLeader, waiting, followerLag, tooLarge atomic.Uint64
@@ -56,14 +68,18 @@ func (m *Manager) admit(id shard.GroupID, request ident.RequestID, data []byte) 
 		return nil, nil, &NotLeaderError{Group: id, Leader: ident.ReplicaID(g.lead.Load())}
 	case g.pressed.Load():
 		m.stats.refused.followerLag.Add(1)
-		return nil, nil, fmt.Errorf("%w: a follower of %s is too far behind", ErrOverloaded, id)
+		g.refusedLag.Add(1)
+		return nil, nil, errFollowerLag
 	}
 	if err := m.room.admits(data); err != nil {
 		return nil, nil, err
 	}
 	w, err := g.register(request, len(data), &m.cfg)
 	if err != nil {
-		m.stats.refused.waiting.Add(1)
+		if errors.Is(err, ErrOverloaded) {
+			m.stats.refused.waiting.Add(1)
+			g.refusedWaiting.Add(1)
+		}
 		return nil, nil, err
 	}
 	return g, w, nil

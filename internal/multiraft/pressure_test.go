@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.etcd.io/raft/v3"
@@ -33,8 +34,16 @@ func TestALaggingFollowerHoldsProposalsBack(t *testing.T) {
 	if !errors.Is(refused, ErrOverloaded) {
 		t.Fatalf("refused with %v, want ErrOverloaded", refused)
 	}
-	if got := n.manager.Refusals().FollowerLag; got == 0 {
-		t.Error("the refusal was not counted")
+	if !strings.Contains(refused.Error(), "a live replica is too far behind") {
+		t.Errorf("refused with %q", refused)
+	}
+	if got := n.manager.Refusals(); got.FollowerLag == 0 || got.Waiting != 0 {
+		t.Errorf("the refusal was counted as %+v", got)
+	}
+	for _, o := range n.manager.Observe() {
+		if (o.RefusedLag > 0) != (o.Group == g) || o.RefusedWaiting != 0 {
+			t.Errorf("%s counts %d refusals for a follower's sake, %d for those that wait", o.Group, o.RefusedLag, o.RefusedWaiting)
+		}
 	}
 	l.network.SetFault(nil)
 	l.until(400, "proposals are taken again", func() bool {

@@ -15,7 +15,7 @@ import (
 type activityDescs struct {
 	elections, lagEntries, lagBytes, lagSeconds                                 *prometheus.Desc
 	propose, latest, groupSnapBytes, snapPercent                                *prometheus.Desc
-	waiting, waitingBytes, groupLogBytes, ack                                   *prometheus.Desc
+	waiting, waitingBytes, refused, groupLogBytes, ack                          *prometheus.Desc
 	followerLag, snapFailed, snapFailing                                        *prometheus.Desc
 	inbox, dropped, truncated                                                   *prometheus.Desc
 	barriers, spared, leaseReads, attempts, hints, snapProgress, snapPairs, cpu *prometheus.Desc
@@ -35,6 +35,8 @@ func newActivityDescs() activityDescs {
 		lagBytes:   group("lag_bytes", "About the bytes of these entries, by the average of those in the log."),
 		lagSeconds: group("lag_seconds", "Time since this node had applied everything that was committed anywhere."),
 		waiting:    group("waiting_proposals", "Proposals on this node that wait for their result."),
+		refused: group("refused_total",
+			"Proposals turned away since the start because too many wait, or because a live follower is too far behind.", "reason"),
 		waitingBytes: group("waiting_bytes",
 			"Bytes of the proposals on this node that wait for their result."),
 		propose: group("propose_seconds",
@@ -80,6 +82,8 @@ func (c *groupCollector) collectActivity(
 		gauge(c.more.latest, g.Latest.Seconds(), name)
 		count(c.more.groupSnapBytes, g.Snapshots.Sent, name, "sent")
 		count(c.more.groupSnapBytes, g.Snapshots.Received, name, "received")
+		count(c.more.refused, g.RefusedWaiting, name, "waiting")
+		count(c.more.refused, g.RefusedLag, name, "follower_lag")
 		gauge(c.more.waiting, float64(g.Waiting), name)
 		gauge(c.more.waitingBytes, float64(g.WaitingBytes), name)
 		gauge(c.more.groupLogBytes, float64(g.LogBytes), name)

@@ -56,6 +56,8 @@ var visible = []struct {
 	{"refusals", `proposals_refused_total{reason="not_leader"}`, []int{2}},
 	{"refusals", `proposals_refused_total{reason="follower_lag"}`, nil},
 	{"refusals", `proposals_refused_total{reason="disk_full"}`, nil},
+	{"refusals of a group", `group_refused_total{group="data:shared:00",reason="waiting"}`, []int{1}},
+	{"refusals of a group", `group_refused_total{group="data:shared:00",reason="follower_lag"}`, nil},
 }
 
 // seriesOf is the name of a series in what a node exports.

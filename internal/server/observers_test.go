@@ -13,6 +13,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
+	"github.com/kalamdb/kalamdb-go/internal/multiraft"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/rowvalue"
 	commandv1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/command/v1"
@@ -149,14 +150,31 @@ func TestModeAllWaitsForVotersOnly(t *testing.T) {
 			}
 		}
 	}
-	// With its vote back the node counts, and it is away.
+	// A vote that was given back counts once the node has caught up, and it is away.
 	if _, err := nodes[0].exec.Execute(t.Context(), shard.Meta, &commandv1.Command{Body: &commandv1.Command_ChangeVotes{
 		ChangeVotes: &commandv1.ChangeVotes{ReplicaId: uint64(nodes[2].self()), Groups: []uint64{200}, Votes: true},
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "a write waits for the node that is to vote again", func() bool {
-		status, body := c.post("/v1/api/sql", map[string]any{"sql": "INSERT INTO shop.t VALUES (5)"})
+	c.sql("INSERT INTO shop.t VALUES (5)")
+	back := openNode(t, nodes[2].cfg, Options{APIListener: relisten(t, nodes[2].apiAddr), RPCListener: relisten(t, nodes[2].rpcAddr)})
+	waitReady(t, back)
+	within(t, "node 3 votes again", func() bool {
+		for _, n := range nodes[:2] {
+			statuses, err := n.engine().Status(t.Context())
+			if err != nil || !slices.ContainsFunc(statuses, func(s multiraft.GroupStatus) bool {
+				return s.Group == 200 && slices.Contains(s.Voters, back.self())
+			}) {
+				return false
+			}
+		}
+		return true
+	})
+	closeNode(t, back)
+	id := 5
+	within(t, "a write waits for the node that votes again", func() bool {
+		id++
+		status, body := c.post("/v1/api/sql", map[string]any{"sql": fmt.Sprintf("INSERT INTO shop.t VALUES (%d)", id)})
 		return status == http.StatusServiceUnavailable && strings.Contains(string(body), "node 3")
 	})
 }
