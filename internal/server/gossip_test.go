@@ -85,6 +85,7 @@ func askBesideOneThatSwallows(t *testing.T, longestMillis int64) {
 	two := startTransport(t, transport.GRPCConfig{Resolver: addressBook{n}, Clock: clock.Real{}}, replicaTwo{}, 2)
 	served := make(chan error, 1)
 	go func() { served <- two.Serve(listener) }()
+	defer two.Stop(context.Background())
 	n.network = startTransport(t, transport.GRPCConfig{
 		Resolver: addressBook{n}, Clock: clock.Real{},
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
