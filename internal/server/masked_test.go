@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,9 +13,17 @@ func TestMaskedColumnsOfEveryType(t *testing.T) {
 	_, root, callers := rolesNode(t)
 	user := callers[0]
 	for i, test := range []struct{ kind, value, want string }{
-		{"JSON", `'{"key": 1}'`, `"***"`}, {"INT", "1", "null"}, {"BIGINT", "1", "null"}, {"TEXT", "'kept'", "***"}, {"BOOLEAN", "TRUE", "null"},
-		{"TIMESTAMP", "NOW()", "null"}, {"UUID", "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'", "null"}, {"DECIMAL(5, 2)", "1.5", "null"},
-		{"EMBEDDING(2)", "'[1, 2]'", "null"}, {"BYTES", "'x'", "null"}, {"DATE", "'2024-05-01'", "null"},
+		{"JSON", `'{"key": 1}'`, `"***"`},
+		{"INT", "1", "null"},
+		{"BIGINT", "1", "null"},
+		{"TEXT", "'kept'", "***"},
+		{"BOOLEAN", "TRUE", "null"},
+		{"TIMESTAMP", "NOW()", "null"},
+		{"UUID", "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'", "null"},
+		{"DECIMAL(5, 2)", "1.5", "null"},
+		{"EMBEDDING(2)", "'[1, 2]'", "null"},
+		{"BYTES", "'x'", "null"},
+		{"DATE", "'2024-05-01'", "null"},
 	} {
 		name := "app.m" + string(rune('a'+i))
 		root.sql("CREATE USER TABLE " + name + " (id INT PRIMARY KEY, credentials " + test.kind + ", password_hash " + test.kind + ")")
@@ -47,7 +56,7 @@ func TestNoNameShowsSecretsOfTheSystem(t *testing.T) {
 		}
 		statements := []string{"SELECT x FROM app.hashes", "SELECT upper(x) FROM app.hashes"}
 		for _, c := range columns {
-			source, column := c[0].(string)+"."+c[1].(string), c[2].(string)
+			source, column := fmt.Sprintf("%v.%v", c[0], c[1]), fmt.Sprint(c[2])
 			statements = append(statements, "SELECT "+column+" AS x FROM "+source, "SELECT concat("+column+") AS x FROM "+source,
 				"SELECT x FROM (SELECT "+column+" AS x FROM "+source+") AS d", "WITH w(x) AS (SELECT "+column+" FROM "+source+") SELECT x FROM w",
 				"SELECT max("+column+") AS x FROM "+source, "SELECT (SELECT "+column+" FROM "+source+" LIMIT 1) AS x",

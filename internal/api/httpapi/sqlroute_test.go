@@ -219,11 +219,11 @@ func TestMultipartForms(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"sql", "params", "namespace_id", "read_level"} {
-		body := ""
+		var body strings.Builder
 		for _, part := range [][2]string{{"sql", "SELECT 1"}, {name, ""}, {name, ""}} {
-			body += "--x\r\nContent-Disposition: form-data; name=\"" + part[0] + "\"\r\n\r\n" + part[1] + "\r\n"
+			fmt.Fprintf(&body, "--x\r\nContent-Disposition: form-data; name=%q\r\n\r\n%s\r\n", part[0], part[1])
 		}
-		twice := w.post("/v1/api/sql", body+"--x--\r\n", func(r *http.Request) {
+		twice := w.post("/v1/api/sql", body.String()+"--x--\r\n", func(r *http.Request) {
 			withToken(token)(r)
 			r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
 		})
