@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 const (
 	datumBytes = datum.Size
 	entryBytes = 48
-	// pointerBytes is the size of a pointer in a list.
+	// pointerBytes is the size of a pointer in a list, sliceBytes that of a row.
 	pointerBytes = 8
+	sliceBytes   = 24
 )
 
 // budget bounds the memory that one statement holds in sorts, groups and results. It belongs to the
@@ -89,6 +91,32 @@ func (b *budget) takeBytes(n int64) error {
 			"the query needs more than %d MiB of memory; narrow it with WHERE or LIMIT", b.limitBytes>>20)
 	}
 	return b.lease.reach(b.usedBytes)
+}
+
+// keepIn appends an item to a list that the budget pays for by its room, which is more than what is in it, before there is such a list.
+// While a list moves into a larger one both are paid for.
+func keepIn[T any](b *budget, list []T, item T) ([]T, error) {
+	if len(list) < cap(list) {
+		return append(list, item), nil
+	}
+	const doubled = 256 // as append does; beyond it a quarter is added
+	room := max(1, 2*cap(list))
+	if cap(list) > doubled {
+		room = cap(list) + cap(list)/4
+	}
+	size := sizeOf[T]()
+	if err := b.takeBytes(int64(room) * size); err != nil {
+		return list, err
+	}
+	b.usedBytes -= int64(cap(list)) * size
+	grown := make([]T, len(list), room)
+	copy(grown, list)
+	return append(grown, item), nil
+}
+
+// sizeOf is the size of an item of a list.
+func sizeOf[T any]() int64 {
+	return int64(reflect.TypeFor[T]().Size()) //nolint:gosec // a type is no larger than memory
 }
 
 // give returns the memory of a row that is no longer kept.

@@ -221,8 +221,11 @@ func (s *writeSet) give(row []datum.Datum) error {
 	if !s.run.inner {
 		mask(s.returning.Columns, s.run.maskedColumns(s.returning.Columns), result)
 	}
-	s.returned = append(s.returned, result)
-	return s.run.budget.take(result)
+	if err = s.run.budget.take(result); err != nil {
+		return err
+	}
+	s.returned, err = keepIn(s.run.budget, s.returned, result)
+	return err
 }
 
 // add puts a row version into the command. old is the live version that the expectation speaks of, nil when there is

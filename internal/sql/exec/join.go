@@ -101,14 +101,16 @@ func (o *joinOperator) fill(ctx context.Context, r *run, n *plan.Join) (err erro
 				continue
 			}
 		}
-		grown := rowBytes(row) + entryBytes
+		grown := rowBytes(row)
 		if o.index != nil {
 			grown += o.index.add(o.values, usable)
 		}
-		if err := o.budget.takeBytes(grown); err != nil {
+		if err = o.budget.takeBytes(grown); err != nil {
 			return err
 		}
-		o.rows = append(o.rows, joinRow{values: arena.copy(row)})
+		if o.rows, err = keepIn(o.budget, o.rows, joinRow{values: arena.copy(row)}); err != nil {
+			return err
+		}
 	}
 }
 

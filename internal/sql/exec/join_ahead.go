@@ -39,10 +39,12 @@ func (o *joinOperator) readAhead(ctx context.Context) (*rowIndex, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := o.budget.takeBytes(rowBytes(row) + wanted.add(o.values, usable)); err != nil {
+		if err = o.budget.takeBytes(rowBytes(row) + wanted.add(o.values, usable)); err != nil {
 			return nil, err
 		}
-		o.ahead.rows = append(o.ahead.rows, arena.copy(row))
+		if o.ahead.rows, err = keepIn(o.budget, o.ahead.rows, arena.copy(row)); err != nil {
+			return nil, err
+		}
 	}
 	return nil, nil
 }

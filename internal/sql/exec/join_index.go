@@ -8,6 +8,9 @@ import (
 // noRow ends a chain of rows.
 const noRow = -1
 
+// linkBytes is the memory of a link, with the room of a list that grows.
+const linkBytes = 16
+
 // chain is a list of rows with equal keys, in the order in which they came; the links are in rowIndex.next.
 type chain struct{ first, last int }
 
@@ -68,7 +71,7 @@ func (x *rowIndex) add(values []datum.Datum, usable bool) int64 {
 	number := len(x.next)
 	x.next = append(x.next, noRow)
 	if !usable {
-		return datumBytes
+		return linkBytes
 	}
 	found, known := x.find(values)
 	if known {
@@ -86,7 +89,7 @@ func (x *rowIndex) add(values []datum.Datum, usable bool) int64 {
 		x.encoded[string(x.key)] = found
 	}
 	if known {
-		return datumBytes
+		return linkBytes
 	}
-	return entryBytes + int64(len(x.key))
+	return linkBytes + entryBytes + int64(len(x.key))
 }

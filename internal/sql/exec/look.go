@@ -52,8 +52,11 @@ func (e *Engine) Look(
 		if len(result.Rows) == maxRows {
 			return fault.New(fault.LimitExceeded, "the result has more than %d rows", maxRows)
 		}
-		result.Rows = append(result.Rows, arena.copy(row))
-		return r.budget.take(row)
+		full := r.budget.take(row)
+		if full == nil {
+			result.Rows, full = keepIn(r.budget, result.Rows, arena.copy(row))
+		}
+		return full
 	})
 	result.RowCount = len(result.Rows)
 	return result, err

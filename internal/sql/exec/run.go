@@ -212,9 +212,11 @@ func (r *run) query(ctx context.Context, query *plan.Query) (result outcome, err
 		result.keptBytes += rowBytes(row)
 		kept := arena.copy(row)
 		mask(query.Columns, masked, kept)
-		result.Rows = append(result.Rows, kept)
-		return nil
+		var full error
+		result.Rows, full = keepIn(r.budget, result.Rows, kept)
+		return full
 	})
+	result.keptBytes += int64(cap(result.Rows)) * sliceBytes
 	result.RowCount = len(result.Rows)
 	return result, err
 }
@@ -284,13 +286,16 @@ type rowArena struct {
 
 const maxArenaRows = 256
 
-func (a *rowArena) copy(row []datum.Datum) []datum.Datum {
-	if len(a.free) < len(row) || len(row) == 0 {
+func (a *rowArena) copy(row []datum.Datum) []datum.Datum { return a.copyWide(row, len(row)) }
+
+// copyWide makes a row with room for more values; they are NULL.
+func (a *rowArena) copyWide(row []datum.Datum, width int) []datum.Datum {
+	if len(a.free) < width || width == 0 {
 		a.next = min(max(1, 2*a.next), maxArenaRows)
-		a.free = make([]datum.Datum, a.next*len(row))
+		a.free = make([]datum.Datum, a.next*width)
 	}
-	kept := a.free[:len(row):len(row)]
-	a.free = a.free[len(row):]
+	kept := a.free[:width:width]
+	a.free = a.free[width:]
 	copy(kept, row)
 	return kept
 }

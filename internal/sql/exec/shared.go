@@ -9,6 +9,11 @@ import (
 
 // collect keeps all rows of a node; it stops after a number of rows unless that is zero.
 func (r *run) collect(ctx context.Context, node plan.Node, stop int) ([][]datum.Datum, error) {
+	return r.collectWide(ctx, node, stop, 0)
+}
+
+// collectWide is collect with rows of at least a width: the values behind those of the node are NULL.
+func (r *run) collectWide(ctx context.Context, node plan.Node, stop, width int) ([][]datum.Datum, error) {
 	op, err := r.open(ctx, node)
 	if err != nil {
 		return nil, err
@@ -18,7 +23,10 @@ func (r *run) collect(ctx context.Context, node plan.Node, stop int) ([][]datum.
 	for stop == 0 || len(rows) < stop {
 		row, err := op.next(ctx)
 		if err == nil && row != nil {
-			err = r.budget.take(row)
+			wide := max(width, len(row))
+			if err = r.budget.takeBytes(rowBytes(row) + int64(wide-len(row))*datumBytes); err == nil {
+				rows, err = keepIn(r.budget, rows, arena.copyWide(row, wide))
+			}
 		}
 		if err != nil {
 			_ = op.close() // the first failure is the one to report
@@ -27,7 +35,6 @@ func (r *run) collect(ctx context.Context, node plan.Node, stop int) ([][]datum.
 		if row == nil {
 			break
 		}
-		rows = append(rows, arena.copy(row))
 	}
 	return rows, op.close()
 }
@@ -46,6 +53,7 @@ func (r *run) openShared(ctx context.Context, n *plan.Shared) (operator, error) 
 		for _, row := range rows {
 			r.state.keptBytes += rowBytes(row)
 		}
+		r.state.keptBytes += int64(cap(rows)) * sliceBytes
 	}
 	return &rowsOperator{rows: rows}, nil
 }

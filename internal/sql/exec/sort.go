@@ -156,6 +156,11 @@ func (o *sortOperator) keep(row []datum.Datum, place int) error {
 		heap.Fix(&o.rows, 0)
 		return nil
 	}
+	return o.add(row, place)
+}
+
+// add stores a row and its keys. It is no part of keep, which most rows leave early.
+func (o *sortOperator) add(row []datum.Datum, place int) error {
 	if err := o.budget.take(row); err != nil {
 		return err
 	}
@@ -166,12 +171,11 @@ func (o *sortOperator) keep(row []datum.Datum, place int) error {
 	copy(values, row)
 	copy(values[len(row):], o.scratch)
 	kept := sortRow{row: values[:len(row):len(row)], keys: values[len(row):], place: place}
-	if o.top < 0 {
-		o.rows.rows = append(o.rows.rows, kept)
-		return nil
+	var err error
+	if o.rows.rows, err = keepIn(o.budget, o.rows.rows, kept); err == nil && o.top > 0 {
+		heap.Fix(&o.rows, len(o.rows.rows)-1)
 	}
-	heap.Push(&o.rows, kept)
-	return nil
+	return err
 }
 
 func (s *sortedRows) compareKeys(a, b []datum.Datum) int {

@@ -59,7 +59,7 @@ func (r *run) subquery(eval *expr.EvalContext, query any, row []datum.Datum) (*e
 		return outcome, nil
 	}
 	state.kept[key] = outcome
-	bytes := int64(len(key)) + groupBytes
+	bytes := int64(len(key)) + groupBytes + int64(cap(rows))*sliceBytes
 	for _, row := range rows {
 		bytes += 2 * rowBytes(row)
 	}

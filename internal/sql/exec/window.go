@@ -13,21 +13,13 @@ import (
 
 // openWindow reads all rows of the input and puts the results of the window functions behind each.
 func (r *run) openWindow(ctx context.Context, n *plan.Window) (operator, error) {
-	input, err := r.collect(ctx, n.Input, 0)
-	if err != nil {
-		return nil, err
-	}
 	width := n.Windows.Width
 	if n.Input.Width() > width {
 		return nil, fmt.Errorf("the rows under a window have %d values, more than the %d that were planned", n.Input.Width(), width)
 	}
-	rows := make([][]datum.Datum, len(input))
-	for i, row := range input {
-		if err := r.budget.takeBytes(int64(n.Width()) * datumBytes); err != nil {
-			return nil, err
-		}
-		rows[i] = make([]datum.Datum, n.Width())
-		copy(rows[i], row)
+	rows, err := r.collectWide(ctx, n.Input, 0, n.Width())
+	if err != nil {
+		return nil, err
 	}
 	for i, call := range n.Windows.Calls {
 		w := &windowRun{run: r, call: call, rows: rows, width: width, target: width + i}
@@ -52,6 +44,9 @@ type windowRun struct {
 	peersFrom, peersTo int // rows of the partition that are equal in order, the last that were asked for
 	bounds             frameBounds
 }
+
+// keyRoom is how much more than its bytes a key takes.
+const keyRoom = 16
 
 // windowPlace is a row in the order of the window.
 type windowPlace struct {
@@ -87,6 +82,9 @@ func (w *windowRun) compute(ctx context.Context) error {
 // arrange orders the rows by partition and within it.
 func (w *windowRun) arrange(ctx context.Context) error {
 	eval := w.run.eval
+	if err := w.run.budget.takeBytes(int64(len(w.rows)) * sizeOf[windowPlace]()); err != nil {
+		return err
+	}
 	w.places = make([]windowPlace, len(w.rows))
 	for i, row := range w.rows {
 		if i%cancelInterval == 0 && ctx.Err() != nil {
@@ -102,6 +100,7 @@ func (w *windowRun) arrange(ctx context.Context) error {
 			key = datum.AppendKey(key, value)
 		}
 		place.partition = string(key)
+		place.order, place.args = make([]datum.Datum, 0, len(w.call.OrderBy)), make([]datum.Datum, 0, len(w.call.Args))
 		for _, item := range w.call.OrderBy {
 			value, err := item.Expr.Eval(eval, row[:w.width])
 			if err != nil {
@@ -123,7 +122,7 @@ func (w *windowRun) arrange(ctx context.Context) error {
 			}
 			place.omitted = !keep
 		}
-		if err := w.run.budget.takeBytes(rowBytes(place.order) + rowBytes(place.args) + int64(len(key)) + groupBytes); err != nil {
+		if err := w.run.budget.takeBytes(rowBytes(place.order) + rowBytes(place.args) + int64(len(key)) + keyRoom); err != nil {
 			return err
 		}
 		w.places[i] = place
