@@ -24,7 +24,7 @@ func (w *windowRun) share() {
 			}
 		}
 		for i := low; i < high; i++ {
-			w.set(i, datum.NewFloat(value))
+			w.set(i, datum.NewDouble(value))
 		}
 		low = high
 	}

@@ -131,42 +131,6 @@ func (b *binder) bindSlice(n *parse.Subscript) (Expr, error) {
 	return &callExpr{name: "array_slice", operands: operands, typ: operand.Type(), function: slice}, nil
 }
 
-// concatArrays appends an array or an element to either side.
-func (b *binder) concatArrays(n *parse.Binary, left, right Expr) (Expr, error) {
-	t := left.Type()
-	if t.Kind != datum.Array || t.Elem == datum.Null && right.Type().Kind == datum.Array {
-		t = right.Type()
-	}
-	toSide := func(e Expr, node parse.Expr) (Expr, error) {
-		want := datum.Of(t.Elem)
-		if e.Type().Kind == datum.Array {
-			want = t
-		}
-		return b.convert(e, want, node)
-	}
-	l, err := toSide(left, n.Left)
-	if err != nil {
-		return nil, err
-	}
-	r, err := toSide(right, n.Right)
-	if err != nil {
-		return nil, err
-	}
-	join := definition{takesNull: true, apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
-		var out []datum.Datum
-		for i, side := range []Expr{l, r} {
-			switch {
-			case side.Type().Kind != datum.Array:
-				out = append(out, a[i])
-			default:
-				out = append(out, a[i].Array()...)
-			}
-		}
-		return ArrayOf(out)
-	}}
-	return &callExpr{name: "array_cat", operands: []Expr{l, r}, typ: t, function: join}, nil
-}
-
 // quantifiedExpr is x op ANY (array) or x op ALL (array).
 type quantifiedExpr struct {
 	op          Comparison

@@ -171,6 +171,11 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 	if len(operands) < len(f.operands)-f.optional || len(operands) > len(f.operands) && !f.variadic {
 		return nil, faultAt(node, fault.InvalidStatement, "function %s takes %s, got %d", name, arity(f), len(operands))
 	}
+	if places := arrayPlaces(name); places != nil {
+		if _, err := b.matchElements("function "+name, operands, places, nodes); err != nil {
+			return nil, err
+		}
+	}
 	for i, e := range operands {
 		class := f.operands[min(i, len(f.operands)-1)]
 		typed, err := b.operand(e, class, name, i, nodes[i])

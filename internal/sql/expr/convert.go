@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -279,8 +280,8 @@ func commonType(a, b datum.Type) (datum.Type, bool) {
 	return datum.Type{}, false
 }
 
-// unify converts all expressions to one type: that of the typed ones, or the fallback of the first
-// parameter, or Text. Only NULLs give the type Null.
+// unify converts all expressions to one type: that of the typed ones, or what the parameters have in common, or Text. Only
+// NULLs give the type Null.
 func (b *binder) unify(what string, exprs []Expr, nodes []parse.Expr) (datum.Type, error) {
 	var result datum.Type
 	for i, e := range exprs {
@@ -294,12 +295,10 @@ func (b *binder) unify(what string, exprs []Expr, nodes []parse.Expr) (datum.Typ
 		result = t
 	}
 	if result.Kind == datum.Null {
-		for _, e := range exprs {
-			if !isNull(e) {
-				result = b.fallbackType(e)
-				break
-			}
-		}
+		result = b.untypedType(exprs)
+	}
+	if result.Kind == datum.Decimal && slices.ContainsFunc(exprs, func(e Expr) bool { return isUntyped(e) && !isNull(e) }) {
+		result = datum.Of(datum.Decimal) // what is untyped is not rounded to the scale of the others
 	}
 	for i, e := range exprs {
 		converted, err := b.convert(e, result, nodes[i])
@@ -309,6 +308,24 @@ func (b *binder) unify(what string, exprs []Expr, nodes []parse.Expr) (datum.Typ
 		exprs[i] = converted
 	}
 	return result, nil
+}
+
+// untypedType is the type that untyped expressions have together: what the parameters have in common, or Text where a literal
+// comes first.
+func (b *binder) untypedType(exprs []Expr) datum.Type {
+	var result datum.Type
+	for _, e := range exprs {
+		_, isParam := e.(*paramExpr)
+		if isNull(e) || !isParam && result.Kind != datum.Null {
+			continue
+		}
+		t, ok := commonType(result, b.fallbackType(e))
+		if !ok || !isParam {
+			return b.fallbackType(e)
+		}
+		result = t
+	}
+	return result
 }
 
 func (b *binder) bindCast(n *parse.Cast) (Expr, error) {

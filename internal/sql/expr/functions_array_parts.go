@@ -118,22 +118,9 @@ func elementsOrNone(name string, value datum.Datum) ([]datum.Datum, error) {
 	return elementsOf(name, value)
 }
 
-// like brings a value to the kind of the elements of an array.
-func like(elements []datum.Datum, value datum.Datum) (datum.Datum, error) {
-	for _, element := range elements {
-		if !element.IsNull() && !value.IsNull() && element.Kind() != value.Kind() {
-			return datum.Cast(value, datum.Of(element.Kind()))
-		}
-	}
-	return value, nil
-}
-
 func extended(name string, array, value datum.Datum, front bool) (datum.Datum, error) {
 	elements, err := elementsOrNone(name, array)
 	if err != nil {
-		return datum.Datum{}, err
-	}
-	if value, err = like(elements, value); err != nil {
 		return datum.Datum{}, err
 	}
 	if front {
@@ -158,11 +145,7 @@ func removed(name string, a arguments) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	wanted, err := like(elements, a[1])
-	if err != nil {
-		return datum.Datum{}, err
-	}
-	return datum.NewArray(slices.DeleteFunc(slices.Clone(elements), func(e datum.Datum) bool { return same(e, wanted) })), nil
+	return datum.NewArray(slices.DeleteFunc(slices.Clone(elements), func(e datum.Datum) bool { return same(e, a[1]) })), nil
 }
 
 func substituted(name string, a arguments) (datum.Datum, error) {
@@ -173,18 +156,10 @@ func substituted(name string, a arguments) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	from, err := like(elements, a[1])
-	if err != nil {
-		return datum.Datum{}, err
-	}
-	to, err := like(elements, a[2])
-	if err != nil {
-		return datum.Datum{}, err
-	}
 	out := slices.Clone(elements)
 	for i := range out {
-		if same(out[i], from) {
-			out[i] = to
+		if same(out[i], a[1]) {
+			out[i] = a[2]
 		}
 	}
 	return ArrayOf(out)
@@ -195,12 +170,8 @@ func placeOf(name string, a arguments) (datum.Datum, error) {
 	if err != nil {
 		return datum.Datum{}, err
 	}
-	wanted, err := like(elements, a[1])
-	if err != nil {
-		return datum.Datum{}, err
-	}
 	for i, element := range elements {
-		if same(element, wanted) {
+		if same(element, a[1]) {
 			return datum.NewInt(datum.Int, int64(i+1)), nil
 		}
 	}

@@ -158,24 +158,33 @@ func rounded(name string, d datum.Datum, places int32) (datum.Datum, error) {
 	return datum.NewDouble(f), nil
 }
 
+// roundDecimal rounds to places behind the point; ceil and floor, which have none, go on from trunc by what is left over.
 func roundDecimal(name string, d *apd.Decimal, places int32) (datum.Datum, error) {
 	context := datum.ExactContext()
-	switch name {
-	case "ceil", "ceiling":
-		context.Rounding = apd.RoundCeiling
-	case "floor":
-		context.Rounding = apd.RoundFloor
-	case "trunc":
-		context.Rounding = apd.RoundDown
-	default:
+	context.Rounding = apd.RoundDown
+	if name == "round" {
 		context.Rounding = apd.RoundHalfUp
 	}
-	v := new(apd.Decimal)
-	if int64(-places) > d.NumDigits()+int64(d.Exponent) { // nothing is left of the number
-		return datum.NewDecimal(apd.New(0, 0)), nil
+	v := apd.New(0, min(-places, 0))
+	if int64(-places) <= d.NumDigits()+int64(d.Exponent) { // otherwise nothing is left of the number
+		if _, err := context.Quantize(v, d, -places); err != nil {
+			return datum.Datum{}, numberFault(datum.Decimal)
+		}
 	}
-	if _, err := context.Quantize(v, d, -places); err != nil {
-		return datum.Datum{}, numberFault(datum.Decimal)
+	step := int64(0)
+	switch left := d.Cmp(v); {
+	case left > 0 && (name == "ceil" || name == "ceiling"):
+		step = 1
+	case left < 0 && name == "floor":
+		step = -1
+	}
+	if step != 0 {
+		if _, err := context.Add(v, v, apd.New(step, 0)); err != nil {
+			return datum.Datum{}, numberFault(datum.Decimal)
+		}
+	}
+	if v.IsZero() { // without the sign of a number that was below it
+		v.Negative = false
 	}
 	return decimalResult(v)
 }

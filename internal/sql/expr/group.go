@@ -18,11 +18,9 @@ func (b *binder) groupKey(e Expr) Expr {
 	if c, ok := e.(*constExpr); ok {
 		return c
 	}
-	text := e.String()
-	if b.options.Grouping.Sets != nil {
-		// A key within a longer one is NULL in other groups than the longer one, so it must not be taken for a part of it.
-		text = written(e).String()
-	}
+	// A key within a longer one is spelled as it reads input rows, as it is in the longer one: with grouping sets it is NULL in
+	// other groups than the longer one, so it must not be taken for a part of it.
+	text := written(e).String()
 	for i, key := range b.options.Grouping.Keys {
 		if key.String() == text {
 			return &columnExpr{position: i, typ: key.Type(), name: "key " + text, key: key}
@@ -40,11 +38,15 @@ func written(e Expr) Expr {
 	if len(operands) == 0 {
 		return e
 	}
-	replaced := make([]Expr, len(operands))
+	replaced, differs := make([]Expr, len(operands)), false
 	for i, operand := range operands {
 		if operand != nil {
 			replaced[i] = written(operand)
+			differs = differs || replaced[i] != operand
 		}
+	}
+	if !differs {
+		return e
 	}
 	return e.rebuild(replaced)
 }

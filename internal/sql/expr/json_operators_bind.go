@@ -56,19 +56,24 @@ func (b *binder) bindJSONOperator(n *parse.Binary, left, right Expr) (Expr, erro
 
 // takesJSON reports whether - and || between two operands are those of JSON.
 func takesJSON(op parse.Operator, left, right Expr) bool {
-	if left.Type().Kind != datum.JSON {
-		return false
+	isJSON := func(e Expr) bool { return e.Type().Kind == datum.JSON }
+	if op == "||" { // what is untyped beside a document is one, too
+		return isJSON(left) && (isJSON(right) || isUntyped(right)) || isJSON(right) && isUntyped(left)
 	}
-	if op == "||" {
-		return right.Type().Kind == datum.JSON
-	}
-	return true
+	return isJSON(left)
 }
 
 // bindJSONChange is document || document, and document - key, keys or index.
 func (b *binder) bindJSONChange(n *parse.Binary, left, right Expr) (Expr, error) {
 	if n.Op == "||" {
-		return b.callBuiltin("jsonb_concat", []Expr{left, right}, n, []parse.Expr{n.Left, n.Right})
+		operands, nodes := []Expr{left, right}, []parse.Expr{n.Left, n.Right}
+		for i := range operands {
+			var err error
+			if operands[i], err = b.convert(operands[i], datum.Of(datum.JSON), nodes[i]); err != nil {
+				return nil, err
+			}
+		}
+		return b.callBuiltin("jsonb_concat", operands, n, nodes)
 	}
 	var err error
 	switch k := right.Type().Kind; {
@@ -87,19 +92,12 @@ func (b *binder) bindJSONChange(n *parse.Binary, left, right Expr) (Expr, error)
 
 // bindArraySets is @>, <@ and && of arrays: whether all elements, or any, of the one are in the other. NULL elements are in none.
 func (b *binder) bindArraySets(n *parse.Binary, left, right Expr) (Expr, error) {
-	t := left.Type()
-	if t.Kind != datum.Array || t.Elem == datum.Null && right.Type().Kind == datum.Array {
-		t = right.Type()
-	}
-	if t.Kind != datum.Array {
+	if left.Type().Kind != datum.Array && right.Type().Kind != datum.Array {
 		return nil, faultAt(n, fault.InvalidStatement, "operator %s does not apply to %s and %s", n.Op, left.Type(), right.Type())
 	}
 	operands := []Expr{left, right}
-	for i, node := range []parse.Expr{n.Left, n.Right} {
-		var err error
-		if operands[i], err = b.convert(operands[i], t, node); err != nil {
-			return nil, err
-		}
+	if _, err := b.matchElements(string(n.Op), operands, []bool{true, true}, []parse.Expr{n.Left, n.Right}); err != nil {
+		return nil, err
 	}
 	if n.Op == "<@" {
 		operands[0], operands[1] = operands[1], operands[0]

@@ -55,7 +55,7 @@ func JoinKey(condition Expr, split int) (left, right Expr, ok bool) {
 
 // SameKeys reports whether values of two types that are equal have equal keys.
 func SameKeys(a, b datum.Type) bool {
-	return a.Kind == b.Kind && a.Kind != datum.Null || a.Kind.IsInteger() && b.Kind.IsInteger()
+	return a.Kind == b.Kind && a.Elem == b.Elem && a.Kind != datum.Null || a.Kind.IsInteger() && b.Kind.IsInteger()
 }
 
 // readsOnly reports whether e reads columns from low up to high and at least one.
@@ -73,6 +73,29 @@ func readsFrom(e Expr, low int) bool { return readsOnly(e, low, int(^uint(0)>>1)
 
 // CommonType finds the type of a column that holds values of both types.
 func CommonType(a, b datum.Type) (datum.Type, bool) { return commonType(a, b) }
+
+// BindAlike binds expressions that read no row and brings them to the type that they have in common, as the values of one
+// column are. Only NULLs give the type Null.
+func BindAlike(what string, nodes []parse.Expr, options Options) ([]Expr, datum.Type, error) {
+	b := &binder{options: options}
+	bound := make([]Expr, len(nodes))
+	for i, node := range nodes {
+		var err error
+		if bound[i], err = b.bind(node); err != nil {
+			return nil, datum.Type{}, err
+		}
+	}
+	t, err := b.unify(what, bound, nodes)
+	if err != nil {
+		return nil, datum.Type{}, err
+	}
+	for i := range bound {
+		if bound[i], err = b.finish(bound[i]); err != nil {
+			return nil, datum.Type{}, err
+		}
+	}
+	return bound, t, nil
+}
 
 // BindComparison binds left op #0, where #0 is the only column of a second row. The first expression is
 // evaluated over rows of the scope and the second over that row; their values are compared with

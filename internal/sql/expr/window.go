@@ -166,25 +166,45 @@ func (b *binder) windowFunction(call *WindowCall, n *parse.FuncCall) error {
 	if len(n.Args) < least || len(n.Args) > most || n.Star {
 		return fault.New(fault.InvalidStatement, "window function %s takes %d to %d arguments, got %d", call.Name, least, most, len(n.Args))
 	}
-	for i, node := range n.Args {
-		e, err := b.bindRoot(node)
-		if err == nil && i > 0 {
-			t := datum.Of(datum.BigInt)
-			if i == 2 {
-				t = call.Result
-			}
-			if e, err = b.bind(node); err == nil {
-				e, err = b.convert(e, t, node)
-			}
-		}
-		if err != nil {
+	if len(n.Args) == 0 {
+		return nil
+	}
+	return b.windowValue(call, n.Args)
+}
+
+// windowValue binds a value, how many rows away it stands, and what is given where there is no such row: of the type that it
+// and the value have in common.
+func (b *binder) windowValue(call *WindowCall, nodes []parse.Expr) error {
+	args := make([]Expr, len(nodes))
+	for i, node := range nodes {
+		var err error
+		if args[i], err = b.bind(node); err != nil {
 			return err
 		}
-		if i == 0 {
-			call.Result = e.Type()
-		}
-		call.Args = append(call.Args, e)
 	}
+	values, valueNodes := []Expr{args[0]}, []parse.Expr{nodes[0]}
+	if len(args) == 3 {
+		values, valueNodes = append(values, args[2]), append(valueNodes, nodes[2])
+	}
+	t, err := b.unify(call.Name, values, valueNodes)
+	if err != nil {
+		return err
+	}
+	call.Result, args[0] = t, values[0]
+	if len(args) == 3 {
+		args[2] = values[1]
+	}
+	if len(args) > 1 {
+		if args[1], err = b.convert(args[1], datum.Of(datum.BigInt), nodes[1]); err != nil {
+			return err
+		}
+	}
+	for i := range args {
+		if args[i], err = b.finish(args[i]); err != nil {
+			return err
+		}
+	}
+	call.Args = args
 	return nil
 }
 

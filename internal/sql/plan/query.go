@@ -170,38 +170,32 @@ func (e *Environment) paramTypes() []datum.Type {
 	return types
 }
 
-// valuesBody plans VALUES as a query. A column has the type of its first value that has one.
+// valuesBody plans VALUES as a query. A column has the type that all its values have in common, as that of a UNION has.
 func (b *queryBuilder) valuesBody(body *parse.Values, orderBy []parse.OrderItem, limit *Limit) (Node, []Column, error) {
 	width := len(body.Rows[0])
-	rows := &Rows{width: width}
+	rows := &Rows{width: width, Values: make([][]expr.Expr, len(body.Rows))}
+	for i, row := range body.Rows {
+		if len(row) != width {
+			return nil, nil, invalid(row[0], "VALUES lists must all have the same length: %d and %d", width, len(row))
+		}
+		rows.Values[i] = make([]expr.Expr, width)
+	}
 	columns := make([]Column, width)
 	scopeColumns := make([]expr.Column, width)
 	for i := range width {
-		columns[i] = Column{Name: columnLabel(i)}
-		for _, row := range body.Rows {
-			if len(row) != width {
-				return nil, nil, invalid(row[0], "VALUES lists must all have the same length: %d and %d", width, len(row))
-			}
-			bound, err := expr.Bind(row[i], nil, b.scoped("VALUES", nil, nil))
-			if err != nil {
-				return nil, nil, err
-			}
-			if columns[i].Type.Kind == datum.Null {
-				columns[i].Type = bound.Type()
-			}
+		nodes := make([]parse.Expr, len(body.Rows))
+		for r, row := range body.Rows {
+			nodes[r] = row[i]
 		}
-		scopeColumns[i] = expr.Column{Name: columns[i].Name, Type: columns[i].Type, Position: i}
-	}
-	for _, row := range body.Rows {
-		values := make([]expr.Expr, width)
-		for i, node := range row {
-			bound, err := expr.BindAs(node, nil, b.scoped("VALUES", nil, nil), columns[i].Type)
-			if err != nil {
-				return nil, nil, err
-			}
-			values[i] = bound
+		values, t, err := expr.BindAlike("VALUES", nodes, b.scoped("VALUES", nil, nil))
+		if err != nil {
+			return nil, nil, err
 		}
-		rows.Values = append(rows.Values, values)
+		for r := range values {
+			rows.Values[r][i] = values[r]
+		}
+		columns[i] = Column{Name: columnLabel(i), Type: t}
+		scopeColumns[i] = expr.Column{Name: columns[i].Name, Type: t, Position: i}
 	}
 	from := relation{node: rows, scope: expr.NewScope(scopeColumns...), flags: make([]Flags, width)}
 	outputs := make([]output, width)

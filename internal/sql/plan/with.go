@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/sql/expr"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
@@ -151,9 +152,7 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 	if columns, err = renamed(common, columns, common.Columns); err != nil {
 		return err
 	}
-	for i := range columns {
-		columns[i].Flags = 0
-	}
+	root, columns = workColumns(root, columns)
 	work := &WorkTable{Name: common.Name, width: len(columns)}
 	step := &queryBuilder{env: b.env, relations: b.relations, repeats: true}
 	step.named = &namedTables{parent: b.named.within(), name: common.Name, node: work, columns: columns}
@@ -177,6 +176,20 @@ func (b *queryBuilder) recursive(common *parse.CommonTable, operation *parse.Set
 	recursive := &Recursive{Base: root, Step: &Project{Input: next, Exprs: casts}, Work: work, Distinct: !operation.All}
 	b.named = &namedTables{parent: b.named, name: common.Name, columns: columns, node: &Shared{Name: common.Name, Input: recursive, kept: b.keeps}}
 	return nil
+}
+
+// workColumns are the columns of a work table. A decimal keeps all its digits from step to step: its first rows, such as the
+// literal 1.5, do not say how many the later ones have.
+func workColumns(root Node, columns []Column) (Node, []Column) {
+	wide := make([]Column, len(columns))
+	for i, column := range columns {
+		column.Flags = 0
+		if column.Type.Kind == datum.Decimal {
+			column.Type = datum.Of(datum.Decimal)
+		}
+		wide[i] = column
+	}
+	return castColumns(root, columns, wide), wide
 }
 
 // common gives the rows of a common table expression.
