@@ -20,9 +20,7 @@ func bitOperation(op parse.Operator, k datum.Kind) func(a, b datum.Datum) (datum
 		case "<<", ">>":
 			bits := int64(64)
 			switch k { //nolint:exhaustive // the kinds not named share the last case
-			case datum.SmallInt:
-				bits = 16
-			case datum.Int:
+			case datum.SmallInt, datum.Int: // a SMALLINT is shifted as an INT and cut afterwards
 				bits = 32
 			default:
 			}

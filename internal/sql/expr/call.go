@@ -13,7 +13,7 @@ type operandClass uint8
 
 const (
 	anyOperand     operandClass = iota
-	textOperand                 // Text; every other type is printed
+	textOperand                 // Text; every other type is printed, but BYTES only where printsBytes says so
 	integerOperand              // BigInt
 	numberOperand               // any numeric kind as it is; untyped means Double
 	doubleOperand               // Double
@@ -23,6 +23,7 @@ const (
 	intervalOperand
 	booleanOperand
 	textsOperand // an array of texts
+	bytesOperand // Bytes; untyped means Bytes
 )
 
 // arguments are the values of a call, in order.
@@ -78,7 +79,7 @@ func lookupFunction(name string) (definition, bool) {
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
 		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
 		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction, arrayJoinFunction,
-		normalFunction,
+		normalFunction, bytesFunction, arrayShapeFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true
@@ -162,6 +163,11 @@ func (b *binder) callBuiltin(name string, operands []Expr, node parse.Expr, node
 		return e, err
 	}
 	f, ok := lookupFunction(name)
+	if takesBytes(operands) {
+		if ofBytes, exists := bytesFunction(name); exists {
+			f, ok = ofBytes, true
+		}
+	}
 	if !ok {
 		if sentence := refusedInExpression(name); sentence != "" {
 			return nil, faultAt(node, fault.Unsupported, "%s", sentence)
@@ -223,6 +229,9 @@ func (b *binder) operand(e Expr, class operandClass, name string, index int, nod
 	}
 	switch class {
 	case textOperand:
+		if k == datum.Bytes && !printsBytes(name) {
+			return mismatch()
+		}
 		return b.convert(e, datum.Of(datum.Text), node)
 	case integerOperand:
 		if untyped || k.IsInteger() || k == datum.Decimal || k.IsFloat() {
@@ -270,6 +279,11 @@ func (b *binder) operand(e Expr, class operandClass, name string, index int, nod
 			return mismatch()
 		}
 		return b.convert(e, booleanType, node)
+	case bytesOperand:
+		if !untyped && k != datum.Bytes && k != datum.Null {
+			return mismatch()
+		}
+		return b.convert(e, datum.Of(datum.Bytes), node)
 	case textsOperand:
 		return b.convert(e, datum.Type{Kind: datum.Array, Elem: datum.Text}, node)
 	case anyOperand:

@@ -26,7 +26,8 @@ func arrayFunction(name string) (definition, bool) {
 		}}, true
 	case "array_to_string":
 		return definition{
-			operands: []operandClass{anyOperand, textOperand, textOperand}, optional: 1, result: datum.Of(datum.Text), apply: arrayToString,
+			operands: []operandClass{anyOperand, textOperand, textOperand}, optional: 1, takesNull: true, result: datum.Of(datum.Text),
+			apply: arrayToString,
 		}, true
 	}
 	return definition{}, false
@@ -41,6 +42,9 @@ func elementsOf(name string, value datum.Datum) ([]datum.Datum, error) {
 
 // arrayToString joins the elements; NULL is left out unless a text for it is given.
 func arrayToString(_ *EvalContext, args arguments) (datum.Datum, error) {
+	if args[0].IsNull() || args[1].IsNull() {
+		return datum.Datum{}, nil
+	}
 	elements, err := elementsOf("array_to_string", args[0])
 	if err != nil {
 		return datum.Datum{}, err
@@ -49,7 +53,7 @@ func arrayToString(_ *EvalContext, args arguments) (datum.Datum, error) {
 	for _, element := range elements {
 		text := element.String()
 		if element.IsNull() {
-			if len(args) < 3 {
+			if len(args) < 3 || args[2].IsNull() {
 				continue
 			}
 			text = args[2].Str()

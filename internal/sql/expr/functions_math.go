@@ -229,7 +229,7 @@ func computeDouble(name string, x float64) (float64, bool) {
 	case "ln":
 		return math.Log(x), !(x <= 0)
 	case "log10":
-		return math.Log10(x), !(x <= 0)
+		return decimalLogarithm(x), !(x <= 0)
 	case "log2":
 		return math.Log2(x), !(x <= 0)
 	case "degrees":
@@ -252,6 +252,15 @@ func computeDouble(name string, x float64) (float64, bool) {
 	return 0, false
 }
 
+// decimalLogarithm is a whole number for each power of ten that is one in binary64.
+func decimalLogarithm(x float64) float64 {
+	v := math.Log10(x)
+	if whole := math.Round(v); math.Abs(whole) <= 400 && math.Pow10(int(whole)) == x {
+		return whole
+	}
+	return v
+}
+
 // logarithm is log(x) to base 10, or log(base, x).
 func logarithm(a arguments) (datum.Datum, error) {
 	for _, operand := range a {
@@ -260,7 +269,7 @@ func logarithm(a arguments) (datum.Datum, error) {
 		}
 	}
 	if len(a) == 1 {
-		return datum.NewDouble(math.Log10(a[0].Float())), nil
+		return datum.NewDouble(decimalLogarithm(a[0].Float())), nil
 	}
 	if a[0].Float() == 1 {
 		return datum.Datum{}, divisionByZero()
