@@ -17,8 +17,8 @@ func TestParametersHaveACommonType(t *testing.T) {
 		"SELECT x FROM (VALUES (1.5), ($2), ($1 + 0.25)) v(x)":                               "1.5\n2.5\n1.25\n",
 		"SELECT greatest($1, $2)":                                                            "2.5\n",
 		"SELECT CASE WHEN $1 > 1 THEN $1 ELSE $2 END":                                        "2.5\n",
-		"SELECT coalesce(NULLIF($1, 1), $2)":                                                 "2.5\n",
-		"SELECT array_append(ARRAY[$1], $2)":                                                 "{1,2.5}\n",
+		"SELECT coalesce(NULL, $2, $1)":                                                      "2.5\n",
+		"SELECT ARRAY[$1, $2]":                                                               "{1,2.5}\n",
 		"SELECT lead(x, 1, '2.25') OVER (ORDER BY x) FROM (VALUES (1.5)) v(x) WHERE $1 < $2": "2.25\n",
 	} {
 		if got := text(t, n.must(t, sql, params...)); got != want {
