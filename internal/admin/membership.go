@@ -26,13 +26,14 @@ func (c *Cluster) leave(ctx context.Context, node ident.NodeID) ([]exec.ClusterO
 		}
 		return nil, err
 	}
-	if err := c.spares(ctx, member); err != nil {
+	if err = c.spares(ctx, member); err != nil {
 		return nil, err
 	}
 	if c.cfg.Nodes.Live(ctx, member.Replica) {
-		if rows, err := c.drain(ctx, member.Node, nodev1.Order_ORDER_DRAIN); err != nil || rows[0].Error != "" {
+		rows, failure := c.drain(ctx, member.Node, nodev1.Order_ORDER_DRAIN)
+		if failure != nil || rows[0].Error != "" {
 			c.resume(ctx, member)
-			return rows, err
+			return rows, failure
 		}
 	}
 	// While it drained, another one may have been taken out, or died. What comes between this look and the record, the groups' leaders

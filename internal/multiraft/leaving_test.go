@@ -30,18 +30,26 @@ func TestStepsOfRemovals(t *testing.T) {
 		want                   []string
 	}{
 		"two of four, all live": {
-			[]uint64{1, 2, 3, 4}, nil, nil, []Member{member(1, stays), member(2, goes), member(3, goes), member(4, stays)},
+			[]uint64{1, 2, 3, 4},
+			nil, nil,
+			[]Member{member(1, stays), member(2, goes), member(3, goes), member(4, stays)},
 			[]string{fmt.Sprint(remove, 2), fmt.Sprint(remove, 3)},
 		},
 		"two of four, one who stays is dead": {
-			[]uint64{1, 2, 3, 4}, nil, []uint64{4}, []Member{member(1, stays), member(2, goes), member(3, goes), member(4, stays)},
+			[]uint64{1, 2, 3, 4},
+			nil,
+			[]uint64{4},
+			[]Member{member(1, stays), member(2, goes), member(3, goes), member(4, stays)},
 			[]string{fmt.Sprint(remove, 3)},
 		},
 		"then the other one": {
 			[]uint64{1, 2, 4}, nil, []uint64{4}, []Member{member(1, stays), member(2, goes), member(3, goes), member(4, stays)}, nil,
 		},
 		"the dead one goes, too": {
-			[]uint64{1, 2, 4}, nil, []uint64{4}, []Member{member(1, stays), member(2, goes), member(4, goes)},
+			[]uint64{1, 2, 4},
+			nil,
+			[]uint64{4},
+			[]Member{member(1, stays), member(2, goes), member(4, goes)},
 			[]string{fmt.Sprint(remove, 2), fmt.Sprint(remove, 4)},
 		},
 		"a dead one of two": {
@@ -49,7 +57,10 @@ func TestStepsOfRemovals(t *testing.T) {
 		},
 		"who stays is dead": {[]uint64{1, 2}, nil, []uint64{1}, []Member{member(1, stays), member(2, goes)}, nil},
 		"a stand-in that has caught up counts": {
-			[]uint64{1, 2, 3}, []uint64{4}, []uint64{3}, []Member{member(1, stays), member(2, goes), member(3, stays), standIn(4, 2)},
+			[]uint64{1, 2, 3},
+			[]uint64{4},
+			[]uint64{3},
+			[]Member{member(1, stays), member(2, goes), member(3, stays), standIn(4, 2)},
 			[]string{fmt.Sprint(add, 4), fmt.Sprint(remove, 2)},
 		},
 		"a learner goes whoever is dead": {

@@ -31,15 +31,15 @@ type Refusals struct {
 }
 
 // errFollowerLag is ErrOverloaded with another reason.
-var errFollowerLag error = followerLag{}
+var errFollowerLag error = followerLagError{}
 
-type followerLag struct{}
+type followerLagError struct{}
 
 // Error implements error.
-func (followerLag) Error() string { return "multiraft: a live replica is too far behind" }
+func (followerLagError) Error() string { return "multiraft: a live replica is too far behind" }
 
 // Is makes it an ErrOverloaded.
-func (followerLag) Is(target error) bool { return target == ErrOverloaded }
+func (followerLagError) Is(target error) bool { return target == ErrOverloaded }
 
 type refusalCounters struct {
 	notLeader, waiting, followerLag, tooLarge atomic.Uint64
