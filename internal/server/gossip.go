@@ -80,12 +80,14 @@ func (g *gossip) refreshForView(ctx context.Context) {
 func (g *gossip) keepAsking(ctx context.Context) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	for round := 0; ctx.Err() == nil; round++ {
-		withGroups := round%2 == 0
+	questions := make(map[ident.ReplicaID]int) // of each member: one that always answers a round late would else be asked for its groups never
+	for ctx.Err() == nil {
 		for _, m := range liveMembers(g.n.catalog.Current()) {
 			if !g.begin(m.Replica) {
 				continue
 			}
+			withGroups := questions[m.Replica]%2 == 0
+			questions[m.Replica]++
 			asking.Go(func() {
 				defer g.end(m.Replica)
 				bound, cancel := context.WithTimeout(ctx, 2*g.n.roundPause())

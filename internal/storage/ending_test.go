@@ -88,7 +88,6 @@ func diskErrorAt(t *testing.T, c diskErrors, nth int64) bool {
 	armed.Store(false)
 	after := map[string]vfs.FS{
 		"a power failure": mem.CrashClone(vfs.CrashCloneCfg{}),
-		"half of one":     mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, uint64(nth)))}),
 		"a kill":          mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 2))}),
 	}
 	_ = e.Close() // it says again what ended the store; what the library does by itself has met it then
@@ -98,6 +97,9 @@ func diskErrorAt(t *testing.T, c diskErrors, nth int64) bool {
 	} else if err != nil && (!errors.Is(err, injected) || !errors.Is(<-told, injected)) {
 		t.Errorf("%s: the store ends with %v", what, err)
 	}
+	// Taken once nothing runs any more: in the middle of a change of lists the half could have the name of the next one, and not the list, which
+	// no disk does that has synced the list.
+	after["half of one"] = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, uint64(nth)))})
 	after["its end"] = mem
 	for which, kept := range after {
 		d.hasAfter(t, what+": after "+which, kept)

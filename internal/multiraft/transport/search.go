@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
@@ -206,5 +207,9 @@ func (p *peer) try(ctx context.Context, addr string) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	end() // the lanes open their own
+	// gRPC opens streams a moment before it says that the connection is ready, and who asked for it in between would look again.
+	if conn.GetState() == connectivity.Connecting {
+		conn.WaitForStateChange(ctx, connectivity.Connecting)
+	}
 	return conn, nil
 }

@@ -191,8 +191,8 @@ func TestPeerIsFoundAmongItsWays(t *testing.T) {
 	t.Parallel()
 	other, _ := replica(t, 3)
 	meant, arrived := replica(t, 2)
-	ways := &knownWays{ways: []string{nobody(t), other, meant}}
-	from, _ := serve(t, GRPCConfig{Resolver: ways}, &quietHandler{})
+	ways := &knownWays{ways: []string{"late:1", other, meant}} // nobody is at the first one, and nobody can come there
+	from, _ := serve(t, GRPCConfig{Resolver: ways, Dial: (&swallower{}).dial}, &quietHandler{})
 	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
 	sayUntilArrived(t, from, arrived)
 	if found := ways.found(); found != meant {
