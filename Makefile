@@ -65,7 +65,7 @@ race: ## the same under the race detector (needs a C compiler)
 
 # Before every change the race detector runs over every package that has tests. Of those in RACE_PART, which would take many minutes, only
 # the tests in RACE_TESTS run: each with many goroutines. RACE_SKIP are tests of the others that compute alone for long (every bit flipped,
-# every crash point, random logs, all functions, the rules of this repository), and the one that drives a browser. `make race` has all of them.
+# every crash point, random logs, all functions, scripts, the rules of this repository), and the one that drives a browser. `make race` has all of them.
 RACE_PART  = ./internal/multiraft ./internal/server ./internal/sim ./internal/sql/exec
 RACE_TESTS = TestSecondLogWriteStartsBeforeTheFirstIsSynced TestHungSyncGivesAllGroupsOtherLeaders TestLullsUnderStress TestDrainMovesEveryLeadership \
              TestAllWaitsForEveryVoter TestAppendsShareFramesAndAreNotWaitedFor TestHandedOverWriteWaitsForRoom \
@@ -74,7 +74,7 @@ RACE_TESTS = TestSecondLogWriteStartsBeforeTheFirstIsSynced TestHungSyncGivesAll
              TestScripts TestColdRowsCountAsMemory TestManyEntriesAreNotGathered
 RACE_SKIP  = TestCrashAnywhereLeavesOldOrNew TestCrashAtEveryChangeOfTheDisk TestLogEqualsModel TestLargePairsAreSpreadOverChunks TestRandomLogsCoverTheOutcomes TestRememberedRequestsAreBoundedWhenPacked \
              TestDiskErrorsOfTheStoreEndTheLog TestDiskErrorsEndTheStore TestInspectFindsFlippedBits TestFlippedBitAnywhere TestInspectAndOpenAgreeOnFlippedBits TestMarksAreBounded \
-             TestNoFunctionHoldsUpItsStatement TestSplicedStatements TestRepository TestPage
+             TestNoFunctionHoldsUpItsStatement TestSplicedStatements TestRepository TestPage TestScripts
 RACE       = $(filter-out $(RACE_PART),$(patsubst github.com/kalamdb/kalamdb-go/%,./%,$(shell $(GO) list -tags $(TAGS) \
              -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(UNIT))))
 # With cgo, which the product does without, Pebble would take another decompressor, which is long to compile.
