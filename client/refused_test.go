@@ -17,18 +17,13 @@ import (
 func TestSubscribersTryAgain(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
-	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer ws.Close() //nolint:errcheck // nothing is owed
+	fake := fakeSocket(t, func(attempt int64, ws *websocket.Conn) {
+		asked.Store(attempt)
 		code := websocket.CloseTryAgainLater
-		if asked.Add(1) > 3 {
+		if attempt > 3 {
 			code = websocket.ClosePolicyViolation
 		}
-		err = errors.Join(
+		err := errors.Join(
 			ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"auth_error","message":"no"}`)),
 			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, "no"), time.Now().Add(time.Minute)),
 		)
@@ -36,9 +31,8 @@ func TestSubscribersTryAgain(t *testing.T) {
 			t.Error(err)
 		}
 		_, _, _ = ws.ReadMessage() // until the client has gone
-	}))
-	defer fake.Close()
-	c, err := client.New(client.Config{URLs: []string{fake.URL}, Token: "t", Pause: time.Millisecond})
+	})
+	c, err := client.New(client.Config{URLs: []string{fake}, Token: "t", Pause: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +46,16 @@ func TestSubscribersTryAgain(t *testing.T) {
 // fakeNode is a server that lets everybody in and says what a test wants on each connection.
 func fakeNode(t *testing.T, talk func(attempt int64, ws *websocket.Conn)) string {
 	t.Helper()
+	return fakeSocket(t, func(attempt int64, ws *websocket.Conn) {
+		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"auth_success"}`)) // the client may have gone
+		_, _, _ = ws.ReadMessage()                                                    // what is asked for; closing with it unread would lose what is said
+		talk(attempt, ws)
+	})
+}
+
+// fakeSocket is a server of WebSockets that says what a test wants on each connection.
+func fakeSocket(t *testing.T, talk func(attempt int64, ws *websocket.Conn)) string {
+	t.Helper()
 	var asked atomic.Int64
 	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
@@ -59,9 +63,7 @@ func fakeNode(t *testing.T, talk func(attempt int64, ws *websocket.Conn)) string
 			t.Error(err)
 			return
 		}
-		defer ws.Close()                                                              //nolint:errcheck // nothing is owed
-		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"auth_success"}`)) // the client may have gone
-		_, _, _ = ws.ReadMessage()                                                    // what is asked for; closing with it unread would lose what is said
+		defer ws.Close() //nolint:errcheck // nothing is owed
 		talk(asked.Add(1), ws)
 	}))
 	t.Cleanup(fake.Close)

@@ -117,8 +117,8 @@ func configured(conf *raftpb.ConfState) []ident.ReplicaID {
 	return replicaIDs(slices.Compact(all))
 }
 
-// MaxSurvivors is how many replicas can survive the loss of a majority together: as many as a configuration can need all of. A cluster that
-// loses its majority with more of them left has eleven voters or more.
+// MaxSurvivors is how many replicas can survive the loss of a majority together: as many as a configuration can need all of. Only a cluster of ten
+// voters or more, or one with observers, can lose its majority with more of them left.
 const MaxSurvivors = 4
 
 // survivorsConf is the configuration in which survivors begin. Any of them may be the only one that has what the lost majority acknowledged,

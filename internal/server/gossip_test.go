@@ -106,11 +106,13 @@ func askBesideOneThatSwallows(t *testing.T, longestMillis int64) {
 		_, fresh := n.gossip.get(replica)
 		return fresh
 	}
-	for synctest.Wait(); !fresh(2); synctest.Wait() {
-		time.Sleep(time.Millisecond)
-	}
-	for start := time.Now(); time.Since(start) < 20*longest; time.Sleep(time.Millisecond) {
+	passes := func(d time.Duration) { // of the bubble's time, once all in it wait
+		<-time.After(d)
 		synctest.Wait()
+	}
+	for synctest.Wait(); !fresh(2); passes(time.Millisecond) {
+	}
+	for start := time.Now(); time.Since(start) < 20*longest; passes(time.Millisecond) {
 		if !fresh(2) || fresh(3) {
 			t.Fatalf("after %v replica 2 is shown alive: %t, and replica 3: %t", time.Since(start), fresh(2), fresh(3))
 		}
@@ -119,7 +121,7 @@ func askBesideOneThatSwallows(t *testing.T, longestMillis int64) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	time.Sleep(2 * longest)
+	passes(2 * longest)
 	if fresh(2) {
 		t.Error("replica 2 is shown alive two election timeouts after its end")
 	}

@@ -70,28 +70,28 @@ func newOutbox(conn net.Conn, limit int, timeout time.Duration, all *drains, stu
 func (o *outbox) put(size int, write func(dst []byte) []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ending || o.gone {
-		return true
-	}
-	if !o.allowed.takes(o.held.bytes+o.writing, size) {
-		return false
-	}
-	o.write(write)
-	return true
+	return o.admit(size, func() { o.write(write) })
 }
 
 // share is put for what is encoded as it is written, of exactly size bytes then.
 func (o *outbox) share(size int, notifications []live.Notification) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.admit(size, func() {
+		o.held.share(size, slices.Clone(notifications)) // whoever delivers uses the list again
+		o.begin()
+	})
+}
+
+// admit takes so many bytes in, if there is room for them; it reports false if not. An outbox that is ending drops them. It needs mu.
+func (o *outbox) admit(size int, take func()) bool {
 	if o.ending || o.gone {
 		return true
 	}
 	if !o.allowed.takes(o.held.bytes+o.writing, size) {
 		return false
 	}
-	o.held.share(size, slices.Clone(notifications)) // whoever delivers uses the list again
-	o.begin()
+	take()
 	return true
 }
 

@@ -205,6 +205,18 @@ func TestPeerIsFoundAmongItsWays(t *testing.T) {
 	})
 }
 
+// looksFor is a node that has something to say to replica 2, which may be at any of these addresses, and whose time goes on by steps.
+func looksFor(t *testing.T, network *swallower, steps chan time.Time, ways ...string) *GRPC {
+	t.Helper()
+	from, _ := serve(t, GRPCConfig{
+		Resolver: &knownWays{ways: ways}, Dial: network.dial, Clock: steppedClock{steps: steps},
+		DialTimeout: time.Hour, BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond,
+	}, &quietHandler{})
+	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
+	from.Send(2, []Message{{Group: 1, Raft: &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(1)), To: new(uint64(2))}}})
+	return from
+}
+
 // TestSwallowedPacketsDelayNobody: where an address swallows what is sent to it, the next one is tried after a moment, and not when a dial has failed
 // at last, which in this test it never does. The attempts that lost leave no connection.
 func TestSwallowedPacketsDelayNobody(t *testing.T) {
@@ -213,12 +225,7 @@ func TestSwallowedPacketsDelayNobody(t *testing.T) {
 	other, _ := replica(t, 3)
 	network := &swallower{swallow: []string{"hole:1", "hole:2"}}
 	steps := make(chan time.Time)
-	from, _ := serve(t, GRPCConfig{
-		Resolver: &knownWays{ways: []string{"hole:1", other, "hole:2", meant}}, Dial: network.dial, Clock: steppedClock{steps: steps},
-		DialTimeout: time.Hour, BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond,
-	}, &quietHandler{})
-	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
-	from.Send(2, []Message{{Group: 1, Raft: &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(1)), To: new(uint64(2))}}})
+	from := looksFor(t, network, steps, "hole:1", other, "hole:2", meant)
 	dials := func(want ...string) {
 		t.Helper()
 		until(t, "the dials", func() bool {
@@ -248,12 +255,7 @@ func TestWayThatFailedIsTriedAgain(t *testing.T) {
 	meant, arrived := replica(t, 2)
 	network := &swallower{swallow: []string{"hole:1"}}
 	steps := make(chan time.Time)
-	from, _ := serve(t, GRPCConfig{
-		Resolver: &knownWays{ways: []string{"late:1", "hole:1"}}, Dial: network.dial, Clock: steppedClock{steps: steps},
-		DialTimeout: time.Hour, BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond,
-	}, &quietHandler{})
-	from.SetIdentity(Identity{ClusterUID: ident.ClusterUID{7}, Replica: 1})
-	from.Send(2, []Message{{Group: 1, Raft: &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(1)), To: new(uint64(2))}}})
+	from := looksFor(t, network, steps, "late:1", "hole:1")
 	dials := func(want ...string) {
 		t.Helper()
 		until(t, "the dials", func() bool { dialed, _ := network.look(); return slices.Equal(dialed, want) })
