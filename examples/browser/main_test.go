@@ -261,6 +261,10 @@ func TestPage(t *testing.T) {
 	eventually(t, "an account", func() bool { _, err := db.Exec(t.Context(), "CREATE NAMESPACE IF NOT EXISTS chat"); return err == nil })
 	sql("CREATE TABLE chat.messages (id INT PRIMARY KEY, body TEXT) WITH (TYPE='SHARED')")
 	sql("INSERT INTO chat.messages VALUES (1, 'one'), (2, 'two')")
+	// The browser is there before the page is, with an empty one.
+	eventually(t, "the page", func() bool {
+		return b.run(`document.readyState === "complete" && document.querySelector("[data-testid=follow]") !== null`) == "true"
+	})
 	b.run(fmt.Sprintf(`field("server").value = "http://%s"; field("password").value = %q; `+
 		`document.querySelector("[data-testid=follow]").click()`, addr, password))
 	b.shows("Live: 1 one, 2 two")
