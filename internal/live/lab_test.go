@@ -115,11 +115,17 @@ func (l *lab) must(err error) {
 	}
 }
 
+// leaving is the key of a function that ends a request while its query runs.
+type leaving struct{}
+
 // Look implements Engine.
 func (l *lab) Look(
 	ctx context.Context, caller session.Session, query *parse.Query, snapshot *storage.Snapshot, maxRows int,
 ) (exec.Result, error) {
 	l.looks.Add(1)
+	if leave, ok := ctx.Value(leaving{}).(context.CancelFunc); ok {
+		leave()
+	}
 	return l.engine.Look(ctx, caller, query, snapshot, maxRows)
 }
 

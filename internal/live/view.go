@@ -118,8 +118,7 @@ func (v *view) touch(current *catalog.Catalog, change *changefeed.Change) {
 func (v *view) soil() {
 	v.dirty = true
 	if !v.running {
-		v.running = true
-		v.service.running.Go(v.run)
+		v.running = v.service.spawn(v.run)
 	}
 }
 
@@ -163,9 +162,10 @@ func (s *Service) pause(stop <-chan struct{}, wait time.Duration) bool {
 }
 
 // refresh runs the query if the store has changes that the result does not know, and gives the differences to
-// whoever follows. It returns the result, which includes everything that was applied when it was called.
-func (v *view) refresh(ctx context.Context) (*result, error) {
-	ctx, cancel := context.WithTimeout(ctx, viewPatience)
+// whoever follows. It returns the result, which includes everything that was applied when it was called. When it is given up by whoever asked,
+// the others are told nothing: the query is run again for them.
+func (v *view) refresh(asked context.Context) (*result, error) {
+	ctx, cancel := context.WithTimeout(asked, viewPatience)
 	defer cancel()
 	select {
 	case v.turn <- struct{}{}:
@@ -189,6 +189,12 @@ func (v *view) refresh(ctx context.Context) (*result, error) {
 	defer st.mu.Unlock()
 	ended := v.service.config.Clock.Now()
 	v.next = ended.Add(max(viewPause, viewShare*ended.Sub(begun)))
+	if err != nil && asked.Err() != nil {
+		if len(v.subs) > 0 {
+			v.soil()
+		}
+		return nil, refuse(CodeFailed, "the request was given up")
+	}
 	if err != nil {
 		v.fail(judgeView(err))
 		return nil, v.failure
