@@ -61,6 +61,9 @@ type Error struct {
 	Code    string // stable, such as PERMISSION_DENIED
 	Message string
 	Status  int // of the HTTP answer; zero for subscriptions
+	// Final says that a live query fails each time it begins where it was: there is a row for which its condition has no value, as one that
+	// divides by zero.
+	Final bool
 }
 
 // Error implements error.

@@ -139,7 +139,7 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 			query := max(s.refused, 0)
 			s.queries[query].cursor, s.queries[query].From = 0, nil
 			return Event{Kind: Reset, Query: query}, nil
-		case errors.As(err, &refused) && !s.temporary(refused.Code), errors.Is(err, ErrUnauthorized):
+		case errors.As(err, &refused) && !s.temporary(refused), errors.Is(err, ErrUnauthorized):
 			s.disconnect()
 			return Event{}, err
 		}
@@ -153,8 +153,11 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 }
 
 // temporary reports whether another attempt can help. A server may still count the connection that was lost.
-func (s *Subscription) temporary(code string) bool {
-	switch code {
+func (s *Subscription) temporary(refused *Error) bool {
+	if refused.Final {
+		return false
+	}
+	switch refused.Code {
 	case "SLOW_CONSUMER", "SUBSCRIPTION_FAILED", "BATCH_FETCH_FAILED", "RATE_LIMIT_EXCEEDED":
 		return true
 	case "SUBSCRIPTION_LIMIT_EXCEEDED":
@@ -318,6 +321,7 @@ type message struct {
 	HasMore bool   `json:"has_more"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	Final   bool   `json:"final"`
 }
 
 // take turns a message into events.
@@ -336,7 +340,7 @@ func (s *Subscription) take(data []byte) error {
 		if known {
 			s.refused = number
 		}
-		return &Error{Code: m.Code, Message: m.Message}
+		return &Error{Code: m.Code, Message: m.Message, Final: m.Final}
 	case m.Type == "cut_ready":
 		s.pending = append(s.pending, Event{Kind: Cut})
 		return nil

@@ -32,7 +32,10 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	cause   error
+	// Final says that beginning again where the subscription was fails again, whenever and wherever: there is a row for which the query has no
+	// value. Codes alone do not tell that from a server that cannot now.
+	Final bool
+	cause error
 }
 
 // Error implements error.
@@ -60,7 +63,7 @@ func judge(err error, fallback Code) *Error {
 	case !errors.As(err, &f):
 		return &Error{Code: fallback, Message: "the server failed to run the live query", cause: err}
 	}
-	code := fallback
+	code, final := fallback, false
 	switch f.Kind { //nolint:exhaustive // every other kind has the caller's code
 	case fault.TableNotFound, fault.NotFound:
 		code = CodeNotFound
@@ -72,6 +75,15 @@ func judge(err error, fallback Code) *Error {
 		code = CodeAltered
 	case fault.Unsupported:
 		code = CodeInvalidSQL
+	case fault.OutOfRange, fault.LimitExceeded:
+		final = true
 	}
-	return &Error{Code: code, Message: f.Message, cause: err}
+	return &Error{Code: code, Message: f.Message, Final: final, cause: err}
+}
+
+// conditionFailed is for a condition that has no value for a row that was changed. It depends on nothing but the row, so it never has one.
+func conditionFailed(err error) *Error {
+	return &Error{
+		Code: CodeFailed, Message: fmt.Sprintf("the condition of the live query failed for a changed row: %v", err), Final: true, cause: err,
+	}
 }

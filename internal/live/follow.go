@@ -171,7 +171,7 @@ func (c *catching) take(change *changefeed.Change, d *delivery) error {
 	}
 	kind, sees, err := c.sub.query.classify(r)
 	if err != nil {
-		return judge(err, CodeFailed)
+		return conditionFailed(err)
 	}
 	if !sees {
 		return nil

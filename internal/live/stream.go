@@ -287,7 +287,7 @@ func (s *stream) classify(sub *Subscription, v visit, r *rows) (kind changefeed.
 	}
 	kind, sees, err := sub.query.classify(r)
 	if err != nil {
-		s.fail(sub, refuse(CodeFailed, "the condition of the live query failed for a changed row: %v", err))
+		s.fail(sub, conditionFailed(err))
 		return 0, false
 	}
 	return kind, sees

@@ -160,7 +160,7 @@ func (sub *Subscription) changes(
 		var kind changefeed.Kind
 		var sees, more bool
 		if kind, sees, failed = q.classify(r); failed != nil {
-			failed = judge(failed, CodeFailed)
+			failed = conditionFailed(failed)
 			return false
 		}
 		if !sees {

@@ -116,11 +116,15 @@ func TestServerSentEvents(t *testing.T) {
 	if lost.lastID != "" {
 		t.Errorf("a cursor of no use stays with the client: %q", lost.lastID)
 	}
+	c.sql("CREATE TABLE chat.other (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED')")
+	c.sql("INSERT INTO chat.other VALUES (1)")
 	c.sql("DROP TABLE chat.log")
 	again.expect("error NOT_FOUND")
 
 	for path, want := range map[string]int{
-		"?sql=" + url.QueryEscape("SELECT id FROM chat.log"): 404, "?sql=nonsense": 400, "?sql=x&from=y": 400, "?sql=x&last_rows=y": 400,
+		"?sql=" + url.QueryEscape("SELECT id FROM chat.log"): 404, "?sql=nonsense": 400,
+		"?sql=" + url.QueryEscape("SELECT SUM(1 / (id - 1)) AS n FROM chat.other"): 400, // and no 503: it fails each time
+		"?sql=x&from=y": 400, "?sql=x&last_rows=y": 400,
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.APIAddr()+"/v1/events"+path, nil)
 		if err != nil {

@@ -52,6 +52,7 @@ func TestGoldenFrames(t *testing.T) {
 	line("auth_error", c.appendMessage(nil, text, authError("The token has expired")))
 	line("error", c.appendMessage(nil, text, errorMessage("chat", codeSlowConsumer, "too slow")))
 	line("error, msgpack", c.appendMessage(nil, packed, errorMessage("chat", codeSlowConsumer, "too slow")))
+	line("error that is final", c.appendMessage(nil, text, endMessage("chat", &live.Error{Code: live.CodeFailed, Message: "no", Final: true})))
 	line("batch 0", batchMessage("chat", &live.Batch{Rows: []byte(`[{"id":1}]`), Count: 1, HasMore: true, LastSeq: 65537}))
 	line("batch 1", batchMessage("chat", &live.Batch{Number: 1, Rows: []byte(`[]`), HasMore: true}))
 	line("batch 2", batchMessage("chat", &live.Batch{Number: 2, Rows: []byte(`[]`)}))

@@ -280,7 +280,7 @@ func (c *Conn) Ended(sub *live.Subscription, why *live.Error) {
 		delete(c.subs, sub.ID)
 	}
 	c.mu.Unlock()
-	c.fail(sub.ID, string(why.Code), why.Message)
+	c.send(endMessage(sub.ID, why))
 }
 
 // authenticate proves the caller by a token and answers.

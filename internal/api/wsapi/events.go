@@ -55,7 +55,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	sub, err := s.config.Live.Subscribe(ctx, caller, e, request)
 	known := liveError(err)
 	if err != nil && known.Code != live.CodeCursorTooOld {
-		answerFailure(w, statusOf(known.Code), string(known.Code), known.Message)
+		answerFailure(w, statusOf(known), string(known.Code), known.Message)
 		return
 	}
 	out := eventWriter{w: w, control: http.NewResponseController(w), stream: e, timeout: s.config.WriteTimeout, grace: s.config.WriteTimeout}
@@ -141,8 +141,8 @@ func eventsRequest(r *http.Request) (live.Request, error) {
 }
 
 // statusOf is the HTTP status of a subscription that could not start.
-func statusOf(code live.Code) int {
-	switch code { //nolint:exhaustive // the others are about what was asked for
+func statusOf(why *live.Error) int {
+	switch why.Code { //nolint:exhaustive // the others are about what was asked for
 	case live.CodeUnauthorized:
 		return http.StatusForbidden
 	case live.CodeNotFound:
@@ -150,7 +150,9 @@ func statusOf(code live.Code) int {
 	case live.CodeLimit:
 		return http.StatusTooManyRequests
 	case live.CodeFailed:
-		return http.StatusServiceUnavailable
+		if !why.Final {
+			return http.StatusServiceUnavailable
+		}
 	}
 	return http.StatusBadRequest
 }
@@ -186,5 +188,5 @@ func appendFailure(dst []byte, id uint64, why *live.Error) []byte {
 	if why.Code == live.CodeCursorTooOld {
 		dst = append(dst, "id\n"...)
 	}
-	return appendEvent(dst, "failure", id, errorMessage(eventsID, string(why.Code), why.Message))
+	return appendEvent(dst, "failure", id, endMessage(eventsID, why))
 }

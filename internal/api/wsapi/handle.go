@@ -257,10 +257,4 @@ func (c *Conn) giveUp(sub *live.Subscription, err error) {
 	c.complete(context.Background(), sub)
 }
 
-func (c *Conn) failWith(id string, err error) {
-	var known *live.Error
-	if !errors.As(err, &known) {
-		known = &live.Error{Code: live.CodeFailed, Message: "the live query failed"}
-	}
-	c.fail(id, string(known.Code), known.Message)
-}
+func (c *Conn) failWith(id string, err error) { c.send(endMessage(id, liveError(err))) }

@@ -126,6 +126,15 @@ func errorMessage(id, code, text string) []byte {
 	return append(dst, '}')
 }
 
+// endMessage is errorMessage for a live query that could not begin or go on.
+func endMessage(id string, why *live.Error) []byte {
+	dst := errorMessage(id, string(why.Code), why.Message)
+	if why.Final {
+		dst = append(dst[:len(dst)-1], `,"final":true}`...)
+	}
+	return dst
+}
+
 func authSuccess(user string, role session.Role, p protocol) []byte {
 	serialization, compression := "json", "none"
 	if p.msgpack {
