@@ -86,19 +86,6 @@ func (b *bucket) allGood(current *catalog.Catalog) bool {
 	return true
 }
 
-// good reports whether the caller's account is what it was when the subscription was made.
-func (sub *Subscription) good(current *catalog.Catalog) bool {
-	if sub.checked == current {
-		return true
-	}
-	account, ok := current.User(sub.caller.User)
-	if !ok || account.Deleted() || account.Role != sub.caller.Role {
-		return false
-	}
-	sub.checked = current
-	return true
-}
-
 // account adds up what a subscription was given, and when the newest of it was.
 func (sub *Subscription) account() (given uint64, lastMicros int64) {
 	given, lastMicros = sub.given, sub.lastMicros

@@ -28,8 +28,8 @@ var errFar = errors.New("the stream is too far ahead")
 func follow(ctx context.Context, subs []*Subscription, pace func(context.Context) error) error {
 	st := subs[0].stream
 	for _, sub := range subs {
-		if _, ok := sub.service.config.Catalog.Current().TableByID(sub.query.scope.Table.ID); !ok {
-			return refuse(CodeNotFound, "the table was dropped")
+		if err := sub.standing(); err != nil {
+			return err
 		}
 	}
 	for round, most := 0, heldChanges; ; round++ {
@@ -115,6 +115,9 @@ func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
 	}
 	list := make([]catching, len(subs))
 	for i, sub := range subs {
+		if err = sub.standing(); err != nil {
+			return err
+		}
 		key := sub.key()
 		if err = changelog.CheckScope(snapshot, st.group, key.table, key.user, sub.position); err != nil {
 			return judge(err, CodeFailed)

@@ -91,6 +91,9 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return Batch{}, refuse(CodeBatchFetch, "the request was given up")
 	}
+	if err := sub.standing(); err != nil {
+		return Batch{}, err
+	}
 	if sub.view != nil {
 		return sub.viewBatch(), nil
 	}

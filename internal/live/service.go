@@ -229,6 +229,10 @@ func (s *Service) subscribe(ctx context.Context, caller session.Session, sink Si
 
 // make makes a subscription that has not begun.
 func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, request Request) (*Subscription, error) {
+	account, err := s.account(ctx, caller)
+	if err != nil {
+		return nil, err
+	}
 	q, err := s.bind(ctx, caller, request.SQL)
 	if err != nil {
 		return nil, err
@@ -244,7 +248,7 @@ func (s *Service) make(ctx context.Context, caller session.Session, sink Sink, r
 	return &Subscription{
 		options: options,
 		ID:      request.ID, Tag: request.Tag, sql: request.SQL, caller: caller, sink: sink, service: s, stream: st, query: q,
-		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now().UnixMicro(),
+		schema: q.projection, connection: request.Connection, created: s.config.Clock.Now().UnixMicro(), since: account.CreatedMicros,
 	}, nil
 }
 

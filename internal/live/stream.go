@@ -256,7 +256,7 @@ func (s *stream) offer(current *catalog.Catalog, sub *Subscription, v visit, r *
 		return
 	}
 	if !sub.good(current) {
-		s.fail(sub, refuse(CodeUnauthorized, "the account was changed; connect again"))
+		s.fail(sub, accountChanged())
 		return
 	}
 	kind := r.change.Kind

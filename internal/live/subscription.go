@@ -37,6 +37,7 @@ type Subscription struct {
 
 	connection uint64
 	created    int64    // microseconds since 1970 UTC
+	since      int64    // when the caller's account was made
 	initial    *initial // nil once there are no more initial batches
 	cut        *Cut     // nil when the subscription began alone
 	boundary   uint64   // where the initial rows stand

@@ -275,9 +275,8 @@ func (v *view) recheck(current *catalog.Catalog, sub *Subscription) *Error {
 	if sub.checked == current {
 		return nil
 	}
-	account, ok := current.User(sub.caller.User)
-	if !ok || account.Deleted() || account.Role != sub.caller.Role {
-		return refuse(CodeUnauthorized, "the account was changed; connect again")
+	if !sub.sameAccount(current) {
+		return accountChanged()
 	}
 	if found, ok := current.TableByID(sub.query.scope.Table.ID); !ok || found != sub.query.scope.Table {
 		q, err := bind(current, sub.caller, sub.sql, v.service.config.Clock.Now().UnixMicro(), v.service.config.Cold)
@@ -349,6 +348,9 @@ func (sub *Subscription) viewBatch() Batch {
 
 // followView makes a subscription live, giving it what changed since the result it was given.
 func (sub *Subscription) followView(ctx context.Context) error {
+	if err := sub.standing(); err != nil {
+		return err
+	}
 	st, v := sub.stream, sub.view
 	st.mu.Lock()
 	over := sub.closed || sub.live
