@@ -7,12 +7,29 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	nodev1 "github.com/kalamdb/kalamdb-go/proto/kalamdb/node/v1"
 )
+
+// ask has another replica answer one request, over the connection that messages use; what says in errors what it was asked for.
+func ask[Request, Response any](
+	ctx context.Context, t *GRPC, to ident.ReplicaID, what string,
+	call func(nodev1.NodeServiceClient, context.Context, *Request, ...grpc.CallOption) (*Response, error), req *Request,
+) (*Response, error) {
+	p, node, err := t.node(ctx, to)
+	if err != nil {
+		return nil, fmt.Errorf("%s replica %d: %w", what, to, err)
+	}
+	resp, err := call(node, p.hello.attach(ctx), req)
+	if err != nil {
+		return nil, fmt.Errorf("%s replica %d: %w", what, to, describe(err))
+	}
+	return resp, nil
+}
 
 // Forward runs a proposal at another replica. It is sent once and never repeated. An error that wraps
 // ErrNotDelivered says that the peer's handler surely did not see it; any other error leaves the outcome unknown.

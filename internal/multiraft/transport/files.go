@@ -58,37 +58,18 @@ func (t *GRPC) ReadFile(ctx context.Context, from ident.ReplicaID, req *nodev1.R
 
 // KeepFile asks another replica to have a file of this one.
 func (t *GRPC) KeepFile(ctx context.Context, to ident.ReplicaID, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
-	p, node, err := t.node(ctx, to)
-	if err != nil {
-		return nil, fmt.Errorf("keep file on replica %d: %w", to, err)
-	}
-	resp, err := node.KeepFile(p.hello.attach(ctx), req)
-	if err != nil {
-		return nil, fmt.Errorf("keep file on replica %d: %w", to, describe(err))
-	}
-	return resp, nil
+	return ask(ctx, t, to, "keep file on", nodev1.NodeServiceClient.KeepFile, req)
 }
 
 // DropFiles asks another replica to delete the files of an account.
 func (t *GRPC) DropFiles(ctx context.Context, to ident.ReplicaID, req *nodev1.DropFilesRequest) (*nodev1.DropFilesResponse, error) {
-	p, node, err := t.node(ctx, to)
-	if err != nil {
-		return nil, fmt.Errorf("drop files of replica %d: %w", to, err)
-	}
-	resp, err := node.DropFiles(p.hello.attach(ctx), req)
-	if err != nil {
-		return nil, fmt.Errorf("drop files of replica %d: %w", to, describe(err))
-	}
-	return resp, nil
+	return ask(ctx, t, to, "drop files of", nodev1.NodeServiceClient.DropFiles, req)
 }
 
 // ReadFile implements nodev1.NodeServiceServer.
 func (s *service) ReadFile(req *nodev1.ReadFileRequest, stream grpc.ServerStreamingServer[nodev1.ReadFileResponse]) error {
 	ctx := stream.Context()
-	if _, _, err := s.admit(ctx); err != nil {
-		return err
-	}
-	if err := s.enter(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.transport.calls.leave()
@@ -104,11 +85,8 @@ func (s *service) ReadFile(req *nodev1.ReadFileRequest, stream grpc.ServerStream
 
 // KeepFile implements nodev1.NodeServiceServer.
 func (s *service) KeepFile(ctx context.Context, req *nodev1.KeepFileRequest) (*nodev1.KeepFileResponse, error) {
-	_, from, err := s.admit(ctx)
+	from, err := s.begin(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()
@@ -121,10 +99,7 @@ func (s *service) KeepFile(ctx context.Context, req *nodev1.KeepFileRequest) (*n
 
 // DropFiles implements nodev1.NodeServiceServer.
 func (s *service) DropFiles(ctx context.Context, req *nodev1.DropFilesRequest) (*nodev1.DropFilesResponse, error) {
-	if _, _, err := s.admit(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()

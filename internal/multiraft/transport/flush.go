@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,23 +24,12 @@ func NotImplemented(err error) bool { return status.Code(err) == codes.Unimpleme
 
 // FlushGroup has another replica carry out the next piece of a flush. It can be repeated, so an error only means that it is not known how far it went.
 func (t *GRPC) FlushGroup(ctx context.Context, to ident.ReplicaID, req *nodev1.FlushGroupRequest) (*nodev1.FlushGroupResponse, error) {
-	p, node, err := t.node(ctx, to)
-	if err != nil {
-		return nil, fmt.Errorf("flush on replica %d: %w", to, err)
-	}
-	resp, err := node.FlushGroup(p.hello.attach(ctx), req)
-	if err != nil {
-		return nil, fmt.Errorf("flush on replica %d: %w", to, describe(err))
-	}
-	return resp, nil
+	return ask(ctx, t, to, "flush on", nodev1.NodeServiceClient.FlushGroup, req)
 }
 
 // FlushGroup implements nodev1.NodeServiceServer.
 func (s *service) FlushGroup(ctx context.Context, req *nodev1.FlushGroupRequest) (*nodev1.FlushGroupResponse, error) {
-	if _, _, err := s.admit(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()

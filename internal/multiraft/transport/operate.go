@@ -23,15 +23,7 @@ type Operator interface {
 // Operate has another replica's node carry out an order. Every order can be repeated, so an error only means
 // that it is not known how far the order went.
 func (t *GRPC) Operate(ctx context.Context, to ident.ReplicaID, req *nodev1.OperateRequest) (*nodev1.OperateResponse, error) {
-	p, node, err := t.node(ctx, to)
-	if err != nil {
-		return nil, fmt.Errorf("operate replica %d: %w", to, err)
-	}
-	resp, err := node.Operate(p.hello.attach(ctx), req)
-	if err != nil {
-		return nil, fmt.Errorf("operate replica %d: %w", to, describe(err))
-	}
-	return resp, nil
+	return ask(ctx, t, to, "operate", nodev1.NodeServiceClient.Operate, req)
 }
 
 // MemberInfo asks a member who it is, over the connection that its messages use. Strangers may ask that, so somebody else can have answered.
@@ -68,11 +60,8 @@ var errNoOperator = status.Error(codes.Unimplemented, "this node takes no orders
 
 // Operate implements nodev1.NodeServiceServer.
 func (s *service) Operate(ctx context.Context, req *nodev1.OperateRequest) (*nodev1.OperateResponse, error) {
-	_, from, err := s.admit(ctx)
+	from, err := s.begin(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()
@@ -94,27 +83,4 @@ func (s *service) Invite(ctx context.Context, req *nodev1.InviteRequest) (*nodev
 		return nil, errNoOperator
 	}
 	return operator.HandleInvite(ctx, req), nil
-}
-
-// checkJoinCertificate wants a node to join as the one that its certificate names.
-func (s *service) checkJoinCertificate(ctx context.Context, node uint64) *refusal {
-	secure := s.transport.tls
-	if secure == nil || !secure.mutual {
-		return nil
-	}
-	refuse := func(sentence string) *refusal {
-		return &refusal{reason: refusedCertificate, denied: true, sentence: sentence}
-	}
-	cert, err := peerCertificate(ctx)
-	if err != nil {
-		return refuse(err.Error())
-	}
-	named, err := certificateNode(cert, secure.clusterID)
-	if err != nil {
-		return refuse(err.Error())
-	}
-	if uint64(named) != node {
-		return refuse(fmt.Sprintf("certificate is of node %d, and cannot be used to join as node %d", named, node))
-	}
-	return nil
 }

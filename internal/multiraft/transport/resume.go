@@ -24,23 +24,12 @@ var errNothingKept = status.Error(codes.Unimplemented, "this node keeps no inter
 
 // SnapshotProgress asks a replica what it has of an interrupted snapshot. An error only means that it is not known.
 func (t *GRPC) SnapshotProgress(ctx context.Context, to ident.ReplicaID, req *nodev1.SnapshotProgressRequest) (*nodev1.SnapshotProgressResponse, error) {
-	p, node, err := t.node(ctx, to)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, err)
-	}
-	resp, err := node.SnapshotProgress(p.hello.attach(ctx), req)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot progress of replica %d: %w", to, describe(err))
-	}
-	return resp, nil
+	return ask(ctx, t, to, "snapshot progress of", nodev1.NodeServiceClient.SnapshotProgress, req)
 }
 
 // SnapshotProgress implements nodev1.NodeServiceServer.
 func (s *service) SnapshotProgress(ctx context.Context, req *nodev1.SnapshotProgressRequest) (*nodev1.SnapshotProgressResponse, error) {
-	if _, _, err := s.admit(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()

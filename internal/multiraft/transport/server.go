@@ -83,19 +83,32 @@ func (s *service) admit(ctx context.Context) (own Identity, from ident.ReplicaID
 
 // checkCertificate compares the peer's certificate with the replica it claims to be.
 func (s *service) checkCertificate(ctx context.Context, from ident.ReplicaID) *refusal {
+	return s.shown(ctx, func(cert *x509.Certificate) error { return s.transport.tls.checkPeer(cert, from) })
+}
+
+// checkJoinCertificate wants a node to join as the one that its certificate names.
+func (s *service) checkJoinCertificate(ctx context.Context, node uint64) *refusal {
+	return s.shown(ctx, func(cert *x509.Certificate) error {
+		named, err := certificateNode(cert, s.transport.tls.clusterID)
+		if err == nil && uint64(named) != node {
+			err = fmt.Errorf("certificate is of node %d, and cannot be used to join as node %d", named, node)
+		}
+		return err
+	})
+}
+
+// shown checks the certificate that a peer shows, where peers have to show one.
+func (s *service) shown(ctx context.Context, check func(*x509.Certificate) error) *refusal {
 	secure := s.transport.tls
 	if secure == nil || !secure.mutual {
 		return nil
 	}
-	refuse := func(sentence string) *refusal {
-		return &refusal{reason: refusedCertificate, denied: true, sentence: sentence}
-	}
 	cert, err := peerCertificate(ctx)
 	if err == nil {
-		err = secure.checkPeer(cert, from)
+		err = check(cert)
 	}
 	if err != nil {
-		return refuse(err.Error())
+		return &refusal{reason: refusedCertificate, denied: true, sentence: err.Error()}
 	}
 	return nil
 }
@@ -194,6 +207,14 @@ func (s *service) enter(ctx context.Context) error {
 	return s.refuse(ctx, &refusal{reason: refusedStopping, sentence: "this node is shutting down"})
 }
 
+// begin admits a member, says who it is, and lets its call in; leave of the gate must follow unless it fails.
+func (s *service) begin(ctx context.Context) (from ident.ReplicaID, err error) {
+	if _, from, err = s.admit(ctx); err != nil {
+		return 0, err
+	}
+	return from, s.enter(ctx)
+}
+
 // GetNodeInfo implements nodev1.NodeServiceServer. Strangers may call it.
 func (s *service) GetNodeInfo(ctx context.Context, req *nodev1.GetNodeInfoRequest) (*nodev1.GetNodeInfoResponse, error) {
 	if err := s.enter(ctx); err != nil {
@@ -217,10 +238,7 @@ func (s *service) Join(ctx context.Context, req *nodev1.JoinRequest) (*nodev1.Jo
 
 // Forward implements nodev1.NodeServiceServer.
 func (s *service) Forward(ctx context.Context, req *nodev1.ForwardRequest) (*nodev1.ForwardResponse, error) {
-	if _, _, err := s.admit(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.enter(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.transport.calls.leave()
