@@ -28,8 +28,8 @@ type BackupOptions struct {
 // Validate reports the first option that cannot work.
 func (o BackupOptions) Validate() error {
 	switch {
-	case o.Rows < coldBatch:
-		return fmt.Errorf("want at least %d rows", coldBatch)
+	case o.Rows < wideBatch:
+		return fmt.Errorf("want at least %d rows", wideBatch)
 	case o.Places < 1 || o.Changed < o.Places || o.Changed > o.Rows:
 		return errors.New("want from one row in each place to all rows to change")
 	case o.Cold < 0 || o.Cold > 100: //nolint:mnd // percent
@@ -60,11 +60,6 @@ func Backup(ctx context.Context, o BackupOptions, out io.Writer) (err error) {
 	if err = o.Validate(); err != nil {
 		return err
 	}
-	e, err := openSQLEngine(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.close()) }()
 	place, err := os.MkdirTemp("", "kalamdb-backups-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -74,20 +69,19 @@ func Backup(ctx context.Context, o BackupOptions, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &backupBench{cold: &coldBench{engine: e}, options: o, store: store, out: json.NewEncoder(out)}
-	if err := b.fill(ctx); err != nil {
-		return err
-	}
-	for _, step := range []func(context.Context) error{b.first, b.next, b.verify, b.restore} {
-		if err := step(ctx); err != nil {
-			return err
+	return withSQLEngine(ctx, func(e *sqlEngine) error {
+		b := &backupBench{engine: e, options: o, store: store, out: json.NewEncoder(out)}
+		for _, step := range []func(context.Context) error{b.fill, b.first, b.next, b.verify, b.restore} {
+			if err := step(ctx); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 type backupBench struct {
-	cold    *coldBench
+	engine  *sqlEngine
 	options BackupOptions
 	store   objstore.Store
 	out     *json.Encoder
@@ -97,26 +91,26 @@ func silently(uint32, string) {}
 
 // fill makes the table, and moves it from memory to files.
 func (b *backupBench) fill(ctx context.Context) error {
-	if err := b.cold.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
+	if err := b.engine.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
 		return err
 	}
-	id, err := b.cold.table(ctx, "kept")
+	id, err := b.engine.makeWide(ctx, "kept")
 	if err != nil {
 		return err
 	}
-	cold := b.options.Rows * b.options.Cold / 100 / coldBatch * coldBatch
-	if err := b.cold.fill(ctx, "kept", 1, cold); err != nil {
+	cold := b.options.Rows * b.options.Cold / 100 / wideBatch * wideBatch
+	if err := b.engine.fillWide(ctx, "kept", 1, cold); err != nil {
 		return err
 	}
 	if cold > 0 {
-		if _, err := b.cold.worker().Table(ctx, id, nil); err != nil {
+		if _, err := b.engine.flusher().Table(ctx, id, nil); err != nil {
 			return err
 		}
 	}
-	if err := b.cold.fill(ctx, "kept", 1+cold, b.options.Rows/coldBatch*coldBatch-cold); err != nil {
+	if err := b.engine.fillWide(ctx, "kept", 1+cold, b.options.Rows/wideBatch*wideBatch-cold); err != nil {
 		return err
 	}
-	return b.cold.engine.store.Flush()
+	return b.engine.store.Flush()
 }
 
 // measure runs something and prints what it took.
@@ -134,7 +128,7 @@ func (b *backupBench) measure(name string, run func() (*backup.Manifest, error))
 }
 
 func (b *backupBench) write(ctx context.Context, name string) error {
-	e := b.cold.engine
+	e := b.engine
 	return b.measure(name, func() (*backup.Manifest, error) {
 		return backup.Write(ctx, backup.Source{
 			Storage: e.store, Catalog: e.tables, Executor: e.direct, Rows: backup.AllRows{Cold: e.cold}, Applied: multiraft.ReadApplied, Clock: clock.Real{},
@@ -150,11 +144,11 @@ func (b *backupBench) next(ctx context.Context) error {
 	for place := range b.options.Places {
 		from := 1 + place*(b.options.Rows/b.options.Places)
 		sql := fmt.Sprintf("UPDATE kept SET amount = amount + 1 WHERE id >= %d AND id < %d", from, from+each)
-		if err := b.cold.statement(ctx, sql); err != nil {
+		if err := b.engine.statement(ctx, sql); err != nil {
 			return err
 		}
 	}
-	if err := b.cold.engine.store.Flush(); err != nil {
+	if err := b.engine.store.Flush(); err != nil {
 		return err
 	}
 	return b.write(ctx, "backup_next")
@@ -173,15 +167,12 @@ func (b *backupBench) verify(ctx context.Context) error {
 	})
 }
 
-func (b *backupBench) restore(ctx context.Context) (err error) {
-	e, err := openSQLEngine(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	return b.measure("restore", func() (*backup.Manifest, error) {
-		return backup.Restore(ctx, backup.Target{
-			Storage: e.store, Catalog: e.tables, Executor: e.direct, Rows: backup.AllRows{Cold: e.cold}, Clock: clock.Real{},
-		}, b.store, "", silently)
+func (b *backupBench) restore(ctx context.Context) error {
+	return withSQLEngine(ctx, func(empty *sqlEngine) error {
+		return b.measure("restore", func() (*backup.Manifest, error) {
+			return backup.Restore(ctx, backup.Target{
+				Storage: empty.store, Catalog: empty.tables, Executor: empty.direct, Rows: backup.AllRows{Cold: empty.cold}, Clock: clock.Real{},
+			}, b.store, "", silently)
+		})
 	})
 }

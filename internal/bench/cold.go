@@ -8,15 +8,10 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
-	"github.com/kalamdb/kalamdb-go/internal/flush"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
-	"github.com/kalamdb/kalamdb-go/internal/multiraft"
-	"github.com/kalamdb/kalamdb-go/internal/sql/exec"
 )
 
 // ColdOptions say how much is measured.
@@ -29,8 +24,8 @@ type ColdOptions struct {
 
 // Validate reports the first option that cannot work.
 func (o ColdOptions) Validate() error {
-	if o.Rows < coldBatch || o.Repeats < 1 {
-		return fmt.Errorf("want at least %d rows and one repeat", coldBatch)
+	if o.Rows < wideBatch || o.Repeats < 1 {
+		return fmt.Errorf("want at least %d rows and one repeat", wideBatch)
 	}
 	for _, name := range o.Cases {
 		if !slices.ContainsFunc(coldParts, func(p coldPart) bool { return p.name == name }) {
@@ -41,7 +36,6 @@ func (o ColdOptions) Validate() error {
 }
 
 const (
-	coldBatch      = 1000 // rows of an INSERT
 	coldSmallRows  = 10_000
 	coldSmallFiles = 20
 	coldRounds     = 3
@@ -68,28 +62,25 @@ type coldCase struct {
 
 // Cold measures rows in segments: how fast they become cold, how fast they are read, and what hot writes feel meanwhile. The
 // engine is in this process, over a store on disk. It prints one JSON object for each case.
-func Cold(ctx context.Context, o ColdOptions, out io.Writer) (err error) {
-	if err = o.Validate(); err != nil {
+func Cold(ctx context.Context, o ColdOptions, out io.Writer) error {
+	if err := o.Validate(); err != nil {
 		return err
 	}
-	e, err := openSQLEngine(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	b := &coldBench{engine: e, out: json.NewEncoder(out), options: o}
-	if err := b.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
-		return err
-	}
-	for _, part := range coldParts {
-		if len(o.Cases) > 0 && !slices.Contains(o.Cases, part.name) {
-			continue
-		}
-		if err := part.run(b, ctx); err != nil {
+	return withSQLEngine(ctx, func(e *sqlEngine) error {
+		b := &coldBench{engine: e, out: json.NewEncoder(out), options: o}
+		if err := e.statement(ctx, "CREATE NAMESPACE bench"); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, part := range coldParts {
+			if len(o.Cases) > 0 && !slices.Contains(o.Cases, part.name) {
+				continue
+			}
+			if err := part.run(b, ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // coldPart is what can be measured by itself.
@@ -108,65 +99,17 @@ type coldBench struct {
 	options ColdOptions
 }
 
-func (b *coldBench) statement(ctx context.Context, sql string, params ...datum.Datum) error {
-	_, err := b.engine.engine.Execute(ctx, exec.Request{SQL: sql, Session: b.engine.caller, Params: params})
-	if err != nil {
-		return fmt.Errorf("%.60s: %w", sql, err)
-	}
-	return nil
-}
-
-func (b *coldBench) table(ctx context.Context, name string) (ident.TableID, error) {
-	err := b.statement(ctx, "CREATE TABLE "+name+` (id BIGINT PRIMARY KEY, kind TEXT NOT NULL, amount BIGINT, score DOUBLE, flag BOOLEAN,
-		at TIMESTAMP, price DECIMAL(12,2), note TEXT) WITH (TYPE = 'SHARED')`)
-	if err != nil {
-		return 0, err
-	}
-	found, ok := b.engine.tables.Current().Table("bench", name)
-	if !ok {
-		return 0, fmt.Errorf("table %s is not there", name)
-	}
-	return found.ID, nil
-}
-
-// fill inserts rows with ids from first on.
-func (b *coldBench) fill(ctx context.Context, name string, first, rows int) error {
-	var values strings.Builder
-	for from := first; from < first+rows; from += coldBatch {
-		values.Reset()
-		for id := from; id < from+coldBatch; id++ {
-			if id > from {
-				values.WriteString(", ")
-			}
-			fmt.Fprintf(&values, "(%d, 'kind %d', %d, %d.5, %v, %d, %d.25, 'a note of some length for row %d')", id, id%10, id*7919%1000, id%100, id%3 == 0,
-				int64(id)*1_000_000, id%5000, id)
-		}
-		if err := b.statement(ctx, "INSERT INTO "+name+" VALUES "+values.String()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *coldBench) worker() *flush.Worker {
-	e := b.engine
-	return &flush.Worker{
-		Catalog: e.tables, Storage: e.store, Executor: e.direct, Cold: e.cold, Clock: clock.Real{}, Applied: multiraft.ReadApplied,
-		Traffic: e.traffic,
-	}
-}
-
 // flush measures how fast rows of eight columns become cold.
 func (b *coldBench) flush(ctx context.Context) error {
-	id, err := b.table(ctx, "large")
+	id, err := b.engine.makeWide(ctx, "large")
 	if err != nil {
 		return err
 	}
-	if err = b.fill(ctx, "large", 1, b.options.Rows); err != nil {
+	if err = b.engine.fillWide(ctx, "large", 1, b.options.Rows); err != nil {
 		return err
 	}
 	started := time.Now()
-	moved, err := b.worker().Table(ctx, id, nil)
+	moved, err := b.engine.flusher().Table(ctx, id, nil)
 	if err != nil {
 		return err
 	}
@@ -190,7 +133,7 @@ func (b *coldBench) measure(ctx context.Context, name, sql string, params func(n
 			given = params(n)
 		}
 		started := time.Now()
-		if err := b.statement(ctx, sql, given...); err != nil {
+		if err := b.engine.statement(ctx, sql, given...); err != nil {
 			return err
 		}
 		if took := time.Since(started); n < coldFirsts {
@@ -223,15 +166,15 @@ func (b *coldBench) queries(ctx context.Context) error {
 
 // smallFiles measures a filter over a table in many small segments.
 func (b *coldBench) smallFiles(ctx context.Context) error {
-	id, err := b.table(ctx, "small")
+	id, err := b.engine.makeWide(ctx, "small")
 	if err != nil {
 		return err
 	}
 	for n := range coldSmallFiles {
-		if err = b.fill(ctx, "small", 1+n*coldSmallRows, coldSmallRows); err != nil {
+		if err = b.engine.fillWide(ctx, "small", 1+n*coldSmallRows, coldSmallRows); err != nil {
 			return err
 		}
-		if _, err = b.worker().Table(ctx, id, nil); err != nil {
+		if _, err = b.engine.flusher().Table(ctx, id, nil); err != nil {
 			return err
 		}
 	}
@@ -241,18 +184,18 @@ func (b *coldBench) smallFiles(ctx context.Context) error {
 // hotWrites measures inserts into another table, by turns alone and for all of the time that a flush takes. What is flushed was
 // all inserted before, so that no turn meets more of what the store has left to do than another.
 func (b *coldBench) hotWrites(ctx context.Context) error {
-	if _, err := b.table(ctx, "hot"); err != nil {
+	if _, err := b.engine.makeWide(ctx, "hot"); err != nil {
 		return err
 	}
 	var moving [coldRounds]ident.TableID
 	for round := range moving {
 		name := fmt.Sprintf("moving%d", round)
-		id, err := b.table(ctx, name)
+		id, err := b.engine.makeWide(ctx, name)
 		if err != nil {
 			return err
 		}
 		moving[round] = id
-		if err = b.fill(ctx, name, 1, b.options.Rows); err != nil {
+		if err = b.engine.fillWide(ctx, name, 1, b.options.Rows); err != nil {
 			return err
 		}
 	}
@@ -269,7 +212,7 @@ func (b *coldBench) hotWrites(ctx context.Context) error {
 		alone = append(alone, times...)
 		done := make(chan error, 1)
 		go func() {
-			_, failure := b.worker().Table(ctx, id, nil)
+			_, failure := b.engine.flusher().Table(ctx, id, nil)
 			done <- failure
 		}()
 		if times, err = w.write(ctx, math.MaxInt, done); err != nil {
@@ -303,7 +246,7 @@ func (w *hotWriter) write(ctx context.Context, most int, until <-chan error) (ti
 		}
 		w.next++
 		started := time.Now()
-		if err := w.bench.statement(ctx, "INSERT INTO hot (id, kind) VALUES ($1, 'a row')", datum.NewBigInt(int64(w.next))); err != nil {
+		if err := w.bench.engine.statement(ctx, "INSERT INTO hot (id, kind) VALUES ($1, 'a row')", datum.NewBigInt(int64(w.next))); err != nil {
 			if until != nil {
 				err = errors.Join(err, <-until)
 			}

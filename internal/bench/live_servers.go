@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,58 +25,35 @@ const liveSentColumn = 2
 
 // startLiveServers starts one standalone server, or a cluster of them, with the table of the live cases.
 func startLiveServers(ctx context.Context, count int) (*serverCluster, error) {
-	program, err := os.Executable()
+	c, err := newServerCluster("kalamdb-live-", 256)
 	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
+		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "kalamdb-live-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory: %w", err)
-	}
-	c := &serverCluster{dir: dir, wires: loopback.NewWires()}
 	c.http.Timeout = startPatience
-	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
-	if err := c.startLive(ctx, program, count); err != nil {
+	if err := c.startLive(ctx, count); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
 
-func (c *serverCluster) startLive(ctx context.Context, program string, count int) error {
+func (c *serverCluster) startLive(ctx context.Context, count int) error {
 	addresses, err := loopback.Addresses(ctx, 2*count)
 	if err != nil {
 		return err
 	}
+	rpc, api := addresses[:count], addresses[count:]
 	var peers []map[string]any
 	for i := range count {
 		if count > 1 {
-			peers = append(peers, map[string]any{"node_id": i + 1, "rpc_addr": addresses[i], "api_addr": addresses[count+i]})
+			peers = append(peers, map[string]any{"node_id": i + 1, "rpc_addr": rpc[i], "api_addr": api[i]})
 		}
 	}
 	for i := range count {
-		dir := filepath.Join(c.dir, strconv.Itoa(i+1))
-		s := &server{program: program, config: dir + ".toml", log: dir + ".log", api: addresses[count+i]}
-		c.servers = append(c.servers, s)
-		o := FailoverOptions{HeartbeatMillis: 250, ElectionMillis: []int64{500, 1000}}
-		if err := writeServerConfig(s, dir, i+1, addresses[i], peers, o); err != nil {
-			return err
-		}
-		if err := s.start(ctx); err != nil {
+		if err := c.add(ctx, rpc[i], api[i], peers, FailoverOptions{HeartbeatMillis: 250, ElectionMillis: []int64{500, 1000}}); err != nil {
 			return err
 		}
 	}
-	if err := c.ready(ctx); err != nil {
-		return err
-	}
-	if err := c.login(ctx); err != nil {
-		return err
-	}
-	for _, statement := range liveTable {
-		if _, err := c.sql(ctx, c.servers[0], statement); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.prepare(ctx, liveTable)
 }
 
 // raiseOpenFiles lets this process, and those it starts, open as many files as the system allows it.

@@ -28,6 +28,7 @@ const (
 
 // serverCluster is three servers, each a process of this program, that reach each other through wires.
 type serverCluster struct {
+	program string
 	dir     string
 	servers []*server
 	wires   *loopback.Wires
@@ -45,25 +46,34 @@ type server struct {
 
 // startServers starts the cluster and makes the table.
 func startServers(ctx context.Context, o FailoverOptions) (*serverCluster, error) {
-	program, err := os.Executable()
+	c, err := newServerCluster("kalamdb-failover-", o.Clients)
 	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
+		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "kalamdb-failover-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory: %w", err)
-	}
-	c := &serverCluster{dir: dir, wires: loopback.NewWires()}
 	// A client that is not answered within the longest election asks another node.
 	c.http.Timeout = time.Duration(o.ElectionMillis[1]) * time.Millisecond
-	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: o.Clients}
-	if err := c.start(ctx, program, o); err != nil {
+	if err := c.start(ctx, o); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
 }
 
-func (c *serverCluster) start(ctx context.Context, program string, o FailoverOptions) error {
+// newServerCluster is a cluster whose servers are still to be started, with clients that keep so many connections to each.
+func newServerCluster(name string, connections int) (*serverCluster, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	dir, err := os.MkdirTemp("", name)
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	c := &serverCluster{program: program, dir: dir, wires: loopback.NewWires()}
+	c.http.Transport = &http.Transport{MaxIdleConnsPerHost: connections}
+	return c, nil
+}
+
+func (c *serverCluster) start(ctx context.Context, o FailoverOptions) error {
 	addresses, err := loopback.Addresses(ctx, 2*nodes)
 	if err != nil {
 		return err
@@ -80,25 +90,34 @@ func (c *serverCluster) start(ctx context.Context, program string, o FailoverOpt
 			}
 			peers = append(peers, map[string]any{"node_id": j + 1, "rpc_addr": addr, "api_addr": api[j]})
 		}
-		dir := filepath.Join(c.dir, strconv.Itoa(i+1))
-		s := &server{program: program, config: dir + ".toml", log: dir + ".log", api: api[i]}
-		c.servers = append(c.servers, s)
-		if err := writeServerConfig(s, dir, i+1, rpc[i], peers, o); err != nil {
-			return err
-		}
-		if err := s.start(ctx); err != nil {
+		if err := c.add(ctx, rpc[i], api[i], peers, o); err != nil {
 			return err
 		}
 	}
+	return c.prepare(ctx, []string{"CREATE NAMESPACE bench", "CREATE TABLE bench.failover (id BIGINT PRIMARY KEY) WITH (TYPE = 'SHARED')"})
+}
+
+// add starts the next server.
+func (c *serverCluster) add(ctx context.Context, rpc, api string, peers []map[string]any, o FailoverOptions) error {
+	id := len(c.servers) + 1
+	dir := filepath.Join(c.dir, strconv.Itoa(id))
+	s := &server{program: c.program, config: dir + ".toml", log: dir + ".log", api: api}
+	c.servers = append(c.servers, s)
+	if err := writeServerConfig(s, dir, id, rpc, peers, o); err != nil {
+		return err
+	}
+	return s.start(ctx)
+}
+
+// prepare waits until all servers are ready, signs in, and runs statements.
+func (c *serverCluster) prepare(ctx context.Context, statements []string) error {
 	if err := c.ready(ctx); err != nil {
 		return err
 	}
 	if err := c.login(ctx); err != nil {
 		return err
 	}
-	for _, statement := range []string{
-		"CREATE NAMESPACE bench", "CREATE TABLE bench.failover (id BIGINT PRIMARY KEY) WITH (TYPE = 'SHARED')",
-	} {
+	for _, statement := range statements {
 		if _, err := c.sql(ctx, c.servers[0], statement); err != nil {
 			return err
 		}

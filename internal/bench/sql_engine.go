@@ -65,6 +65,16 @@ func openSQLEngine(ctx context.Context, publisher applier.Publisher) (e *sqlEngi
 	return e, nil
 }
 
+// withSQLEngine does something with a node that nothing listens to, and takes it away again.
+func withSQLEngine(ctx context.Context, do func(*sqlEngine) error) (err error) {
+	e, err := openSQLEngine(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	return do(e)
+}
+
 func (e *sqlEngine) open(ctx context.Context, publisher applier.Publisher) (err error) {
 	if e.store, err = storage.Open(storage.Options{FS: disk.Local(), Dir: filepath.Join(e.dir, "store")}); err != nil {
 		return err
@@ -156,11 +166,19 @@ func (e *sqlEngine) fill(ctx context.Context) error {
 		names[i] = fmt.Sprintf("(%d, 'name %d')", i, i%7)
 	}
 	for _, sql := range append(statements, "INSERT INTO names VALUES "+strings.Join(names, ", ")) {
-		if _, err := e.engine.Execute(ctx, exec.Request{SQL: sql, Session: e.caller}); err != nil {
-			return fmt.Errorf("%.60s: %w", sql, err)
+		if err := e.statement(ctx, sql); err != nil {
+			return err
 		}
 	}
 	return e.store.Flush()
+}
+
+// statement executes a statement whose answer does not matter.
+func (e *sqlEngine) statement(ctx context.Context, sql string, params ...datum.Datum) error {
+	if _, err := e.engine.Execute(ctx, exec.Request{SQL: sql, Session: e.caller, Params: params}); err != nil {
+		return fmt.Errorf("%.60s: %w", sql, err)
+	}
+	return nil
 }
 
 // run executes a statement; $1 is a key that differs from call to call.
