@@ -272,12 +272,7 @@ func (c *Cluster) askEach(ctx context.Context, byNode map[ident.ReplicaID][]shar
 
 // pause waits, or until ctx ends.
 func (c *Cluster) pause(ctx context.Context, d time.Duration) {
-	timer := c.cfg.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-	case <-ctx.Done():
-	}
+	_ = clock.Pause(ctx, c.cfg.Clock, d) // whoever calls it looks at ctx next
 }
 
 func numbers(groups []shard.GroupID) []uint64 {

@@ -36,11 +36,7 @@ func (p patient) try(ctx context.Context, do func(repeated bool) error) error {
 		if !now.Before(until) {
 			return fmt.Errorf("asked for %s: %w", outagePatience, err)
 		}
-		timer := p.clock.NewTimer(pause)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
+		if clock.Pause(ctx, p.clock, pause) != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
 	}

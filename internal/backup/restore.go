@@ -89,11 +89,7 @@ func (t *Target) waitFenced(ctx context.Context) error {
 			return fault.New(fault.Unavailable, "a backup is restored once all members of the cluster run a version that refuses runs which lost their job; "+
 				"upgrade all nodes, or start those that are away, then send the statement again")
 		}
-		timer := t.Clock.NewTimer(100 * time.Millisecond)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
+		if clock.Pause(ctx, t.Clock, 100*time.Millisecond) != nil {
 			return context.Cause(ctx)
 		}
 	}
@@ -322,11 +318,7 @@ func (rs *restorer) execute(ctx context.Context, group shard.GroupID, cmd *comma
 			rs.target.Clock.Now().After(until) {
 			return response, err
 		}
-		timer := rs.target.Clock.NewTimer(pause)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
+		if clock.Pause(ctx, rs.target.Clock, pause) != nil {
 			return nil, context.Cause(ctx)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/loopback"
 )
 
@@ -170,14 +171,7 @@ func (c *serverCluster) harm(ctx context.Context, kind string, victim int) (repa
 
 // rest lets time pass.
 func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Pause(ctx, clock.Real{}, d)
 }
 
 // stop ends the servers and removes their data.

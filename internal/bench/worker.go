@@ -300,12 +300,7 @@ func (n *workerNode) profile(prefix string) (end func() error, err error) {
 // idle measures a round without load.
 func (n *workerNode) idle(ctx context.Context, d time.Duration) roundResult {
 	started, cpu := time.Now(), cpuTime()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	_ = rest(ctx, d) // what was measured until then counts
 	return roundResult{
 		Seconds: time.Since(started).Seconds(), CPU: cpuTime() - cpu, RSSBytes: residentBytes(), Leading: len(n.led()),
 	}

@@ -7,6 +7,7 @@
 package clock
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -30,6 +31,18 @@ type Timer interface {
 // Left is how long it is until the deadline of a context. Contexts go by the machine's clock, whatever time a Clock shows, so their
 // deadlines are never compared with what one shows.
 func Left(deadline time.Time) time.Duration { return time.Until(deadline) }
+
+// Pause waits until d has passed on a clock, or until a context ends, with whose error it then returns at once.
+func Pause(ctx context.Context, c Clock, d time.Duration) error {
+	timer := c.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Real is the machine's clock.
 type Real struct{}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
 // Bounds of the writer.
@@ -106,11 +108,7 @@ func (w *writer) insert(ctx context.Context, id int64, node int) (took time.Dura
 		if err == nil || repeated {
 			return time.Since(started), true
 		}
-		pause := time.NewTimer(retryPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if clock.Pause(ctx, clock.Real{}, retryPause) != nil {
 			return 0, false
 		}
 	}

@@ -214,14 +214,7 @@ func (r *Raft) rest(ctx context.Context, pause time.Duration) error {
 		return fmt.Errorf("draw jitter: %w", err)
 	}
 	half := uint64(pause / 2)
-	timer := r.clock.NewTimer(time.Duration(half + binary.LittleEndian.Uint64(draw[:])%(half+1)))
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Pause(ctx, r.clock, time.Duration(half+binary.LittleEndian.Uint64(draw[:])%(half+1)))
 }
 
 // Weak implements WeakReader.

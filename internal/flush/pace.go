@@ -3,6 +3,8 @@ package flush
 import (
 	"context"
 	"time"
+
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 )
 
 // How a run gives way to writes of others.
@@ -67,15 +69,11 @@ func (p *pacer) pause(ctx context.Context) error {
 	if rest <= 0 || p.moved.IsZero() || now.Sub(p.moved) > paceTrail {
 		return nil
 	}
-	timer := p.worker.Clock.NewTimer(rest)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-		p.began = p.worker.Clock.Now()
-		return nil
-	case <-ctx.Done():
+	if clock.Pause(ctx, p.worker.Clock, rest) != nil {
 		return context.Cause(ctx)
 	}
+	p.began = p.worker.Clock.Now()
+	return nil
 }
 
 // pacedRows are the rows of a file, given at the speed that a pacer allows.

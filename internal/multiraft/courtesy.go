@@ -135,14 +135,7 @@ func (c *courtesy) rest(ctx context.Context, worked time.Duration) error {
 	if pause == 0 {
 		return ctx.Err()
 	}
-	timer := c.clock.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C():
-		return nil
-	}
+	return clock.Pause(ctx, c.clock, pause)
 }
 
 // beCourteous rests after a chunk that was begun at that time, and begins the next. A driver that calls Pump does not

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 )
@@ -303,12 +304,8 @@ func (m *Manager) Drain(ctx context.Context) error {
 		if !waiting {
 			return nil
 		}
-		timer := m.cfg.Clock.NewTimer(m.cfg.TickInterval / 2)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := clock.Pause(ctx, m.cfg.Clock, m.cfg.TickInterval/2); err != nil {
+			return err
 		}
 	}
 }

@@ -146,14 +146,7 @@ func (r *byteRate) wait(ctx context.Context, bytes int) error {
 	if pause == 0 {
 		return ctx.Err()
 	}
-	timer := r.clock.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C():
-		return nil
-	}
+	return clock.Pause(ctx, r.clock, pause)
 }
 
 // group is the bytes of a group's snapshot chunks since the start.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/config"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/multiraft"
@@ -40,14 +41,10 @@ func (n *Node) seekAdmission(ctx context.Context) error {
 		case attempt%20 == 0:
 			n.logger.Info("not a member yet", slog.String("reason", n.whyWaiting()))
 		}
-		timer := n.clock.NewTimer(pause)
-		pause = min(2*pause, longest)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := clock.Pause(ctx, n.clock, pause); err != nil {
+			return err
 		}
+		pause = min(2*pause, longest)
 	}
 }
 

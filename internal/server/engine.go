@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/executor"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 	"github.com/kalamdb/kalamdb-go/internal/invariant"
@@ -167,13 +168,9 @@ func (n *Node) afterAdmission(ctx context.Context) {
 	recording.Wait()
 }
 
+// pause waits, or until ctx ends.
 func (n *Node) pause(ctx context.Context, d time.Duration) {
-	timer := n.clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-	case <-ctx.Done():
-	}
+	_ = clock.Pause(ctx, n.clock, d) // whoever calls it looks at ctx next
 }
 
 // announce writes into the meta group what it does not know of this node. It is idempotent.

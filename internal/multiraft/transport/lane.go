@@ -82,12 +82,7 @@ func (l *lane) wait(ctx context.Context) bool {
 
 // pause sleeps for d or until ctx ends. Messages of this lane that come meanwhile wait in the queue.
 func (l *lane) pause(ctx context.Context, d time.Duration) {
-	timer := l.peer.transport.cfg.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C():
-	}
+	_ = clock.Pause(ctx, l.peer.transport.cfg.Clock, d) // run looks at ctx next
 }
 
 // drop empties the queue and reports the peer; a stream that broke may have lost messages even when the

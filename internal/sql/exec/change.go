@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kalamdb/kalamdb-go/internal/catalog"
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/command"
 	"github.com/kalamdb/kalamdb-go/internal/datum"
 	"github.com/kalamdb/kalamdb-go/internal/fault"
@@ -79,14 +80,7 @@ func (e *Engine) pause(ctx context.Context, wait time.Duration) error {
 		return fmt.Errorf("draw a waiting time: %w", err)
 	}
 	wait = wait/2 + wait/2*time.Duration(binary.BigEndian.Uint16(drawn[:]))/(1<<16)
-	timer := e.deps.Clock.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Pause(ctx, e.deps.Clock, wait)
 }
 
 // changeOnce computes a write set and applies it, or, inside a transaction, leaves it to the commit.

@@ -99,12 +99,8 @@ func (s *S3) pause(ctx context.Context, try int) error {
 	if deadline, ok := ctx.Deadline(); ok && clock.Left(deadline) < length {
 		return fmt.Errorf("%w: the deadline comes before try %d", ErrUnavailable, try+1)
 	}
-	timer := s.cfg.Clock.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-		return nil
-	case <-ctx.Done():
+	if clock.Pause(ctx, s.cfg.Clock, length) != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
+	return nil
 }
