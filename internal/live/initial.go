@@ -36,9 +36,11 @@ type initial struct {
 	resumed  bool   // the rows are the changes after a cursor
 	// found are the next rows in order of _seq, as they were found by a scan of the table; complete says that
 	// there are no others behind them.
-	found    []foundRow
+	found    []foundRow // while a batch is made; between batches they are on the shelf
 	complete bool
 	scanned  bool
+	shelved  bool
+	space    int // bytes of what was found last, with those of found that were given since
 }
 
 // foundRow is a row that is to be given: its version and its key.
@@ -106,12 +108,18 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 		}
 		return err
 	}
-	var err error
-	if sub.cut != nil {
-		err = sub.cut.picture(read)
-	} else {
+	look := func() error {
+		if sub.cut != nil {
+			return sub.cut.picture(read)
+		}
 		snapshot := sub.service.config.Store.NewSnapshot()
-		err = errors.Join(read(snapshot), snapshot.Close())
+		return errors.Join(read(snapshot), snapshot.Close())
+	}
+	var err error
+	if sub.initial.resumed {
+		err = look()
+	} else {
+		err = sub.foundBatch(look)
 	}
 	if err != nil {
 		return Batch{}, judge(err, CodeBatchFetch)
@@ -272,7 +280,7 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	kept := &foundHeap{newest: newest}
+	kept, held := &foundHeap{newest: newest}, shelfFree
 	row := make([]datum.Datum, len(q.scope.Table.Columns)+2)
 	for {
 		ok, err := cursor.Next(row)
@@ -283,8 +291,11 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 			var matches bool
 			if matches, err = q.matches(row); err == nil && matches {
 				var key []byte
-				if key, err = cursor.PrimaryKey(); err == nil && kept.offer(foundRow{cursor.Seq(), string(key)}, keep) && !newest {
-					in.complete = false
+				if key, err = cursor.PrimaryKey(); err == nil {
+					if kept.offer(foundRow{cursor.Seq(), string(key)}, keep) && !newest {
+						in.complete = false
+					}
+					err = sub.makeRoom(kept, &keep, &held)
 				}
 			}
 		}
@@ -296,7 +307,7 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 			break
 		}
 	}
-	in.found = kept.rows
+	in.found, in.space = kept.rows, kept.size
 	slices.SortFunc(in.found, func(a, b foundRow) int {
 		if a.seq < b.seq {
 			return -1
@@ -309,6 +320,7 @@ func (sub *Subscription) scan(snapshot *storage.Snapshot) error {
 // foundHeap keeps the oldest rows, or the newest; the next to be dropped is on top.
 type foundHeap struct {
 	rows   []foundRow
+	size   int // bytes
 	newest bool
 }
 
@@ -327,12 +339,15 @@ func (h *foundHeap) Less(i, j int) bool {
 func (h *foundHeap) Swap(i, j int) { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
 
 // Push implements heap.Interface.
-func (h *foundHeap) Push(row any) { h.rows = append(h.rows, row.(foundRow)) } //nolint:errcheck // only offer pushes
+func (h *foundHeap) Push(row any) {
+	found := row.(foundRow) //nolint:errcheck,forcetypeassert // only offer pushes
+	h.rows, h.size = append(h.rows, found), h.size+sizeOf(&found)
+}
 
 // Pop implements heap.Interface.
 func (h *foundHeap) Pop() any {
 	last := h.rows[len(h.rows)-1]
-	h.rows = h.rows[:len(h.rows)-1]
+	h.rows, h.size = h.rows[:len(h.rows)-1], h.size-sizeOf(&last)
 	return last
 }
 

@@ -38,6 +38,7 @@ func (s *Service) register(sub *Subscription) {
 // release forgets a subscription that has ended.
 func (s *Service) release(sub *Subscription) {
 	s.uncount(sub.caller.User)
+	s.shelf.end(sub)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.subs, sub.number)

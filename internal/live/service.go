@@ -64,7 +64,8 @@ type Config struct {
 // Service makes and keeps subscriptions. It may be used from any goroutine.
 type Service struct {
 	config   Config
-	looks    chan struct{}   // has a place for each query that may run at once
+	looks    chan struct{} // has a place for each query that may run at once
+	shelf    shelf
 	stopping context.Context //nolint:containedctx // ends the queries that run when the service is closed
 	stop     context.CancelFunc
 
@@ -90,7 +91,8 @@ func New(config Config) (*Service, error) {
 	}
 	s := &Service{
 		config: config, streams: make(map[shard.GroupID]*stream), users: make(map[ident.UserID]int),
-		subs: make(map[uint64]*Subscription), looks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		shelf: shelf{users: make(map[ident.UserID]int), places: make(map[*Subscription]*shelved)},
+		subs:  make(map[uint64]*Subscription), looks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil
