@@ -107,7 +107,7 @@ func TestFullShelf(t *testing.T) {
 	l.fill(maxShelfUserBytes)
 	for last := range 40 { // one of them is the row for which there is no room
 		last += shelfFree/(foundOverhead+9) - 20
-		sub := l.beginFetch(fmt.Sprintf("SELECT id FROM app.many WHERE id <= %d", last), &Initial{BatchSize: 150})
+		sub := l.beginFetch(fmt.Sprintf("SELECT id FROM app.many WHERE id <= %d", last), &Initial{})
 		if ids, more, err := fetch(t, sub, 1000); err != nil || more || !slices.Equal(ids, numbers(1, last)) {
 			t.Errorf("%d rows of %d, %v", len(ids), last, err)
 		}
