@@ -49,14 +49,10 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 	if err := r.evictStreams(ctx, now); err != nil {
 		return err
 	}
-	if err := r.flushDue(ctx, now); err != nil {
-		return err
-	}
-	if err := r.compactDue(ctx, now); err != nil {
-		return err
-	}
-	if err := r.retainDeleted(ctx, now); err != nil {
-		return err
+	if !r.cfg.ByHand {
+		if err := r.tendRows(ctx, now); err != nil {
+			return err
+		}
 	}
 	if now.Sub(r.chores.historyDone) < historyPeriod {
 		return nil
@@ -65,6 +61,17 @@ func (r *Runner) keepHouse(ctx context.Context, jobs []*commandv1.Job) error {
 	return r.propose(ctx, create(&commandv1.Job{
 		Type: TypeJobCleanup, IdPrefix: "JC", IdempotencyKey: TypeJobCleanup, MaxRetries: 3, LeaderOnly: true,
 	}))
+}
+
+// tendRows makes the jobs for rows that are to be moved, merged or forgotten by now.
+func (r *Runner) tendRows(ctx context.Context, now time.Time) error {
+	if err := r.flushDue(ctx, now); err != nil {
+		return err
+	}
+	if err := r.compactDue(ctx, now); err != nil {
+		return err
+	}
+	return r.retainDeleted(ctx, now)
 }
 
 func overdue(jobs []*commandv1.Job, nowMicros int64) bool {

@@ -38,6 +38,8 @@ type Config struct {
 	Concurrency int
 	Hold        time.Duration // how long a claim lasts without a heartbeat; zero means 30 s
 	Poll        time.Duration // pause between two looks at the records; zero means 1 s
+	// ByHand leaves it to callers to ask for flushes, for compactions and for looking for old deletions, which the leader else begins when they are due.
+	ByHand bool
 }
 
 // Reasons for which a run's context ends.

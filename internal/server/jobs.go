@@ -57,7 +57,7 @@ func (n *Node) buildJobs(engine *exec.Engine) {
 			return ident.NodeID(n.cfg.Cluster.NodeID)
 		},
 		Leadership: n.metaLeadership, Kinds: kinds,
-		Hold: min(max(10*election, 5*time.Second), 30*time.Second),
+		Hold: min(max(10*election, 5*time.Second), 30*time.Second), ByHand: n.jobsByHand,
 	})
 }
 

@@ -59,6 +59,8 @@ type Options struct {
 	// tests: for how long clients of live queries may take nothing, so that it does not matter how busy the machine is; zero is the standard
 	livePatience time.Duration
 
+	jobsByHand bool // tests: flushes, compactions and the like begin only when somebody asks
+
 	clock clock.Clock // what tests put in the place of the machine's clock; nil is that one
 }
 
@@ -73,7 +75,8 @@ type Node struct {
 	storeFS *disk.Waiting
 	started time.Time
 	// logFormat is the newest format of log entries that the program says it reads.
-	logFormat uint32
+	logFormat  uint32
+	jobsByHand bool // as in Options
 
 	lock    io.Closer
 	store   *storage.Engine
@@ -164,6 +167,7 @@ func openOnce(ctx context.Context, cfg *config.Config, opts Options) (*Node, err
 	n.logger = slog.New(n.logs.handler(n.logger.Handler()))
 	n.gossip = newGossip(n)
 	n.live = newLiveParts(n.cfg, opts.livePatience)
+	n.jobsByHand = opts.jobsByHand
 	if err := n.open(ctx, opts); err != nil {
 		err = n.noteDamage(err)
 		n.abandon()
