@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/kalamdb/kalamdb-go/internal/shard"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk"
 	"github.com/kalamdb/kalamdb-go/internal/storage/disk/faultfs"
+	"github.com/kalamdb/kalamdb-go/test/underway"
 )
 
 // ending is a listener that says when it is closed, before it is.
@@ -33,43 +33,22 @@ func (e *ending) Close() error {
 	return e.Listener.Close()
 }
 
-// halfway sends the head of a statement and the first byte of its body, and returns when the node reads the body: then the request is under way.
-// The function that it returns sends the rest and returns the answer.
+// halfway begins a statement, and returns when the node reads its body: then the request is under way. The function that it returns sends the rest
+// and returns the answer.
 func halfway(t *testing.T, c client, n *Node, sql string) (finish func() (int, string)) {
 	t.Helper()
-	conn, err := net.Dial("tcp", n.APIAddr())
+	request, err := underway.Statement(t.Context(), n.APIAddr(), c.token, fmt.Appendf(nil, `{"sql":%q}`, sql))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	body := fmt.Sprintf(`{"sql":%q}`, sql)
-	_, err = fmt.Fprintf(conn, "POST /v1/api/sql HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n%c", n.APIAddr(), c.token, len(body), body[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewReader(conn)
-	line, err := answers.ReadString('\n')
-	if err != nil || !strings.Contains(line, "100 Continue") {
-		t.Fatalf("the head is answered %q, %v", line, err)
-	}
-	if _, err = answers.ReadString('\n'); err != nil { // the empty line after it
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { _ = request.Close() })
 	return func() (int, string) {
 		t.Helper()
-		if _, err := io.WriteString(conn, body[1:]); err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.ReadResponse(answers, nil)
+		status, answer, err := request.Finish()
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(response.Body)
-		if err = errors.Join(err, response.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(answer)
+		return status, string(answer)
 	}
 }
 

@@ -1,60 +1,39 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/kalamdb/kalamdb-go/test/underway"
 )
 
-// halfway sends the head of a statement and the first byte of its body, and returns when the node reads the body: then the request is under way.
-// The function that it returns sends the rest and returns the answer.
+// halfway begins a statement, and returns when the node reads its body: then the request is under way. The function that it returns sends the rest
+// and returns the answer.
 func (c *client) halfway(t *testing.T, n *node, text string) (finish func() answer) {
 	t.Helper()
-	conn, err := net.Dial("tcp", n.apiAddr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
 	body, err := json.Marshal(map[string]any{"sql": text})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = fmt.Fprintf(conn, "POST /v1/api/sql HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n%c", n.apiAddr, c.token, len(body), body[0])
+	request, err := underway.Statement(t.Context(), n.apiAddr, c.token, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := bufio.NewReader(conn)
-	line, err := answers.ReadString('\n')
-	if err != nil || !strings.Contains(line, "100 Continue") {
-		t.Fatalf("the head is answered %q, %v", line, err)
-	}
-	if _, err = answers.ReadString('\n'); err != nil { // the empty line after it
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { _ = request.Close() })
 	return func() answer {
 		t.Helper()
-		if _, err := conn.Write(body[1:]); err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.ReadResponse(answers, nil)
+		status, raw, err := request.Finish()
 		if err != nil {
-			t.Fatalf("a request that was under way is not answered: %v", err)
-		}
-		raw, err := io.ReadAll(response.Body)
-		if err = errors.Join(err, response.Body.Close()); err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeAnswer(response.StatusCode, raw)
+		got, err := decodeAnswer(status, raw)
 		if err != nil {
 			t.Fatal(err)
 		}

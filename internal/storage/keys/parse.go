@@ -40,22 +40,14 @@ func ParseRow(key []byte) (RowKey, error) {
 }
 
 // ParseScope takes a Scope key apart; its PrimaryKey is empty.
-func ParseScope(key []byte) (RowKey, error) {
-	group, rest, err := expect(key, KindScope)
-	if err != nil {
-		return RowKey{}, err
-	}
-	scope, err := parseScoped(key, rest)
-	if err == nil && len(scope.PrimaryKey) > 0 {
-		return RowKey{}, malformed(key, "bytes after the user")
-	}
-	scope.Group = group
-	return scope, err
-}
+func ParseScope(key []byte) (RowKey, error) { return parseWhole(key, KindScope) }
 
 // ParseManifest takes a Manifest key apart; its PrimaryKey is empty.
-func ParseManifest(key []byte) (RowKey, error) {
-	group, rest, err := expect(key, KindManifest)
+func ParseManifest(key []byte) (RowKey, error) { return parseWhole(key, KindManifest) }
+
+// parseWhole takes a key apart that is of all rows that a user has in a table, and ends with the user.
+func parseWhole(key []byte, kind Kind) (RowKey, error) {
+	group, rest, err := expect(key, kind)
 	if err != nil {
 		return RowKey{}, err
 	}
@@ -69,41 +61,23 @@ func ParseManifest(key []byte) (RowKey, error) {
 
 // ParseDedup returns the group and log index of a Dedup key.
 func ParseDedup(key []byte) (group shard.GroupID, index uint64, err error) {
-	group, rest, err := expect(key, KindDedup)
-	if err != nil {
-		return 0, 0, err
-	}
-	index, err = number(key, rest)
-	return group, index, err
+	return parseNumbered(key, KindDedup)
 }
 
 // ParseChange returns the group and _seq of a Change key.
 func ParseChange(key []byte) (group shard.GroupID, seq uint64, err error) {
-	group, rest, err := expect(key, KindChange)
-	if err != nil {
-		return 0, 0, err
-	}
-	seq, err = number(key, rest)
-	return group, seq, err
+	return parseNumbered(key, KindChange)
 }
 
 // ParsePurged returns the group and table of a Purged key.
 func ParsePurged(key []byte) (group shard.GroupID, table ident.TableID, err error) {
-	group, rest, err := expect(key, KindPurged)
-	if err != nil {
-		return 0, 0, err
-	}
-	id, err := number(key, rest)
+	group, id, err := parseNumbered(key, KindPurged)
 	return group, ident.TableID(id), err
 }
 
 // ParseMark returns the group and time of a Mark key.
 func ParseMark(key []byte) (group shard.GroupID, micros int64, err error) {
-	group, rest, err := expect(key, KindMark)
-	if err != nil {
-		return 0, 0, err
-	}
-	at, err := number(key, rest)
+	group, at, err := parseNumbered(key, KindMark)
 	if err == nil && at > math.MaxInt64 {
 		return 0, 0, malformed(key, "a time that no clock shows")
 	}
@@ -112,12 +86,18 @@ func ParseMark(key []byte) (group shard.GroupID, micros int64, err error) {
 
 // ParseFence returns the group and table of a Fence key.
 func ParseFence(key []byte) (group shard.GroupID, table ident.TableID, err error) {
-	group, rest, err := expect(key, KindFence)
+	group, id, err := parseNumbered(key, KindFence)
+	return group, ident.TableID(id), err
+}
+
+// parseNumbered returns the group of a key, and the number that is all the rest of it.
+func parseNumbered(key []byte, kind Kind) (shard.GroupID, uint64, error) {
+	group, rest, err := expect(key, kind)
 	if err != nil {
 		return 0, 0, err
 	}
-	id, err := number(key, rest)
-	return group, ident.TableID(id), err
+	value, err := number(key, rest)
+	return group, value, err
 }
 
 // IndexKey is a parsed IndexEntry key. Values aliases the key; it ends with the primary key when the values alone
