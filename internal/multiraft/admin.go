@@ -26,79 +26,12 @@ const (
 	orderPatience = 4
 )
 
-// leaderPolicy remembers which replicas want no leaderships. The zero value is ready.
-type leaderPolicy struct {
-	mu      sync.Mutex               // guards all below
-	avoided map[ident.ReplicaID]bool // they drain
-	tight   map[ident.ReplicaID]bool // their disks are nearly full, or their stores hang, as their last beats say
-}
-
-// How little a replica wants leaderships.
-const (
-	willing   = iota
-	tightDisk // its disk is nearly full, or its store hangs: when that is so everywhere
-	drains    // when nobody else is left
-)
-
-// reluctance is how little a replica wants leaderships.
-func (p *leaderPolicy) reluctance(id ident.ReplicaID) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.avoided[id]:
-		return drains
-	case p.tight[id]:
-		return tightDisk
-	}
-	return willing
-}
-
-// setTight takes in what a beat says of its sender's disk and store.
-func (p *leaderPolicy) setTight(id ident.ReplicaID, tight bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tight == nil {
-		p.tight = make(map[ident.ReplicaID]bool)
-	}
-	if tight {
-		p.tight[id] = true
-		return
-	}
-	delete(p.tight, id)
-}
-
-func (p *leaderPolicy) avoids(id ident.ReplicaID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.avoided[id]
-}
-
-func (p *leaderPolicy) set(id ident.ReplicaID, avoid bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.avoided == nil {
-		p.avoided = make(map[ident.ReplicaID]bool)
-	}
-	if avoid {
-		p.avoided[id] = true
-		return
-	}
-	delete(p.avoided, id)
-}
-
-// Avoid tells the balancer of this node whether a replica wants leaderships. A draining one does not: it is
-// handed none as long as another live voter can take them.
-func (m *Manager) Avoid(id ident.ReplicaID, avoid bool) { m.policy.set(id, avoid) }
-
-// Draining reports whether this replica gives its leaderships away.
-func (m *Manager) Draining() bool { return m.policy.avoids(m.cfg.Replica) }
-
 // Operate carries out an order of an operator on this node's replicas. from is the replica that passed it
 // on, this one when the operator is connected here.
 func (m *Manager) Operate(ctx context.Context, from ident.ReplicaID, req *nodev1.OperateRequest) *nodev1.OperateResponse {
 	switch req.GetOrder() {
 	case nodev1.Order_ORDER_AVOID:
-		m.policy.set(from, true)
+		m.policy.notice(from)
 		return &nodev1.OperateResponse{}
 	case nodev1.Order_ORDER_RESUME:
 		m.policy.set(m.cfg.Replica, false)

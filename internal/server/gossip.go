@@ -127,18 +127,26 @@ func (g *gossip) ask(ctx context.Context, replica ident.ReplicaID, withGroups bo
 	if g.n.network == nil {
 		return
 	}
-	asked := g.n.clock.Now()
+	asked, notices := g.n.clock.Now(), g.notices()
 	info, err := g.n.network.MemberInfo(ctx, replica, &nodev1.GetNodeInfoRequest{WithGroups: withGroups, Caller: uint64(g.n.self())})
 	if err == nil && info.GetReplicaId() == uint64(replica) {
-		g.hear(replica, info, asked)
+		g.hear(replica, info, asked, notices)
 	}
 }
 
-// hear takes in what another member, asked at that time, says of itself and of this node.
-func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse, asked time.Time) {
+// notices counts the members that have told this node that they begin to drain.
+func (g *gossip) notices() uint64 {
+	if manager := g.n.engine(); manager != nil {
+		return manager.Notices()
+	}
+	return 0
+}
+
+// hear takes in what another member, asked at that time and after so many notices, says of itself and of this node.
+func (g *gossip) hear(replica ident.ReplicaID, info *nodev1.GetNodeInfoResponse, asked time.Time, notices uint64) {
 	g.store(replica, info, asked)
 	if manager := g.n.engine(); manager != nil {
-		manager.Avoid(replica, info.GetDraining())
+		manager.Heard(replica, info.GetDraining(), notices)
 	}
 	if info.GetCallerRemoved() {
 		g.removed.Store(true)

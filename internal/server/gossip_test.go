@@ -30,7 +30,7 @@ func TestDeadWithinTwoElectionTimeouts(t *testing.T) {
 	for _, late := range []time.Duration{0, time.Millisecond, housePeriod, bound - time.Nanosecond} {
 		asked := hands.Now()
 		hands.Advance(late)
-		n.gossip.hear(2, &nodev1.GetNodeInfoResponse{ReplicaId: 2, ClockMicros: asked.UnixMicro()}, asked)
+		n.gossip.hear(2, &nodev1.GetNodeInfoResponse{ReplicaId: 2, ClockMicros: asked.UnixMicro()}, asked, n.gossip.notices())
 		hands.Advance(bound - time.Nanosecond - late)
 		if _, fresh := n.gossip.get(2); !fresh {
 			t.Errorf("an answer that took %v: the member is dead %v after it was asked", late, hands.Now().Sub(asked))
