@@ -80,7 +80,7 @@ func (b *binder) bindSubscript(n *parse.Subscript) (Expr, error) {
 	if operand.Type().Kind != datum.Array {
 		return nil, faultAt(n.Expr, fault.InvalidStatement, "cannot subscript a value of type %s", operand.Type())
 	}
-	if index, err = b.operand(index, integerOperand, "a subscript", 0, n.Index); err != nil {
+	if index, err = b.operand(index, roundedOperand, "a subscript", 0, n.Index); err != nil {
 		return nil, err
 	}
 	return &binaryExpr{op: "[]", left: operand, right: index, typ: datum.Of(operand.Type().Elem), apply: element}, nil
@@ -123,7 +123,7 @@ func (b *binder) bindSlice(n *parse.Subscript) (Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if operands[i+1], err = b.operand(bound, integerOperand, "a slice", i, node); err != nil {
+		if operands[i+1], err = b.operand(bound, roundedOperand, "a slice", i, node); err != nil {
 			return nil, err
 		}
 	}

@@ -14,11 +14,13 @@ type operandClass uint8
 const (
 	anyOperand     operandClass = iota
 	textOperand                 // Text; every other type is printed, but BYTES only where printsBytes says so
-	integerOperand              // BigInt
+	integerOperand              // BigInt; a number with a fraction is refused
+	roundedOperand              // BigInt; a fraction is rounded, as where it is assigned
 	numberOperand               // any numeric kind as it is; untyped means Double
 	doubleOperand               // Double
 	jsonOperand                 // JSON; text is parsed when it is used
 	instantOperand              // Timestamp, DateTime or Date; untyped means Timestamp
+	momentOperand               // as instantOperand, or Interval
 	vectorOperand               // Embedding, or text that holds one
 	intervalOperand
 	booleanOperand
@@ -79,7 +81,7 @@ func lookupFunction(name string) (definition, bool) {
 		textFunction, mathFunction, timeFunction, sessionFunction, jsonFunction, vectorFunction,
 		postgresFunction, jsonPathFunction, arrayFunction, arrayEditFunction, regexpFunction,
 		wholeFunction, quotingFunction, spanFunction, jsonChangeFunction, templateFunction, arrayJoinFunction,
-		normalFunction, bytesFunction, arrayShapeFunction,
+		normalFunction, bytesFunction, arrayShapeFunction, angleFunction,
 	} {
 		if f, ok := family(name); ok {
 			return f, true
@@ -224,20 +226,15 @@ func arity(f definition) string {
 func (b *binder) operand(e Expr, class operandClass, name string, index int, node parse.Expr) (Expr, error) {
 	k := e.Type().Kind
 	untyped := isUntyped(e)
-	mismatch := func() (Expr, error) {
-		return nil, faultAt(node, fault.InvalidStatement, "argument %d of %s must not be %s", index+1, name, e.Type())
-	}
+	mismatch := func() (Expr, error) { return nil, mismatched(e, name, index, node) }
 	switch class {
 	case textOperand:
 		if k == datum.Bytes && !printsBytes(name) {
 			return mismatch()
 		}
 		return b.convert(e, datum.Of(datum.Text), node)
-	case integerOperand:
-		if untyped || k.IsInteger() || k == datum.Decimal || k.IsFloat() {
-			return b.convert(e, datum.Of(datum.BigInt), node)
-		}
-		return mismatch()
+	case integerOperand, roundedOperand:
+		return b.counting(e, class, name, index, node)
 	case numberOperand, doubleOperand:
 		if hint, ok := b.hint(e); ok && hint.Kind.IsNumeric() && class == numberOperand {
 			return b.convert(e, hint, node)
@@ -255,6 +252,8 @@ func (b *binder) operand(e Expr, class operandClass, name string, index int, nod
 		if !untyped && !k.IsString() {
 			return mismatch()
 		}
+	case momentOperand:
+		return b.operand(e, momentClass(k), name, index, node)
 	case instantOperand:
 		if untyped || k.IsString() && IsRowIndependent(e) {
 			return b.convert(e, datum.Of(datum.Timestamp), node)
@@ -289,6 +288,10 @@ func (b *binder) operand(e Expr, class operandClass, name string, index int, nod
 	case anyOperand:
 	}
 	return e, nil
+}
+
+func mismatched(e Expr, name string, index int, node parse.Expr) error {
+	return faultAt(node, fault.InvalidStatement, "argument %d of %s must not be %s", index+1, name, e.Type())
 }
 
 // limitBytes refuses a value that would exceed MaxValueBytes.

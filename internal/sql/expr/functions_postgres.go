@@ -82,7 +82,7 @@ func postgresObjectFunction(name string) (definition, bool) {
 	case "pg_get_serial_sequence":
 		return definition{operands: []operandClass{textOperand, textOperand}, result: text, apply: always(datum.Datum{})}, true
 	case "pg_size_pretty":
-		return definition{operands: []operandClass{integerOperand}, result: text, apply: sizePretty}, true
+		return definition{operands: []operandClass{roundedOperand}, result: text, apply: sizePretty}, true
 	case "current_setting":
 		return definition{
 			operands: []operandClass{textOperand, booleanOperand}, optional: 1, result: text, when: stable, apply: currentSetting,

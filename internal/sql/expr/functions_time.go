@@ -23,13 +23,7 @@ func timeFunction(name string) (definition, bool) {
 	case "current_time", "localtime":
 		return statementTime(datum.Time), true
 	case "date_trunc":
-		return definition{
-			operands: []operandClass{textOperand, instantOperand},
-			resultOf: func(operands []Expr) datum.Type { return datum.Of(instantKind(operands[1].Type().Kind)) },
-			apply: func(_ *EvalContext, a arguments) (datum.Datum, error) {
-				return truncated(strings.ToLower(a[0].Str()), a[1], instantKind(a[1].Kind()))
-			},
-		}, true
+		return truncFunction(), true
 	case "extract":
 		return extractFunction(name, datum.Decimal), true
 	case "date_part":

@@ -159,21 +159,35 @@ func addSpans(a, b datum.Span, negate bool) (datum.Datum, error) {
 
 // scaleSpan multiplies; fractions of months become days and fractions of days become time.
 func scaleSpan(a, b datum.Datum) (datum.Datum, error) {
-	s, factor := a.Interval(), b.Float()
-	months, monthRest := math.Modf(float64(s.Months) * factor)
-	days, dayRest := math.Modf(float64(s.Days)*factor + monthRest*30)
-	micros := math.Round(float64(s.Micros)*factor + dayRest*microsPerDay)
-	if math.IsNaN(factor) || math.Abs(months) > math.MaxInt32 || math.Abs(days) > math.MaxInt32 || math.Abs(micros) >= 1<<63 {
+	factor := b.Float()
+	return resizedSpan(a.Interval(), func(part float64) float64 { return part * factor })
+}
+
+// divideSpan divides each part, which a product with the reciprocal would miss by a last digit.
+func divideSpan(a, b datum.Datum) (datum.Datum, error) {
+	divisor := b.Float()
+	if divisor == 0 {
+		return datum.Datum{}, divisionByZero()
+	}
+	return resizedSpan(a.Interval(), func(part float64) float64 { return part / divisor })
+}
+
+// resizedSpan rounds what is left of months and of days to microseconds where PostgreSQL does, so that a third of 13 months
+// has 10 days, not 9 and 24 hours. Conversions to float64 keep a processor from fusing a product with a sum.
+func resizedSpan(s datum.Span, resize func(part float64) float64) (datum.Datum, error) {
+	micro := func(v float64) float64 { return math.RoundToEven(v*1e6) / 1e6 }
+	months, monthRest := math.Modf(resize(float64(s.Months)))
+	days, dayRest := math.Modf(resize(float64(s.Days)))
+	restDays := micro(float64(monthRest * 30))
+	seconds := micro((dayRest + restDays - math.Trunc(restDays)) * 86_400)
+	carried := math.Trunc(seconds / 86_400)
+	seconds -= float64(carried * 86_400)
+	days += math.Trunc(restDays) + carried
+	micros := math.RoundToEven(float64(resize(float64(s.Micros))) + float64(seconds*1e6))
+	if !(math.Abs(months) <= math.MaxInt32 && math.Abs(days) <= math.MaxInt32 && math.Abs(micros) < 1<<63) { // none for NaN
 		return datum.Datum{}, numberFault(datum.Interval)
 	}
 	return datum.NewInterval(datum.Span{Months: int32(months), Days: int32(days), Micros: int64(micros)}), nil
-}
-
-func divideSpan(a, b datum.Datum) (datum.Datum, error) {
-	if b.Float() == 0 {
-		return datum.Datum{}, divisionByZero()
-	}
-	return scaleSpan(a, datum.NewDouble(1/b.Float()))
 }
 
 // truncated cuts an instant to a unit of date_trunc.
