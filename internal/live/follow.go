@@ -118,6 +118,9 @@ func catchUp(ctx context.Context, subs []*Subscription, d *delivery) error {
 		if err = sub.standing(); err != nil {
 			return err
 		}
+		if err = sub.renew(); err != nil {
+			return err
+		}
 		key := sub.key()
 		if err = changelog.CheckScope(snapshot, st.group, key.table, key.user, sub.position); err != nil {
 			return judge(err, CodeFailed)

@@ -134,6 +134,9 @@ func (sub *Subscription) NextBatch(ctx context.Context) (Batch, error) {
 // between rows and changes: before rows of a command end a batch, the rest of it is looked through for a delete.
 func (sub *Subscription) resumedBatch(snapshot *storage.Snapshot) (Batch, error) {
 	in := sub.initial
+	if err := sub.renew(); err != nil {
+		return Batch{}, err
+	}
 	w := rowWriter{batch: Batch{Rows: []byte{'['}}, limit: in.options.BatchSize}
 	stopped, index, begun := false, uint64(0), w.batch
 	err := sub.changes(snapshot, in.last, in.boundary, func(r *rows, kind changefeed.Kind) (bool, error) {

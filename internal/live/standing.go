@@ -55,6 +55,21 @@ func (sub *Subscription) sameAccount(current *catalog.Catalog) bool {
 	return ok && account.CreatedMicros == sub.since
 }
 
+// renew binds a subscription that is not live yet to its table as it is now: rows of the snapshot at hand may have been written since it was altered. It
+// is for queries whose rows stand for themselves, and asked once there is the snapshot.
+func (sub *Subscription) renew() error {
+	current := sub.service.config.Catalog.Current()
+	if now, ok := current.TableByID(sub.query.scope.Table.ID); !ok || now == sub.query.scope.Table {
+		return nil
+	}
+	q, err := bind(current, sub.caller, sub.sql, sub.service.config.Clock.Now().UnixMicro(), sub.service.config.Cold)
+	if err != nil {
+		return judge(err, CodeFailed)
+	}
+	sub.query = q
+	return nil
+}
+
 // standing says why a subscription that is not live yet must be given nothing more, if it must not.
 func (sub *Subscription) standing() error {
 	current, found := sub.service.config.Catalog.Current(), sub.query.scope.Table
