@@ -93,12 +93,7 @@ func (r *Runner) Run(ctx context.Context) {
 		if err := r.Step(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Logger.Info("jobs are looked at again later", slog.Any("error", err))
 		}
-		timer := r.cfg.Clock.NewTimer(r.cfg.Poll)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		_ = clock.Pause(ctx, r.cfg.Clock, r.cfg.Poll) // the loop looks at ctx next
 	}
 	r.Wait()
 }
@@ -287,12 +282,7 @@ func (r *Runner) report(ctx context.Context, active *run, until time.Time, err e
 		case ctx.Err() != nil:
 			return // the node stops: the claim ends by itself
 		}
-		timer := r.cfg.Clock.NewTimer(r.cfg.Poll)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		_ = clock.Pause(ctx, r.cfg.Clock, r.cfg.Poll) // a node that stops tells it once more
 	}
 	lost() // the claim is over, whoever has the job now
 }
