@@ -65,6 +65,7 @@ type binder struct {
 	scope       *Scope
 	options     Options
 	inAggregate bool // operands of an aggregate see input rows, not groups
+	repeated    int  // operations that are computed again
 }
 
 func (b *binder) bindRoot(node parse.Expr) (Expr, error) {

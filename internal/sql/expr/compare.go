@@ -167,7 +167,7 @@ func (b *binder) meet(e Expr, t datum.Type, node parse.Expr) (Expr, error) {
 }
 
 func (b *binder) bindComparison(op Comparison, n *parse.Binary) (Expr, error) {
-	switch spelled, err := spelledRows(n); {
+	switch spelled, err := b.spelledRows(n); {
 	case err != nil:
 		return nil, err
 	case spelled != nil:
@@ -186,48 +186,6 @@ func (b *binder) bindComparison(op Comparison, n *parse.Binary) (Expr, error) {
 		return nil, err
 	}
 	return &compareExpr{op: op, left: left, right: right}, nil
-}
-
-func (b *binder) bindBetween(n *parse.Between) (Expr, error) {
-	operand, err := b.bind(n.Expr)
-	if err != nil {
-		return nil, err
-	}
-	bounds := [2]Expr{}
-	for i, node := range []parse.Expr{n.Low, n.High} {
-		if bounds[i], err = b.bind(node); err != nil {
-			return nil, err
-		}
-	}
-	low, high := bounds[0], bounds[1]
-	e, err := b.within(operand, low, high, n.Expr, n.Low, n.High)
-	if err != nil {
-		return nil, err
-	}
-	if n.Symmetric {
-		swapped, err := b.within(operand, high, low, n.Expr, n.High, n.Low)
-		if err != nil {
-			return nil, err
-		}
-		e = &logicalExpr{or: true, operands: []Expr{fold(e), fold(swapped)}}
-	}
-	return not(fold(e), n.Not), nil
-}
-
-// within is operand >= low AND operand <= high.
-func (b *binder) within(operand, low, high Expr, operandNode, lowNode, highNode parse.Expr) (Expr, error) {
-	left, lowBound, err := b.matchSides(operand, low, operandNode, lowNode)
-	if err != nil {
-		return nil, err
-	}
-	right, highBound, err := b.matchSides(operand, high, operandNode, highNode)
-	if err != nil {
-		return nil, err
-	}
-	return &logicalExpr{operands: []Expr{
-		fold(&compareExpr{op: GreaterOrEqual, left: left, right: lowBound}),
-		fold(&compareExpr{op: LessOrEqual, left: right, right: highBound}),
-	}}, nil
 }
 
 // distinctExpr is IS [NOT] DISTINCT FROM; NULL equals NULL.

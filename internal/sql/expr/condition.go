@@ -55,6 +55,9 @@ func (b *binder) bindCase(n *parse.Case) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = b.repeat(len(n.Whens)-1, []parse.Expr{n.Operand}, operand); err != nil {
+		return nil, err
+	}
 	nodes := make([]parse.Expr, 0, len(n.Whens)+1)
 	for _, when := range n.Whens {
 		condition, whenErr := b.bindWhen(operand, n.Operand, when.Condition)
@@ -160,6 +163,9 @@ func (b *binder) nullif(operands []Expr, node parse.Expr, nodes []parse.Expr) (E
 	first := operands[0]
 	if isUntyped(first) {
 		first = left
+	}
+	if err = b.repeat(1, nodes, first); err != nil {
+		return nil, err
 	}
 	equal := &compareExpr{op: EqualTo, left: left, right: right}
 	null := NewConst(datum.Datum{}, first.Type())

@@ -25,6 +25,9 @@ func (b *binder) overlaps(operands []Expr, nodes []parse.Expr) (Expr, error) {
 	}
 	for i, e := range operands {
 		if e.Type().Kind == datum.Interval && !isUntyped(e) {
+			if err := b.repeat(1, nodes[i-1:], operands[i-1]); err != nil {
+				return nil, err
+			}
 			operands[i] = temporalArithmetic("+", operands[i-1], e)
 			continue
 		}

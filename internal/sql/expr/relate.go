@@ -167,14 +167,27 @@ func NewCoalesce(t datum.Type, first, second Expr) Expr {
 
 // Substitute returns e over the rows from which values are computed: each column that e reads is replaced by the expression
 // that computes it. ok is false for an expression that reads its row in another way, such as a subquery that depends on it,
-// and where a value is missing or has another type.
+// where a value is missing or has another type, and where e would grow by more than maxGrowth.
 func Substitute(e Expr, values []Expr) (substituted Expr, ok bool) {
+	room := maxGrowth
+	return substitute(e, values, &room)
+}
+
+// maxGrowth is how many nodes Substitute may add. What reads a column twice doubles with every query around it.
+const maxGrowth = 1000
+
+func substitute(e Expr, values []Expr, room *int) (substituted Expr, ok bool) {
 	switch n := e.(type) {
 	case *columnExpr:
 		if n.position >= len(values) || values[n.position] == nil || values[n.position].Type() != n.typ {
 			return nil, false
 		}
-		return values[n.position], true
+		*room++ // the column itself
+		Walk(values[n.position], func(Expr) bool {
+			*room--
+			return *room >= 0
+		})
+		return values[n.position], *room >= 0
 	case *externalExpr:
 		return e, !n.PerRow && len(n.Operands) == 0
 	}
@@ -187,7 +200,7 @@ func Substitute(e Expr, values []Expr) (substituted Expr, ok bool) {
 		if operand == nil {
 			continue
 		}
-		if moved[i], ok = Substitute(operand, values); !ok {
+		if moved[i], ok = substitute(operand, values, room); !ok {
 			return nil, false
 		}
 	}

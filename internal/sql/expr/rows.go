@@ -1,13 +1,15 @@
 package expr
 
 import (
+	"slices"
+
 	"github.com/kalamdb/kalamdb-go/internal/fault"
 	"github.com/kalamdb/kalamdb-go/internal/sql/parse"
 )
 
 // compareRows writes a comparison of two row values as comparisons of their elements: all equal, one different, or, for an
 // order, the first pair that differs decides. NULLs give what those comparisons give.
-func compareRows(n *parse.Binary, op parse.Operator, left, right []parse.Expr) (parse.Expr, error) {
+func (b *binder) compareRows(n *parse.Binary, op parse.Operator, left, right []parse.Expr) (parse.Expr, error) {
 	if len(left) != len(right) {
 		return nil, faultAt(n, fault.InvalidStatement, "a row of %d values cannot be compared with one of %d", len(left), len(right))
 	}
@@ -23,6 +25,11 @@ func compareRows(n *parse.Binary, op parse.Operator, left, right []parse.Expr) (
 		return chainOf(n.Pos, op != "=", pairs), nil
 	}
 	last := len(left) - 1
+	for _, element := range slices.Concat(left[:last], right[:last]) {
+		if err := b.respell(element, 1); err != nil {
+			return nil, err
+		}
+	}
 	decided := pair(op, last)
 	for i := last - 1; i >= 0; i-- {
 		decided = chainOf(n.Pos, true, []parse.Expr{pair(strict, i), chainOf(n.Pos, false, []parse.Expr{pair("=", i), decided})})
@@ -40,13 +47,18 @@ func chainOf(pos parse.Pos, or bool, parts []parse.Expr) parse.Expr {
 
 // bindRowIn is IN with a list of row values.
 func (b *binder) bindRowIn(n *parse.In, row *parse.Row) (Expr, error) {
+	for _, element := range row.Elements {
+		if err := b.respell(element, len(n.List)-1); err != nil {
+			return nil, err
+		}
+	}
 	choices := make([]parse.Expr, len(n.List))
 	for i, item := range n.List {
 		other, ok := item.(*parse.Row)
 		if !ok {
 			return nil, faultAt(item, fault.InvalidStatement, "a row of %d values is compared with rows only", len(row.Elements))
 		}
-		same, err := compareRows(&parse.Binary{Pos: n.Pos}, "=", row.Elements, other.Elements)
+		same, err := b.compareRows(&parse.Binary{Pos: n.Pos}, "=", row.Elements, other.Elements)
 		if err != nil {
 			return nil, err
 		}
@@ -70,14 +82,14 @@ func (b *binder) bindRowsDistinct(n *parse.IsDistinct, left, right []parse.Expr)
 }
 
 // spelledRows is a comparison between two row values as one of their elements, and nil for every other one. It refuses a row beside a query.
-func spelledRows(n *parse.Binary) (parse.Expr, error) {
+func (b *binder) spelledRows(n *parse.Binary) (parse.Expr, error) {
 	left, rowLeft := n.Left.(*parse.Row)
 	right, rowRight := n.Right.(*parse.Row)
 	_, queryLeft := n.Left.(*parse.Subquery)
 	_, queryRight := n.Right.(*parse.Subquery)
 	switch {
 	case rowLeft && rowRight:
-		return compareRows(n, n.Op, left.Elements, right.Elements)
+		return b.compareRows(n, n.Op, left.Elements, right.Elements)
 	case rowLeft && queryRight, rowRight && queryLeft:
 		return nil, faultAt(n, fault.Unsupported, "a row is compared with a query by (a, b) IN (SELECT ...), = ANY or <> ALL; "+
 			"otherwise put the query into FROM and compare with its columns")

@@ -54,7 +54,10 @@ func (e *Environment) estimated(node Node) estimate {
 	case *Window:
 		return e.estimated(n.Input)
 	case *Shared:
-		return e.estimated(n.Input)
+		if n.size == nil {
+			n.size = new(e.estimated(n.Input))
+		}
+		return *n.size
 	case *Limit:
 		in := e.estimated(n.Input)
 		if value, ok := constant(n.Count); ok {

@@ -122,19 +122,19 @@ func (b *queryBuilder) function(ref *parse.FunctionRef) (relation, error) {
 	return rows, nil
 }
 
-// markLateral splits what is read between the sides; the left one gives what the right one reads too.
-func markLateral(n *Lateral, used map[int]bool) {
+// lateral splits what is read between the sides; the left one gives what the right one reads too.
+func (m marker) lateral(n *Lateral, used map[int]bool) {
 	if used == nil {
-		mark(n.Left, nil)
-		mark(n.Right, nil)
+		m.mark(n.Left, nil)
+		m.mark(n.Right, nil)
 		return
 	}
 	left, right := split(join(used, n.Condition), n.Left.Width())
 	for _, position := range n.Reads {
 		left[position] = true
 	}
-	mark(n.Left, left)
-	mark(n.Right, right)
+	m.mark(n.Left, left)
+	m.mark(n.Right, right)
 }
 
 func (f *Function) describe(p *printer) {

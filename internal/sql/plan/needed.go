@@ -7,22 +7,26 @@ import (
 
 // markNeeded tells every scan of a query which of its values are read, so that the others need not be
 // decoded.
-func markNeeded(root Node) { mark(root, nil) }
+func markNeeded(root Node) { marker{}.mark(root, nil) }
+
+// marker remembers which shared queries are marked: each may be read from several places in the next one, so that there are
+// exponentially many ways to the first.
+type marker map[*Shared]bool
 
 // mark walks down; used holds the positions of the node's own rows that are read above it, nil for all.
-func mark(node Node, used map[int]bool) {
+func (m marker) mark(node Node, used map[int]bool) {
 	switch n := node.(type) {
 	case *Scan:
 		n.need(used)
 	case *Filter:
-		mark(n.Input, join(used, n.Condition))
+		m.mark(n.Input, join(used, n.Condition))
 	case *Sort:
-		mark(n.Input, join(used, orderExprs(n.Keys)...))
+		m.mark(n.Input, join(used, orderExprs(n.Keys)...))
 		if scan, ok := n.Input.(*Scan); ok && n.Top != nil {
 			n.ByIndex, n.FromEnd = scan.chooseOrder(n.Keys), scan.endsWith(n.Keys)
 		}
 	case *Project:
-		mark(n.Input, n.reads(used))
+		m.mark(n.Input, n.reads(used))
 	case *Aggregate:
 		read := join(map[int]bool{}, n.Grouping.Keys...)
 		for _, call := range n.Grouping.Calls {
@@ -32,27 +36,30 @@ func mark(node Node, used map[int]bool) {
 				read = join(read, call.OrderBy[i].Expr)
 			}
 		}
-		mark(n.Input, read)
+		m.mark(n.Input, read)
 	case *Limit:
-		mark(n.Input, join(used, orderExprs(n.Ties)...))
+		m.mark(n.Input, join(used, orderExprs(n.Ties)...))
 	case *Distinct:
-		mark(n.Input, nil)
+		m.mark(n.Input, nil)
 	case *DistinctOn:
-		mark(n.Input, join(used, n.Keys...))
+		m.mark(n.Input, join(used, n.Keys...))
 	case *Window:
-		mark(n.Input, join(used, n.reads()...))
+		m.mark(n.Input, join(used, n.reads()...))
 	case *Join:
-		markJoin(n, used)
+		m.join(n, used)
 	case *Lateral:
-		markLateral(n, used)
+		m.lateral(n, used)
 	case *SetOperation:
-		mark(n.Left, nil)
-		mark(n.Right, nil)
+		m.mark(n.Left, nil)
+		m.mark(n.Right, nil)
 	case *Shared:
-		mark(n.Input, nil)
+		if !m[n] {
+			m[n] = true
+			m.mark(n.Input, nil)
+		}
 	case *Recursive:
-		mark(n.Base, nil)
-		mark(n.Step, nil)
+		m.mark(n.Base, nil)
+		m.mark(n.Step, nil)
 	case *Rows, *ViewScan, *WorkTable, *Function:
 	}
 }
@@ -111,18 +118,18 @@ func (s *Scan) ReadsSystem() bool {
 	return s.Needed == nil || s.Needed[declared] || s.Needed[declared+1]
 }
 
-// markJoin splits what is read of the rows of a join between its sides.
-func markJoin(n *Join, used map[int]bool) {
+// join splits what is read of the rows of a join between its sides.
+func (m marker) join(n *Join, used map[int]bool) {
 	n.Partners = n.choosePartners()
 	n.Merge = n.merges()
 	if used == nil {
-		mark(n.Left, nil)
-		mark(n.Right, nil)
+		m.mark(n.Left, nil)
+		m.mark(n.Right, nil)
 		return
 	}
 	left, right := split(join(used, n.Condition), n.Left.Width())
-	mark(n.Left, join(left, n.LeftKeys...))
-	mark(n.Right, join(right, n.RightKeys...))
+	m.mark(n.Left, join(left, n.LeftKeys...))
+	m.mark(n.Right, join(right, n.RightKeys...))
 }
 
 // split divides positions of the rows of two sides.

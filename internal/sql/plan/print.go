@@ -67,6 +67,7 @@ type printer struct {
 	depth  int
 	remark func(Node) string // may be nil
 	node   Node              // whose first line comes next; nil when it has been printed
+	shown  map[*Shared]bool  // is printed once, and named from then on
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -251,6 +252,13 @@ func (s *SetOperation) describe(p *printer) {
 
 func (s *Shared) describe(p *printer) {
 	p.line("Shared: %s", s.Name)
+	if p.shown[s] {
+		return
+	}
+	if p.shown == nil {
+		p.shown = map[*Shared]bool{}
+	}
+	p.shown[s] = true
 	p.child(s.Input)
 }
 

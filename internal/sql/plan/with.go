@@ -14,6 +14,7 @@ type Shared struct {
 	// asks for them to be kept.
 	readers int
 	kept    bool
+	size    *estimate // nil until somebody asked
 }
 
 // Width implements Node.

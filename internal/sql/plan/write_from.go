@@ -53,7 +53,7 @@ func (b *queryBuilder) finishJoined(rows relation, found *schema.Table, assignme
 	if returning != nil {
 		used = join(used, returning.Exprs...)
 	}
-	mark(root, used)
+	marker{}.mark(root, used)
 	return &Joined{Root: root}
 }
 
