@@ -134,8 +134,13 @@ func TestHistory(t *testing.T) {
 	if !secret("create user x with password 'p'") || secret("SELECT 1") {
 		t.Error("secrets are not recognised")
 	}
-	if got := oneLine("SELECT 1, -- the first\n  2"); got != "SELECT 1, 2" {
-		t.Errorf("oneLine gave %q", got)
+	for statement, want := range map[string]string{
+		"SELECT 1, -- the first\n  2": "SELECT 1,  2", "SELECT 'a' -- x\r\n, 2": "SELECT 'a'  , 2", "SELECT '--', \"--\" -- 'x\n": "SELECT '--', \"--\"",
+		"SELECT\n  1 AS x": "SELECT 1 AS x", "SELECT 'open\nstring'": "", "SELECT $$a -- b\nc$$": "", "SELECT 1 /* a -- b */\n, 2": "SELECT 1 /* a -- b */ , 2",
+	} {
+		if got, fits := oneLine(statement); strings.ReplaceAll(got, "  ", " ") != strings.ReplaceAll(want, "  ", " ") || fits != (want != "") {
+			t.Errorf("oneLine(%q) gave %q, %v", statement, got, fits)
+		}
 	}
 }
 

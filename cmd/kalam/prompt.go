@@ -67,7 +67,9 @@ func (s *session) read(ctx context.Context, line *liner.State) error {
 			if blank(statement) {
 				continue
 			}
-			line.AppendHistory(oneLine(statement) + ";")
+			if text, fits := oneLine(statement); fits {
+				line.AppendHistory(text + ";")
+			}
 			if ready, ok := s.open.add(statement); ok {
 				_ = s.interruptible(ctx, ready, line) // it was shown
 			}
@@ -101,19 +103,24 @@ func (s *session) promptText(buffer string) string {
 	return name + sign + " "
 }
 
-// oneLine makes a statement fit into a line of history.
-func oneLine(statement string) string {
-	if !strings.Contains(statement, "--") {
-		return strings.Join(strings.FieldsFunc(statement, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
-	}
-	var lines []string // a comment to the end of the line would swallow the rest
+// oneLine makes a statement fit into a line of history. One with a line break within quotes, which is part of a value, does not fit.
+func oneLine(statement string) (text string, fits bool) {
+	var lines []string
+	begin := 0
 	for line := range strings.Lines(statement) {
-		if cut, _, found := strings.Cut(line, "--"); found && !strings.Contains(cut, "'") {
-			line = cut
+		kept := strings.TrimRight(line, "\r\n")
+		for at := 0; at < len(kept); at++ {
+			// A comment to the end of the line would swallow the rest.
+			if strings.HasPrefix(kept[at:], "--") && !open(statement[:begin+at]) {
+				kept = kept[:at]
+			}
 		}
-		lines = append(lines, strings.TrimSpace(line))
+		if begin += len(line); begin < len(statement) && open(statement[:begin]) {
+			return "", false
+		}
+		lines = append(lines, strings.TrimSpace(kept))
 	}
-	return strings.Join(lines, " ")
+	return strings.Join(lines, " "), true
 }
 
 // keepHistory writes the newest lines to the history file. Statements with passwords are left out.
