@@ -297,9 +297,13 @@ func TestReadLevels(t *testing.T) {
 
 func mustTable(t *testing.T, n *Node, namespace, name string) ident.TableID {
 	t.Helper()
-	table, ok := n.catalog.Current().Table(namespace, name)
-	if !ok {
-		t.Fatalf("node %d does not know %s.%s", n.cfg.Cluster.NodeID, namespace, name)
-	}
-	return table.ID
+	var id ident.TableID
+	within(t, fmt.Sprintf("node %d knows %s.%s", n.cfg.Cluster.NodeID, namespace, name), func() bool {
+		table, ok := n.catalog.Current().Table(namespace, name)
+		if ok {
+			id = table.ID
+		}
+		return ok
+	})
+	return id
 }
