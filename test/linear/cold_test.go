@@ -74,14 +74,14 @@ func TestKilledAtEveryStepOfFlushAndCompaction(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s at %s: %v", at.verb, at.step, err)
 		}
+		for _, p := range l.servers {
+			l.armStep(p, "coldStep", "") // else whoever leads next dies, too
+		}
 		if at.verb == "FLUSH" && died.number != before.node {
 			// Whoever leads writes. That another one died is right only if the leadership has moved.
-			if now := l.sharedLeader(ctx, l.clientOf(l.servers[before.node-1])); now == before {
+			if l.leadsStill(ctx, before) {
 				t.Errorf("server %d died at %s of a flush, and %d leads in term %d as before", died.number, at.step, before.node, before.term)
 			}
-		}
-		for _, p := range l.servers {
-			l.armStep(p, "coldStep", "")
 		}
 		l.bringBackIfTwoDied()
 		// Rows that are or become cold change while the server is away.
@@ -171,13 +171,9 @@ func (l *lab) sharedLeader(ctx context.Context, c *client.Client) led {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		result, err := c.Query(ctx, "SELECT node_id, current_term FROM system.cluster_groups WHERE group_type = 'shared_data' AND state = 'leader' ORDER BY current_term DESC")
-		if err == nil && len(result.Rows) > 0 {
-			node, failure := number(result.Rows[0][0])
-			term, failed := number(result.Rows[0][1])
-			if err = errors.Join(failure, failed); err == nil {
-				return led{int(node), term}
-			}
+		found, err := leaderSeen(ctx, c)
+		if err == nil {
+			return found
 		}
 		select {
 		case <-ticker.C:
@@ -185,6 +181,46 @@ func (l *lab) sharedLeader(ctx context.Context, c *client.Client) led {
 			l.t.Fatalf("nobody leads: %v", err)
 		}
 	}
+}
+
+// leaderSeen is who leads the group as far as a server knows.
+func leaderSeen(ctx context.Context, c *client.Client) (led, error) {
+	result, err := c.Query(ctx, "SELECT node_id, current_term FROM system.cluster_groups WHERE group_type = 'shared_data' AND state = 'leader' ORDER BY current_term DESC")
+	if err != nil {
+		return led{}, err
+	}
+	if len(result.Rows) == 0 {
+		return led{}, errors.New("no leader is known")
+	}
+	node, failure := number(result.Rows[0][0])
+	term, failed := number(result.Rows[0][1])
+	return led{int(node), term}, errors.Join(failure, failed)
+}
+
+// leadsStill asks a leader whether it is one. It may have died meanwhile, as the one behind it did.
+func (l *lab) leadsStill(ctx context.Context, before led) bool {
+	l.t.Helper()
+	p := l.servers[before.node-1]
+	once, err := client.New(client.Config{URLs: []string{p.url()}, User: "root", Password: password, Attempts: 1})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for p.running() {
+		bounded, cancel := context.WithTimeout(ctx, 2*time.Second) // to see whether it runs
+		now, err := leaderSeen(bounded, once)
+		cancel()
+		if err == nil {
+			return now == before
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			l.t.Fatalf("server %d says nothing of who leads", p.number)
+		}
+	}
+	return false
 }
 
 // oneDies returns when a server has ended.
