@@ -69,6 +69,10 @@ func TestCompactionsStartByThemselves(t *testing.T) {
 		}
 	}
 	look(time.Hour, "no segments", 0)
+	l.putManifest(table, 8, func(*commandv1.Segment) {})
+	r.cfg.ByHand = true
+	look(compactPeriod, "eight small segments, by hand", 0)
+	r.cfg.ByHand = false
 	l.putManifest(table, 7, func(*commandv1.Segment) {})
 	look(compactPeriod, "seven small segments", 0)
 	l.putManifest(table, 8, func(*commandv1.Segment) {})

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kalamdb/kalamdb-go/internal/clock"
 	"github.com/kalamdb/kalamdb-go/internal/ident"
 )
 
@@ -124,13 +125,7 @@ func (s *shelf) forget(before time.Time) bool {
 // sweep forgets rows in time until there are none.
 func (s *Service) sweep() {
 	for s.shelf.forget(s.config.Clock.Now().Add(-shelfPatience)) {
-		timer := s.config.Clock.NewTimer(shelfPatience)
-		select {
-		case <-s.stopping.Done():
-		case <-timer.C():
-		}
-		timer.Stop()
-		if s.stopping.Err() != nil {
+		if clock.Pause(s.stopping, s.config.Clock, shelfPatience) != nil {
 			return
 		}
 	}

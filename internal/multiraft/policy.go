@@ -38,14 +38,7 @@ func (p *leaderPolicy) reluctance(id ident.ReplicaID) int {
 func (p *leaderPolicy) setTight(id ident.ReplicaID, tight bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tight == nil {
-		p.tight = make(map[ident.ReplicaID]bool)
-	}
-	if tight {
-		p.tight[id] = true
-		return
-	}
-	delete(p.tight, id)
+	note(&p.tight, id, tight)
 }
 
 func (p *leaderPolicy) avoids(id ident.ReplicaID) bool {
@@ -57,34 +50,36 @@ func (p *leaderPolicy) avoids(id ident.ReplicaID) bool {
 func (p *leaderPolicy) set(id ident.ReplicaID, avoid bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.put(id, avoid)
+	note(&p.avoided, id, avoid)
 }
 
+// notice is set for one that has begun to drain, and tells so by itself.
 func (p *leaderPolicy) notice(id ident.ReplicaID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.notices++
-	p.put(id, true)
+	note(&p.avoided, id, true)
 }
 
+// heard is Manager.Heard.
 func (p *leaderPolicy) heard(id ident.ReplicaID, draining bool, notices uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if draining || p.notices == notices {
-		p.put(id, draining)
+		note(&p.avoided, id, draining)
 	}
 }
 
-// put needs mu.
-func (p *leaderPolicy) put(id ident.ReplicaID, avoid bool) {
-	if p.avoided == nil {
-		p.avoided = make(map[ident.ReplicaID]bool)
+// note puts a replica into a set or takes it out.
+func note(set *map[ident.ReplicaID]bool, id ident.ReplicaID, in bool) {
+	if *set == nil {
+		*set = make(map[ident.ReplicaID]bool)
 	}
-	if avoid {
-		p.avoided[id] = true
+	if in {
+		(*set)[id] = true
 		return
 	}
-	delete(p.avoided, id)
+	delete(*set, id)
 }
 
 // Avoid tells the balancer of this node whether a replica wants leaderships. A draining one does not: it is

@@ -341,7 +341,9 @@ func (w *watch) end() []byte {
 	}
 	_ = w.conn.SetReadDeadline(time.Unix(1, 0)) // a connection that is closed ends the read as well
 	<-reading
+	w.mu.Lock()
 	w.reading = nil
+	w.mu.Unlock()
 	w.conn.readable = time.Time{}
 	if w.err != nil && !errors.Is(w.err, os.ErrDeadlineExceeded) {
 		w.conn.pending = w.err

@@ -28,7 +28,8 @@ func TestDrain(t *testing.T) {
 	silent.want("done")
 	busy.send(ask("long"))
 	<-entered
-	time.Sleep(2 * moment) // the connection is watched when it is told
+	s.holds(4)
+	s.watched(begun) // when it is told
 	s.front.Drain()
 	if !silent.ended() {
 		t.Error("a silent connection is open")
@@ -65,9 +66,10 @@ func TestDrainDoesNotWaitForNewConnections(t *testing.T) {
 	s := serveWith(t, Config{Header: time.Hour, Rest: 20 * time.Millisecond, Handler: http.HandlerFunc(echo)}, false)
 	fresh, known := s.dial(), s.dial()
 	known.send(ask("a"))
-	if _, err := known.receive(); err != nil { // behind which the other one was accepted
+	if _, err := known.receive(); err != nil {
 		t.Fatal(err)
 	}
+	s.holds(2)
 	s.front.Drain()
 	if !fresh.ended() || !known.ended() {
 		t.Error("a silent connection is open")

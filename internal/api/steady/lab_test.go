@@ -56,6 +56,55 @@ func serveWith(t *testing.T, c Config, alone bool) *server {
 	return s
 }
 
+// begun and read are how far the watch of a connection has come: it waits for a byte, or has one.
+func begun(<-chan struct{}) bool { return true }
+
+func read(reading <-chan struct{}) bool {
+	select {
+	case <-reading:
+		return true
+	default:
+		return false
+	}
+}
+
+// watched returns when a connection is watched so far.
+func (s *server) watched(far func(reading <-chan struct{}) bool) {
+	s.until("a connection is watched", func(conns map[*conn]struct{}) bool {
+		for c := range conns {
+			c.watch.mu.Lock()
+			reading := c.watch.reading
+			c.watch.mu.Unlock()
+			if reading != nil && far(reading) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// holds returns when the front has taken in so many connections.
+func (s *server) holds(count int) {
+	s.until("the connections are taken in", func(conns map[*conn]struct{}) bool { return len(conns) == count })
+}
+
+// until waits for what is so by itself in time. It may be called by handlers.
+func (s *server) until(what string, so func(conns map[*conn]struct{}) bool) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	look := func() bool {
+		s.front.mu.Lock()
+		defer s.front.mu.Unlock()
+		return so(s.front.conns)
+	}
+	for deadline := time.Now().Add(patience); !look(); <-again.C {
+		if time.Now().After(deadline) {
+			s.t.Errorf("not in time: %s", what)
+			return
+		}
+	}
+}
+
 // client is a connection of a client.
 type client struct {
 	net.Conn

@@ -212,10 +212,11 @@ func TestTrickleGoesToNetHTTP(t *testing.T) {
 // TestDeadlinesDoNotOutliveARequest where there are none for the next one.
 func TestDeadlinesDoNotOutliveARequest(t *testing.T) {
 	t.Parallel()
-	s := serveWith(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var s *server
+	s = serveWith(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if string(body) == "long" {
-			time.Sleep(2 * moment) // the request is watched, which is the matter of the test
+			s.watched(begun)
 		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
@@ -250,7 +251,7 @@ func TestNextRequestDuringALongOne(t *testing.T) {
 		c.send(ask("long"))
 		<-entered
 		c.send(ask("next") + ask("last"))
-		time.Sleep(2 * moment) // so that the watch has begun, and read
+		s.watched(read)
 		release <- struct{}{}
 		c.want("LONG")
 		c.want("NEXT")

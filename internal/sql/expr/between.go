@@ -14,8 +14,14 @@ func (b *binder) bindBetween(n *parse.Between) (Expr, error) {
 		}
 	}
 	low, high := bounds[0], bounds[1]
-	nodes := []parse.Expr{n.Expr, n.Low, n.High}
-	if err = b.repeat(1, nodes, operand); err != nil {
+	times, nodes := 1, []parse.Expr{n.Expr, n.Low, n.High}
+	if n.Symmetric {
+		times = 3
+		if err = b.repeat(1, nodes[1:], low, high); err != nil {
+			return nil, err
+		}
+	}
+	if err = b.repeat(times, nodes, operand); err != nil {
 		return nil, err
 	}
 	e, err := b.within(operand, low, high, n.Expr, n.Low, n.High)
@@ -23,9 +29,6 @@ func (b *binder) bindBetween(n *parse.Between) (Expr, error) {
 		return nil, err
 	}
 	if n.Symmetric {
-		if err = b.repeat(2, nodes, operand, low, high); err != nil {
-			return nil, err
-		}
 		swapped, err := b.within(operand, high, low, n.Expr, n.High, n.Low)
 		if err != nil {
 			return nil, err

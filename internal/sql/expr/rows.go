@@ -10,7 +10,7 @@ import (
 // compareRows writes a comparison of two row values as comparisons of their elements: all equal, one different, or, for an
 // order, the first pair that differs decides. NULLs give what those comparisons give.
 func (b *binder) compareRows(n *parse.Binary, op parse.Operator, left, right []parse.Expr) (parse.Expr, error) {
-	if len(left) != len(right) {
+	if len(left) != len(right) || len(left) == 0 {
 		return nil, faultAt(n, fault.InvalidStatement, "a row of %d values cannot be compared with one of %d", len(left), len(right))
 	}
 	pair := func(op parse.Operator, i int) parse.Expr {
